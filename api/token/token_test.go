@@ -1,0 +1,52 @@
+package token
+
+import (
+	"regexp"
+	"testing"
+)
+
+func TestNewIsRandomAndWellFormed(t *testing.T) {
+	form := regexp.MustCompile(`^scim_[0-9A-Za-z]{8}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$`)
+	seen := map[string]bool{}
+	for range 100 {
+		token, err := New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !form.MatchString(token) {
+			t.Fatalf("%d characters of another form", len(token))
+		}
+		if body := token[:len(token)-7]; token[len(token)-6:] != checksum(body) {
+			t.Fatal("the checksum does not fit the token")
+		}
+		if seen[token] {
+			t.Fatal("the same token twice")
+		}
+		seen[token] = true
+	}
+}
+
+func TestDigest(t *testing.T) {
+	// The SHA-256 of "abc" is in FIPS 180-2, appendix B.1.
+	const abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	if got := Digest("abc"); got != abc {
+		t.Errorf("Digest(abc) = %s, want %s", got, abc)
+	}
+	if !Equal(Digest("abc"), abc) || Equal(Digest("abd"), abc) {
+		t.Error("Equal does not tell digests apart")
+	}
+	if ID(abc) != "ba7816bf" {
+		t.Errorf("ID = %s", ID(abc))
+	}
+	for text, want := range map[string]bool{
+		abc:                              true,
+		"sha256:BA7816BF":                false,
+		"abc":                            false,
+		"sha256:" + "zz" + abc[9:]:       false,
+		"sha512:" + abc[len("sha256:"):]: false,
+	} {
+		if IsDigest(text) != want {
+			t.Errorf("IsDigest(%s) = %v", text, !want)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package v1alpha1
+
+import "time"
+
+// Defaults that hold where a field is absent, also for objects that were written before the schema had them.
+const (
+	DefaultUsernamePrefix = "okta:"
+	DefaultConfirmWithin  = 2 * time.Second
+	DefaultScope          = "default"
+
+	ModeEnforce = "Enforce"
+	ModeObserve = "Observe"
+
+	SubjectModeUsers = "Users"
+	SubjectModeGroup = "Group"
+
+	IdentifierUserName   = "userName"
+	IdentifierEmail      = "email"
+	IdentifierExternalID = "externalId"
+)
+
+// ImportsUsers says whether the client may list users.
+func (p Provisioning) ImportsUsers() bool { return isOn(p.ImportUsers) }
+
+// CreatesUsers says whether the client may create users.
+func (p Provisioning) CreatesUsers() bool { return isOn(p.CreateUsers) }
+
+// UpdatesUsers says whether the client may change users.
+func (p Provisioning) UpdatesUsers() bool { return isOn(p.UpdateUsers) }
+
+// DeactivatesUsers says whether the client may deactivate and delete users.
+func (p Provisioning) DeactivatesUsers() bool { return isOn(p.DeactivateUsers) }
+
+// PushesGroups says whether the client may push groups.
+func (p Provisioning) PushesGroups() bool { return isOn(p.PushGroups) }
+
+func isOn(value *bool) bool { return value == nil || *value }
+
+// Prefix put before every Kubernetes user name.
+func (k KubernetesMapping) Prefix() string {
+	if k.UsernamePrefix == nil {
+		return DefaultUsernamePrefix
+	}
+	return *k.UsernamePrefix
+}
+
+// Username returns the RBAC subject of a user: the prefix and the mapped attribute in its exact case, or "" where the
+// user has no such attribute.
+func (k KubernetesMapping) Username(user *UserSpec) string {
+	var value string
+	switch k.UsernameFrom {
+	case IdentifierEmail:
+		value = user.PrimaryEmail()
+	case IdentifierExternalID:
+		value = user.ExternalID
+	default:
+		value = user.UserName
+	}
+	if value == "" {
+		return ""
+	}
+	return k.Prefix() + value
+}
+
+// PrimaryEmail returns the email marked primary, else the first one, else "".
+func (s *UserSpec) PrimaryEmail() string {
+	for _, email := range s.Emails {
+		if email.Primary {
+			return email.Value
+		}
+	}
+	if len(s.Emails) > 0 {
+		return s.Emails[0].Value
+	}
+	return ""
+}
+
+// MayHaveAccess says whether the person is active, not suspended in the cluster and not being deleted. It says nothing
+// about the claim of the name, without which there is no access either.
+func (u *User) MayHaveAccess() bool {
+	return u.Spec.Active && !u.Spec.Suspended && u.DeletionTimestamp.IsZero()
+}
+
+// Confirmation is how long the answer to a deactivation waits for the access to be gone.
+func (d Deactivation) Confirmation() time.Duration {
+	if d.ConfirmWithin == nil {
+		return DefaultConfirmWithin
+	}
+	return d.ConfirmWithin.Duration
+}

@@ -1,0 +1,358 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AppSpec describes one Okta app integration: which provisioning actions it takes, which attributes it adds to
+// RFC 7643, which roles its people earn and where those hold.
+type AppSpec struct {
+	// displayName is shown to people in place of the object's name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	DisplayName string `json:"displayName,omitempty"`
+
+	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
+	// gets a SCIM error that names the switch; the connection test passes all the same.
+	// +optional
+	Provisioning Provisioning `json:"provisioning,omitzero"`
+
+	// identifier is what Okta calls the unique identifier field for users.
+	// +optional
+	// +kubebuilder:default=userName
+	// +kubebuilder:validation:Enum=userName;email;externalId
+	Identifier string `json:"identifier,omitempty"`
+
+	// kubernetes maps SCIM users and groups to the names that the cluster's authenticator shows.
+	// +optional
+	Kubernetes KubernetesMapping `json:"kubernetes,omitzero"`
+
+	// attributes are declared beyond RFC 7643. They appear in /Schemas. Undeclared attributes are kept as well.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Attributes []CustomAttribute `json:"attributes,omitempty"`
+
+	// roleAssignment says how roles are earned by attributes and by default.
+	// +optional
+	RoleAssignment RoleAssignment `json:"roleAssignment,omitzero"`
+
+	// roles of the App, by name. A name is what an attribute must hold to earn the role.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=128
+	Roles []Role `json:"roles,omitempty"`
+
+	// scopes say where a role holds.
+	// +optional
+	Scopes Scopes `json:"scopes,omitzero"`
+
+	// subjectMode chooses what native bindings name: each person, or one Kubernetes group a role.
+	// +optional
+	// +kubebuilder:default=Users
+	// +kubebuilder:validation:Enum=Users;Group
+	SubjectMode string `json:"subjectMode,omitempty"`
+
+	// deactivation says what happens when a person leaves.
+	// +optional
+	Deactivation Deactivation `json:"deactivation,omitzero"`
+
+	// safety holds bulk loss of roles that comes from group changes or App edits. Single deactivations are never held.
+	// +optional
+	Safety *Safety `json:"safety,omitempty"`
+
+	// externalURL is the base URL that clients use, put before locations in answers. Empty: the server's own flag,
+	// else the request's host.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self == '' || isURL(self)",message="must be a URL"
+	ExternalURL string `json:"externalURL,omitempty"`
+
+	// mode Enforce writes bindings; Observe computes and shows everything and binds nothing.
+	// +optional
+	// +kubebuilder:default=Enforce
+	// +kubebuilder:validation:Enum=Enforce;Observe
+	Mode string `json:"mode,omitempty"`
+}
+
+// Provisioning actions of an Okta app. Every one is on unless it is set to false.
+type Provisioning struct {
+	// importUsers lets the client list users.
+	// +optional
+	// +kubebuilder:default=true
+	ImportUsers *bool `json:"importUsers,omitempty"`
+	// createUsers lets the client create users.
+	// +optional
+	// +kubebuilder:default=true
+	CreateUsers *bool `json:"createUsers,omitempty"`
+	// updateUsers lets the client change users. Where it is false, profile updates are answered 200 and change
+	// nothing but active.
+	// +optional
+	// +kubebuilder:default=true
+	UpdateUsers *bool `json:"updateUsers,omitempty"`
+	// deactivateUsers lets the client set active to false and delete users.
+	// +optional
+	// +kubebuilder:default=true
+	DeactivateUsers *bool `json:"deactivateUsers,omitempty"`
+	// pushGroups lets the client create and change groups.
+	// +optional
+	// +kubebuilder:default=true
+	PushGroups *bool `json:"pushGroups,omitempty"`
+}
+
+// KubernetesMapping makes the RBAC subject of a person: prefix + the chosen attribute, in its exact case.
+type KubernetesMapping struct {
+	// usernamePrefix is put before every user name. It must equal the prefix that the API server's authenticator
+	// puts before this identity provider's names.
+	// +optional
+	// +kubebuilder:default="okta:"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	UsernamePrefix *string `json:"usernamePrefix,omitempty"`
+	// usernameFrom names the attribute that the authenticator shows as the user's name.
+	// +optional
+	// +kubebuilder:default=userName
+	// +kubebuilder:validation:Enum=userName;email;externalId
+	UsernameFrom string `json:"usernameFrom,omitempty"`
+	// groupPrefix is put before every group name.
+	// +optional
+	// +kubebuilder:default="okta:"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	GroupPrefix *string `json:"groupPrefix,omitempty"`
+}
+
+// CustomAttribute declares an attribute beyond RFC 7643 (RFC 7643 section 7 gives the fields their meaning).
+type CustomAttribute struct {
+	// name of the attribute, as the client sends it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_$-]*$`
+	Name string `json:"name"`
+	// schema is the URN of the attribute's namespace. The core User URN, also in the spellings
+	// urn:ietf:params:scim:schemas:core:2.0 and …:2.0:user, puts it beside userName.
+	// +optional
+	// +kubebuilder:default="urn:ietf:params:scim:schemas:core:2.0:User"
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('urn:')",message="must be a URN"
+	Schema string `json:"schema,omitempty"`
+	// type of the value.
+	// +optional
+	// +kubebuilder:default=string
+	// +kubebuilder:validation:Enum=string;boolean;decimal;integer;dateTime;reference
+	Type string `json:"type,omitempty"`
+	// multiValued says that the value is an array.
+	// +optional
+	MultiValued bool `json:"multiValued,omitempty"`
+	// required says that a user cannot be created without the attribute. Updates are never refused for it.
+	// +optional
+	Required bool `json:"required,omitempty"`
+	// canonicalValues are the values that a user can be created with; empty: any. Updates are never refused for it.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=256
+	CanonicalValues []string `json:"canonicalValues,omitempty"`
+	// description is shown in /Schemas.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Description string `json:"description,omitempty"`
+}
+
+// RoleAssignment says how roles are earned apart from a role's own conditions.
+type RoleAssignment struct {
+	// fromAttributes names attributes whose values are role names: role, roles, entitlements or a custom attribute.
+	// Values are compared exactly, one role earned for each.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	FromAttributes []string `json:"fromAttributes,omitempty"`
+	// default roles are held by every active person who earned no other role.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=128
+	Default []string `json:"default,omitempty"`
+}
+
+// Role of an App.
+type Role struct {
+	// name of the role, exactly as attributes hold it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Name string `json:"name"`
+	// displayName is shown to people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	DisplayName string `json:"displayName,omitempty"`
+	// description is shown to people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1000
+	Description string `json:"description,omitempty"`
+	// groups are display names or external ids of pushed groups whose members earn the role.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	Groups []string `json:"groups,omitempty"`
+	// when is a CEL expression over user that earns the role where it is true.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	When string `json:"when,omitempty"`
+	// scopes restricts the role to these scopes of the App, whatever the person holds; empty: no restriction.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=128
+	Scopes []string `json:"scopes,omitempty"`
+	// grants are bound for everybody who holds the role, in the namespaces of each scope held.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Grants []Grant `json:"grants,omitempty"`
+}
+
+// Grant names one native role.
+// +kubebuilder:validation:XValidation:rule="has(self.clusterRole) != has(self.role)",message="exactly one of clusterRole and role must be set"
+type Grant struct {
+	// clusterRole is bound by a RoleBinding in each namespace of the scope, or by a ClusterRoleBinding where the scope is clusterWide.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ClusterRole string `json:"clusterRole,omitempty"`
+	// role is bound by a RoleBinding in each namespace of the scope; it must exist there. It grants nothing in a
+	// clusterWide scope.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Role string `json:"role,omitempty"`
+}
+
+// Scopes of an App: where its roles can hold.
+type Scopes struct {
+	// fromAttribute names an attribute that chooses scopes by name: a string, comma-separated, or an array. Absent or
+	// empty on the user: every scope.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	FromAttribute string `json:"fromAttribute,omitempty"`
+	// list of the scopes. An App without one grants in its own namespace, under the scope name "default".
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	List []Scope `json:"list,omitempty"`
+}
+
+// Scope names namespaces, or the whole cluster.
+// +kubebuilder:validation:XValidation:rule="(has(self.namespaces) ? 1 : 0) + (has(self.namespaceSelector) ? 1 : 0) + (has(self.clusterWide) && self.clusterWide ? 1 : 0) == 1",message="exactly one of namespaces, namespaceSelector and clusterWide must be set"
+type Scope struct {
+	// name of the scope, as attributes hold it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="!self.contains(',')",message="must not contain a comma: attributes list scopes separated by commas"
+	Name string `json:"name"`
+	// namespaces by name.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Namespaces []string `json:"namespaces,omitempty"`
+	// namespaceSelector chooses namespaces by label, also those that appear later.
+	// +optional
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+	// clusterWide binds cluster roles for the whole cluster.
+	// +optional
+	ClusterWide bool `json:"clusterWide,omitempty"`
+}
+
+// Deactivation says what happens when a person leaves.
+type Deactivation struct {
+	// confirmWithin is how long the answer to a deactivation waits for the access to be gone: at most 30s, 0s for not
+	// at all.
+	// +optional
+	// +kubebuilder:default="2s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('30s')",message="must be between 0s and 30s"
+	ConfirmWithin *metav1.Duration `json:"confirmWithin,omitempty"`
+	// deleteAfter removes a User object this long after it became inactive. Empty: never.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="must be at least 1h"
+	DeleteAfter *metav1.Duration `json:"deleteAfter,omitempty"`
+}
+
+// Safety holds bulk removals.
+type Safety struct {
+	// maxRemovals is how many people may lose a role within the window.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	MaxRemovals int32 `json:"maxRemovals"`
+	// window over which removals are counted.
+	// +optional
+	// +kubebuilder:default="1h"
+	// +kubebuilder:validation:Type=string
+	Window *metav1.Duration `json:"window,omitempty"`
+}
+
+// AppStatus is written by the controller.
+type AppStatus struct {
+	// conditions: Ready says whether the specification is sound and honoured.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// users counts the App's users, activeUsers those that are active.
+	// +optional
+	Users int32 `json:"users"`
+	// +optional
+	ActiveUsers int32 `json:"activeUsers"`
+	// tokens counts the App's ready tokens.
+	// +optional
+	Tokens int32 `json:"tokens"`
+}
+
+// App is one Okta app integration. Its namespace is its directory's.
+//
+// +genclient
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sapp,categories=scim
+// +kubebuilder:printcolumn:name="Users",type=integer,JSONPath=`.status.users`
+// +kubebuilder:printcolumn:name="Active",type=integer,JSONPath=`.status.activeUsers`
+// +kubebuilder:printcolumn:name="Tokens",type=integer,JSONPath=`.status.tokens`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of an App must be at most 63 characters: it is used as a label"
+type App struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec AppSpec `json:"spec"`
+	// +optional
+	Status AppStatus `json:"status,omitzero"`
+}
+
+// AppList is a list of Apps.
+//
+// +kubebuilder:object:root=true
+type AppList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []App `json:"items"`
+}

@@ -1,0 +1,78 @@
+package v1alpha1
+
+// Condition types. Ready is the summary of every kind, as kstatus, Flux and Argo CD read it; it always carries
+// the generation that it speaks of.
+const (
+	// ConditionReady summarises the object: an App can be provisioned to, a User has the access it earned (or,
+	// inactive, has none), a ScimToken is accepted, an AppRoleBinding's native bindings are in place.
+	ConditionReady = "Ready"
+
+	// ConditionReconciling is True while work that Ready waits for is under way (kstatus).
+	ConditionReconciling = "Reconciling"
+
+	// ConditionNameReserved says of a User whether the NameClaim of its userName names it. Nothing is granted
+	// while it is not True.
+	ConditionNameReserved = "NameReserved"
+
+	// ConditionAccessGranted says of a User whether every role it earned is bound.
+	ConditionAccessGranted = "AccessGranted"
+
+	// ConditionAccessRevoked says of a User, once it is inactive, suspended or deleted, that none of this
+	// operator's bindings names it any more.
+	ConditionAccessRevoked = "AccessRevoked"
+
+	// ConditionExpiring is True on a ScimToken that expires within 30 days.
+	ConditionExpiring = "Expiring"
+)
+
+// Condition reasons.
+const (
+	ReasonReady             = "Ready"
+	ReasonInvalidSpec       = "InvalidSpec"
+	ReasonAppNotFound       = "AppNotFound"
+	ReasonAppNotReady       = "AppNotReady"
+	ReasonNameReserved      = "NameReserved"
+	ReasonNameTaken         = "NameTaken"
+	ReasonNameNotClaimed    = "NameNotClaimed"
+	ReasonInvalidSubject    = "InvalidSubject"
+	ReasonMissingScope      = "MissingScope"
+	ReasonUnknownRole       = "UnknownRole"
+	ReasonNoRole            = "NoRole"
+	ReasonGranted           = "Granted"
+	ReasonObserved          = "Observed"
+	ReasonBindingFailed     = "BindingFailed"
+	ReasonForbidden         = "Forbidden"
+	ReasonProgressing       = "Progressing"
+	ReasonActive            = "Active"
+	ReasonInactive          = "Inactive"
+	ReasonSuspended         = "Suspended"
+	ReasonDeleted           = "Deleted"
+	ReasonRevoked           = "Revoked"
+	ReasonSecretNotFound    = "SecretNotFound"
+	ReasonInvalidToken      = "InvalidToken"
+	ReasonExpired           = "Expired"
+	ReasonNotYetValid       = "NotYetValid"
+	ReasonValid             = "Valid"
+	ReasonNamespaceNotFound = "NamespaceNotFound"
+)
+
+const (
+	// LabelManagedBy marks what this operator owns whole; its value is ManagedByValue.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedByValue is the value of LabelManagedBy.
+	ManagedByValue = "scim-operator"
+
+	// LabelApp names the App of an object, LabelAppNamespace the App's namespace (on objects outside it).
+	LabelApp          = GroupName + "/app"
+	LabelAppNamespace = GroupName + "/app-namespace"
+	// LabelRole and LabelScope name the role and the scope of an AppRoleBinding and its native bindings.
+	LabelRole  = GroupName + "/role"
+	LabelScope = GroupName + "/scope"
+	// LabelBinding names the AppRoleBinding that a native binding was made from.
+	LabelBinding = GroupName + "/binding"
+
+	// FinalizerAccess holds a deleted User until none of this operator's bindings names it.
+	FinalizerAccess = GroupName + "/access"
+	// FinalizerBindings holds a deleted AppRoleBinding until its native bindings are gone, in whatever namespace.
+	FinalizerBindings = GroupName + "/bindings"
+)

@@ -1,0 +1,114 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// GroupSpec is a SCIM group (RFC 7643 section 4.2), written by the SCIM server. The object's name is the SCIM id.
+// +kubebuilder:validation:XValidation:rule="!has(self.sharding) || !has(self.members) || size(self.members) == 0",message="members must be empty where sharding is set"
+type GroupSpec struct {
+	// app names the App, in the same namespace, that the group belongs to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable"
+	App string `json:"app"`
+	// displayName as the client sent it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	DisplayName string `json:"displayName"`
+	// displayNameKey is displayName folded for comparison. The group is effective while the NameClaim of this key names it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	DisplayNameKey string `json:"displayNameKey"`
+	// pendingKey is the key that a rename in progress is about to take.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	PendingKey string `json:"pendingKey,omitempty"`
+	// externalId is the client's own identifier of the group.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ExternalID string `json:"externalId,omitempty"`
+	// members are SCIM ids of users: up to 500. Larger groups keep them in MemberShards.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=500
+	// +kubebuilder:validation:items:MaxLength=253
+	Members []string `json:"members,omitempty"`
+	// sharding says that the members are in MemberShards.
+	// +optional
+	Sharding *Sharding `json:"sharding,omitempty"`
+	// createdAt is meta.created; it survives backup and restore.
+	// +optional
+	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
+	// lastModified is meta.lastModified.
+	// +optional
+	LastModified *metav1.MicroTime `json:"lastModified,omitempty"`
+}
+
+// Sharding of a large group's members.
+type Sharding struct {
+	// epoch is the random part of the shards' names. Shards of another epoch are never read.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[a-z2-7]{10}$`
+	Epoch string `json:"epoch"`
+	// count of the shards. A member's shard is a pure function of its id.
+	// +required
+	// +kubebuilder:validation:Enum=128
+	Count int32 `json:"count"`
+}
+
+// GroupStatus is written by the controller.
+type GroupStatus struct {
+	// conditions: NameReserved and the summary Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// members counts the group's members.
+	// +optional
+	Members int32 `json:"members"`
+	// roles that membership of the group confers.
+	// +optional
+	// +listType=atomic
+	Roles []string `json:"roles,omitempty"`
+}
+
+// Group is a pushed group.
+//
+// +genclient
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sgroup,categories=scim
+// +kubebuilder:selectablefield:JSONPath=`.spec.app`
+// +kubebuilder:selectablefield:JSONPath=`.spec.displayNameKey`
+// +kubebuilder:selectablefield:JSONPath=`.spec.externalId`
+// +kubebuilder:printcolumn:name="Display Name",type=string,JSONPath=`.spec.displayName`
+// +kubebuilder:printcolumn:name="Members",type=integer,JSONPath=`.status.members`
+// +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.app`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Group struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec GroupSpec `json:"spec"`
+	// +optional
+	Status GroupStatus `json:"status,omitzero"`
+}
+
+// GroupList is a list of Groups.
+//
+// +kubebuilder:object:root=true
+type GroupList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Group `json:"items"`
+}

@@ -1,0 +1,114 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ScimTokenSpec is one bearer credential of one App. The token itself is never in it: it holds a digest, names a
+// Secret, or asks for one to be generated.
+// +kubebuilder:validation:XValidation:rule="(has(self.digest) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.generate) ? 1 : 0) == 1",message="exactly one of digest, secretRef and generate must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.notBefore) || !has(self.expiresAt) || timestamp(self.notBefore) < timestamp(self.expiresAt)",message="expiresAt must be later than notBefore"
+type ScimTokenSpec struct {
+	// app names the App, in the same namespace, that the token opens.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	App string `json:"app"`
+	// digest is sha256: and the token's SHA-256 in hexadecimal, safe to keep in Git where the token is random
+	// (256 bits).
+	// +optional
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest,omitempty"`
+	// secretRef names a Secret, in the same namespace, that holds the token or its digest.
+	// +optional
+	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
+	// generate has the controller make a random token and write it into a Secret once.
+	// +optional
+	Generate *GenerateToken `json:"generate,omitempty"`
+	// notBefore is when the token begins to be accepted.
+	// +optional
+	NotBefore *metav1.Time `json:"notBefore,omitempty"`
+	// expiresAt is when the token stops being accepted. Empty: never.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// suspended tokens are not accepted.
+	// +optional
+	Suspended bool `json:"suspended,omitempty"`
+	// description says who uses the token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Description string `json:"description,omitempty"`
+}
+
+// SecretKeyReference names one key of a Secret that carries the label scim-operator.io/token=true.
+type SecretKeyReference struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// +optional
+	// +kubebuilder:default=token
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// GenerateToken says where a generated token is written.
+type GenerateToken struct {
+	// secretName of the Secret to create; the token is under the key token. Delete the Secret to have a new one made.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName"`
+}
+
+// ScimTokenStatus is written by the controller.
+type ScimTokenStatus struct {
+	// conditions: Ready says whether the token is accepted, Expiring that it expires within 30 days.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// digest that requests are held against: sha256: and 64 hexadecimal digits.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
+	// +optional
+	TokenID string `json:"tokenID,omitempty"`
+}
+
+// ScimToken is one credential of one App.
+//
+// +genclient
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=stoken,categories=scim
+// +kubebuilder:selectablefield:JSONPath=`.spec.app`
+// +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.app`
+// +kubebuilder:printcolumn:name="Token ID",type=string,JSONPath=`.status.tokenID`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type ScimToken struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec ScimTokenSpec `json:"spec"`
+	// +optional
+	Status ScimTokenStatus `json:"status,omitzero"`
+}
+
+// ScimTokenList is a list of ScimTokens.
+//
+// +kubebuilder:object:root=true
+type ScimTokenList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ScimToken `json:"items"`
+}

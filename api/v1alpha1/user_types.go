@@ -1,0 +1,316 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// UserSpec is a SCIM user (RFC 7643 section 4), written by the SCIM server. The object's name is the SCIM id.
+type UserSpec struct {
+	// app names the App, in the same namespace, that the user belongs to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable"
+	App string `json:"app"`
+
+	// userName as the client sent it (RFC 7643 section 4.1.1).
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	UserName string `json:"userName"`
+
+	// userNameKey is userName folded for comparison. The user is effective while the NameClaim of this key names it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	UserNameKey string `json:"userNameKey"`
+
+	// pendingKey is the key that a rename in progress is about to take.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	PendingKey string `json:"pendingKey,omitempty"`
+
+	// externalId is the client's own identifier of the user; Okta's user id.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ExternalID string `json:"externalId,omitempty"`
+
+	// active is false for a person who left. An inactive user has no role.
+	// +required
+	Active bool `json:"active"`
+
+	// suspended takes every role away whatever the client says. It is set in the cluster, and no SCIM request changes it.
+	// +optional
+	Suspended bool `json:"suspended,omitempty"`
+
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	DisplayName string `json:"displayName,omitempty"`
+	// +optional
+	Name *Name `json:"name,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	NickName string `json:"nickName,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	ProfileURL string `json:"profileUrl,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Title string `json:"title,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	UserType string `json:"userType,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	PreferredLanguage string `json:"preferredLanguage,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Locale string `json:"locale,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Timezone string `json:"timezone,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Emails []MultiValue `json:"emails,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	PhoneNumbers []MultiValue `json:"phoneNumbers,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	IMs []MultiValue `json:"ims,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Photos []MultiValue `json:"photos,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Addresses []Address `json:"addresses,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	Entitlements []MultiValue `json:"entitlements,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	Roles []MultiValue `json:"roles,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	X509Certificates []MultiValue `json:"x509Certificates,omitempty"`
+
+	// enterprise is the extension urn:ietf:params:scim:schemas:extension:enterprise:2.0:User (RFC 7643 section 4.3).
+	// +optional
+	Enterprise *EnterpriseUser `json:"enterprise,omitempty"`
+
+	// attributes holds custom attributes of the core namespace by name, such as role, as a JSON object.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	Attributes *runtime.RawExtension `json:"attributes,omitempty"`
+
+	// extensions holds other extensions, by the URN that they came under, as a JSON object of objects.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	Extensions *runtime.RawExtension `json:"extensions,omitempty"`
+
+	// containers remembers attributes of the core namespace that the client put under a URN, by attribute name, so
+	// that answers put them there again.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Containers map[string]string `json:"containers,omitempty"`
+
+	// createdAt is meta.created. Unlike the object's creation time it survives backup and restore.
+	// +optional
+	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
+	// lastModified is meta.lastModified: when a client last changed the user.
+	// +optional
+	LastModified *metav1.MicroTime `json:"lastModified,omitempty"`
+}
+
+// Name is the components of a person's name (RFC 7643 section 4.1.1).
+type Name struct {
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Formatted string `json:"formatted,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	FamilyName string `json:"familyName,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	GivenName string `json:"givenName,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	MiddleName string `json:"middleName,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	HonorificPrefix string `json:"honorificPrefix,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	HonorificSuffix string `json:"honorificSuffix,omitempty"`
+}
+
+// MultiValue is one value of a multi-valued attribute (RFC 7643 section 2.4).
+type MultiValue struct {
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	Value string `json:"value,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Display string `json:"display,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Type string `json:"type,omitempty"`
+	// +optional
+	Primary bool `json:"primary,omitempty"`
+}
+
+// Address is one postal address (RFC 7643 section 4.1.2).
+type Address struct {
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Formatted string `json:"formatted,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	StreetAddress string `json:"streetAddress,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Locality string `json:"locality,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Region string `json:"region,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	PostalCode string `json:"postalCode,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Country string `json:"country,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Type string `json:"type,omitempty"`
+	// +optional
+	Primary bool `json:"primary,omitempty"`
+}
+
+// EnterpriseUser is the enterprise extension (RFC 7643 section 4.3).
+type EnterpriseUser struct {
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	EmployeeNumber string `json:"employeeNumber,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	CostCenter string `json:"costCenter,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Organization string `json:"organization,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Division string `json:"division,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Department string `json:"department,omitempty"`
+	// +optional
+	Manager *Manager `json:"manager,omitempty"`
+}
+
+// Manager of a person, as the client names them: the value is often no SCIM id and is never resolved.
+type Manager struct {
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Value string `json:"value,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Ref string `json:"$ref,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	DisplayName string `json:"displayName,omitempty"`
+}
+
+// UserStatus is written by the controller.
+type UserStatus struct {
+	// conditions: NameReserved, AccessGranted, AccessRevoked and the summary Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// kubernetesUsername is the RBAC subject that stands for the person.
+	// +optional
+	KubernetesUsername string `json:"kubernetesUsername,omitempty"`
+	// reservedKey is the userNameKey that NameReserved was verified for.
+	// +optional
+	ReservedKey string `json:"reservedKey,omitempty"`
+	// roles held, each with its scope and why it was earned.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4096
+	Roles []EarnedRole `json:"roles,omitempty"`
+	// roleNames lists the names of the roles held, for printing.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	RoleNames string `json:"roleNames,omitempty"`
+	// inactiveSince is when the controller first saw the user without access.
+	// +optional
+	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
+}
+
+// EarnedRole is one role that a person holds in one scope.
+type EarnedRole struct {
+	// role is the name of a role of the App.
+	// +required
+	Role string `json:"role"`
+	// scope is the name of a scope of the App.
+	// +required
+	Scope string `json:"scope"`
+	// reasons tell why, such as `attribute role is "viewer"` or `default role of the App`.
+	// +optional
+	// +listType=atomic
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// User is a person as the SCIM client describes them.
+//
+// +genclient
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=suser,categories=scim
+// +kubebuilder:selectablefield:JSONPath=`.spec.app`
+// +kubebuilder:selectablefield:JSONPath=`.spec.userNameKey`
+// +kubebuilder:selectablefield:JSONPath=`.spec.externalId`
+// +kubebuilder:selectablefield:JSONPath=`.spec.active`
+// +kubebuilder:printcolumn:name="UserName",type=string,JSONPath=`.spec.userName`
+// +kubebuilder:printcolumn:name="Display Name",type=string,JSONPath=`.spec.displayName`
+// +kubebuilder:printcolumn:name="Active",type=boolean,JSONPath=`.spec.active`
+// +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.app`
+// +kubebuilder:printcolumn:name="Roles",type=string,JSONPath=`.status.roleNames`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="External ID",type=string,priority=1,JSONPath=`.spec.externalId`
+// +kubebuilder:printcolumn:name="Kubernetes User",type=string,priority=1,JSONPath=`.status.kubernetesUsername`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type User struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec UserSpec `json:"spec"`
+	// +optional
+	Status UserStatus `json:"status,omitzero"`
+}
+
+// UserList is a list of Users.
+//
+// +kubebuilder:object:root=true
+type UserList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []User `json:"items"`
+}

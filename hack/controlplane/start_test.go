@@ -1,0 +1,115 @@
+package controlplane_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+)
+
+func start(t *testing.T, options controlplane.Options) *controlplane.ControlPlane {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	var err error
+	if options.BinDir, err = controlplane.Ensure(ctx, os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	c, err := controlplane.Start(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func client(t *testing.T, c *controlplane.ControlPlane) *kubernetes.Clientset {
+	t.Helper()
+	clientset, err := kubernetes.NewForConfig(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clientset
+}
+
+func TestDataOutlivesRestarts(t *testing.T) {
+	ctx := t.Context()
+	options := controlplane.Options{DataDir: t.TempDir(), UnsafeNoFsync: true}
+	c := start(t, options)
+	created, err := client(t, c).CoreV1().ConfigMaps("default").Create(ctx,
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := c.Kubeconfig("admin", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := c.RestartAPIServer(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client(t, c).CoreV1().ConfigMaps("default").Get(ctx, "kept", metav1.GetOptions{}); err != nil || got.UID != created.UID {
+		t.Fatalf("after the API server's restart: uid %v, error %v, want uid %v", got.UID, err, created.UID)
+	}
+
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, options)
+	// The kubeconfig from before the stop: same address, same certificate authority.
+	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := kubernetes.NewForConfigOrDie(config).CoreV1().ConfigMaps("default").Get(ctx, "kept", metav1.GetOptions{})
+	if err != nil || got.UID != created.UID {
+		t.Fatalf("after a second start: uid %v, error %v, want uid %v", got.UID, err, created.UID)
+	}
+}
+
+func TestTemporaryDirectoryIsRemovedAndRBACHolds(t *testing.T) {
+	c := start(t, controlplane.Options{UnsafeNoFsync: true})
+	stranger, err := c.UserConfig("stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = kubernetes.NewForConfigOrDie(stranger).CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	if !apierrors.IsForbidden(err) {
+		t.Fatalf("a user without any role lists ConfigMaps: error %v, want Forbidden", err)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(c.Dir()); !os.IsNotExist(err) {
+		t.Fatalf("the temporary directory %s is still there: %v", c.Dir(), err)
+	}
+}
+
+func TestStartTellsWhyItFailed(t *testing.T) {
+	ctx := t.Context()
+	binDir, err := controlplane.Ensure(ctx, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := controlplane.Start(ctx, controlplane.Options{BinDir: binDir, UnsafeNoFsync: true, APIServerArgs: []string{"--no-such-flag"}})
+	if err == nil {
+		t.Fatal(c.Stop(), "started with a flag that does not exist")
+	}
+	if want := "unknown flag: --no-such-flag"; !strings.Contains(err.Error(), want) {
+		t.Fatalf("error %q does not contain %q", err, want)
+	}
+}

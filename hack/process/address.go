@@ -1,0 +1,27 @@
+package process
+
+import (
+	"fmt"
+	"net"
+)
+
+// FreeAddress returns a loopback address, host:port, on which nothing listens now. Another
+// program may take the port before the caller does: who listens on it must be ready to
+// ask again.
+func FreeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	address := listener.Addr().String()
+	return address, listener.Close()
+}
+
+// IsFree says whether the address can be listened on now.
+func IsFree(address string) bool {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	return listener.Close() == nil
+}

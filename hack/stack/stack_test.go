@@ -1,0 +1,133 @@
+package stack_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+	"github.com/scim-operator/scim-operator/hack/stack"
+)
+
+func startControlPlane(t *testing.T) *controlplane.ControlPlane {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	binDir, err := controlplane.Ensure(ctx, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := controlplane.Start(ctx, controlplane.Options{BinDir: binDir, UnsafeNoFsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// The whole way of an installation: manifests, ServiceAccount credentials, and what these may do.
+func TestInstallAndServiceAccountCredentials(t *testing.T) {
+	ctx := t.Context()
+	c := startControlPlane(t)
+	for range 2 { // a second installation changes nothing
+		if err := stack.Install(ctx, c.Config, config.FS); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, account := range []struct {
+		name    string
+		secrets bool
+	}{
+		{name: stack.ServerAccount, secrets: false},
+		{name: stack.ControllerAccount, secrets: true},
+	} {
+		path := filepath.Join(t.TempDir(), "kubeconfig")
+		if err := stack.ServiceAccountKubeconfig(ctx, c.Config, stack.Namespace, account.name, path); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{path, path + ".token"} {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has mode %v, want 0600", file, info.Mode())
+			}
+		}
+		restConfig, err := clientcmd.BuildConfigFromFlags("", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := whoAmI(t, restConfig), "system:serviceaccount:"+stack.Namespace+":"+account.name; got != want {
+			t.Errorf("the kubeconfig is %q's, want %q's", got, want)
+		}
+		if got := canListSecrets(t, restConfig); got != account.secrets {
+			t.Errorf("%s can list Secrets: %t, want %t", account.name, got, account.secrets)
+		}
+	}
+}
+
+func whoAmI(t *testing.T, config *rest.Config) string {
+	t.Helper()
+	review, err := kubernetes.NewForConfigOrDie(config).AuthenticationV1().SelfSubjectReviews().
+		Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.UserInfo.Username
+}
+
+func canListSecrets(t *testing.T, config *rest.Config) bool {
+	t.Helper()
+	review, err := kubernetes.NewForConfigOrDie(config).AuthorizationV1().SelfSubjectAccessReviews().
+		Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: "secrets", Namespace: "default"},
+		}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.Allowed
+}
+
+func TestInstallNeedsDefinitions(t *testing.T) {
+	err := stack.Install(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, fstest.MapFS{"rbac/a.yaml": {Data: []byte("kind: A")}})
+	if err == nil || !strings.Contains(err.Error(), "crd/bases") {
+		t.Fatalf("error %v, want one about crd/bases", err)
+	}
+}
+
+func TestReadObjectsSkipsKustomizeAndEmptyDocuments(t *testing.T) {
+	objects, err := stack.ReadObjects(fstest.MapFS{
+		"dir/b.yaml":             {Data: []byte("# only a comment\n---\nkind: B\napiVersion: v1\nmetadata: {name: b}\n---\n")},
+		"dir/a.yaml":             {Data: []byte("kind: A\napiVersion: v1\nmetadata: {name: a}\n")},
+		"dir/kustomization.yaml": {Data: []byte("kind: Kustomization\n")},
+		"dir/README.md":          {Data: []byte("words")},
+		"dir/sub/c.yaml":         {Data: []byte("kind: C\napiVersion: v1\n")},
+	}, "dir")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, object := range objects {
+		names = append(names, object.GetName())
+	}
+	if got := strings.Join(names, " "); got != "a b" {
+		t.Fatalf("read %q, want %q", got, "a b")
+	}
+}

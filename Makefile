@@ -1,0 +1,65 @@
+# Everything here needs Go and make only; the tools are pinned in hack/tools.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+IMAGE   ?= scim-operator:$(VERSION)
+DOCKER  ?= docker
+
+# Each test package runs an API server of its own; more than two at once starve each other.
+TEST_PACKAGES_AT_ONCE ?= 2
+TEST_TIMEOUT          ?= 30m
+TEST_ARGS             ?=
+
+CONTROLLER_GEN = go tool -modfile=hack/tools/generate/go.mod controller-gen
+GOLANGCI_LINT  = go tool -modfile=hack/tools/lint/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what make can do.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: build ## Start a local API server, the SCIM server and the controller, with a sample App. RESET=1 forgets earlier data.
+	@exec bin/scim-operator dev $(ARGS)
+
+.PHONY: test
+test: control-plane ## Run all tests, with the seeds of the fuzz targets, on a real API server.
+	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./...
+
+.PHONY: control-plane
+control-plane: ## Obtain etcd, kube-apiserver and kubectl: a download, else a build of several minutes, once.
+	@go run ./hack/controlplane/ensure
+
+.PHONY: bench
+bench: control-plane ## Run the benchmarks and print their ratios; best on an otherwise quiet machine.
+	go run ./hack/bench $(ARGS)
+
+.PHONY: build
+build: ## Build bin/scim-operator, static.
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/scim-operator ./cmd/scim-operator
+
+.PHONY: docker-build
+docker-build: ## Build the container image.
+	$(DOCKER) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: generate
+generate: ## Generate deep copies and apply configurations from api/.
+	$(CONTROLLER_GEN) object applyconfiguration paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRDs in config/crd/bases from api/.
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+
+.PHONY: verify-generated
+verify-generated: generate manifests ## Fail when generated files are not what api/ says.
+	git diff --exit-code -- api config/crd
+
+.PHONY: lint
+lint: ## Check the format and run golangci-lint.
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: clean
+clean: ## Remove what build and run have made here; the control plane's binaries stay in the user's cache.
+	rm -rf bin .run

@@ -50,6 +50,7 @@ type ControlPlane struct {
 
 	options   Options
 	dir       string
+	lock      *os.File // keeps a second control plane away from kept data
 	authority *authority
 	etcdURL   string
 	address   string // of the API server, host:port
@@ -68,7 +69,7 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	}
 	c := &ControlPlane{options: options, dir: options.DataDir}
 	if err := c.prepare(); err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing the control plane: %w", err), c.removeTemporary())
+		return nil, errors.Join(fmt.Errorf("preparing the control plane: %w", err), c.release())
 	}
 	if err := c.startAll(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), c.Stop())
@@ -87,6 +88,9 @@ func (c *ControlPlane) prepare() (err error) {
 		return err
 	}
 	if err := os.MkdirAll(c.path("pki"), 0o700); err != nil {
+		return err
+	}
+	if err := c.lockData(); err != nil {
 		return err
 	}
 	if c.authority, err = loadAuthority(c.path("pki")); err != nil {
@@ -164,14 +168,31 @@ func (c *ControlPlane) Stop() error {
 			errs = append(errs, p.Stop(stopGrace))
 		}
 	}
-	return errors.Join(append(errs, c.removeTemporary())...)
+	return errors.Join(append(errs, c.release())...)
 }
 
-func (c *ControlPlane) removeTemporary() error {
-	if c.options.DataDir != "" || c.dir == "" {
-		return nil
+// lockData fails at once when another control plane runs on the same directory.
+func (c *ControlPlane) lockData() (err error) {
+	if c.lock, err = os.OpenFile(c.path(".lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return err
 	}
-	return os.RemoveAll(c.dir)
+	if err := tryLock(c.lock); err != nil {
+		return fmt.Errorf("%s is in use: %w", c.dir, err)
+	}
+	return nil
+}
+
+// release gives the directory free, or removes a temporary one.
+func (c *ControlPlane) release() error {
+	var err error
+	if c.lock != nil {
+		err = c.lock.Close()
+		c.lock = nil
+	}
+	if c.options.DataDir != "" || c.dir == "" {
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(c.dir))
 }
 
 // URL is the API server's base URL.

@@ -20,11 +20,7 @@ func start(t *testing.T, options controlplane.Options) *controlplane.ControlPlan
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	var err error
-	if options.BinDir, err = controlplane.Ensure(ctx, os.Stderr); err != nil {
-		t.Fatal(err)
-	}
-	c, err := controlplane.Start(ctx, options)
+	c, err := controlplane.Start(ctx, withBinaries(t, options))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +30,15 @@ func start(t *testing.T, options controlplane.Options) *controlplane.ControlPlan
 		}
 	})
 	return c
+}
+
+func withBinaries(t *testing.T, options controlplane.Options) controlplane.Options {
+	t.Helper()
+	var err error
+	if options.BinDir, err = controlplane.Ensure(t.Context(), os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	return options
 }
 
 func client(t *testing.T, c *controlplane.ControlPlane) *kubernetes.Clientset {
@@ -57,6 +62,10 @@ func TestDataOutlivesRestarts(t *testing.T) {
 	kubeconfig, err := c.Kubeconfig("admin", "system:masters")
 	if err != nil {
 		t.Fatal(err)
+	}
+
+	if _, err := controlplane.Start(ctx, withBinaries(t, options)); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Fatalf("a second control plane on the same data: error %v, want one that says in use", err)
 	}
 
 	if err := c.RestartAPIServer(ctx); err != nil {
@@ -101,11 +110,7 @@ func TestTemporaryDirectoryIsRemovedAndRBACHolds(t *testing.T) {
 
 func TestStartTellsWhyItFailed(t *testing.T) {
 	ctx := t.Context()
-	binDir, err := controlplane.Ensure(ctx, os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := controlplane.Start(ctx, controlplane.Options{BinDir: binDir, UnsafeNoFsync: true, APIServerArgs: []string{"--no-such-flag"}})
+	c, err := controlplane.Start(ctx, withBinaries(t, controlplane.Options{UnsafeNoFsync: true, APIServerArgs: []string{"--no-such-flag"}}))
 	if err == nil {
 		t.Fatal(c.Stop(), "started with a flag that does not exist")
 	}

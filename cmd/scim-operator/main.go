@@ -1,0 +1,67 @@
+// Command scim-operator is the whole product in one binary: the SCIM server, the controller,
+// and a development mode that runs both on a control plane of its own.
+//
+// This package holds flags and wiring only. It stands at the top of the flow and may import
+// every other package; none imports it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set at link time by the Makefile and the Dockerfile.
+var version = ""
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly end; a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := newRootCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "scim-operator",
+		Short:         "SCIM provisioning into Kubernetes: users as custom resources, roles as RBAC bindings",
+		SilenceUsage:  true, // an error of the work is not one of the command line
+		SilenceErrors: true, // main prints it, once
+		Args:          cobra.NoArgs,
+	}
+	root.AddCommand(newServerCommand(), newControllerCommand(), newDevCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(command.OutOrStdout(), "scim-operator %s %s %s/%s\n",
+				buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// buildVersion falls back on what `go install` records.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}

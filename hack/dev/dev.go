@@ -1,0 +1,200 @@
+// Package dev is what `make run` does: a control plane, the operator installed on it, a sample
+// App with a token, and the server and the controller as processes under their own
+// ServiceAccounts.
+//
+// It puts hack/controlplane and hack/stack together and is called by the dev command only. It
+// imports api for the token and the sample's kinds, and config for the manifests.
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+	"github.com/scim-operator/scim-operator/hack/process"
+	"github.com/scim-operator/scim-operator/hack/stack"
+)
+
+// Options say where and with what to run.
+type Options struct {
+	// Dir holds the data of the control plane, keys, logs, the token and the file env.
+	Dir string
+	// Listen is the SCIM server's address, host:port.
+	Listen string
+	// Reset forgets the data of earlier runs first.
+	Reset bool
+	// Binary is the operator's executable.
+	Binary string
+	// Progress gets a line for each step, Output what to try once all is ready.
+	Progress, Output io.Writer
+}
+
+// contents are the names in Options.Dir that belong to this package. A reset removes these
+// and nothing else, whatever directory it is pointed at.
+var contents = []string{"controlplane", "credentials", "logs", "token", "kubeconfig", "env"}
+
+// Run starts everything and returns when parent ends, with no error, or when a process ends by
+// itself, with an error that holds its last lines. By then all that it started is stopped.
+func Run(parent context.Context, options Options) error {
+	ctx, fail := context.WithCancelCause(parent)
+	defer fail(nil)
+	r := &run{Options: options, fail: fail}
+	err := r.start(ctx)
+	if err == nil {
+		<-ctx.Done()
+	}
+	switch {
+	case parent.Err() != nil:
+		err = nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx) // a process ended; whatever start says follows from that
+	}
+	r.say("stopping")
+	return errors.Join(err, r.stop())
+}
+
+// run is one call of Run.
+type run struct {
+	Options
+	fail    context.CancelCauseFunc
+	plane   *controlplane.ControlPlane
+	started []*stack.Process
+}
+
+// start follows the steps of the package comment.
+func (r *run) start(ctx context.Context) error {
+	if err := r.prepareDir(); err != nil {
+		return err
+	}
+	if !process.IsFree(r.Listen) {
+		return fmt.Errorf("%s is in use: choose another address with --listen (make run ARGS='--listen 127.0.0.1:9085')", r.Listen)
+	}
+	if err := r.startControlPlane(ctx); err != nil {
+		return err
+	}
+	r.say("installing CRDs and RBAC")
+	if err := stack.Install(ctx, r.plane.Config, config.FS); err != nil {
+		return err
+	}
+	r.say("applying the sample App")
+	sample, err := r.applySample(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.startOperator(ctx); err != nil {
+		return err
+	}
+	r.say("waiting for the App and its token")
+	if err := sample.waitReady(ctx, r.plane.Config); err != nil {
+		return err
+	}
+	return r.announce(sample)
+}
+
+func (r *run) prepareDir() (err error) {
+	if r.Dir, err = filepath.Abs(r.Dir); err != nil {
+		return err
+	}
+	if r.Reset {
+		r.say("forgetting the data in %s", r.Dir)
+		for _, name := range contents {
+			if err := os.RemoveAll(r.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range []string{".", "credentials", "logs"} {
+		if err := os.MkdirAll(r.path(name), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) startControlPlane(ctx context.Context) error {
+	binDir, err := controlplane.Ensure(ctx, r.Progress)
+	if err != nil {
+		return err
+	}
+	r.say("starting etcd and kube-apiserver")
+	r.plane, err = controlplane.Start(ctx, controlplane.Options{BinDir: binDir, DataDir: r.path("controlplane")})
+	if err != nil {
+		return err
+	}
+	failed := r.plane.Failed()
+	go func() {
+		select {
+		case err := <-failed:
+			r.fail(err)
+		case <-ctx.Done():
+		}
+	}()
+	return nil
+}
+
+// startOperator runs the controller and the server, each by its own ServiceAccount's token.
+func (r *run) startOperator(ctx context.Context) error {
+	if err := r.startProcess(ctx, "controller", stack.ControllerAccount, stack.StartController, ""); err != nil {
+		return err
+	}
+	return r.startProcess(ctx, "server", stack.ServerAccount, stack.StartServer, r.Listen)
+}
+
+func (r *run) startProcess(ctx context.Context, name, account string,
+	start func(context.Context, stack.ProcessOptions) (*stack.Process, error), listen string,
+) error {
+	r.say("starting the %s as ServiceAccount %s", name, account)
+	kubeconfig := r.path("credentials/" + name + ".kubeconfig")
+	if err := stack.ServiceAccountKubeconfig(ctx, r.plane.Config, stack.Namespace, account, kubeconfig); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(r.path("logs/"+name+".log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	p, err := start(ctx, stack.ProcessOptions{Binary: r.Binary, Kubeconfig: kubeconfig, Listen: listen, Log: log})
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	r.started = append(r.started, p)
+	go func() {
+		<-p.Done()
+		_ = log.Close()
+		r.fail(p.ExitError()) // without effect once Run is stopping
+	}()
+	return nil
+}
+
+// stop ends everything in the reverse order of the start.
+func (r *run) stop() error {
+	var errs []error
+	for i := len(r.started) - 1; i >= 0; i-- {
+		errs = append(errs, r.started[i].Stop())
+	}
+	if r.plane != nil {
+		errs = append(errs, r.plane.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// scimURL is the base URL as a client on this machine reaches it.
+func (r *run) scimURL() string {
+	host, port, err := net.SplitHostPort(r.Listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return "http://" + net.JoinHostPort("127.0.0.1", port) + "/scim/v2"
+	}
+	return "http://" + r.Listen + "/scim/v2"
+}
+
+func (r *run) path(name string) string { return filepath.Join(r.Dir, filepath.FromSlash(name)) }
+
+// say writes one line of progress. Nobody is served by an error of the terminal.
+func (r *run) say(format string, arguments ...any) {
+	_, _ = fmt.Fprintf(r.Progress, "dev: "+format+"\n", arguments...)
+}

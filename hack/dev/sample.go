@@ -1,0 +1,134 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/token"
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/stack"
+)
+
+const (
+	sampleDir = "samples/quickstart"
+	// sampleTimeout bounds how long the controller may take to accept the sample.
+	sampleTimeout = 60 * time.Second
+	samplePoll    = 100 * time.Millisecond
+)
+
+// sample is the applied App, and the token that opens it.
+type sample struct {
+	app   client.ObjectKey
+	token string
+}
+
+// applySample applies the quickstart sample and a ScimToken with the digest of this
+// directory's token: the token itself stays in its file.
+func (r *run) applySample(ctx context.Context) (*sample, error) {
+	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	if err != nil {
+		return nil, err
+	}
+	app, err := findApp(objects)
+	if err != nil {
+		return nil, err
+	}
+	s := &sample{app: app}
+	if s.token, err = loadToken(r.path("token")); err != nil {
+		return nil, err
+	}
+	return s, stack.Apply(ctx, r.plane.Config, append(objects, s.scimToken()))
+}
+
+func findApp(objects []*unstructured.Unstructured) (client.ObjectKey, error) {
+	for _, object := range objects {
+		if object.GetKind() == "App" && object.GroupVersionKind().Group == v1alpha1.GroupName {
+			return client.ObjectKeyFromObject(object), nil
+		}
+	}
+	return client.ObjectKey{}, fmt.Errorf("%s holds no App", sampleDir)
+}
+
+// scimToken has the name of its App.
+func (s *sample) scimToken() *unstructured.Unstructured {
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
+		"app":         s.app.Name,
+		"digest":      token.Digest(s.token),
+		"description": "Made by the dev command.",
+	}}}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ScimToken"))
+	object.SetNamespace(s.app.Namespace)
+	object.SetName(s.app.Name)
+	return object
+}
+
+// loadToken reads the token in the file, or makes one. Only the file's owner can read it.
+func loadToken(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		made, err := token.New()
+		if err != nil {
+			return "", err
+		}
+		return made, os.WriteFile(path, []byte(made+"\n"), 0o600)
+	}
+	if err != nil {
+		return "", err
+	}
+	kept := strings.TrimSpace(string(data))
+	if len(kept) < token.MinimumLength {
+		return "", fmt.Errorf("%s holds no token: remove the file to have one made", path)
+	}
+	return kept, nil
+}
+
+// waitReady returns when the controller has accepted the App and the ScimToken as they are.
+func (s *sample) waitReady(ctx context.Context, restConfig *rest.Config) error {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	c, err := client.New(restConfig, client.Options{Scheme: scheme})
+	if err != nil {
+		return err
+	}
+	app, scimToken := &v1alpha1.App{}, &v1alpha1.ScimToken{}
+	if err := waitObjectReady(ctx, c, s.app, app, func() []metav1.Condition { return app.Status.Conditions }); err != nil {
+		return fmt.Errorf("waiting for App %s: %w", s.app, err)
+	}
+	if err := waitObjectReady(ctx, c, s.app, scimToken, func() []metav1.Condition { return scimToken.Status.Conditions }); err != nil {
+		return fmt.Errorf("waiting for ScimToken %s: %w", s.app, err)
+	}
+	return nil
+}
+
+func waitObjectReady(ctx context.Context, c client.Client, key client.ObjectKey, object client.Object, conditions func() []metav1.Condition) error {
+	err := wait.PollUntilContextTimeout(ctx, samplePoll, sampleTimeout, true, func(ctx context.Context) (bool, error) {
+		if err := c.Get(ctx, key, object); err != nil {
+			return false, err
+		}
+		ready := meta.FindStatusCondition(conditions(), v1alpha1.ConditionReady)
+		return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == object.GetGeneration(), nil
+	})
+	if err == nil {
+		return nil
+	}
+	if ready := meta.FindStatusCondition(conditions(), v1alpha1.ConditionReady); ready != nil {
+		return fmt.Errorf("%w: Ready is %s, %s: %s", err, ready.Status, ready.Reason, ready.Message)
+	}
+	return fmt.Errorf("%w: it has no condition Ready", err)
+}

@@ -1,0 +1,389 @@
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// typeError is a value of the wrong type somewhere below an attribute. Its path grows while it is handed up.
+type typeError struct{ path, problem string }
+
+func (e *typeError) Error() string { return e.path + ": " + e.problem }
+
+// within puts the name of the enclosing attribute before an error's path.
+func within(name string, err error) error {
+	e, ok := err.(*typeError)
+	if !ok {
+		return err
+	}
+	switch {
+	case e.path == "", e.path[0] == '[':
+		e.path = name + e.path
+	default:
+		e.path = name + "." + e.path
+	}
+	return e
+}
+
+// invalid turns an error of coerce into the protocol's.
+func invalid(err error) error {
+	if e, ok := err.(*typeError); ok {
+		return InvalidValue("%s", e.Error())
+	}
+	return err
+}
+
+func expected(what string, got any) error {
+	return &typeError{problem: fmt.Sprintf("expected %s, received %s", what, kindOf(got))}
+}
+
+// coerce normalises a value for an attribute; nil means absent. A nil attribute is one that no schema knows. The value is
+// changed in place: the caller owns it.
+func coerce(a *attribute, v any) (any, error) {
+	if a == nil {
+		return clean(v)
+	}
+	if a.MultiValued {
+		list, err := coerceList(a, v)
+		if len(list) == 0 {
+			return nil, err
+		}
+		return list, err
+	}
+	return coerceSingle(a, v)
+}
+
+// coerceSingle normalises one value of an attribute, or the only one of an array.
+func coerceSingle(a *attribute, v any) (any, error) {
+	if list, ok := v.([]any); ok {
+		switch len(list) {
+		case 0:
+			return nil, nil
+		case 1:
+			if _, nested := list[0].([]any); !nested {
+				return coerceSingle(a, list[0])
+			}
+		}
+		return nil, &typeError{problem: fmt.Sprintf("expected one value, received an array of %d", len(list))}
+	}
+	if a.Type == TypeComplex {
+		return coerceComplex(a, v)
+	}
+	return coerceSimple(a.Type, v)
+}
+
+func coerceSimple(kind string, v any) (any, error) {
+	switch v.(type) {
+	case nil:
+		return nil, nil
+	case map[string]any, []any:
+		return nil, expected(article(kind), v)
+	}
+	s, isString := v.(string)
+	if isString && s == "" {
+		return nil, nil
+	}
+	switch kind {
+	case TypeBoolean:
+		return coerceBoolean(v)
+	case TypeInteger:
+		if n, ok := numericValue(v); ok {
+			if integer, whole := n.asInteger(); whole {
+				return integer, nil
+			}
+		}
+		return nil, expected("an integer", v)
+	case TypeDecimal:
+		if _, ok := numericValue(v); !ok {
+			return nil, expected("a decimal number", v)
+		}
+		if isString {
+			return json.Number(strings.TrimSpace(s)), nil
+		}
+		return v, nil
+	case TypeDateTime:
+		if _, ok := parseTime(s); !ok {
+			return nil, expected("a date and time as in 2011-05-13T04:42:34Z", v)
+		}
+		return s, nil
+	default:
+		return coerceString(v)
+	}
+}
+
+func coerceBoolean(v any) (any, error) {
+	switch v := v.(type) {
+	case bool:
+		return v, nil
+	case string:
+		switch trimmed := strings.TrimSpace(v); {
+		case strings.EqualFold(trimmed, "true"):
+			return true, nil
+		case strings.EqualFold(trimmed, "false"):
+			return false, nil
+		}
+	}
+	return nil, expected("a boolean", v)
+}
+
+func coerceString(v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case json.Number:
+		if len(v) > maxNumberLength {
+			return nil, &typeError{problem: "the number has too many digits"}
+		}
+		return string(v), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	default:
+		if n, ok := numberOf(v); ok {
+			return strconv.FormatFloat(n.float, 'f', -1, 64), nil
+		}
+		return nil, expected("a string", v)
+	}
+}
+
+// numericValue reads a number, or a string that is one.
+func numericValue(v any) (number, bool) {
+	if s, ok := v.(string); ok {
+		return parseNumber(strings.TrimSpace(s))
+	}
+	return numberOf(v)
+}
+
+func article(kind string) string {
+	switch kind {
+	case TypeInteger:
+		return "an integer"
+	case TypeReference, TypeBinary:
+		return "a string"
+	default:
+		return "a " + kind
+	}
+}
+
+// parseTime reads xsd:dateTime and the shorter forms that clients send; without a zone it is UTC.
+func parseTime(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// coerceComplex normalises an object. A plain value stands for the sub-attribute value (or formatted).
+func coerceComplex(a *attribute, v any) (any, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		if v == nil || v == "" {
+			return nil, nil
+		}
+		plain := a.plainSub()
+		if _, isArray := v.([]any); isArray || plain == nil {
+			return nil, expected("an object", v)
+		}
+		object = map[string]any{plain.Name: v}
+	}
+	var misspelled []string
+	for key, value := range object {
+		sub := a.sub(key)
+		if sub != nil && sub.Name != key {
+			misspelled = append(misspelled, key)
+			continue
+		}
+		if err := put(object, key, sub, value); err != nil {
+			return nil, err
+		}
+	}
+	// Another spelling than the schema's is what the client wrote itself; the schema's may be its copy of our answer.
+	slices.Sort(misspelled)
+	for _, key := range misspelled {
+		sub, value := a.sub(key), object[key]
+		delete(object, key)
+		if err := put(object, sub.Name, sub, value); err != nil {
+			return nil, err
+		}
+	}
+	if len(object) == 0 {
+		return nil, nil
+	}
+	return object, nil
+}
+
+// put sets key to the coerced value, or deletes it where the value is empty.
+func put(object map[string]any, key string, a *attribute, value any) error {
+	value, err := coerce(a, value)
+	if err != nil {
+		return within(key, err)
+	}
+	if value == nil {
+		delete(object, key)
+	} else {
+		object[key] = value
+	}
+	return nil
+}
+
+// coerceList normalises a multi-valued attribute's elements: no empty ones, no duplicates, at most one primary.
+func coerceList(a *attribute, v any) ([]any, error) {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	kept := list[:0]
+	for i, element := range list {
+		element, err := coerceElement(a, element)
+		if err != nil {
+			if ok {
+				err = within("["+strconv.Itoa(i)+"]", err)
+			}
+			return nil, err
+		}
+		if element != nil {
+			kept = append(kept, element)
+		}
+	}
+	return normaliseList(kept, -1), nil
+}
+
+func coerceElement(a *attribute, v any) (any, error) {
+	if _, nested := v.([]any); nested {
+		return nil, expected("one value", v)
+	}
+	if a.Type != TypeComplex {
+		return coerceSimple(a.Type, v)
+	}
+	object, given := v.(map[string]any)
+	if given {
+		_, _, given = member(object, "value")
+	}
+	element, err := coerceComplex(a, v)
+	if err != nil || element == nil {
+		return nil, err
+	}
+	if object = element.(map[string]any); given && object["value"] == nil || !informative(object) {
+		return nil, nil
+	}
+	return object, nil
+}
+
+// informative reports whether an element says more than its type and whether it is primary.
+func informative(element map[string]any) bool {
+	for key := range element {
+		if key != "type" && key != "primary" {
+			return true
+		}
+	}
+	return false
+}
+
+// normaliseList merges elements with the same (type, value) and leaves one primary element: the one at index winner, or the
+// last that says so where winner is negative. It reuses the list.
+func normaliseList(list []any, winner int) []any {
+	if len(list) == 0 {
+		return nil
+	}
+	if len(list) == 1 {
+		return list
+	}
+	seen := make(map[string]int, len(list))
+	kept := list[:0]
+	primary, since := -1, make([]int, 0, len(list)) // since: when each kept element last became primary
+	for i, element := range list {
+		object, _ := element.(map[string]any)
+		key := elementKey(element)
+		at, duplicate := seen[key]
+		if !duplicate {
+			at = len(kept)
+			seen[key], kept, since = at, append(kept, element), append(since, -1)
+		} else if object != nil {
+			maps.Copy(kept[at].(map[string]any), object)
+		}
+		if object["primary"] == true {
+			since[at] = i
+			if i == winner {
+				since[at] = len(list)
+			}
+		}
+	}
+	for at, element := range kept {
+		if object, _ := element.(map[string]any); object["primary"] == true && (primary < 0 || since[at] > since[primary]) {
+			primary = at
+		}
+	}
+	for at, element := range kept {
+		if object, _ := element.(map[string]any); object["primary"] == true && at != primary {
+			object["primary"] = false
+		}
+	}
+	return kept
+}
+
+// elementKey is equal for elements that are the same value: by (type, value) where there is a value, else as a whole.
+func elementKey(element any) string {
+	object, ok := element.(map[string]any)
+	if !ok {
+		return string(appendValue(nil, element))
+	}
+	value, ok := object["value"]
+	if !ok {
+		rest := maps.Clone(object)
+		delete(rest, "primary")
+		return string(appendValue(nil, rest))
+	}
+	kind, _ := object["type"].(string)
+	return string(appendValue(append(appendString(nil, Fold(kind)), ' '), value))
+}
+
+// clean normalises a value that no schema knows: nulls, empty strings, arrays and objects are absent at any depth.
+func clean(v any) (any, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		if v == "" {
+			return nil, nil
+		}
+		return v, nil
+	case json.Number:
+		if _, ok := parseNumber(string(v)); !ok {
+			return nil, &typeError{problem: "the number is out of range"}
+		}
+		return v, nil
+	case []any:
+		kept := v[:0]
+		for i, element := range v {
+			element, err := clean(element)
+			if err != nil {
+				return nil, within("["+strconv.Itoa(i)+"]", err)
+			}
+			if element != nil {
+				kept = append(kept, element)
+			}
+		}
+		if len(kept) == 0 {
+			return nil, nil
+		}
+		return kept, nil
+	case map[string]any:
+		for key, value := range v {
+			if err := put(v, key, nil, value); err != nil {
+				return nil, err
+			}
+		}
+		if len(v) == 0 {
+			return nil, nil
+		}
+		return v, nil
+	default:
+		return v, nil
+	}
+}

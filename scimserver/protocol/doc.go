@@ -1,0 +1,12 @@
+// Package protocol is SCIM 2.0 (RFC 7643 and RFC 7644) as pure functions over decoded JSON: schemas, request bodies, filters,
+// PATCH, projection, responses and errors.
+//
+// It stands between the HTTP server and the directory. The server hands it request bodies and query parameters; what it
+// returns is normalised (canonical attribute names, coerced types, no password), so that the directory stores one form of
+// everything. On the way out it renders stored resources as clients see them: each attribute in the container it arrived in.
+//
+// What clients send differs from the RFCs, and refusing a write can leave a person with access that was meant to end. The
+// package therefore accepts every deviation it can read without guessing, and answers 400 only for what has no clear meaning.
+//
+// It imports the standard library and golang.org/x/text only: no Kubernetes, no HTTP.
+package protocol

@@ -1,0 +1,52 @@
+package protocol
+
+import (
+	"encoding/json"
+	"io"
+	"strconv"
+)
+
+// ListResponse is a page of resources (RFC 7644 section 3.4.2). itemsPerPage is the number of resources in this page, and
+// Resources is always there: Okta refuses an answer without it, and one whose numbers are strings.
+type ListResponse struct {
+	TotalResults int               // over all pages
+	StartIndex   int               // of the first resource in this page, from 1
+	Resources    []json.RawMessage // rendered, copied as they are
+}
+
+// AppendJSON appends the message to dst.
+func (l ListResponse) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"schemas":["`+ListResponseSchema+`"],"totalResults":`...)
+	dst = strconv.AppendInt(dst, int64(l.TotalResults), 10)
+	dst = append(dst, `,"startIndex":`...)
+	dst = strconv.AppendInt(dst, int64(l.StartIndex), 10)
+	dst = append(dst, `,"itemsPerPage":`...)
+	dst = strconv.AppendInt(dst, int64(len(l.Resources)), 10)
+	dst = append(dst, `,"Resources":[`...)
+	for i, resource := range l.Resources {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, resource...)
+	}
+	return append(dst, `]}`...)
+}
+
+// MarshalJSON serves encoding/json, which checks and copies the bytes once more: AppendJSON and WriteTo are cheaper.
+func (l ListResponse) MarshalJSON() ([]byte, error) {
+	return l.AppendJSON(make([]byte, 0, l.size())), nil
+}
+
+// WriteTo writes the message in one write.
+func (l ListResponse) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(l.AppendJSON(make([]byte, 0, l.size())))
+	return int64(n), err
+}
+
+func (l ListResponse) size() int {
+	size := 192
+	for _, resource := range l.Resources {
+		size += len(resource) + 1
+	}
+	return size
+}

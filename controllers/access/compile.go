@@ -1,0 +1,228 @@
+package access
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// FieldError says what is wrong with one field of an App.
+type FieldError struct {
+	// Field is its path, such as spec.roles[2].when.
+	Field string
+	// Reason is for the author of the App.
+	Reason string
+}
+
+func (e FieldError) Error() string { return e.Field + ": " + e.Reason }
+
+// Message joins field errors into one text of bounded length, for a condition.
+func Message(errors []FieldError) string {
+	const shown = 5
+	texts := make([]string, 0, shown+1)
+	for i, err := range errors {
+		if i == shown {
+			texts = append(texts, fmt.Sprintf("and %d more", len(errors)-shown))
+			break
+		}
+		texts = append(texts, err.Error())
+	}
+	return strings.Join(texts, "; ")
+}
+
+const notSupported = "not supported by this version"
+
+// Compile checks an App and makes the policy of it. A policy is returned only where there is no error: an App that is
+// partly wrong grants nothing new, because what its author meant is not known.
+func Compile(app *v1alpha1.App) (*Policy, []FieldError) {
+	c := compiler{app: app, policy: &Policy{
+		mode:            app.Spec.Mode,
+		fromAttributes:  app.Spec.RoleAssignment.FromAttributes,
+		defaults:        app.Spec.RoleAssignment.Default,
+		scopesAttribute: app.Spec.Scopes.FromAttribute,
+		roleByName:      map[string]*role{},
+		scopeByName:     map[string]*Scope{},
+	}}
+	if c.policy.mode == "" {
+		c.policy.mode = v1alpha1.ModeEnforce
+	}
+	c.checkUnsupported()
+	c.checkPrefixes()
+	c.compileScopes()
+	c.compileRoles()
+	c.checkDefaults()
+	if len(c.errors) > 0 {
+		return nil, c.errors
+	}
+	return c.policy, nil
+}
+
+type compiler struct {
+	app    *v1alpha1.App
+	policy *Policy
+	errors []FieldError
+}
+
+func (c *compiler) fail(field, format string, args ...any) {
+	c.errors = append(c.errors, FieldError{Field: field, Reason: fmt.Sprintf(format, args...)})
+}
+
+// checkUnsupported refuses fields that the API has and that this version does not honour: to ignore one would grant
+// more, or less, than the author asked for.
+func (c *compiler) checkUnsupported() {
+	if c.app.Spec.Safety != nil {
+		c.fail("spec.safety", notSupported)
+	}
+	if c.app.Spec.SubjectMode == v1alpha1.SubjectModeGroup {
+		c.fail("spec.subjectMode", "%s: %s", v1alpha1.SubjectModeGroup, notSupported)
+	}
+	for i := range c.app.Spec.Roles {
+		if len(c.app.Spec.Roles[i].Groups) > 0 {
+			c.fail(fmt.Sprintf("spec.roles[%d].groups", i), notSupported)
+		}
+	}
+}
+
+func (c *compiler) checkPrefixes() {
+	if strings.HasPrefix(c.app.Spec.Kubernetes.Prefix(), reservedPrefix) {
+		c.fail("spec.kubernetes.usernamePrefix", "must not begin with %s", reservedPrefix)
+	}
+	if prefix := c.app.Spec.Kubernetes.GroupPrefix; prefix != nil && strings.HasPrefix(*prefix, reservedPrefix) {
+		c.fail("spec.kubernetes.groupPrefix", "must not begin with %s", reservedPrefix)
+	}
+}
+
+func (c *compiler) compileScopes() {
+	list := c.app.Spec.Scopes.List
+	if len(list) == 0 {
+		c.policy.scopes = []Scope{{Name: v1alpha1.DefaultScope, Namespaces: []string{c.app.Namespace}}}
+	}
+	for i := range list {
+		field := fmt.Sprintf("spec.scopes.list[%d]", i)
+		scope := Scope{Name: list[i].Name, Namespaces: list[i].Namespaces, ClusterWide: list[i].ClusterWide}
+		chosen := 0
+		if len(scope.Namespaces) > 0 {
+			chosen++
+		}
+		if scope.ClusterWide {
+			chosen++
+		}
+		if list[i].NamespaceSelector != nil {
+			chosen++
+			selector, err := metav1.LabelSelectorAsSelector(list[i].NamespaceSelector)
+			if err != nil {
+				c.fail(field+".namespaceSelector", "%v", err)
+			}
+			scope.Selector = selector
+		}
+		if chosen != 1 {
+			c.fail(field, "exactly one of namespaces, namespaceSelector and clusterWide must be set")
+		}
+		c.policy.scopes = append(c.policy.scopes, scope)
+	}
+	for i := range c.policy.scopes {
+		scope := &c.policy.scopes[i]
+		if c.policy.scopeByName[scope.Name] != nil {
+			c.fail(fmt.Sprintf("spec.scopes.list[%d].name", i), "another scope is called %q", scope.Name)
+		}
+		c.policy.scopeByName[scope.Name] = scope
+	}
+}
+
+func (c *compiler) compileRoles() {
+	c.policy.roles = make([]role, len(c.app.Spec.Roles))
+	for i := range c.app.Spec.Roles {
+		spec := &c.app.Spec.Roles[i]
+		field := fmt.Sprintf("spec.roles[%d]", i)
+		compiled := &c.policy.roles[i]
+		*compiled = role{name: spec.Name, grants: spec.Grants}
+		if c.policy.roleByName[spec.Name] != nil {
+			c.fail(field+".name", "another role is called %q", spec.Name)
+		}
+		c.policy.roleByName[spec.Name] = compiled
+		for j, name := range spec.Scopes {
+			if c.policy.scopeByName[name] == nil {
+				c.fail(fmt.Sprintf("%s.scopes[%d]", field, j), "%q is no scope of the App", name)
+			}
+			if compiled.scopes == nil {
+				compiled.scopes = map[string]bool{}
+			}
+			compiled.scopes[name] = true
+		}
+		if spec.When != "" {
+			when, err := compileExpression(spec.When)
+			if err != nil {
+				c.fail(field+".when", "%v", err)
+			}
+			compiled.when = when
+		}
+		c.checkGrants(field, spec, compiled)
+	}
+}
+
+func (c *compiler) checkGrants(field string, spec *v1alpha1.Role, compiled *role) {
+	for j, grant := range spec.Grants {
+		at := fmt.Sprintf("%s.grants[%d]", field, j)
+		if (grant.ClusterRole == "") == (grant.Role == "") {
+			c.fail(at, "exactly one of clusterRole and role must be set")
+			continue
+		}
+		if grant.Role == "" {
+			continue
+		}
+		for k := range c.policy.scopes {
+			scope := &c.policy.scopes[k]
+			if scope.ClusterWide && compiled.holdsIn(scope.Name) {
+				c.fail(at+".role", "a namespaced role cannot be bound in scope %q, which is the whole cluster", scope.Name)
+			}
+		}
+	}
+}
+
+func (c *compiler) checkDefaults() {
+	for i, name := range c.policy.defaults {
+		if c.policy.roleByName[name] == nil {
+			c.fail(fmt.Sprintf("spec.roleAssignment.default[%d]", i), "%q is no role of the App", name)
+		}
+	}
+}
+
+// Cache keeps the policy of each App until the App's specification changes. The zero value is ready to use.
+type Cache struct {
+	mutex    sync.Mutex
+	compiled map[types.UID]cached
+}
+
+type cached struct {
+	generation int64
+	policy     *Policy
+	errors     []FieldError
+}
+
+// Compile is the function Compile, remembered by the App's UID and generation.
+func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if entry, found := c.compiled[app.UID]; found && entry.generation == app.Generation {
+		return entry.policy, entry.errors
+	}
+	// Callers may hold an object of the informers' store: the policy must not share its slices with it.
+	policy, errors := Compile(app.DeepCopy())
+	if c.compiled == nil {
+		c.compiled = map[types.UID]cached{}
+	}
+	c.compiled[app.UID] = cached{generation: app.Generation, policy: policy, errors: errors}
+	return policy, errors
+}
+
+// Forget drops the policy of an App that is gone.
+func (c *Cache) Forget(uid types.UID) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	delete(c.compiled, uid)
+}

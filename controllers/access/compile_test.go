@@ -1,0 +1,154 @@
+package access
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+func TestCompileNamesTheFieldAtFault(t *testing.T) {
+	role := func(change func(*v1alpha1.Role)) func(*v1alpha1.AppSpec) {
+		return func(spec *v1alpha1.AppSpec) { change(&spec.Roles[1]) }
+	}
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.AppSpec)
+		want   []string
+	}{
+		"sound": {change: func(*v1alpha1.AppSpec) {}},
+		"unknown scope of a role": {
+			change: role(func(r *v1alpha1.Role) { r.Scopes = []string{"us1", "mars"} }),
+			want:   []string{`spec.roles[1].scopes[1]: "mars" is no scope of the App`},
+		},
+		"unknown default": {
+			change: func(spec *v1alpha1.AppSpec) { spec.RoleAssignment.Default = []string{"viewer", "nobody"} },
+			want:   []string{`spec.roleAssignment.default[1]: "nobody" is no role of the App`},
+		},
+		"expression does not parse": {
+			change: role(func(r *v1alpha1.Role) { r.When = `user.department ==` }),
+			want:   []string{`spec.roles[1].when: 1:19: Syntax error`},
+		},
+		"expression with an unknown variable": {
+			change: role(func(r *v1alpha1.Role) { r.When = "user.active &&\n  person.active" }),
+			want:   []string{`spec.roles[1].when: 2:3: undeclared reference to 'person'`},
+		},
+		"expression that is no condition": {
+			change: role(func(r *v1alpha1.Role) { r.When = `"yes"` }),
+			want:   []string{`spec.roles[1].when: 1:1: the expression gives string, not bool`},
+		},
+		"selector": {
+			change: func(spec *v1alpha1.AppSpec) {
+				spec.Scopes.List[1].NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "region", Operator: "Near"}}
+			},
+			want: []string{`spec.scopes.list[1].namespaceSelector: "Near" is not a valid label selector operator`},
+		},
+		"scope of two kinds": {
+			change: func(spec *v1alpha1.AppSpec) { spec.Scopes.List[1].ClusterWide = true },
+			want:   []string{`spec.scopes.list[1]: exactly one of`},
+		},
+		"scope of no kind": {
+			change: func(spec *v1alpha1.AppSpec) { spec.Scopes.List[0].Namespaces = nil },
+			want:   []string{`spec.scopes.list[0]: exactly one of`},
+		},
+		"namespaced role in the whole cluster": {
+			change: role(func(r *v1alpha1.Role) { r.Grants = []v1alpha1.Grant{{ClusterRole: "edit"}, {Role: "deployer"}} }),
+			want:   []string{`spec.roles[1].grants[1].role: a namespaced role cannot be bound in scope "everywhere"`},
+		},
+		"grant of two kinds": {
+			change: role(func(r *v1alpha1.Role) { r.Grants = []v1alpha1.Grant{{ClusterRole: "edit", Role: "deployer"}} }),
+			want:   []string{`spec.roles[1].grants[0]: exactly one of`},
+		},
+		"two roles of one name": {
+			change: role(func(r *v1alpha1.Role) { r.Name = "viewer" }),
+			want:   []string{`spec.roles[1].name: another role is called "viewer"`},
+		},
+		"two scopes of one name": {
+			change: func(spec *v1alpha1.AppSpec) { spec.Scopes.List[2].Name = "us1" },
+			want:   []string{`spec.scopes.list[2].name: another scope is called "us1"`},
+		},
+		"reserved prefixes": {
+			change: func(spec *v1alpha1.AppSpec) {
+				reserved := "system:okta:"
+				spec.Kubernetes.UsernamePrefix, spec.Kubernetes.GroupPrefix = &reserved, &reserved
+			},
+			want: []string{
+				`spec.kubernetes.usernamePrefix: must not begin with system:`,
+				`spec.kubernetes.groupPrefix: must not begin with system:`,
+			},
+		},
+		"safety":       {change: func(spec *v1alpha1.AppSpec) { spec.Safety = &v1alpha1.Safety{MaxRemovals: 1} }, want: []string{"spec.safety: not supported by this version"}},
+		"subject mode": {change: func(spec *v1alpha1.AppSpec) { spec.SubjectMode = "Group" }, want: []string{"spec.subjectMode: Group: not supported by this version"}},
+		"groups": {
+			change: role(func(r *v1alpha1.Role) { r.Groups = []string{"Admins"} }),
+			want:   []string{"spec.roles[1].groups: not supported by this version"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := testApp()
+			test.change(&app.Spec)
+			policy, errors := Compile(app)
+			if (policy == nil) != (len(test.want) > 0) {
+				t.Errorf("policy = %v with errors %v", policy, errors)
+			}
+			if len(errors) != len(test.want) {
+				t.Fatalf("errors = %v, want %q", errors, test.want)
+			}
+			for i, want := range test.want {
+				if !strings.HasPrefix(errors[i].Error(), want) {
+					t.Errorf("error %d = %q, want %q…", i, errors[i].Error(), want)
+				}
+				if strings.Contains(errors[i].Error(), "\n") {
+					t.Errorf("error %d has more than one line: %q", i, errors[i].Error())
+				}
+			}
+		})
+	}
+}
+
+func TestMessageIsBounded(t *testing.T) {
+	var errors []FieldError
+	for range 200 {
+		errors = append(errors, FieldError{Field: "spec.roles[0]", Reason: "wrong"})
+	}
+	if message := Message(errors); !strings.HasSuffix(message, "; and 195 more") || len(message) > 200 {
+		t.Errorf("message = %q", message)
+	}
+}
+
+func TestCacheFollowsGeneration(t *testing.T) {
+	var cache Cache
+	app := testApp()
+	app.UID, app.Generation = "app-uid", 1
+	first, _ := cache.Compile(app)
+	if again, _ := cache.Compile(app); again != first {
+		t.Error("the same generation was compiled twice")
+	}
+	app.Spec.Safety, app.Generation = &v1alpha1.Safety{MaxRemovals: 1}, 2
+	if policy, errors := cache.Compile(app); policy != nil || len(errors) != 1 {
+		t.Errorf("generation 2: policy %v, errors %v", policy, errors)
+	}
+}
+
+// testApp has two roles, and a scope of each kind.
+func testApp() *v1alpha1.App {
+	return &v1alpha1.App{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "demo"},
+		Spec: v1alpha1.AppSpec{
+			RoleAssignment: v1alpha1.RoleAssignment{FromAttributes: []string{"role", "roles", "entitlements"}, Default: []string{"viewer"}},
+			Roles: []v1alpha1.Role{
+				{Name: "viewer", Grants: []v1alpha1.Grant{{ClusterRole: "view"}}},
+				{Name: "admin", Grants: []v1alpha1.Grant{{ClusterRole: "admin"}}},
+			},
+			Scopes: v1alpha1.Scopes{
+				FromAttribute: "regions",
+				List: []v1alpha1.Scope{
+					{Name: "us1", Namespaces: []string{"us1"}},
+					{Name: "emea2", NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"region": "emea2"}}},
+					{Name: "everywhere", ClusterWide: true},
+				},
+			},
+		},
+	}
+}

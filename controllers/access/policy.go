@@ -1,0 +1,237 @@
+// Package access is the policy of an App: which roles a person earns, in which scopes, and why.
+//
+// It stands between the App that people write and the controllers that bind: Compile checks an App once and Evaluate
+// answers for one user after the other. It is pure: it holds no client, reads no clock, and imports api/v1alpha1 and
+// the CEL library only.
+package access
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// ReasonExpressionFailed is the reason of a Problem with a role's expression: it exceeded its cost, or compared what
+// cannot be compared.
+const ReasonExpressionFailed = "ExpressionFailed"
+
+// Policy is a sound App, compiled. It is immutable and safe for concurrent use.
+type Policy struct {
+	mode            string
+	fromAttributes  []string
+	defaults        []string
+	scopesAttribute string
+	roles           []role
+	roleByName      map[string]*role
+	scopes          []Scope
+	scopeByName     map[string]*Scope
+}
+
+type role struct {
+	name   string
+	when   *expression
+	scopes map[string]bool
+	grants []v1alpha1.Grant
+}
+
+// Scope says where a role holds: exactly one of Namespaces, Selector and ClusterWide is set.
+type Scope struct {
+	Name        string
+	Namespaces  []string
+	Selector    labels.Selector
+	ClusterWide bool
+}
+
+// Problem is something about one user that kept a role from being granted. It never fails a provisioning request.
+type Problem struct {
+	// Reason is v1alpha1.ReasonMissingScope, v1alpha1.ReasonUnknownRole or ReasonExpressionFailed.
+	Reason string
+	// Message is for an administrator of the identity provider.
+	Message string
+}
+
+// Decision is what one user earned.
+type Decision struct {
+	// Roles earned, sorted by role and scope.
+	Roles []v1alpha1.EarnedRole
+	// Problems that kept roles from being granted.
+	Problems []Problem
+}
+
+// Mode is v1alpha1.ModeEnforce or v1alpha1.ModeObserve.
+func (p *Policy) Mode() string { return p.mode }
+
+// Grants returns what holders of a role are given, and whether the role exists and may hold in that scope.
+func (p *Policy) Grants(roleName, scopeName string) ([]v1alpha1.Grant, bool) {
+	earned, found := p.roleByName[roleName]
+	if !found || p.scopeByName[scopeName] == nil || !earned.holdsIn(scopeName) {
+		return nil, false
+	}
+	return earned.grants, true
+}
+
+// Scope returns a scope by name.
+func (p *Policy) Scope(name string) (Scope, bool) {
+	scope, found := p.scopeByName[name]
+	if !found {
+		return Scope{}, false
+	}
+	return *scope, true
+}
+
+func (r *role) holdsIn(scope string) bool {
+	return r.scopes == nil || r.scopes[scope]
+}
+
+// Evaluate says which roles a user earned. It looks at attributes alone: whether the person may have access at all is
+// the caller's question.
+func (p *Policy) Evaluate(user *v1alpha1.UserSpec) Decision {
+	var decision Decision
+	reasons := map[string][]string{}
+	p.earnByAttribute(user, reasons, &decision)
+	p.earnByExpression(user, reasons, &decision)
+	if len(reasons) == 0 {
+		for _, name := range p.defaults {
+			reasons[name] = []string{"default role of the App"}
+		}
+	}
+	held := p.scopesOf(user, &decision)
+	for name, why := range reasons {
+		earned := p.roleByName[name]
+		for _, scope := range held {
+			if earned.holdsIn(scope) {
+				decision.Roles = append(decision.Roles, v1alpha1.EarnedRole{Role: name, Scope: scope, Reasons: why})
+			}
+		}
+	}
+	slices.SortFunc(decision.Roles, func(a, b v1alpha1.EarnedRole) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
+	})
+	return decision
+}
+
+func (p *Policy) earnByAttribute(user *v1alpha1.UserSpec, reasons map[string][]string, decision *Decision) {
+	for _, attribute := range p.fromAttributes {
+		values, multiValued := attributeValues(user, attribute)
+		verb := "is"
+		if multiValued {
+			verb = "has"
+		}
+		for _, value := range dedupe(values) {
+			if p.roleByName[value] == nil {
+				decision.Problems = append(decision.Problems, Problem{
+					Reason:  v1alpha1.ReasonUnknownRole,
+					Message: fmt.Sprintf("attribute %s %s %q, which is no role of the App", attribute, verb, shorten(value)),
+				})
+				continue
+			}
+			reasons[value] = append(reasons[value], fmt.Sprintf("attribute %s %s %q", attribute, verb, value))
+		}
+	}
+}
+
+func (p *Policy) earnByExpression(user *v1alpha1.UserSpec, reasons map[string][]string, decision *Decision) {
+	var variables map[string]any
+	for i := range p.roles {
+		candidate := &p.roles[i]
+		if candidate.when == nil {
+			continue
+		}
+		if variables == nil {
+			variables = map[string]any{"user": expressionUser(user)}
+		}
+		holds, err := candidate.when.holds(variables)
+		switch {
+		case err != nil:
+			decision.Problems = append(decision.Problems, Problem{
+				Reason:  ReasonExpressionFailed,
+				Message: fmt.Sprintf("expression of role %s: %v", candidate.name, err),
+			})
+		case holds:
+			reasons[candidate.name] = append(reasons[candidate.name], "expression of role "+candidate.name)
+		}
+	}
+}
+
+// scopesOf returns the scopes that a user holds: those that the attribute names, or every one where it names none. A
+// name that is unknown grants nothing; it never widens to every scope.
+func (p *Policy) scopesOf(user *v1alpha1.UserSpec, decision *Decision) []string {
+	var names []string
+	if p.scopesAttribute != "" {
+		values, _ := attributeValues(user, p.scopesAttribute)
+		for _, value := range values {
+			for name := range strings.SplitSeq(value, ",") {
+				if name = strings.TrimSpace(name); name != "" {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	if len(names) == 0 {
+		for i := range p.scopes {
+			names = append(names, p.scopes[i].Name)
+		}
+		return names
+	}
+	var held []string
+	for _, name := range dedupe(names) {
+		if p.scopeByName[name] == nil {
+			decision.Problems = append(decision.Problems, Problem{
+				Reason:  v1alpha1.ReasonMissingScope,
+				Message: fmt.Sprintf("attribute %s names %q, which is no scope of the App", p.scopesAttribute, shorten(name)),
+			})
+			continue
+		}
+		held = append(held, name)
+	}
+	return held
+}
+
+// Subject returns the RBAC user name that stands for a person, or an error that names the attribute at fault: it is
+// absent, or it would make a name that Kubernetes keeps for itself.
+func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (string, error) {
+	attribute := mapping.UsernameFrom
+	if attribute == "" {
+		attribute = v1alpha1.IdentifierUserName
+	}
+	name := mapping.Username(user)
+	switch {
+	case name == "":
+		return "", fmt.Errorf("the user has no %s, which the App's kubernetes.usernameFrom asks for", attribute)
+	case strings.HasPrefix(name, reservedPrefix):
+		return "", fmt.Errorf("attribute %s makes a Kubernetes user name that begins with %s, which is reserved", attribute, reservedPrefix)
+	case len(name) > maxSubjectLength:
+		return "", fmt.Errorf("attribute %s makes a Kubernetes user name of more than %d bytes", attribute, maxSubjectLength)
+	}
+	return name, nil
+}
+
+// maxSubjectLength is what AppRoleBinding's schema admits.
+const maxSubjectLength = 1024
+
+const reservedPrefix = "system:"
+
+func dedupe(values []string) []string {
+	var unique []string
+	for _, value := range values {
+		if !slices.Contains(unique, value) {
+			unique = append(unique, value)
+		}
+	}
+	return unique
+}
+
+// shorten keeps a value that a client sent from filling a condition's message.
+func shorten(value string) string {
+	const limit = 128
+	runes := []rune(value)
+	if len(runes) <= limit {
+		return value
+	}
+	return string(runes[:limit]) + "…"
+}

@@ -1,0 +1,100 @@
+package claims
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// ForUsers returns the protocol for the Users of one namespace. The client must not read from a cache.
+func ForUsers(live client.Client, namespace string) *Protocol[*v1alpha1.User] {
+	return New(NewStore(live, namespace, func() *v1alpha1.User { return &v1alpha1.User{} }), Users)
+}
+
+// NewStore returns the API server's objects of one namespace as a Store. The client must not read from a cache.
+func NewStore[H client.Object](live client.Client, namespace string, newHolder func() H) Store[H] {
+	return &apiServer[H]{client: live, namespace: namespace, newHolder: newHolder}
+}
+
+type apiServer[H client.Object] struct {
+	client    client.Client
+	namespace string
+	newHolder func() H
+}
+
+func (s *apiServer[H]) GetHolder(ctx context.Context, name string) (H, error) {
+	holder := s.newHolder()
+	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, holder)
+	return holder, err
+}
+
+func (s *apiServer[H]) CreateHolder(ctx context.Context, holder H) error {
+	holder.SetNamespace(s.namespace)
+	return s.client.Create(ctx, holder)
+}
+
+func (s *apiServer[H]) UpdateHolder(ctx context.Context, holder H) error {
+	return s.client.Update(ctx, holder)
+}
+
+func (s *apiServer[H]) DeleteHolder(ctx context.Context, holder H) error {
+	return s.client.Delete(ctx, holder, unchanged(holder))
+}
+
+func (s *apiServer[H]) GetClaim(ctx context.Context, name string) (*v1alpha1.NameClaim, error) {
+	claim := &v1alpha1.NameClaim{}
+	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, claim)
+	return claim, err
+}
+
+func (s *apiServer[H]) CreateClaim(ctx context.Context, claim *v1alpha1.NameClaim) error {
+	claim.Namespace = s.namespace
+	return s.client.Create(ctx, claim)
+}
+
+func (s *apiServer[H]) UpdateClaim(ctx context.Context, claim *v1alpha1.NameClaim) error {
+	return s.client.Update(ctx, claim)
+}
+
+func (s *apiServer[H]) DeleteClaim(ctx context.Context, claim *v1alpha1.NameClaim) error {
+	return s.client.Delete(ctx, claim, unchanged(claim))
+}
+
+// unchanged is the precondition that an object still is the one that was read.
+func unchanged(object client.Object) client.Preconditions {
+	uid, version := object.GetUID(), object.GetResourceVersion()
+	return client.Preconditions{UID: &uid, ResourceVersion: &version}
+}
+
+// sweepPage bounds one answer of the API server while claims are swept.
+const sweepPage = 500
+
+// Sweep releases, by the rule, claims of a namespace that the protocol's kind no longer holds, and returns how many.
+// suspect, which may know holders from a cache, chooses what is worth two live reads; it decides nothing else.
+func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, p *Protocol[H], suspect func(*v1alpha1.NameClaim) bool) (int, error) {
+	count := 0
+	for next := ""; ; {
+		page := &v1alpha1.NameClaimList{}
+		if err := live.List(ctx, page, client.InNamespace(namespace), client.Limit(sweepPage), client.Continue(next)); err != nil {
+			return count, err
+		}
+		for i := range page.Items {
+			claim := &page.Items[i]
+			if claim.Spec.Attribute != p.kind.Attribute || !suspect(claim) {
+				continue
+			}
+			gone, err := p.ReleaseStale(ctx, claim)
+			if err != nil {
+				return count, err
+			}
+			if gone {
+				count++
+			}
+		}
+		if next = page.Continue; next == "" {
+			return count, nil
+		}
+	}
+}

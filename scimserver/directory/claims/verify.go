@@ -1,0 +1,57 @@
+package claims
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Verify says, from one live read, whether the claim of a key names the holder: whether the holder, whose key that
+// must be, is effective. Once true it stays true as long as the holder exists and keeps the key.
+func (p *Protocol[H]) Verify(ctx context.Context, app, attribute, key, holder string) (bool, error) {
+	owner, err := p.owner(ctx, app, attribute, key)
+	return err == nil && owner == holder, err
+}
+
+// Owner returns the holder that the claim of a key names, from one live read, or "" where there is no claim. The
+// holder may be gone, or hold another key by now: read it before relying on it.
+func (p *Protocol[H]) Owner(ctx context.Context, app, key string) (string, error) {
+	return p.owner(ctx, app, p.kind.Attribute, key)
+}
+
+func (p *Protocol[H]) owner(ctx context.Context, app, attribute, key string) (string, error) {
+	claim, err := p.store.GetClaim(ctx, Name(app, attribute, key))
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return claim.Spec.Holder, nil
+}
+
+// Ensure makes the claim of a holder's key where it is free and the holder is one that must have it: verified before,
+// restored from a backup, or written by hand. It says whether the claim names the holder now. A holder that a Create
+// may still be at work on, or left behind, gets nothing from it; neither does one whose name another one holds.
+func (p *Protocol[H]) Ensure(ctx context.Context, name string) (bool, error) {
+	holder, err := p.store.GetHolder(ctx, name)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	names := p.kind.Names(holder)
+	owner, err := p.owner(ctx, names.App, p.kind.Attribute, *names.Key)
+	if err != nil || owner == name {
+		return err == nil, err
+	}
+	if holder.GetDeletionTimestamp() != nil || !p.kind.Committed(holder) {
+		return false, nil
+	}
+	err = p.take(ctx, names.App, *names.Key, name)
+	if lost(err) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -23,7 +23,8 @@ run: build ## Start a local API server, the SCIM server and the controller, with
 	@exec bin/scim-operator dev $(ARGS)
 
 .PHONY: test
-test: control-plane ## Run all tests, with the seeds of the fuzz targets, on a real API server.
+test: ## Run all tests, with the seeds of the fuzz targets, on a real API server.
+	@go run ./hack/controlplane/ensure -controller-manager
 	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./...
 
 .PHONY: control-plane

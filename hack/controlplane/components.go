@@ -26,19 +26,28 @@ func (c *ControlPlane) startEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.etcdURL = "http://" + client
+	c.etcdURL = "https://" + client
+	ca, certificate, key := c.path("pki/ca.crt"), c.path("pki/etcd.crt"), c.path("pki/etcd.key")
 	args := []string{
 		"--name=etcd",
 		"--data-dir=" + c.path("etcd"),
 		"--listen-client-urls=" + c.etcdURL,
 		"--advertise-client-urls=" + c.etcdURL,
-		"--listen-peer-urls=http://" + peer,
+		"--listen-peer-urls=https://" + peer,
+		// Other users of this machine reach loopback, too. And no other etcd, on a port that
+		// both have picked, can answer the probe below.
+		"--client-cert-auth", "--trusted-ca-file=" + ca, "--cert-file=" + certificate, "--key-file=" + key,
+		"--peer-client-cert-auth", "--peer-trusted-ca-file=" + ca, "--peer-cert-file=" + certificate, "--peer-key-file=" + key,
 		"--log-level=warn",
 	}
 	if c.options.UnsafeNoFsync {
 		args = append(args, "--unsafe-no-fsync")
 	}
-	c.etcd, err = c.start(ctx, "etcd", filepath.Join(c.options.BinDir, "etcd"), args, &rest.Config{Host: c.etcdURL}, "/readyz")
+	probe := &rest.Config{Host: c.etcdURL, TLSClientConfig: rest.TLSClientConfig{CAFile: ca, CertFile: certificate, KeyFile: key}}
+	etcd, err := c.start(ctx, "etcd", filepath.Join(c.options.BinDir, "etcd"), args, probe, "/readyz")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.etcd = etcd
 	return err
 }
 
@@ -47,6 +56,9 @@ func (c *ControlPlane) startEtcd(ctx context.Context) error {
 func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 	args := []string{
 		"--etcd-servers=" + c.etcdURL,
+		"--etcd-cafile=" + c.path("pki/ca.crt"),
+		"--etcd-certfile=" + c.path("pki/etcd.crt"),
+		"--etcd-keyfile=" + c.path("pki/etcd.key"),
 		"--bind-address=127.0.0.1",
 		"--secure-port=" + portOf(c.address),
 		// Nothing runs in this cluster that would look for the API server in a Service, and
@@ -54,8 +66,8 @@ func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 		"--advertise-address=127.0.0.1",
 		"--endpoint-reconciler-type=none",
 		"--service-cluster-ip-range=10.0.0.0/24",
-		"--tls-cert-file=" + c.path("pki/apiserver.crt"),
-		"--tls-private-key-file=" + c.path("pki/apiserver.key"),
+		"--tls-cert-file=" + c.path("pki/kube-apiserver.crt"),
+		"--tls-private-key-file=" + c.path("pki/kube-apiserver.key"),
 		"--client-ca-file=" + c.path("pki/ca.crt"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file=" + c.path("pki/service-account.pub"),
@@ -100,8 +112,7 @@ func (c *ControlPlane) StartControllerManager(ctx context.Context, binary string
 	if err != nil {
 		return err
 	}
-	certificate, key := c.path("pki/kube-controller-manager.crt"), c.path("pki/kube-controller-manager.key")
-	if err := c.authority.writeServing(certificate, key); err != nil {
+	if err := c.authority.writeServing(c.path("pki"), controllerManagerBinary); err != nil {
 		return err
 	}
 	args := []string{
@@ -109,8 +120,8 @@ func (c *ControlPlane) StartControllerManager(ctx context.Context, binary string
 		"--leader-elect=false",
 		"--bind-address=127.0.0.1",
 		"--secure-port=" + portOf(address),
-		"--tls-cert-file=" + certificate,
-		"--tls-private-key-file=" + key,
+		"--tls-cert-file=" + c.path("pki/kube-controller-manager.crt"),
+		"--tls-private-key-file=" + c.path("pki/kube-controller-manager.key"),
 		"--service-account-private-key-file=" + c.path("pki/service-account.key"),
 		"--root-ca-file=" + c.path("pki/ca.crt"),
 		"--use-service-account-credentials",

@@ -108,21 +108,22 @@ func (a *authority) issue(template *x509.Certificate) (certificate, privateKey [
 	return encodeCertificate(raw), privateKey, err
 }
 
-// writeServing writes the API server's serving certificate, for loopback names only.
-func (a *authority) writeServing(certFile, keyFile string) error {
+// writeServing writes dir/name.crt and dir/name.key: a certificate to serve with, for loopback
+// names only, and to connect with. It belongs to no group, so the API server gives it no rights.
+func (a *authority) writeServing(dir, name string) error {
 	certificate, key, err := a.issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: "kube-apiserver"},
-		DNSNames:    []string{"localhost", "kubernetes.default.svc"},
+		Subject:     pkix.Name{CommonName: name},
+		DNSNames:    []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(certFile, certificate, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".crt"), certificate, 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(keyFile, key, 0o600)
+	return os.WriteFile(filepath.Join(dir, name+".key"), key, 0o600)
 }
 
 // issueClient makes a certificate that the API server takes for the user and the groups.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,8 +51,8 @@ type ControlPlane struct {
 
 	options   Options
 	dir       string
-	lock      *os.File // keeps a second control plane away from kept data
-	authority *authority
+	lock      *os.File   // keeps a second control plane away from kept data
+	authority *authority // of etcd too, see startEtcd
 	etcdURL   string
 	address   string // of the API server, host:port
 
@@ -77,7 +78,7 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	return c, nil
 }
 
-// prepare makes the directory, the keys and the serving certificate.
+// prepare makes the directory, the keys and the serving certificates.
 func (c *ControlPlane) prepare() (err error) {
 	if c.dir == "" {
 		c.dir, err = os.MkdirTemp("", "controlplane-")
@@ -96,8 +97,10 @@ func (c *ControlPlane) prepare() (err error) {
 	if c.authority, err = loadAuthority(c.path("pki")); err != nil {
 		return err
 	}
-	if err := c.authority.writeServing(c.path("pki/apiserver.crt"), c.path("pki/apiserver.key")); err != nil {
-		return err
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		if err := c.authority.writeServing(c.path("pki"), name); err != nil {
+			return err
+		}
 	}
 	return writeServiceAccountKeys(c.path("pki/service-account.key"), c.path("pki/service-account.pub"))
 }
@@ -180,6 +183,22 @@ func (c *ControlPlane) lockData() (err error) {
 		return fmt.Errorf("%s is in use: %w", c.dir, err)
 	}
 	return nil
+}
+
+// InUse says whether a control plane runs on the data directory, in whatever process.
+func InUse(dataDir string) (bool, error) {
+	file, err := os.Open(filepath.Join(dataDir, ".lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = tryLock(file)
+	if errors.Is(err, errLocked) {
+		return true, file.Close()
+	}
+	return false, errors.Join(err, file.Close())
 }
 
 // release gives the directory free, or removes a temporary one.

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -64,6 +65,9 @@ func TestDataOutlivesRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	if inUse, err := controlplane.InUse(options.DataDir); err != nil || !inUse {
+		t.Fatalf("InUse while running: %t, error %v", inUse, err)
+	}
 	if _, err := controlplane.Start(ctx, withBinaries(t, options)); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Fatalf("a second control plane on the same data: error %v, want one that says in use", err)
 	}
@@ -77,6 +81,9 @@ func TestDataOutlivesRestarts(t *testing.T) {
 
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
+	}
+	if inUse, err := controlplane.InUse(options.DataDir); err != nil || inUse {
+		t.Fatalf("InUse after the stop: %t, error %v", inUse, err)
 	}
 	start(t, options)
 	// The kubeconfig from before the stop: same address, same certificate authority.
@@ -116,5 +123,37 @@ func TestStartTellsWhyItFailed(t *testing.T) {
 	}
 	if want := "unknown flag: --no-such-flag"; !strings.Contains(err.Error(), want) {
 		t.Fatalf("error %q does not contain %q", err, want)
+	}
+}
+
+// What only kube-controller-manager does: fill an aggregated role, end a namespace.
+func TestControllerManager(t *testing.T) {
+	ctx := t.Context()
+	binary, err := controlplane.EnsureControllerManager(ctx, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, controlplane.Options{UnsafeNoFsync: true})
+	if err := c.StartControllerManager(ctx, binary); err != nil {
+		t.Fatal(err)
+	}
+	clientset := client(t, c)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "short-lived"}}
+	if _, err := clientset.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := clientset.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		view, err := clientset.RbacV1().ClusterRoles().Get(ctx, "view", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		_, err = clientset.CoreV1().Namespaces().Get(ctx, namespace.Name, metav1.GetOptions{})
+		return len(view.Rules) > 0 && apierrors.IsNotFound(err), nil
+	})
+	if err != nil {
+		t.Fatalf("the role view is empty or the namespace still there: %v", err)
 	}
 }

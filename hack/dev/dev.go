@@ -101,6 +101,9 @@ func (r *run) prepareDir() (err error) {
 	if r.Dir, err = filepath.Abs(r.Dir); err != nil {
 		return err
 	}
+	if inUse, err := controlplane.InUse(r.path("controlplane")); err != nil || inUse {
+		return errors.Join(err, fmt.Errorf("another run uses %s: stop it first, or choose another directory with --dir", r.Dir))
+	}
 	if r.Reset {
 		r.say("forgetting the data in %s", r.Dir)
 		for _, name := range contents {

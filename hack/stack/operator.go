@@ -100,6 +100,12 @@ func tryStartOperator(ctx context.Context, options ProcessOptions, subcommand fu
 	if err := errors.Join(pickFree(&options.HealthListen), pickFree(&options.MetricsListen)); err != nil {
 		return nil, err
 	}
+	for _, address := range []string{options.Listen, options.HealthListen, options.MetricsListen} {
+		// Whoever has the port might answer the question for readiness in the process's place.
+		if address != "" && !process.IsFree(address) {
+			return nil, fmt.Errorf("starting the %s: %s: address already in use", args[0], address)
+		}
+	}
 	args = append(args,
 		"--kubeconfig="+options.Kubeconfig,
 		"--health-listen="+options.HealthListen,

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,18 +15,25 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	controllerManager := flag.Bool("controller-manager", false, "obtain kube-controller-manager, too, which is always built")
+	flag.Parse()
+	if err := run(*controllerManager); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(controllerManager bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir, err := controlplane.Ensure(ctx, os.Stderr)
 	if err != nil {
 		return err
+	}
+	if controllerManager {
+		if _, err := controlplane.EnsureControllerManager(ctx, os.Stderr); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Println(dir)
 	return err

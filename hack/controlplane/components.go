@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -76,9 +77,8 @@ func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 		// Without kube-controller-manager no namespace gets its default ServiceAccount.
 		"--disable-admission-plugins=ServiceAccount",
 	}
-	args = append(args, c.options.APIServerArgs...)
 	probe := &rest.Config{Host: c.URL(), TLSClientConfig: rest.TLSClientConfig{CAData: c.authority.pem}}
-	apiServer, err := c.start(ctx, "kube-apiserver", filepath.Join(c.options.BinDir, "kube-apiserver"), args, probe, "/readyz")
+	apiServer, err := c.start(ctx, "kube-apiserver", filepath.Join(c.options.BinDir, "kube-apiserver"), slices.Concat(args, c.options.APIServerArgs), probe, "/readyz")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.apiServer = apiServer

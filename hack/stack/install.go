@@ -25,8 +25,9 @@ import (
 const (
 	// Namespace is where the operator's ServiceAccounts live.
 	Namespace = "scim-operator-system"
-	// ServerAccount and ControllerAccount are the operator's two identities.
-	ServerAccount     = "scim-operator-server"
+	// ServerAccount is the ServiceAccount of the SCIM server.
+	ServerAccount = "scim-operator-server"
+	// ControllerAccount is the ServiceAccount of the controller.
 	ControllerAccount = "scim-operator-controller"
 
 	fieldOwner = client.FieldOwner("scim-operator-dev")

@@ -52,9 +52,13 @@ type releaseArchive struct {
 // controller-runtime downloads only as a part of starting its own control plane, and without
 // a time limit; hence this reader of the same list.
 func downloadArchive(ctx context.Context, into string, progress io.Writer) error {
+	return downloadFrom(ctx, envtest.DefaultBinaryAssetsIndexURL, into, progress)
+}
+
+func downloadFrom(ctx context.Context, indexURL, into string, progress io.Writer) error {
 	client := newDownloadClient()
-	say(progress, "looking for an archive at %s", envtest.DefaultBinaryAssetsIndexURL)
-	index, err := fetchIndex(ctx, client, envtest.DefaultBinaryAssetsIndexURL)
+	say(progress, "looking for an archive at %s", indexURL)
+	index, err := fetchIndex(ctx, client, indexURL)
 	if err != nil {
 		return err
 	}

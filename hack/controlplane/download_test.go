@@ -1,0 +1,166 @@
+package controlplane
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha512"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// archiveOf packs files of that name, each with its name as content, as release archives do.
+func archiveOf(t *testing.T, names ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	compressed := gzip.NewWriter(&b)
+	files := tar.NewWriter(compressed)
+	for _, name := range names {
+		if err := files.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(name))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(files, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := files.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := compressed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// releaseServer serves an index at /index that lists the archive under the version and digest.
+func releaseServer(t *testing.T, version string, archive []byte, digest string) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	mux.HandleFunc("GET /archive", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(archive) })
+	mux.HandleFunc("GET /index", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, "releases:\n  %s:\n    envtest-%s-%s-%s.tar.gz:\n      hash: %s\n      selfLink: %s/archive\n",
+			version, version, runtime.GOOS, runtime.GOARCH, digest, server.URL)
+	})
+	return server.URL + "/index"
+}
+
+func digestOf(data []byte) string {
+	sum := sha512.Sum512(data)
+	return hex.EncodeToString(sum[:])
+}
+
+func TestDownloadUnpacksTheBinaries(t *testing.T) {
+	archive := archiveOf(t, "controller-tools/envtest/etcd", "controller-tools/envtest/kube-apiserver",
+		"controller-tools/envtest/kubectl", "controller-tools/envtest/../../../escaped")
+	into := t.TempDir()
+	if err := downloadFrom(t.Context(), releaseServer(t, Version, archive, digestOf(archive)), into, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if absent := missing(into, coreBinaries); len(absent) > 0 {
+		t.Errorf("missing %q", absent)
+	}
+	entries, err := os.ReadDir(into)
+	if err != nil || len(entries) != len(coreBinaries) {
+		t.Errorf("%d files, error %v, want only the %d binaries", len(entries), err, len(coreBinaries))
+	}
+	content, err := os.ReadFile(filepath.Join(into, "etcd"))
+	if err != nil || string(content) != "controller-tools/envtest/etcd" {
+		t.Errorf("content %q, error %v", content, err)
+	}
+}
+
+func TestDownloadRefusesWhatItCannotTrust(t *testing.T) {
+	archive := archiveOf(t, "etcd", "kube-apiserver", "kubectl")
+	closed := httptest.NewServer(http.NotFoundHandler())
+	defer closed.Close()
+	for name, test := range map[string]struct{ indexURL, failure string }{
+		"another digest":  {releaseServer(t, Version, archive, digestOf([]byte("else"))), "is not the listed"},
+		"another version": {releaseServer(t, "v1.2.3", archive, digestOf(archive)), "the list has no archive of Kubernetes"},
+		"a cut archive":   {releaseServer(t, Version, archive[:len(archive)/2], digestOf(archive[:len(archive)/2])), "unpacking"},
+		"no list":         {closed.URL, "404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			into := t.TempDir()
+			if err := downloadFrom(t.Context(), test.indexURL, into, io.Discard); !contains(err, test.failure) {
+				t.Fatalf("error %v, want one with %q", err, test.failure)
+			}
+			if absent := missing(into, coreBinaries); len(absent) == 0 {
+				t.Error("the binaries are there all the same")
+			}
+		})
+	}
+}
+
+func TestSelectArchive(t *testing.T) {
+	for name, test := range map[string]struct {
+		releases []string
+		want     string // version, or empty for an error
+	}{
+		"the very version":        {[]string{"v1.37.2", "v1.37.0", "v1.36.9"}, "v1.37.0"},
+		"the newest of the minor": {[]string{"v1.37.2", "v1.37.10", "v1.38.0"}, "v1.37.10"},
+		"no pre-release":          {[]string{"v1.37.1-rc.0"}, ""},
+		"no other minor":          {[]string{"v1.36.0", "v1.38.0", "nonsense"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			index := &releaseIndex{Releases: map[string]map[string]releaseArchive{}}
+			for _, release := range test.releases {
+				index.Releases[release] = map[string]releaseArchive{"envtest-" + release + "-linux-amd64.tar.gz": {SelfLink: release}}
+			}
+			_, archive, err := selectArchive(index, "v1.37.0", "linux", "amd64")
+			if archive.SelfLink != test.want || (err == nil) != (test.want != "") {
+				t.Errorf("selected %q, error %v, want %q", archive.SelfLink, err, test.want)
+			}
+		})
+	}
+}
+
+func TestBuildOutputCounts(t *testing.T) {
+	output := newBuildOutput()
+	for _, part := range []string{"go: downloading k8s.io/api v0.37.0\nk8s.io/", "api/core/v1\nunicode/utf8\n", "# k8s.io/x\nfile.go:1:2: undefined: y"} {
+		if _, err := io.WriteString(output, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := output.String(), "1 modules downloaded, 2 packages compiled"; got != want {
+		t.Errorf("progress %q, want %q", got, want)
+	}
+	if got, want := output.failure(), "# k8s.io/x\nfile.go:1:2: undefined: y"; got != want {
+		t.Errorf("failure %q, want %q", got, want)
+	}
+}
+
+func TestModulesAreWholeAndOfTheVersion(t *testing.T) {
+	for _, module := range []string{"etcd", "kubernetes"} {
+		dir := t.TempDir()
+		if err := materialise(module, dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"go.mod", "go.sum"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	module, err := moduleFiles.ReadFile("src/kubernetes/go.mod.txt")
+	if err != nil || !slices.Contains(bytesLines(module), "require k8s.io/kubernetes "+Version) {
+		t.Errorf("the module to build from does not require Kubernetes %s (error %v)", Version, err)
+	}
+}
+
+func bytesLines(data []byte) []string {
+	var lines []string
+	for line := range bytes.Lines(data) {
+		lines = append(lines, string(bytes.TrimSpace(line)))
+	}
+	return lines
+}

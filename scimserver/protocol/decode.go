@@ -128,11 +128,9 @@ func (d *decoder) qualified(key string, value any) error {
 		}
 		return d.extension(found, object)
 	case found != nil && found.owns(rest, isObject):
-		t, err := d.set.within(found, rest)
-		if err != nil {
-			return err
+		if t, err := d.set.within(found, rest); err == nil {
+			return (&patcher{set: d.set, next: &d.out}).implicit(opReplace, t, value)
 		}
-		return (&patcher{set: d.set, next: &d.out}).implicit(opReplace, t, value)
 	}
 	value, err := clean(value)
 	if err == nil && value != nil {

@@ -199,6 +199,9 @@ func (p *filterParser) valueFilter(attribute reference) (expression, error) {
 		return valueFilter{attribute, inner}, nil
 	}
 	// emails[type eq "work"].value eq "x": one element satisfies both.
+	if p.at < len(p.text) && isSpace(p.text[p.at]) {
+		return nil, p.expected("a sub-attribute")
+	}
 	word := p.peekWord()
 	if !validName(word) {
 		return nil, p.expected("a sub-attribute")

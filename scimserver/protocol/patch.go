@@ -175,7 +175,7 @@ func (p *patcher) apply(o operation) error {
 		if t.name == "schemas" && t.extension == "" {
 			return nil // follows from the attributes: what a client makes of it is of no consequence
 		}
-		return Mutability("%s is read-only", o.path)
+		return Mutability("%s is read-only", t)
 	}
 	return p.change(o.op, t, o.value)
 }
@@ -216,6 +216,8 @@ func (p *patcher) member(op patchOp, key string, value any, container string) er
 			return p.members(op, inner, key)
 		case found == p.set.core && rest == "" && isEmpty(value):
 			return nil
+		case found == p.set.core && rest == "":
+			return InvalidValue("%s: expected an object, received %s", key, kindOf(value))
 		case found != nil && rest == "":
 			if isObject && key != found.ID {
 				p.next.remember(found.ID, key)

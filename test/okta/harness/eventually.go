@@ -1,0 +1,28 @@
+package harness
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// pollInterval is short: what is waited for takes milliseconds as a rule.
+const pollInterval = 10 * time.Millisecond
+
+// Eventually polls until check returns nil and returns how long that took. Beyond the limit the test fails with check's
+// last error.
+func Eventually(t testing.TB, limit time.Duration, what string, check func(ctx context.Context) error) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, limit, true, func(ctx context.Context) (bool, error) {
+		last = check(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: not within %s: %v", what, limit, last)
+	}
+	return time.Since(begun)
+}

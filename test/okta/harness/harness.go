@@ -1,0 +1,210 @@
+// Package harness runs the whole operator for black-box tests: a control plane with config/ installed, the quickstart
+// sample, and the server and the controller as processes of their own, each under its ServiceAccount's token. What the
+// tests want to know they ask the API server, as a person with kubectl would.
+//
+// It stands beside the SCIM client of test/okta/client, on the cluster's side. It imports test/testenv, hack/stack and
+// api/v1alpha1, and is imported by tests only.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/stack"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/testenv"
+)
+
+const (
+	// SampleNamespace and SampleApp name the App of config/samples/quickstart.
+	SampleNamespace = "directory"
+	SampleApp       = "quickstart"
+
+	startTimeout = 5 * time.Minute
+)
+
+// Harness is a running operator.
+type Harness struct {
+	Env       *testenv.Env
+	Clientset kubernetes.Interface
+	// ServerKubeconfig and ControllerKubeconfig are the processes' own credentials.
+	ServerKubeconfig, ControllerKubeconfig string
+	// ServerLog and ControllerLog hold all that the processes have printed.
+	ServerLog, ControllerLog *Log
+	// Server and Controller are the processes that Main started; a test that replaces one sets it.
+	Server, Controller *stack.Process
+
+	binary, dir string
+	stopRenewal context.CancelFunc
+
+	mu        sync.Mutex
+	processes []*stack.Process
+	passwords []string
+}
+
+// Main starts a harness with one server and one controller, sets *h, runs the package's tests and stops it. At the end no password that any client sent may
+// be found anywhere.
+//
+//	func TestMain(m *testing.M) { harness.Main(m, &h) }
+func Main(m *testing.M, h **Harness) {
+	os.Exit(run(m, h))
+}
+
+func run(m *testing.M, h **Harness) (code int) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	started, err := Start(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := started.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	if started.Controller, err = started.RunController(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if started.Server, err = started.RunServer(ctx, ""); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*h = started
+	code = m.Run()
+	if err := started.FindPasswords(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "FAIL: after all tests:", err)
+		code = 1
+	}
+	return code
+}
+
+// Start runs the control plane, installs the operator and the quickstart sample, and makes the two ServiceAccounts'
+// kubeconfigs. RunServer and RunController run the processes.
+func Start(ctx context.Context) (_ *Harness, err error) {
+	h := &Harness{ServerLog: &Log{}, ControllerLog: &Log{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Stop())
+		}
+	}()
+	if h.binary, err = stack.BuildOperator(ctx); err != nil {
+		return nil, err
+	}
+	if h.Env, err = testenv.Start(ctx); err != nil {
+		return nil, err
+	}
+	if h.Clientset, err = kubernetes.NewForConfig(h.Env.Config); err != nil {
+		return nil, err
+	}
+	sample, err := stack.ReadObjects(config.FS, "samples/quickstart")
+	if err != nil {
+		return nil, err
+	}
+	if err := stack.Apply(ctx, h.Env.Config, sample); err != nil {
+		return nil, err
+	}
+	return h, h.writeKubeconfigs(ctx)
+}
+
+func (h *Harness) writeKubeconfigs(ctx context.Context) (err error) {
+	if h.dir, err = os.MkdirTemp("", "harness-"); err != nil {
+		return err
+	}
+	h.ServerKubeconfig, h.ControllerKubeconfig = filepath.Join(h.dir, "server"), filepath.Join(h.dir, "controller")
+	// The renewal of the tokens outlives the start.
+	renewal, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h.stopRenewal = stop
+	return errors.Join(
+		stack.ServiceAccountKubeconfig(renewal, h.Env.Config, stack.Namespace, stack.ServerAccount, h.ServerKubeconfig),
+		stack.ServiceAccountKubeconfig(renewal, h.Env.Config, stack.Namespace, stack.ControllerAccount, h.ControllerKubeconfig),
+	)
+}
+
+// Stop ends every process, the control plane too, and removes what was written.
+func (h *Harness) Stop() error {
+	h.mu.Lock()
+	processes := h.processes
+	h.processes = nil
+	h.mu.Unlock()
+	var errs []error
+	for _, process := range processes {
+		errs = append(errs, process.Stop())
+	}
+	if h.stopRenewal != nil {
+		h.stopRenewal()
+	}
+	if h.Env != nil {
+		errs = append(errs, h.Env.Stop())
+	}
+	if h.dir != "" {
+		errs = append(errs, os.RemoveAll(h.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// RunServer runs one more server and waits until it is ready. An empty address means a free port; a former server's
+// address brings that one back.
+func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process, error) {
+	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
+		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
+	}))
+}
+
+// RunController runs a controller and waits until it is ready. Only one may run at a time: it elects no leader.
+func (h *Harness) RunController(ctx context.Context) (*stack.Process, error) {
+	return h.remember(stack.StartController(ctx, stack.ProcessOptions{
+		Binary: h.binary, Kubeconfig: h.ControllerKubeconfig, Log: h.ControllerLog,
+	}))
+}
+
+func (h *Harness) remember(process *stack.Process, err error) (*stack.Process, error) {
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.processes = append(h.processes, process)
+	return process, nil
+}
+
+// StopAtEnd stops a process when the test ends.
+func StopAtEnd(t testing.TB, process *stack.Process) {
+	t.Cleanup(func() {
+		if err := process.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Client returns an Okta client for an App, at the base URL of the server's root and the path ("/scim/v2").
+func (h *Harness) Client(server *stack.Process, path string, app App, dialect okta.Dialect) *okta.Client {
+	client := okta.New(server.URL+path, "Bearer "+app.Token, dialect)
+	client.OnPassword = h.RememberPassword
+	return client
+}
+
+// App is one App, with a token that opens it.
+type App struct {
+	Namespace, Name, Token string
+	// Prefix of the App's Kubernetes user names.
+	Prefix string
+}
+
+// Subject is the Kubernetes user that stands for a userName.
+func (a App) Subject(userName string) string { return a.Prefix + userName }
+
+// Label selects what belongs to the App.
+func (a App) Label() map[string]string { return map[string]string{v1alpha1.LabelApp: a.Name} }

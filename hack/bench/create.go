@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+)
+
+// createTarget is the least part of the bare pair's rate that POST /Users must reach.
+const createTarget = 0.8
+
+// measureCreates compares POST /Users with the bare writes that it cannot do without: the User, then the NameClaim.
+func (s *suite) measureCreates(ctx context.Context, e *environment) error {
+	// The controller has let the token in. From here on it would only compete for the processors.
+	if err := e.stopController(); err != nil {
+		return err
+	}
+	pair, err := s.newPairTemplate(ctx, e)
+	if err != nil {
+		return err
+	}
+	sides := []side{
+		{name: "POST /Users", prepare: s.postUsers(e)},
+		{name: "bare User and NameClaim", prepare: s.writePairs(e, pair, true)},
+		{name: "bare User alone", prepare: s.writePairs(e, pair, false)},
+	}
+	for _, concurrency := range s.plan.createConcurrency {
+		name := benchmarkCreate(concurrency)
+		if !s.wants(name) {
+			continue
+		}
+		// Each worker gets enough to do.
+		n := max(s.plan.creates, 2*concurrency)
+		results, err := s.alternate(ctx, name, n, concurrency, sides)
+		if err != nil {
+			return err
+		}
+		s.report.compare(name, "POST /Users : bare pair", concurrency, results[0], results[1], createTarget)
+		s.report.compare(name, "POST /Users : bare single create", concurrency, results[0], results[2], 0)
+	}
+	s.report.memory(e, "create")
+	return nil
+}
+
+func (s *suite) postUsers(e *environment) func(n int) (operation, error) {
+	return func(n int) (operation, error) {
+		bodies := make([][]byte, n)
+		for i, p := range s.people.take(n) {
+			var err error
+			if bodies[i], err = p.body(); err != nil {
+				return nil, err
+			}
+		}
+		return func(ctx context.Context, i int) error {
+			answer, err := e.scim.do(ctx, http.MethodPost, "/Users", bodies[i])
+			if err != nil {
+				return err
+			}
+			return answer.expect(http.StatusCreated)
+		}, nil
+	}
+}
+
+// writePairs is what a create cannot do without, by the same ServiceAccount: with the claim, or the User alone.
+func (s *suite) writePairs(e *environment, template *pairTemplate, withClaim bool) func(n int) (operation, error) {
+	return func(n int) (operation, error) {
+		users := make([]*v1alpha1.User, n)
+		nameClaims := make([]*v1alpha1.NameClaim, n)
+		for i, p := range s.people.take(n) {
+			var err error
+			if users[i], nameClaims[i], err = template.forPerson(p); err != nil {
+				return nil, err
+			}
+		}
+		return func(ctx context.Context, i int) error {
+			if err := e.bare.Create(ctx, users[i]); err != nil || !withClaim {
+				return err
+			}
+			return e.bare.Create(ctx, nameClaims[i])
+		}, nil
+	}
+}
+
+// pairTemplate is what the server wrote for one person: the baseline writes the same for others.
+type pairTemplate struct {
+	person      person
+	user, claim []byte // JSON
+}
+
+// newPairTemplate lets the server create a person, and reads what it wrote.
+func (s *suite) newPairTemplate(ctx context.Context, e *environment) (*pairTemplate, error) {
+	template := &pairTemplate{person: s.people.take(1)[0]}
+	body, err := template.person.body()
+	if err != nil {
+		return nil, err
+	}
+	id, err := e.scim.create(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	user := &v1alpha1.User{}
+	if err := e.admin.Get(ctx, e.key(id), user); err != nil {
+		return nil, fmt.Errorf("reading what a create wrote: %w", err)
+	}
+	claim := &v1alpha1.NameClaim{}
+	key := e.key(claims.Name(e.app.Name, v1alpha1.ClaimUserName, user.Spec.UserNameKey))
+	if err := e.admin.Get(ctx, key, claim); err != nil {
+		return nil, fmt.Errorf("reading what a create wrote: %w", err)
+	}
+	user.ObjectMeta, user.Status = asSent(user.ObjectMeta), v1alpha1.UserStatus{}
+	claim.ObjectMeta = asSent(claim.ObjectMeta)
+	if template.user, err = json.Marshal(user); err != nil {
+		return nil, err
+	}
+	template.claim, err = json.Marshal(claim)
+	return template, err
+}
+
+// asSent leaves what a client sends in a create.
+func asSent(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name,
+		Labels: m.Labels, Annotations: m.Annotations, Finalizers: m.Finalizers,
+	}
+}
+
+// forPerson writes another person's number wherever the template's stands.
+func (t *pairTemplate) forPerson(p person) (*v1alpha1.User, *v1alpha1.NameClaim, error) {
+	user, claim := &v1alpha1.User{}, &v1alpha1.NameClaim{}
+	for _, part := range []struct {
+		template []byte
+		object   client.Object
+	}{{t.user, user}, {t.claim, claim}} {
+		text := strings.ReplaceAll(string(part.template), t.person.number, p.number)
+		if err := json.Unmarshal([]byte(text), part.object); err != nil {
+			return nil, nil, fmt.Errorf("making the baseline's objects: %w", err)
+		}
+	}
+	// The claim's name is a hash, in which no number stands.
+	claim.Name = claims.Name(claim.Spec.App, claim.Spec.Attribute, claim.Spec.Value)
+	return user, claim, nil
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/token"
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+	"github.com/scim-operator/scim-operator/hack/stack"
+)
+
+const (
+	sampleDir = "samples/quickstart"
+	// requestTimeout bounds every single request of either side.
+	requestTimeout = 30 * time.Second
+	// readyTimeout bounds how long the controller may take to accept the sample.
+	readyTimeout = 60 * time.Second
+)
+
+// environment is a control plane with the operator on it.
+type environment struct {
+	plane   *controlplane.ControlPlane
+	version string // of the API server
+	dir     string // credentials
+	logs    []io.Closer
+	suite   *suite
+	group   string
+
+	server, controller *stack.Process
+
+	app   client.ObjectKey
+	token string
+	scim  *scimClient
+	// bare is the baseline's client: the server's own ServiceAccount, uncached and without a rate limit, so that both
+	// sides differ by the server only.
+	bare client.Client
+	// admin looks and prepares; no figure counts its requests but the access reviews of the deactivation.
+	admin     client.Client
+	clientset kubernetes.Interface
+	config    *rest.Config
+	scheme    *runtime.Scheme
+}
+
+// startEnvironment returns when the server takes requests for the sample App. The caller stops it.
+func startEnvironment(ctx context.Context, s *suite, group string) (*environment, error) {
+	e := &environment{suite: s, group: group}
+	if err := e.start(ctx); err != nil {
+		return nil, errors.Join(err, e.stop())
+	}
+	return e, nil
+}
+
+func (e *environment) start(ctx context.Context) (err error) {
+	say := e.suite.progress.say
+	say("starting etcd and kube-apiserver with fresh data")
+	if e.dir, err = os.MkdirTemp("", "scim-operator-bench-"); err != nil {
+		return err
+	}
+	if e.plane, err = controlplane.Start(ctx, controlplane.Options{BinDir: e.suite.binDir}); err != nil {
+		return err
+	}
+	say("installing CRDs, RBAC and the sample App")
+	if err := stack.Install(ctx, e.plane.Config, config.FS); err != nil {
+		return err
+	}
+	if err := e.applySample(ctx); err != nil {
+		return fmt.Errorf("applying the sample: %w", err)
+	}
+	if err := e.makeClients(ctx); err != nil {
+		return err
+	}
+	say("starting the controller and the server")
+	if err := e.startController(ctx); err != nil {
+		return err
+	}
+	if err := e.waitSampleReady(ctx); err != nil {
+		return err
+	}
+	if e.server, err = e.startProcess(ctx, "server", e.kubeconfig("server"), stack.StartServer); err != nil {
+		return err
+	}
+	concurrency := e.suite.plan.readConcurrency
+	for _, c := range e.suite.plan.createConcurrency {
+		concurrency = max(concurrency, c)
+	}
+	e.scim = newSCIMClient(e.server.URL+"/scim/v2", e.token, concurrency)
+	return nil
+}
+
+func (e *environment) applySample(ctx context.Context) error {
+	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		if object.GetKind() == "App" {
+			e.app = client.ObjectKeyFromObject(object)
+		}
+	}
+	if e.app.Name == "" {
+		return fmt.Errorf("%s holds no App", sampleDir)
+	}
+	if e.token, err = token.New(); err != nil {
+		return err
+	}
+	scimToken := &unstructured.Unstructured{Object: map[string]any{
+		"spec": map[string]any{"app": e.app.Name, "digest": token.Digest(e.token)},
+	}}
+	scimToken.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ScimToken"))
+	scimToken.SetNamespace(e.app.Namespace)
+	scimToken.SetName(e.app.Name)
+	return stack.Apply(ctx, e.plane.Config, append(objects, scimToken))
+}
+
+func (e *environment) makeClients(ctx context.Context) (err error) {
+	e.scheme = runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(e.scheme), v1alpha1.AddToScheme(e.scheme)); err != nil {
+		return err
+	}
+	e.config = rest.CopyConfig(e.plane.Config)
+	e.config.QPS, e.config.Timeout = -1, requestTimeout
+	if e.admin, err = client.New(e.config, client.Options{Scheme: e.scheme}); err != nil {
+		return err
+	}
+	if e.clientset, err = kubernetes.NewForConfig(e.config); err != nil {
+		return err
+	}
+	version, err := e.clientset.Discovery().ServerVersion()
+	if err != nil {
+		return err
+	}
+	e.version = version.GitVersion
+
+	accounts := map[string]string{"server": stack.ServerAccount, "controller": stack.ControllerAccount}
+	for name, account := range accounts {
+		if err := stack.ServiceAccountKubeconfig(ctx, e.plane.Config, stack.Namespace, account, e.kubeconfig(name)); err != nil {
+			return err
+		}
+	}
+	bare, err := clientcmd.BuildConfigFromFlags("", e.kubeconfig("server"))
+	if err != nil {
+		return err
+	}
+	bare.QPS, bare.Timeout = -1, requestTimeout
+	e.bare, err = client.New(bare, client.Options{Scheme: e.scheme})
+	return err
+}
+
+func (e *environment) kubeconfig(name string) string { return filepath.Join(e.dir, name+".kubeconfig") }
+
+func (e *environment) startController(ctx context.Context) (err error) {
+	e.controller, err = e.startProcess(ctx, "controller", e.kubeconfig("controller"), stack.StartController)
+	return err
+}
+
+func (e *environment) stopController() error {
+	if e.controller == nil {
+		return nil
+	}
+	defer func() { e.controller = nil }()
+	return e.controller.Stop()
+}
+
+func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
+	start func(context.Context, stack.ProcessOptions) (*stack.Process, error),
+) (*stack.Process, error) {
+	options := stack.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig}
+	if e.suite.logs != "" {
+		log, err := os.Create(filepath.Join(e.suite.logs, e.group+"-"+name+".log"))
+		if err != nil {
+			return nil, err
+		}
+		e.logs = append(e.logs, log)
+		options.Log = log
+	}
+	return start(ctx, options)
+}
+
+// waitSampleReady returns when the controller has accepted the App and its token: from then on the server does.
+func (e *environment) waitSampleReady(ctx context.Context) error {
+	app, scimToken := &v1alpha1.App{}, &v1alpha1.ScimToken{}
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, readyTimeout, true, func(ctx context.Context) (bool, error) {
+		if err := errors.Join(e.admin.Get(ctx, e.app, app), e.admin.Get(ctx, e.app, scimToken)); err != nil {
+			return false, err
+		}
+		return isReady(app.Status.Conditions, app.Generation) && isReady(scimToken.Status.Conditions, scimToken.Generation), nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the sample App and its token: %w (App %v, ScimToken %v)",
+			err, app.Status.Conditions, scimToken.Status.Conditions)
+	}
+	return nil
+}
+
+func isReady(conditions []metav1.Condition, generation int64) bool {
+	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == generation
+}
+
+// key is the object key of a User, or of any other object of the App's directory.
+func (e *environment) key(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: e.app.Namespace, Name: name}
+}
+
+// stop ends everything in the reverse order of the start and removes its files.
+func (e *environment) stop() error {
+	var errs []error
+	if e.scim != nil {
+		e.scim.http.CloseIdleConnections()
+	}
+	if e.server != nil {
+		errs = append(errs, e.server.Stop())
+	}
+	errs = append(errs, e.stopController())
+	if e.plane != nil {
+		errs = append(errs, e.plane.Stop())
+	}
+	for _, log := range e.logs {
+		errs = append(errs, log.Close())
+	}
+	if e.dir != "" {
+		errs = append(errs, os.RemoveAll(e.dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+	"github.com/scim-operator/scim-operator/hack/stack"
+)
+
+// plan holds the sizes of a run.
+type plan struct {
+	// rounds of each side of a comparison, after one short round that is not counted.
+	rounds int
+	// creates and reads of each side in one round.
+	creates, reads int
+	// createConcurrency lists the concurrencies of the create benchmark; reads have one.
+	createConcurrency []int
+	readConcurrency   int
+	// populations lists how many users the App holds, ascending.
+	populations []int
+	// leavers are deactivated at each population.
+	leavers int
+	// pagingPasses are made through each population.
+	pagingPasses int
+}
+
+// fullPlan is what `make bench` runs: about ten minutes on two cores.
+var fullPlan = plan{
+	rounds:            5,
+	creates:           800,
+	reads:             2000,
+	createConcurrency: []int{8, 32},
+	readConcurrency:   8,
+	populations:       []int{1000, 10000},
+	leavers:           200,
+	pagingPasses:      11,
+}
+
+// quickPlan goes through every step of fullPlan in less than a minute.
+var quickPlan = plan{
+	rounds:            2,
+	creates:           24,
+	reads:             40,
+	createConcurrency: []int{8, 32},
+	readConcurrency:   8,
+	populations:       []int{120, 240},
+	leavers:           6,
+	pagingPasses:      2,
+}
+
+const (
+	benchmarkReadGet  = "read-get"
+	benchmarkReadHit  = "read-hit"
+	benchmarkReadMiss = "read-miss"
+)
+
+func benchmarkCreate(concurrency int) string    { return fmt.Sprintf("create-%d", concurrency) }
+func benchmarkGrant(population int) string      { return fmt.Sprintf("grant-%d", population) }
+func benchmarkPage(population int) string       { return fmt.Sprintf("page-%d", population) }
+func benchmarkDeactivate(population int) string { return fmt.Sprintf("deactivate-%d", population) }
+
+func (p plan) createNames() []string {
+	names := make([]string, len(p.createConcurrency))
+	for i, concurrency := range p.createConcurrency {
+		names[i] = benchmarkCreate(concurrency)
+	}
+	return names
+}
+
+// populationNames lists the benchmarks that run at one population.
+func (p plan) populationNames(population int) []string {
+	names := []string{benchmarkGrant(population), benchmarkPage(population), benchmarkDeactivate(population)}
+	if population == p.populations[0] {
+		names = append(names, benchmarkReadGet, benchmarkReadHit, benchmarkReadMiss)
+	}
+	return names
+}
+
+func (p plan) names() []string {
+	names := p.createNames()
+	for _, population := range p.populations {
+		names = append(names, p.populationNames(population)...)
+	}
+	return names
+}
+
+// suite is one run of the program.
+type suite struct {
+	plan     plan
+	selected *regexp.Regexp
+	list     bool
+	timeout  time.Duration
+	logs     string // directory, or ""
+	progress *progress
+	report   *report
+
+	binDir string // of the control plane
+	binary string // the operator's
+	people people
+}
+
+func (s *suite) wants(name string) bool { return s.selected.MatchString(name) }
+
+func (s *suite) wantsAny(names ...string) bool { return slices.ContainsFunc(names, s.wants) }
+
+// measure runs the selected benchmarks into the report.
+func (s *suite) measure(ctx context.Context) (err error) {
+	s.report.begun = time.Now()
+	if s.logs != "" {
+		if err := os.MkdirAll(s.logs, 0o700); err != nil {
+			return err
+		}
+	}
+	if s.binDir, err = controlplane.Ensure(ctx, s.progress.writer); err != nil {
+		return err
+	}
+	s.progress.say("building the operator")
+	if s.binary, err = stack.BuildOperator(ctx); err != nil {
+		return err
+	}
+	if s.wantsAny(s.plan.createNames()...) {
+		if err := s.within(ctx, "create", s.measureCreates); err != nil {
+			return fmt.Errorf("create: %w", err)
+		}
+	}
+	last := s.lastPopulation()
+	if last < 0 {
+		return nil
+	}
+	if err := s.within(ctx, "directory", func(ctx context.Context, e *environment) error {
+		return s.measureDirectory(ctx, e, s.plan.populations[:last+1])
+	}); err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	return nil
+}
+
+// lastPopulation is the index of the largest population that a selected benchmark needs, or -1.
+func (s *suite) lastPopulation() int {
+	for i := len(s.plan.populations) - 1; i >= 0; i-- {
+		if s.wantsAny(s.plan.populationNames(s.plan.populations[i])...) {
+			return i
+		}
+	}
+	return -1
+}
+
+// within gives a group of benchmarks an environment of its own, whatever happens in it.
+func (s *suite) within(ctx context.Context, group string, measure func(context.Context, *environment) error) (err error) {
+	s.progress.group = group
+	e, err := startEnvironment(ctx, s, group)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		s.progress.say("stopping")
+		err = errors.Join(err, e.stop())
+	}()
+	s.report.apiServer = e.version
+	return measure(ctx, e)
+}
+
+// measureDirectory fills one App and measures it at each population on the way.
+func (s *suite) measureDirectory(ctx context.Context, e *environment, populations []int) error {
+	pop := &population{}
+	var passes []time.Duration
+	for _, size := range populations {
+		if err := s.grow(ctx, e, pop, size); err != nil {
+			return fmt.Errorf("filling the App with %d users: %w", size, err)
+		}
+		if size == populations[0] {
+			if err := s.measureReads(ctx, e, pop); err != nil {
+				return err
+			}
+		}
+		if s.wants(benchmarkPage(size)) {
+			pass, err := s.measurePaging(ctx, e, size)
+			if err != nil {
+				return err
+			}
+			passes = append(passes, pass)
+		}
+		if s.wants(benchmarkDeactivate(size)) {
+			if err := s.measureDeactivation(ctx, e, pop, size); err != nil {
+				return err
+			}
+		}
+		s.report.memory(e, fmt.Sprintf("%d users", size))
+	}
+	if len(passes) == len(s.plan.populations) {
+		s.report.growth(s.plan.populations, passes)
+	}
+	return nil
+}

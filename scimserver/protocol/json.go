@@ -43,26 +43,43 @@ func parseObject(body []byte) (map[string]any, error) {
 	if !ok {
 		return nil, InvalidSyntax("the request body is %s: expected a JSON object", kindOf(value))
 	}
-	dropPasswords(object)
+	if err := dropPasswords(object); err != nil {
+		return nil, err
+	}
 	return object, nil
 }
 
-// dropPasswords removes every password at any depth, before anything else looks at the value.
-func dropPasswords(v any) {
+// MaxMembers bounds the members of one object, in a request and in a resource: names are compared in any letter case, which
+// takes time for each pair.
+const MaxMembers = 1000
+
+// dropPasswords removes every password at any depth, before anything else looks at the value. It refuses objects beyond
+// MaxMembers.
+func dropPasswords(v any) error {
 	switch v := v.(type) {
 	case map[string]any:
+		if len(v) > MaxMembers {
+			return tooManyMembers(len(v))
+		}
 		for key, value := range v {
 			if isPassword(key) {
 				delete(v, key)
-			} else {
-				dropPasswords(value)
+			} else if err := dropPasswords(value); err != nil {
+				return err
 			}
 		}
 	case []any:
 		for _, element := range v {
-			dropPasswords(element)
+			if err := dropPasswords(element); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+func tooManyMembers(n int) error {
+	return InvalidValue("an object has %d members: at most %d are taken", n, MaxMembers)
 }
 
 // isPassword reports whether a key or an attribute path ends in the attribute password: alone, after a URN or after a parent.

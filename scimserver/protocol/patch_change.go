@@ -33,6 +33,9 @@ func (p *patcher) change(op patchOp, t target, value any) error {
 	} else {
 		parent[key] = changed
 	}
+	if len(parent) > MaxMembers {
+		return tooManyMembers(len(parent))
+	}
 	if t.extension == "" {
 		return nil
 	}
@@ -134,6 +137,9 @@ func (t target) mergeObject(held, object map[string]any) (any, error) {
 			return nil, within(t.String(), err)
 		}
 	}
+	if len(held) > MaxMembers {
+		return nil, tooManyMembers(len(held))
+	}
 	if len(held) == 0 {
 		return nil, nil
 	}
@@ -193,6 +199,9 @@ func (t target) setSub(object map[string]any, value any) error {
 		delete(object, key)
 	} else {
 		object[key] = value
+	}
+	if len(object) > MaxMembers {
+		return tooManyMembers(len(object))
 	}
 	return nil
 }

@@ -1,0 +1,133 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+const (
+	controllerKills = 10
+	togglers        = 4
+	toggledEach     = 3
+)
+
+// The controller is killed at random moments while people come, leave and change their role, so that some moments lie
+// within a grant and within a revocation. After the last start everybody has what the last answer said, leavers nothing.
+func TestControllerKilledWhileGranting(t *testing.T) {
+	random := dice(t)
+	app := newApp(t, operator.Server, 200*time.Millisecond)
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var wait sync.WaitGroup
+	results := make([]map[string]harness.Access, togglers)
+	problems := make([]error, togglers)
+	for i := range togglers {
+		seed := random.Uint64()
+		wait.Go(func() { results[i], problems[i] = toggle(ctx, t.Context(), scim, app, seed) })
+	}
+	for range controllerKills {
+		pause(t.Context(), between(random, 50*time.Millisecond, 700*time.Millisecond))
+		restartController(t)
+	}
+	stop()
+	wait.Wait()
+	if err := errors.Join(problems...); err != nil {
+		t.Fatal(err)
+	}
+	// Once more with nobody changing anything: what a dead controller has missed, its successor finds by itself.
+	restartController(t)
+	want := map[string]harness.Access{}
+	for _, result := range results {
+		maps.Copy(want, result)
+	}
+	everybodyHas(t, want)
+}
+
+func restartController(t *testing.T) {
+	t.Helper()
+	if err := operator.Controller.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	restarted, err := operator.RunController(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator.Controller = restarted
+}
+
+// toggle changes its own people one after the other until until ends, and returns what the last answers give them.
+func toggle(until, ctx context.Context, scim *okta.Client, app harness.App, seed uint64) (map[string]harness.Access, error) {
+	want := map[string]harness.Access{}
+	var own []*okta.Assignment
+	for range toggledEach {
+		person := newPerson("toggled")
+		if _, err := scim.AssignUser(ctx, person); err != nil {
+			return nil, err
+		}
+		own = append(own, person)
+		want[app.Subject(person.Profile.UserName)] = harness.Everywhere(harness.Viewer)
+	}
+	for step := 0; until.Err() == nil; step++ {
+		person := own[step%len(own)]
+		subject := app.Subject(person.Profile.UserName)
+		action, access := scim.Deactivate, harness.Nowhere()
+		switch (seed>>(step%60) + uint64(step)) % 3 {
+		case 0:
+			role := []string{harness.Viewer, harness.Developer}[step%2]
+			person.Profile.Custom = okta.ObjectOf("role", role)
+			action, access = scim.PushProfile, harness.Everywhere(role)
+		case 1:
+			action, access = scim.Reactivate, harness.Everywhere(roleOf(person))
+		}
+		if err := patiently(ctx, recovery, func() error { _, err := action(ctx, person); return err }); err != nil {
+			return nil, err
+		}
+		want[subject] = access
+	}
+	return want, nil
+}
+
+func roleOf(person *okta.Assignment) string {
+	if role, _ := person.Profile.Custom.Get("role").(string); role != "" {
+		return role
+	}
+	return harness.Viewer
+}
+
+// everybodyHas waits until every Kubernetes user has the access, and names those who have not.
+func everybodyHas(t *testing.T, want map[string]harness.Access) {
+	t.Helper()
+	leavers := 0
+	for _, access := range want {
+		if len(access) == 0 {
+			leavers++
+		}
+	}
+	took := harness.Eventually(t, recovery, "everybody's access", func(ctx context.Context) error {
+		var wrong []error
+		for subject, access := range want {
+			got, err := operator.AccessOf(ctx, subject)
+			if err == nil && !maps.Equal(got, access) {
+				err = fmt.Errorf("%s has %s, want %s", subject, got, access)
+			}
+			wrong = append(wrong, err)
+		}
+		return errors.Join(wrong...)
+	})
+	t.Logf("%d people, %d leavers among them, have what they should after %s", len(want), leavers, took.Round(time.Millisecond))
+	for subject, access := range want {
+		if bindings := operator.BindingsOf(t, subject); len(access) == 0 && len(bindings) > 0 {
+			t.Errorf("%s has left and is named by %q", subject, bindings)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package scimserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/scim-operator/scim-operator/api/token"
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// credential is what one accepted token opens.
+type credential struct {
+	app     types.NamespacedName
+	tokenID string
+}
+
+var (
+	errNoCredentials  = errors.New("no credentials: send the App's token in the Authorization header as Bearer")
+	errBadCredentials = errors.New("the token is not accepted: no ready ScimToken has its digest")
+)
+
+// credentials finds the ScimToken that a request's token belongs to. It follows ScimTokens by watch and holds digests
+// only. Safe for concurrent use.
+type credentials struct {
+	mu sync.RWMutex
+	// byID holds tokens by the identifier of their digest, so that a look-up compares few digests, each in constant time.
+	byID map[string]map[types.NamespacedName]*v1alpha1.ScimToken
+	now  func() time.Time
+}
+
+func newCredentials() *credentials {
+	return &credentials{byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, now: time.Now}
+}
+
+// watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether it has caught up.
+func (c *credentials) watch(ctx context.Context, informers cache.Cache) (toolscache.InformerSynced, error) {
+	informer, err := informers.GetInformer(ctx, &v1alpha1.ScimToken{})
+	if err != nil {
+		return nil, fmt.Errorf("watch ScimTokens: %w", err)
+	}
+	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(added any) { c.replace(nil, asToken(added)) },
+		UpdateFunc: func(before, after any) {
+			c.replace(asToken(before), asToken(after))
+		},
+		DeleteFunc: func(deleted any) { c.replace(asToken(deleted), nil) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch ScimTokens: %w", err)
+	}
+	return registration.HasSynced, nil
+}
+
+func asToken(object any) *v1alpha1.ScimToken {
+	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = gone.Obj
+	}
+	t, _ := object.(*v1alpha1.ScimToken)
+	return t
+}
+
+func (c *credentials) replace(before, after *v1alpha1.ScimToken) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if before != nil {
+		id := token.ID(before.Status.Digest)
+		delete(c.byID[id], keyOf(before))
+		if len(c.byID[id]) == 0 {
+			delete(c.byID, id)
+		}
+	}
+	if after == nil || !token.IsDigest(after.Status.Digest) {
+		return
+	}
+	id := token.ID(after.Status.Digest)
+	if c.byID[id] == nil {
+		c.byID[id] = map[types.NamespacedName]*v1alpha1.ScimToken{}
+	}
+	c.byID[id][keyOf(after)] = after
+}
+
+func keyOf(t *v1alpha1.ScimToken) types.NamespacedName {
+	return types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
+}
+
+// authenticate returns the App that the request's token opens.
+func (c *credentials) authenticate(r *http.Request) (credential, error) {
+	presented := bearerToken(r.Header.Get("Authorization"))
+	if presented == "" {
+		return credential{}, errNoCredentials
+	}
+	digest := token.Digest(presented)
+
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var found *credential
+	for _, t := range c.byID[token.ID(digest)] {
+		if !token.Equal(t.Status.Digest, digest) || !c.usable(t) {
+			continue
+		}
+		app := types.NamespacedName{Namespace: t.Namespace, Name: t.Spec.App}
+		if found != nil && found.app != app {
+			// The controller reports this on both objects; until it has, neither App is opened.
+			return credential{}, errBadCredentials
+		}
+		found = &credential{app: app, tokenID: token.ID(digest)}
+	}
+	if found == nil {
+		return credential{}, errBadCredentials
+	}
+	return *found, nil
+}
+
+// usable holds a token against its own specification at this very moment, rather than trust that the controller has
+// withdrawn the digest in time.
+func (c *credentials) usable(t *v1alpha1.ScimToken) bool {
+	now := c.now()
+	switch {
+	case t.Spec.Suspended, !t.DeletionTimestamp.IsZero():
+		return false
+	case t.Spec.ExpiresAt != nil && !now.Before(t.Spec.ExpiresAt.Time):
+		return false
+	case t.Spec.NotBefore != nil && now.Before(t.Spec.NotBefore.Time):
+		return false
+	case t.Spec.Digest != "" && !token.Equal(t.Spec.Digest, t.Status.Digest):
+		return false
+	}
+	return true
+}
+
+// bearerToken reads a token as Okta's kinds of app send it: "Bearer x" (RFC 6750 section 2.1), "x" alone, and
+// "Bearer Bearer x" where an admin pasted the word into a field that adds it.
+func bearerToken(header string) string {
+	value := strings.TrimSpace(header)
+	for {
+		scheme, rest, found := strings.Cut(value, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			break
+		}
+		if !found {
+			return ""
+		}
+		value = strings.TrimSpace(rest)
+	}
+	if strings.ContainsAny(value, " \t") {
+		// Another scheme, such as Basic: no token of ours.
+		return ""
+	}
+	return value
+}

@@ -1,0 +1,72 @@
+package scimserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// serviceProviderConfig answers what the server can do (RFC 7643 section 5), and nothing that it cannot.
+func (s *Server) serviceProviderConfig(x *exchange) error {
+	x.answerJSON(http.StatusOK, protocol.ServiceProviderConfigDocument(protocol.ServiceProviderConfigOptions{
+		BaseURL:          s.baseURL(x),
+		Patch:            true,
+		FilterMaxResults: maxPageSize,
+		AuthenticationSchemes: []protocol.AuthenticationScheme{{
+			Type:        "oauthbearertoken",
+			Name:        "Bearer token",
+			Description: "The token of one of the App's ScimTokens in the Authorization header.",
+			SpecURI:     "https://www.rfc-editor.org/rfc/rfc6750",
+			Primary:     true,
+		}},
+	}))
+	return nil
+}
+
+func (s *Server) listResourceTypes(x *exchange) error {
+	return s.answerDocuments(x, protocol.ResourceTypeDocuments(s.baseURL(x), s.directory.Schemas(x.app)))
+}
+
+func (s *Server) listSchemas(x *exchange) error {
+	return s.answerDocuments(x, s.directory.Schemas(x.app).SchemaDocuments(s.baseURL(x)))
+}
+
+func (s *Server) getResourceType(x *exchange) error {
+	return s.answerDocument(x, protocol.ResourceTypeDocuments(s.baseURL(x), s.directory.Schemas(x.app)))
+}
+
+func (s *Server) getSchema(x *exchange) error {
+	return s.answerDocument(x, s.directory.Schemas(x.app).SchemaDocuments(s.baseURL(x)))
+}
+
+// answerDocuments answers all documents of a discovery endpoint. They are not paged, and a filter is refused, as
+// RFC 7644 section 4 says.
+func (s *Server) answerDocuments(x *exchange, documents []map[string]any) error {
+	if x.request.URL.Query().Has("filter") {
+		return protocol.Forbidden("%s takes no filter (RFC 7644 section 4).", x.route.endpoint)
+	}
+	list := protocol.ListResponse{TotalResults: len(documents), StartIndex: 1}
+	for _, document := range documents {
+		encoded, err := json.Marshal(document)
+		if err != nil {
+			return fmt.Errorf("encode a discovery document: %w", err)
+		}
+		list.Resources = append(list.Resources, encoded)
+	}
+	x.answer(http.StatusOK, list.AppendJSON(nil))
+	return nil
+}
+
+// answerDocument answers one document, by its id in any letter case.
+func (s *Server) answerDocument(x *exchange, documents []map[string]any) error {
+	for _, document := range documents {
+		if id, ok := document["id"].(string); ok && strings.EqualFold(id, x.route.id) {
+			x.answerJSON(http.StatusOK, document)
+			return nil
+		}
+	}
+	return protocol.NotFound("There is no %s with this id.", strings.TrimSuffix(x.route.endpoint, "s"))
+}

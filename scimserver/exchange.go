@@ -1,0 +1,124 @@
+package scimserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// contentType of every answer with a body (RFC 7644 section 8.1). Strict clients want it without a charset.
+const contentType = "application/scim+json"
+
+// exchange is one request on its way through the server, and what its log line will say.
+type exchange struct {
+	request *http.Request
+	writer  http.ResponseWriter
+	log     logr.Logger
+
+	route      route
+	credential credential
+	app        *v1alpha1.App
+
+	// For the log line.
+	resourceID  string
+	status      int
+	written     int
+	detail      string
+	requestBody []byte
+}
+
+func (x *exchange) context() context.Context { return x.request.Context() }
+
+// body reads the request's body, at most limit bytes of a JSON type.
+func (x *exchange) body(limit int64) ([]byte, error) {
+	if encoding := x.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, protocol.UnsupportedMediaType("Content-Encoding %q is not supported: send the body as it is.", encoding)
+	}
+	if value := x.request.Header.Get("Content-Type"); value != "" {
+		mediaType, _, err := mime.ParseMediaType(value)
+		if err != nil || (mediaType != contentType && mediaType != "application/json" && mediaType != "text/json") {
+			return nil, protocol.UnsupportedMediaType("Content-Type %q is not supported: send application/scim+json.", value)
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(x.writer, x.request.Body, limit))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
+		}
+		return nil, protocol.InvalidSyntax("The body could not be read to its end.")
+	}
+	x.requestBody = body
+	return body, nil
+}
+
+// answer writes a body that is already JSON.
+func (x *exchange) answer(status int, body []byte) {
+	header := x.writer.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Cache-Control", "no-store")
+	x.status = status
+	x.writer.WriteHeader(status)
+	if x.request.Method == http.MethodHead {
+		return
+	}
+	n, err := x.writer.Write(body)
+	x.written = n
+	if err != nil {
+		// The client is gone; what it asked for is done all the same.
+		x.log.V(1).Info("Answer was not read to its end", "error", err.Error())
+	}
+}
+
+// answerJSON writes a document.
+func (x *exchange) answerJSON(status int, document any) {
+	body, err := json.Marshal(document)
+	if err != nil {
+		x.fail(fmt.Errorf("encode the answer: %w", err))
+		return
+	}
+	x.answer(status, body)
+}
+
+func (x *exchange) noContent() {
+	x.status = http.StatusNoContent
+	x.writer.WriteHeader(http.StatusNoContent)
+}
+
+// fail answers an error as SCIM does (RFC 7644 section 3.12). What is no fault of the request becomes 429 with
+// Retry-After where a later attempt can succeed: Okta reschedules those by itself, and gives up on 5xx.
+func (x *exchange) fail(err error) {
+	var problem *protocol.Error
+	var unavailable *directory.Unavailable
+	switch {
+	case errors.As(err, &problem):
+	case errors.As(err, &unavailable):
+		x.log.Error(err, "Kubernetes API was not available")
+		x.writer.Header().Set("Retry-After", retryAfterSeconds(unavailable.RetryAfter))
+		problem = protocol.TooManyRequests("The directory is busy or out of reach for the moment; nothing is lost. Try again.")
+	default:
+		x.log.Error(err, "Request failed")
+		problem = protocol.Internal("The server failed to answer this request. Its log tells why.")
+	}
+	x.detail = problem.Detail
+	x.answerJSON(problem.Status, problem)
+}
+
+// retryAfterSeconds rounds up to whole seconds: Okta understands nothing else.
+func retryAfterSeconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+}

@@ -1,0 +1,208 @@
+// Package scimserver is the HTTP side of scim-operator: a SCIM 2.0 service provider (RFC 7644) whose directory is
+// Kubernetes. It authenticates a request by its App's token, takes the path apart, and leaves what SCIM means to package
+// protocol and what is stored to package directory. It knows no RBAC, reads no Secret, and writes nothing but the
+// directory.
+//
+// Every answer on every path is SCIM JSON, errors, unknown routes and panics included.
+package scimserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// requestTimeout ends a request; Okta waits 60 seconds. What a request began and did not acknowledge is repaired by the
+// next attempt or by the reaper, which waits far longer.
+const requestTimeout = 30 * time.Second
+
+// Options of a Server.
+type Options struct {
+	// ExternalURL begins the locations in answers, such as https://scim.example.com: for servers behind a proxy. An
+	// App's own spec.externalURL goes first; without either the request's Host is used.
+	ExternalURL string
+	// LogBodies adds the bodies of requests to the log, with credentials masked. They hold personal data.
+	LogBodies bool
+	// Log takes a line for every request.
+	Log logr.Logger
+}
+
+// Server answers SCIM requests. Make one with New; it is an http.Handler.
+type Server struct {
+	options     Options
+	directory   *directory.Directory
+	credentials *credentials
+	synced      []toolscache.InformerSynced
+}
+
+// New returns a Server over a directory, with its ScimTokens watched through the given cache.
+func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {
+	s := &Server{options: options, directory: people, credentials: newCredentials()}
+	synced, err := s.credentials.watch(ctx, informers)
+	if err != nil {
+		return nil, err
+	}
+	s.synced = append(s.synced, synced)
+	return s, nil
+}
+
+// Ready fails until the tokens and the directory's read model have caught up with the API server.
+func (s *Server) Ready(*http.Request) error {
+	for _, synced := range s.synced {
+		if !synced() {
+			return errors.New("ScimTokens are not in sync yet")
+		}
+	}
+	if !s.directory.Synced() {
+		return errors.New("the directory is not in sync yet")
+	}
+	return nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	log := s.options.Log.WithValues("requestID", newRequestID())
+	x := &exchange{writer: w, log: log}
+	x.request = r.WithContext(logr.NewContext(ctx, log))
+
+	defer func() {
+		if cause := recover(); cause != nil {
+			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(cause)
+			}
+			// Only the stack is logged: the cause's text could carry values of the request.
+			log.Error(fmt.Errorf("panic of type %T", cause), "Request panicked", "stack", string(debug.Stack()))
+			if x.status == 0 {
+				x.fail(protocol.Internal("The server failed to answer this request. Its log tells why."))
+			}
+		}
+		s.record(x, time.Since(started))
+	}()
+	if err := s.handle(x); err != nil {
+		x.fail(err)
+	}
+}
+
+// handle routes a request: the path first, then who asks, then what for.
+func (s *Server) handle(x *exchange) error {
+	parsed, known := parseRoute(x.request.URL.EscapedPath())
+	x.route = parsed
+	if !known {
+		return protocol.NotFound("There is no SCIM endpoint at this path. A base URL ends before /Users, for example in /scim/v2.")
+	}
+	if err := s.admit(x); err != nil {
+		return err
+	}
+	handlers := s.handlers(parsed)
+	method := x.request.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	handler, allowed := handlers[method]
+	if !allowed {
+		x.writer.Header().Set("Allow", allowHeader(handlers))
+		return protocol.MethodNotAllowed("%s is not allowed on this endpoint.", x.request.Method)
+	}
+	return handler(x)
+}
+
+// admit authenticates a request and finds its App: the token decides, and a path that names an App must agree.
+func (s *Server) admit(x *exchange) error {
+	opened, err := s.credentials.authenticate(x.request)
+	if err != nil {
+		return unauthorized(x, err)
+	}
+	x.credential = opened
+	if x.route.app.Name != "" && x.route.app != opened.app {
+		return unauthorized(x, errors.New("the token does not open the App that the URL names"))
+	}
+	app, found := s.directory.App(opened.app)
+	if !found {
+		return protocol.Forbidden("The App %s in namespace %s, which this token opens, does not exist.", opened.app.Name, opened.app.Namespace)
+	}
+	x.app = app
+	return nil
+}
+
+func unauthorized(x *exchange, reason error) error {
+	x.writer.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)
+	text := reason.Error()
+	return protocol.Unauthorized("%s.", strings.ToUpper(text[:1])+text[1:])
+}
+
+type handler func(x *exchange) error
+
+// handlers lists what each endpoint does, by method.
+func (s *Server) handlers(r route) map[string]handler {
+	if r.id == "" {
+		switch r.endpoint {
+		case endpointUsers:
+			return map[string]handler{http.MethodGet: s.listUsers, http.MethodPost: s.createUser}
+		case endpointGroups:
+			return map[string]handler{http.MethodGet: s.listGroups, http.MethodPost: s.pushGroup}
+		case endpointServiceProviderConfig:
+			return map[string]handler{http.MethodGet: s.serviceProviderConfig}
+		case endpointResourceTypes:
+			return map[string]handler{http.MethodGet: s.listResourceTypes}
+		case endpointSchemas:
+			return map[string]handler{http.MethodGet: s.listSchemas}
+		}
+		return nil
+	}
+	switch r.endpoint {
+	case endpointUsers:
+		return map[string]handler{
+			http.MethodGet: s.getUser, http.MethodPut: s.replaceUser,
+			http.MethodPatch: s.patchUser, http.MethodDelete: s.deleteUser,
+		}
+	case endpointGroups:
+		return map[string]handler{
+			http.MethodGet: s.getGroup, http.MethodPut: s.pushGroup,
+			http.MethodPatch: s.pushGroup, http.MethodDelete: s.pushGroup,
+		}
+	case endpointResourceTypes:
+		return map[string]handler{http.MethodGet: s.getResourceType}
+	case endpointSchemas:
+		return map[string]handler{http.MethodGet: s.getSchema}
+	}
+	return nil
+}
+
+func allowHeader(handlers map[string]handler) string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if _, ok := handlers[method]; ok {
+			allowed = append(allowed, method)
+		}
+	}
+	return strings.Join(allowed, ", ")
+}
+
+// baseURL begins the locations in answers to this request, without a slash at the end.
+func (s *Server) baseURL(x *exchange) string {
+	if external := x.app.Spec.ExternalURL; external != "" {
+		return strings.TrimRight(external, "/")
+	}
+	if s.options.ExternalURL != "" {
+		return strings.TrimRight(s.options.ExternalURL, "/") + x.route.base
+	}
+	scheme := "http"
+	if x.request.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + x.request.Host + x.route.base
+}

@@ -269,7 +269,8 @@ func coerceElement(a *attribute, v any) (any, error) {
 	if err != nil || element == nil {
 		return nil, err
 	}
-	if object = element.(map[string]any); given && object["value"] == nil || !informative(object) {
+	object = element.(map[string]any)
+	if _, _, left := member(object, "value"); given && !left || !informative(object) {
 		return nil, nil
 	}
 	return object, nil

@@ -82,13 +82,22 @@ func tooManyMembers(n int) error {
 	return InvalidValue("an object has %d members: at most %d are taken", n, MaxMembers)
 }
 
-// isPassword reports whether a key or an attribute path ends in the attribute password: alone, after a URN or after a parent.
+// isPassword reports whether a key or an attribute path names the attribute password: alone, after a URN, as a sub-attribute, or
+// with something below it.
 func isPassword(name string) bool {
-	name = strings.TrimSpace(name)
-	if cut := strings.LastIndexAny(name, ":."); cut >= 0 {
-		name = strings.TrimSpace(name[cut+1:])
+	if len(name) < len("password") {
+		return false
 	}
-	return len(name) >= len("password") && strings.EqualFold(name, "password")
+	head, rest, hasFilter := strings.Cut(name, "[")
+	if hasFilter && isPassword(rest[strings.LastIndexByte(rest, ']')+1:]) {
+		return true
+	}
+	for segment := range strings.SplitSeq(head[strings.LastIndexByte(head, ':')+1:], ".") {
+		if strings.EqualFold(strings.TrimSpace(segment), "password") {
+			return true
+		}
+	}
+	return false
 }
 
 var keyPool = sync.Pool{New: func() any { keys := make([]string, 0, 32); return &keys }}

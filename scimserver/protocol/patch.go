@@ -234,7 +234,7 @@ func (p *patcher) member(op patchOp, key string, value any, container string) er
 	if err := p.implicit(op, t, value); err != nil {
 		return err
 	}
-	if container != "" && t.extension == "" {
+	if container != "" && t.extension == "" && strings.IndexByte(t.name, ':') < 0 {
 		if _, held := p.next.Attributes[t.name]; held {
 			p.next.remember(t.name, container)
 		}

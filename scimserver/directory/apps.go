@@ -1,0 +1,95 @@
+package directory
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// apps holds every App as the informer last told, each with the schemas that its attributes make.
+type apps struct {
+	mu   sync.RWMutex
+	held map[types.NamespacedName]*appState
+}
+
+type appState struct {
+	app     *v1alpha1.App
+	schemas *protocol.SchemaSet
+}
+
+func (a *apps) put(object any) {
+	app, ok := object.(*v1alpha1.App)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	name := appName(app)
+	state := &appState{app: app}
+	// The same schemas as before keep what was rendered with them.
+	if old := a.held[name]; old != nil && old.app.UID == app.UID && old.app.Generation == app.Generation {
+		state.schemas = old.schemas
+	} else {
+		state.schemas = schemasOf(app)
+	}
+	if a.held == nil {
+		a.held = map[types.NamespacedName]*appState{}
+	}
+	a.held[name] = state
+}
+
+func (a *apps) remove(app *v1alpha1.App) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.held, appName(app))
+}
+
+func (a *apps) get(name types.NamespacedName) *appState {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.held[name]
+}
+
+// App returns an App as the watch last told. It is shared: not to be changed.
+func (d *Directory) App(name types.NamespacedName) (*v1alpha1.App, bool) {
+	state := d.apps.get(name)
+	if state == nil {
+		return nil, false
+	}
+	return state.app, true
+}
+
+// Schemas returns what the App knows about users: RFC 7643 and the App's own attributes.
+func (d *Directory) Schemas(app *v1alpha1.App) *protocol.SchemaSet {
+	if state := d.apps.get(appName(app)); state != nil && state.app.UID == app.UID {
+		return state.schemas
+	}
+	return schemasOf(app)
+}
+
+// schemasOf leaves out attributes that cannot be: the App's own status names them, and a client must not be locked out
+// for an administrator's slip.
+func schemasOf(app *v1alpha1.App) *protocol.SchemaSet {
+	custom := make([]protocol.CustomAttribute, 0, len(app.Spec.Attributes))
+	set, err := protocol.NewUserSchemas(nil)
+	for _, declared := range app.Spec.Attributes {
+		next := append(custom, protocol.CustomAttribute{
+			Schema: declared.Schema,
+			Attribute: protocol.Attribute{
+				Name: declared.Name, Type: declared.Type, MultiValued: declared.MultiValued, Required: declared.Required,
+				CanonicalValues: declared.CanonicalValues, Description: declared.Description,
+			},
+		})
+		if extended, refused := protocol.NewUserSchemas(next); refused == nil {
+			custom, set = next, extended
+		}
+	}
+	if err != nil {
+		// RFC 7643 itself was refused: there is no input that does this.
+		panic(err)
+	}
+	return set
+}

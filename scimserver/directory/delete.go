@@ -1,0 +1,90 @@
+package directory
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// DeleteUser deletes a user. Once that is durable the answer is nil: no read shows the user any more, and the
+// controller takes its bindings away before it lets the object go. DeleteUser waits for that, patience at most, and then
+// releases the name; where the wait runs out, whoever wants the name releases it.
+func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration) error {
+	user, err := d.deleteLive(ctx, app, id)
+	if err != nil {
+		return err
+	}
+	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
+	d.users.hide(name)
+	if !d.waitFor(ctx, name, patience, func(entry *Entry) bool { return entry == nil || entry.User.UID != user.UID }) {
+		return nil
+	}
+	if err := d.claims(app.Namespace).Release(ctx, user); err != nil {
+		logr.FromContextOrDiscard(ctx).V(1).Info("Left the claim of a deleted user to be released later", "user", id, "error", err.Error())
+	}
+	return nil
+}
+
+// deleteLive deletes the user as it was read, and reads it again where it changed in between.
+func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.User, error) {
+	backoff := conflictBackoff()
+	for {
+		user, err := d.GetUser(ctx, app, id)
+		if err != nil {
+			return nil, err
+		}
+		err = d.claims(app.Namespace).Delete(ctx, user)
+		if err == nil {
+			return user, nil
+		}
+		if apierrors.IsNotFound(err) {
+			return nil, errNotFound(id)
+		}
+		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
+			return nil, asClientSees(err)
+		}
+		if err := sleep(ctx, backoff.Step()); err != nil {
+			return nil, asClientSees(err)
+		}
+	}
+}
+
+// WaitRevoked waits until the controller says that no binding names the user any more, as the user was last written, or
+// until the user is gone; patience at most. It reports whether that came about.
+func (d *Directory) WaitRevoked(ctx context.Context, user *v1alpha1.User, patience time.Duration) bool {
+	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
+	return d.waitFor(ctx, name, patience, func(entry *Entry) bool {
+		return entry == nil || entry.User.UID != user.UID || revoked(entry.User, user.Generation)
+	})
+}
+
+func revoked(user *v1alpha1.User, generation int64) bool {
+	return user.Status.ObservedGeneration >= generation &&
+		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
+}
+
+// waitFor waits for a state of one user in the read model, patience at most. nil stands for a user that is not there.
+func (d *Directory) waitFor(ctx context.Context, name types.NamespacedName, patience time.Duration, reached func(*Entry) bool) bool {
+	changed, stop := d.users.watch(name)
+	defer stop()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		if reached(d.users.get(name)) {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return reached(d.users.get(name))
+		case <-ctx.Done():
+			return false
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// Unavailable says that the request failed through no fault of its own, and that the same request can succeed later.
+// Whether its change happened is open; asking again is safe.
+type Unavailable struct {
+	// RetryAfter is how long to wait before the next attempt.
+	RetryAfter time.Duration
+	// Cause tells why.
+	Cause error
+}
+
+func (e *Unavailable) Error() string { return fmt.Sprintf("the directory is unavailable: %v", e.Cause) }
+
+// Unwrap returns the cause.
+func (e *Unavailable) Unwrap() error { return e.Cause }
+
+// ErrBusy is the cause where others kept changing the same user.
+var ErrBusy = errors.New("too many concurrent changes of one user")
+
+const (
+	retrySoon  = time.Second
+	retryLater = 5 * time.Second
+	// retryRights is for errors that somebody must mend first.
+	retryRights = 30 * time.Second
+)
+
+// asClientSees turns an error of the API server or of package claims into one that the HTTP server can answer.
+// *protocol.Error and *Unavailable stay as they are.
+func asClientSees(err error) error {
+	var problem *protocol.Error
+	var unavailable *Unavailable
+	var taken *claims.TakenError
+	switch {
+	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
+		return err
+	case errors.As(err, &taken):
+		return errTaken()
+	case errors.Is(err, claims.ErrReleasing), errors.Is(err, claims.ErrContended):
+		return &Unavailable{RetryAfter: retrySoon, Cause: err}
+	case apierrors.IsConflict(err):
+		return &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
+	case apierrors.IsInvalid(err):
+		return refused(err)
+	case apierrors.IsRequestEntityTooLargeError(err):
+		return errTooLarge()
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return &Unavailable{RetryAfter: retryRights, Cause: err}
+	}
+	if delay, trouble := outage(err); trouble {
+		return &Unavailable{RetryAfter: delay, Cause: err}
+	}
+	return err
+}
+
+// outage says whether an error is the API server's or the network's trouble, and how long to wait.
+func outage(err error) (time.Duration, bool) {
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok && seconds > 0 {
+		return time.Duration(seconds) * time.Second, true
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		code := status.Status().Code
+		return retryLater, code >= 500 || code == 429 || code == 408
+	}
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return retryLater, true
+	}
+	return 0, false
+}
+
+func errNotFound(id string) error {
+	return protocol.NotFound("There is no user with id %q in this App.", id)
+}
+
+func errTaken() error {
+	return protocol.Uniqueness("Another user of this App has this userName already. Names are compared without regard to case.")
+}
+
+func errTooLarge() error {
+	return protocol.PayloadTooLarge("The user would be larger than the %d KiB that the directory keeps of one user.", maxObjectBytes>>10)
+}
+
+// refused names the attributes that the API server's validation refused, and why, without their values.
+func refused(err error) error {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return protocol.InvalidValue("A value is not valid.")
+	}
+	var reasons []string
+	for _, cause := range status.Status().Details.Causes {
+		field := strings.TrimPrefix(strings.TrimPrefix(cause.Field, "<nil>"), "spec.")
+		if field == "userNameKey" || field == "pendingKey" {
+			field = "userName"
+		}
+		reason := field + " " + reasonOf(cause)
+		if field != "" && len(reasons) < 10 {
+			reasons = append(reasons, reason)
+		}
+	}
+	if len(reasons) == 0 {
+		return protocol.InvalidValue("A value is not valid.")
+	}
+	return protocol.InvalidValue("%s.", strings.Join(reasons, "; "))
+}
+
+// reasonOf takes what the rule says out of a message of the form `Invalid value: "…": reason`.
+func reasonOf(cause metav1.StatusCause) string {
+	if cause.Type == metav1.CauseTypeFieldValueRequired {
+		return "is required"
+	}
+	_, reason, _ := strings.Cut(cause.Message, ": ")
+	if cut := strings.LastIndex(reason, ": "); cut >= 0 {
+		reason = reason[cut+2:]
+	}
+	if reason == "" || strings.ContainsAny(reason[:1], "\"{[0123456789") {
+		return "is not valid"
+	}
+	return strings.TrimSuffix(reason, ".")
+}

@@ -1,0 +1,47 @@
+package directory
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// maxSlug is the readable part of an id, in characters.
+const maxSlug = 40
+
+// idAlphabet is RFC 4648's in lower case.
+var idAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// newID returns a new user's object name, which is the SCIM id: what can be read of the userName's local part, and 10
+// random base32 characters (50 bits). A rename does not change it, and it is never used again.
+func newID(userName string) (string, error) {
+	var random [7]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", fmt.Errorf("make an id: %w", err)
+	}
+	return slug(userName) + "-" + idAlphabet.EncodeToString(random[:])[:10], nil
+}
+
+// slug returns the local part of a userName as a DNS label may have it; "user" where nothing is left.
+func slug(userName string) string {
+	local, _, _ := strings.Cut(userName, "@")
+	var b strings.Builder
+	for _, c := range strings.ToLower(norm.NFKD.String(local)) {
+		if b.Len() >= maxSlug {
+			break
+		}
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			b.WriteRune(c)
+		case c < 0x80 && b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	if trimmed := strings.Trim(b.String(), "-"); trimmed != "" {
+		return trimmed
+	}
+	return "user"
+}

@@ -1,0 +1,216 @@
+package directory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// GetUser returns the App's user with the id: one live read. It answers 404 where there is none, where it belongs to
+// another App, where it is being deleted, and where its name's claim does not name it.
+func (d *Directory) GetUser(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.User, error) {
+	user, err := d.readUser(ctx, app, id)
+	if err != nil {
+		return nil, asClientSees(err)
+	}
+	if user == nil {
+		return nil, errNotFound(id)
+	}
+	return user, nil
+}
+
+// readUser is GetUser, with nil for what a client does not see.
+func (d *Directory) readUser(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.User, error) {
+	user, err := d.liveUser(ctx, app, id)
+	if err != nil || user == nil {
+		return nil, err
+	}
+	effective, err := d.effective(ctx, user)
+	if err != nil || !effective {
+		return nil, err
+	}
+	return user, nil
+}
+
+// liveUser reads one User of the App that is not being deleted, effective or not; nil where there is none.
+func (d *Directory) liveUser(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.User, error) {
+	if len(validation.IsDNS1123Subdomain(id)) > 0 {
+		return nil, nil // no object can have this name
+	}
+	user := &v1alpha1.User{}
+	err := d.live.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: id}, user)
+	if apierrors.IsNotFound(err) || err == nil && (user.Spec.App != app.Name || user.DeletionTimestamp != nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
+}
+
+// effective says whether the claim of the user's name names it. Once it does, it does as long as the user has the name,
+// so an earlier look, by the controller or by this process, saves a read.
+func (d *Directory) effective(ctx context.Context, user *v1alpha1.User) (bool, error) {
+	if reserved(user) {
+		return true, nil
+	}
+	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
+	if entry := d.users.get(name); entry != nil && entry.User.UID == user.UID && entry.verified == user.Spec.UserNameKey {
+		return true, nil
+	}
+	named, err := d.claims(user.Namespace).Verify(ctx, user.Spec.App, v1alpha1.ClaimUserName, user.Spec.UserNameKey, user.Name)
+	if named {
+		d.wrote(user)
+	}
+	return named, err
+}
+
+// FindByUserName returns the App's user with the userName, in any letter case; none or one. It is exact at the time of
+// the call on every replica: one live read of the user that the read model proposes, or else of the claim.
+func (d *Directory) FindByUserName(ctx context.Context, app *v1alpha1.App, userName string) ([]*v1alpha1.User, error) {
+	user, err := d.readByKey(ctx, app, claims.Key(userName))
+	return found(user), asClientSees(err)
+}
+
+func (d *Directory) readByKey(ctx context.Context, app *v1alpha1.App, key string) (*v1alpha1.User, error) {
+	if entry := d.users.byKey(appName(app), key); entry != nil {
+		user, err := d.readUser(ctx, app, entry.User.Name)
+		if err != nil || user != nil && user.Spec.UserNameKey == key {
+			return user, err
+		}
+	}
+	owner, err := d.claims(app.Namespace).Owner(ctx, app.Name, key)
+	if err != nil || owner == "" {
+		return nil, err
+	}
+	user, err := d.liveUser(ctx, app, owner)
+	if err != nil || user == nil || user.Spec.UserNameKey != key {
+		return nil, err
+	}
+	return user, nil
+}
+
+// FindByExternalID returns the App's users with the externalId, which is compared exactly. The read model proposes,
+// live objects confirm: a user that another replica wrote a moment ago can be missing.
+func (d *Directory) FindByExternalID(ctx context.Context, app *v1alpha1.App, externalID string) ([]*v1alpha1.User, error) {
+	return d.confirm(ctx, app, d.users.byExternalID(appName(app), externalID), func(user *v1alpha1.User) bool {
+		return user.Spec.ExternalID == externalID
+	})
+}
+
+// FindByEmail returns the App's users with the address, in any letter case, under the same terms as FindByExternalID.
+func (d *Directory) FindByEmail(ctx context.Context, app *v1alpha1.App, email string) ([]*v1alpha1.User, error) {
+	key := protocol.Fold(email)
+	return d.confirm(ctx, app, d.users.byEmail(appName(app), key), func(user *v1alpha1.User) bool {
+		return slices.Contains(emails(user), key)
+	})
+}
+
+func (d *Directory) confirm(ctx context.Context, app *v1alpha1.App, proposed []*Entry, matches func(*v1alpha1.User) bool) ([]*v1alpha1.User, error) {
+	var confirmed []*v1alpha1.User
+	for _, entry := range proposed {
+		user, err := d.readUser(ctx, app, entry.User.Name)
+		if err != nil {
+			return nil, asClientSees(err)
+		}
+		if user != nil && matches(user) {
+			confirmed = append(confirmed, user)
+		}
+	}
+	slices.SortFunc(confirmed, inOrder)
+	return confirmed, nil
+}
+
+// Find returns the App's users that a bound filter matches, each once, in the order of creation. A filter that asks for
+// userName, id, externalId or an address is answered by live reads as the functions above say; any other by the read
+// model, user by user. baseURL is what meta.location begins with.
+func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*v1alpha1.User, error) {
+	lookups, exact := filter.Lookups()
+	if lookups == nil {
+		return d.scan(app, filter, baseURL)
+	}
+	var all []*v1alpha1.User
+	for _, lookup := range lookups {
+		some, err := d.lookUp(ctx, app, lookup)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, inOrder)
+	all = slices.CompactFunc(all, func(a, b *v1alpha1.User) bool { return a.Name == b.Name })
+	if exact {
+		return all, nil
+	}
+	schemas := d.Schemas(app)
+	var matching []*v1alpha1.User
+	for _, user := range all {
+		attributes, err := complete(user, schemas, baseURL)
+		if err != nil {
+			return nil, err
+		}
+		if filter.Matches(attributes) {
+			matching = append(matching, user)
+		}
+	}
+	return matching, nil
+}
+
+// scan looks at every user of the App.
+func (d *Directory) scan(app *v1alpha1.App, filter *protocol.Filter, baseURL string) (matching []*v1alpha1.User, err error) {
+	schemas := d.Schemas(app)
+	d.Scan(app, func(entry *Entry) bool {
+		var attributes map[string]any
+		if attributes, err = complete(entry.User, schemas, baseURL); err != nil {
+			return false
+		}
+		if filter.Matches(attributes) {
+			matching = append(matching, entry.User)
+		}
+		return true
+	})
+	return matching, err
+}
+
+// complete returns a user as filters run on it: with id, schemas and meta.
+func complete(user *v1alpha1.User, schemas *protocol.SchemaSet, baseURL string) (map[string]any, error) {
+	resource, err := Resource(user)
+	if err != nil {
+		return nil, err
+	}
+	return schemas.Complete(resource, Meta(user, baseURL)), nil
+}
+
+func (d *Directory) lookUp(ctx context.Context, app *v1alpha1.App, lookup protocol.Lookup) ([]*v1alpha1.User, error) {
+	switch lookup.Attribute {
+	case "userName":
+		return d.FindByUserName(ctx, app, lookup.Value)
+	case "externalId":
+		return d.FindByExternalID(ctx, app, lookup.Value)
+	case "emails.value":
+		return d.FindByEmail(ctx, app, lookup.Value)
+	default: // id
+		user, err := d.readUser(ctx, app, lookup.Value)
+		return found(user), asClientSees(err)
+	}
+}
+
+func found(user *v1alpha1.User) []*v1alpha1.User {
+	if user == nil {
+		return nil
+	}
+	return []*v1alpha1.User{user}
+}
+
+func inOrder(a, b *v1alpha1.User) int {
+	return cmp.Or(createdAt(a).Compare(createdAt(b)), cmp.Compare(a.Name, b.Name))
+}

@@ -1,0 +1,274 @@
+package directory
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidwall/btree"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// readModel holds every user of every App in memory, sorted and indexed. Watch events feed it, and so do this process'
+// own writes, so that a list shows them at once; whatever comes late, and is older than what is there, is dropped.
+type readModel struct {
+	mu    sync.RWMutex
+	users map[types.NamespacedName]*Entry // visible or not
+	apps  map[types.NamespacedName]*appIndex
+	// gone remembers which objects went, so that the late answer to an earlier write brings none back.
+	gone     map[types.NamespacedName]removal
+	forgetAt int
+	watchers map[types.NamespacedName][]chan struct{}
+}
+
+type removal struct {
+	uid  types.UID
+	when time.Time
+}
+
+// appIndex holds the visible users of one App.
+type appIndex struct {
+	sorted     *btree.BTreeG[*Entry]
+	userName   map[string]*Entry
+	externalID map[string][]*Entry
+	email      map[string][]*Entry
+}
+
+// goneFor is how long a removal is remembered: longer than any request lasts.
+const goneFor = 5 * time.Minute
+
+func newReadModel() *readModel {
+	return &readModel{
+		users:    map[types.NamespacedName]*Entry{},
+		apps:     map[types.NamespacedName]*appIndex{},
+		gone:     map[types.NamespacedName]removal{},
+		forgetAt: 1024,
+		watchers: map[types.NamespacedName][]chan struct{}{},
+	}
+}
+
+func newAppIndex() *appIndex {
+	return &appIndex{
+		sorted:   btree.NewBTreeGOptions(func(a, b *Entry) bool { return a.compare(b) < 0 }, btree.Options{NoLocks: true}),
+		userName: map[string]*Entry{}, externalID: map[string][]*Entry{}, email: map[string][]*Entry{},
+	}
+}
+
+// put takes in a state of a user, unless a newer one is there. verified is the key that the caller knows the user's
+// claim for, "" where it does not know. It reports whether the user is there, and cannot be shown for want of that.
+func (m *readModel) put(user *v1alpha1.User, verified string) (unverified bool) {
+	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone[name].uid == user.UID {
+		return false
+	}
+	old := m.users[name]
+	if old != nil && older(user.ResourceVersion, old.User.ResourceVersion) {
+		user = old.User
+	}
+	entry := newEntry(user, verified)
+	if old != nil {
+		entry.inherit(old)
+	}
+	m.replace(name, old, entry)
+	return !entry.visible() && !entry.deleted && user.DeletionTimestamp == nil
+}
+
+// older compares resourceVersions. What cannot be compared counts as newer: an informer's events come in order.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
+}
+
+// verify notes that the claim of a key names the user.
+func (m *readModel) verify(name types.NamespacedName, key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old := m.users[name]; old != nil && old.User.Spec.UserNameKey == key && old.verified == "" {
+		entry := newEntry(old.User, key)
+		entry.inherit(old)
+		m.replace(name, old, entry)
+	}
+}
+
+// hide takes a user out of sight whose deletion was accepted.
+func (m *readModel) hide(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old := m.users[name]; old != nil && !old.deleted {
+		entry := newEntry(old.User, old.verified)
+		entry.deleted = true
+		m.replace(name, old, entry)
+	}
+}
+
+// remove forgets a user whose object is gone.
+func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.gone[name] = removal{uid: uid, when: now}
+	if len(m.gone) >= m.forgetAt {
+		for other, removal := range m.gone {
+			if now.Sub(removal.when) > goneFor {
+				delete(m.gone, other)
+			}
+		}
+		m.forgetAt = 2*len(m.gone) + 1024
+	}
+	if old := m.users[name]; old != nil && old.User.UID == uid {
+		m.replace(name, old, nil)
+	}
+}
+
+// replace puts a new state of a user, or none, in the place of the old one, everywhere, and wakes who waits for it.
+func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
+	if old != nil && old.visible() {
+		m.unindex(old)
+	}
+	if entry == nil {
+		delete(m.users, name)
+	} else {
+		m.users[name] = entry
+		if entry.visible() {
+			m.index(entry)
+		}
+	}
+	for _, waiting := range m.watchers[name] {
+		select {
+		case waiting <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (m *readModel) index(entry *Entry) {
+	app := m.apps[entry.app()]
+	if app == nil {
+		app = newAppIndex()
+		m.apps[entry.app()] = app
+	}
+	spec := &entry.User.Spec
+	app.sorted.Set(entry)
+	app.userName[spec.UserNameKey] = entry
+	if spec.ExternalID != "" {
+		app.externalID[spec.ExternalID] = append(app.externalID[spec.ExternalID], entry)
+	}
+	for _, email := range emails(entry.User) {
+		app.email[email] = append(app.email[email], entry)
+	}
+}
+
+func (m *readModel) unindex(entry *Entry) {
+	app := m.apps[entry.app()]
+	spec := &entry.User.Spec
+	app.sorted.Delete(entry)
+	if app.userName[spec.UserNameKey] == entry {
+		delete(app.userName, spec.UserNameKey)
+	}
+	dropFrom(app.externalID, spec.ExternalID, entry)
+	for _, email := range emails(entry.User) {
+		dropFrom(app.email, email, entry)
+	}
+	if app.sorted.Len() == 0 {
+		delete(m.apps, entry.app())
+	}
+}
+
+func dropFrom(index map[string][]*Entry, key string, entry *Entry) {
+	rest := slices.DeleteFunc(index[key], func(other *Entry) bool { return other == entry })
+	if len(rest) == 0 {
+		delete(index, key)
+	} else {
+		index[key] = rest
+	}
+}
+
+// get returns a user's latest state, visible or not.
+func (m *readModel) get(name types.NamespacedName) *Entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.users[name]
+}
+
+// byKey, byExternalID and byEmail propose users, by folded userName, by externalId and by folded address; the live
+// objects decide.
+func (m *readModel) byKey(app types.NamespacedName, key string) *Entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return index.userName[key]
+	}
+	return nil
+}
+
+func (m *readModel) byExternalID(app types.NamespacedName, externalID string) []*Entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return slices.Clone(index.externalID[externalID])
+	}
+	return nil
+}
+
+func (m *readModel) byEmail(app types.NamespacedName, key string) []*Entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return slices.Clone(index.email[key])
+	}
+	return nil
+}
+
+// page returns the entries from a place on, counted from 0, and how many there are in all.
+func (m *readModel) page(app types.NamespacedName, from, count int) ([]*Entry, int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	index := m.apps[app]
+	if index == nil {
+		return nil, 0
+	}
+	total := index.sorted.Len()
+	first, found := index.sorted.GetAt(from)
+	if !found || count <= 0 {
+		return nil, total
+	}
+	entries := make([]*Entry, 0, min(count, total-from))
+	index.sorted.Ascend(first, func(entry *Entry) bool {
+		entries = append(entries, entry)
+		return len(entries) < count
+	})
+	return entries, total
+}
+
+// snapshot returns the App's users as they are now, for a reading that takes its time. It copies nothing yet.
+func (m *readModel) snapshot(app types.NamespacedName) *btree.BTreeG[*Entry] {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if index := m.apps[app]; index != nil {
+		return index.sorted.Copy()
+	}
+	return newAppIndex().sorted
+}
+
+// watch returns a channel that gets a value after a change of the user. The caller calls stop in the end.
+func (m *readModel) watch(name types.NamespacedName) (changed <-chan struct{}, stop func()) {
+	waiting := make(chan struct{}, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watchers[name] = append(m.watchers[name], waiting)
+	return waiting, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		rest := slices.DeleteFunc(m.watchers[name], func(other chan struct{}) bool { return other == waiting })
+		if len(rest) == 0 {
+			delete(m.watchers, name)
+		} else {
+			m.watchers[name] = rest
+		}
+	}
+}

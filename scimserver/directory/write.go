@@ -1,0 +1,224 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// Change makes the next state of a user from its current one, which it may change in place. changed false says that
+// there is nothing to write. It is called again, with a newer state, where somebody else wrote in between, so it must
+// not have effects of its own.
+type Change func(current protocol.Resource) (next protocol.Resource, changed bool, err error)
+
+// CreateUser makes a user: active, unless the resource says otherwise. Where an effective user of the App has the same
+// externalId, that is the person coming back: their record takes the resource's place, keeps its id, and restored is
+// true. Another user's userName answers 409.
+func (d *Directory) CreateUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource) (user *v1alpha1.User, restored bool, err error) {
+	user, err = d.newUser(app, resource)
+	if err != nil {
+		return nil, false, err
+	}
+	known, err := d.knownAs(ctx, app, user)
+	if err != nil {
+		return nil, false, asClientSees(err)
+	}
+	if known == nil {
+		err = d.claims(app.Namespace).Create(ctx, user)
+		if err == nil {
+			d.wrote(user)
+			return user, false, nil
+		}
+		var taken *claims.TakenError
+		if !errors.As(err, &taken) {
+			return nil, false, asClientSees(err)
+		}
+		if known, err = d.readUser(ctx, app, taken.Holder); err != nil {
+			return nil, false, asClientSees(err)
+		}
+	}
+	if known == nil || user.Spec.ExternalID == "" || known.Spec.ExternalID != user.Spec.ExternalID {
+		return nil, false, errTaken()
+	}
+	user, err = d.ReplaceUser(ctx, app, known.Name, activated(resource))
+	var problem *protocol.Error
+	if errors.As(err, &problem) && problem.Status == 404 {
+		// Deleted in between: a second attempt makes a new user.
+		err = &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
+	}
+	return user, err == nil, err
+}
+
+// activated returns the resource with active in it.
+func activated(resource protocol.Resource) protocol.Resource {
+	resource = resource.DeepCopy()
+	if _, given := resource.Attributes["active"]; !given {
+		resource.Attributes["active"] = true
+	}
+	return resource
+}
+
+// newUser makes the object of a user that is not written yet.
+func (d *Directory) newUser(app *v1alpha1.App, resource protocol.Resource) (*v1alpha1.User, error) {
+	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{App: app.Name, Active: true}}
+	if err := setResource(&user.Spec, resource); err != nil {
+		return nil, err
+	}
+	id, err := newID(user.Spec.UserName)
+	if err != nil {
+		return nil, err
+	}
+	user.ObjectMeta = metav1.ObjectMeta{
+		Namespace: app.Namespace, Name: id,
+		Labels:     map[string]string{v1alpha1.LabelApp: app.Name},
+		Finalizers: []string{v1alpha1.FinalizerAccess},
+	}
+	now := metav1.NowMicro()
+	user.Spec.CreatedAt, user.Spec.LastModified = &now, now.DeepCopy()
+	return user, checkSize(user)
+}
+
+// knownAs returns the user that a new one would collide with: by externalId, or by userName. nil says only that the
+// read model knows none: the claim decides.
+func (d *Directory) knownAs(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User) (*v1alpha1.User, error) {
+	if user.Spec.ExternalID != "" {
+		known, err := d.FindByExternalID(ctx, app, user.Spec.ExternalID)
+		if err != nil || len(known) > 0 {
+			return first(known), err
+		}
+	}
+	if d.users.byKey(appName(app), user.Spec.UserNameKey) == nil {
+		return nil, nil
+	}
+	return d.readByKey(ctx, app, user.Spec.UserNameKey)
+}
+
+func first(users []*v1alpha1.User) *v1alpha1.User {
+	if len(users) == 0 {
+		return nil
+	}
+	return users[0]
+}
+
+// ReplaceUser puts a resource in the place of the user's current one, as PUT does (RFC 7644 section 3.5.1). active
+// stays as it is where the resource does not say.
+func (d *Directory) ReplaceUser(ctx context.Context, app *v1alpha1.App, id string, resource protocol.Resource) (*v1alpha1.User, error) {
+	return d.UpdateUser(ctx, app, id, func(protocol.Resource) (protocol.Resource, bool, error) {
+		return resource, true, nil
+	})
+}
+
+// conflictBackoff spreads writers of one user out: 20 attempts within about six seconds.
+func conflictBackoff() wait.Backoff {
+	return wait.Backoff{Duration: 4 * time.Millisecond, Factor: 1.6, Jitter: 1, Steps: 20, Cap: 500 * time.Millisecond}
+}
+
+// UpdateUser changes a user by compare-and-swap: it reads live, asks change, and writes, from the beginning again
+// where somebody else wrote in between. A state that equals the current one is not written, and lastModified stays.
+// What is the cluster's own (suspended) and what never changes (the id, createdAt) survives whatever change returns.
+//
+// Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
+// beyond 256 KiB, and *Unavailable.
+func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change) (*v1alpha1.User, error) {
+	backoff := conflictBackoff()
+	for {
+		user, err := d.GetUser(ctx, app, id)
+		if err != nil {
+			return nil, err
+		}
+		user, err = d.attempt(ctx, app, user, change)
+		if err == nil {
+			return user, nil
+		}
+		if apierrors.IsNotFound(err) {
+			return nil, errNotFound(id)
+		}
+		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
+			return nil, asClientSees(err)
+		}
+		if err := sleep(ctx, backoff.Step()); err != nil {
+			return nil, asClientSees(err)
+		}
+	}
+}
+
+// attempt changes a user just read. Conflict asks for another attempt.
+func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User, change Change) (*v1alpha1.User, error) {
+	next := user.DeepCopy()
+	changed, err := apply(next, change)
+	if err != nil || !changed {
+		return user, err
+	}
+	if next.Spec.UserNameKey == user.Spec.UserNameKey {
+		next.ManagedFields = nil // absent: the API server keeps its own
+		err = d.live.Update(ctx, next)
+	} else {
+		next, err = d.claims(app.Namespace).Rename(ctx, user, next.Spec.UserNameKey, func(user *v1alpha1.User) error {
+			_, err := apply(user, change)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.wrote(next)
+	return next, nil
+}
+
+// apply makes a user's next state in place, and reports whether it differs.
+func apply(user *v1alpha1.User, change Change) (bool, error) {
+	current, err := Resource(user)
+	if err != nil {
+		return false, err
+	}
+	next, changed, err := change(current.DeepCopy())
+	if err != nil || !changed {
+		return false, err
+	}
+	if len(next.Containers) == 0 {
+		next.Containers = nil
+	}
+	if _, given := next.Attributes["active"]; given && reflect.DeepEqual(next, current) {
+		return false, nil
+	}
+	if err := setResource(&user.Spec, next); err != nil {
+		return false, err
+	}
+	now := metav1.NowMicro()
+	user.Spec.LastModified = &now
+	return true, checkSize(user)
+}
+
+func sleep(ctx context.Context, duration time.Duration) error {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// checkSize refuses an object that would grow past what one may have. The status counts as well.
+func checkSize(user *v1alpha1.User) error {
+	body, err := json.Marshal(user)
+	if err != nil {
+		return fmt.Errorf("encode user: %w", err)
+	}
+	if len(body) > maxObjectBytes {
+		return errTooLarge()
+	}
+	return nil
+}

@@ -164,7 +164,8 @@ func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alph
 		next.ManagedFields = nil // absent: the API server keeps its own
 		err = d.live.Update(ctx, next)
 	} else {
-		next, err = d.claims(app.Namespace).Rename(ctx, user, next.Spec.UserNameKey, func(user *v1alpha1.User) error {
+		// A copy: the read model may have the object that was read.
+		next, err = d.claims(app.Namespace).Rename(ctx, user.DeepCopy(), next.Spec.UserNameKey, func(user *v1alpha1.User) error {
 			_, err := apply(user, change)
 			return err
 		})

@@ -1,0 +1,254 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// effectiveUsers asks the API server, and nobody's memory, who is effective: by folded name.
+func effectiveUsers(t testing.TB, app *v1alpha1.App) map[string][]string {
+	t.Helper()
+	var users v1alpha1.UserList
+	if err := env.Client.List(t.Context(), &users, client.InNamespace(app.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	protocol := claims.ForUsers(env.Client, app.Namespace)
+	effective := map[string][]string{}
+	for _, user := range users.Items {
+		key := user.Spec.UserNameKey
+		named, err := protocol.Verify(t.Context(), app.Name, v1alpha1.ClaimUserName, key, user.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if named {
+			effective[key] = append(effective[key], user.Name)
+		}
+	}
+	return effective
+}
+
+// expected says whether an error is one that a client may get when many want the same name.
+func expected(err error) bool {
+	var problem *protocol.Error
+	var unavailable *Unavailable
+	return err == nil || errors.As(err, &problem) && (problem.Status == 409 || problem.Status == 404) || errors.As(err, &unavailable)
+}
+
+// TestSameNamesOverTwoReplicas has 16 clients on two replicas create the same few names and rename to them.
+func TestSameNamesOverTwoReplicas(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	replicas := []*Directory{replica(t, app), replica(t, app)}
+	wanted := []string{"Ada", "bob", "CYD"}
+	var acknowledged sync.Map // id → folded name of the last acknowledged write; each goroutine changes only its own users
+	var created atomic.Int64
+	var clients sync.WaitGroup
+	for n := range 16 {
+		clients.Go(func() {
+			d := replicas[n%2]
+			for round := range 12 {
+				user, _, err := d.CreateUser(t.Context(), app, person(wanted[round%3]))
+				if !expected(err) {
+					t.Errorf("create: %v", err)
+				}
+				if err != nil {
+					if user, _, err = d.CreateUser(t.Context(), app, person(fmt.Sprintf("own-%d-%d", n, round))); err != nil {
+						t.Errorf("create under a name of one's own: %v", err)
+						continue
+					}
+				}
+				created.Add(1)
+				acknowledged.Store(user.Name, user.Spec.UserNameKey)
+				renamed, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", wanted[(round+n)%3]))
+				if !expected(err) {
+					t.Errorf("rename: %v", err)
+				}
+				if err == nil {
+					acknowledged.Store(user.Name, renamed.Spec.UserNameKey)
+				}
+				// Free the name for others in every second round.
+				if round%2 == 0 {
+					if _, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", fmt.Sprintf("free-%d-%d", n, round))); err != nil {
+						t.Errorf("rename to a name of one's own: %v", err)
+					}
+					acknowledged.Store(user.Name, fmt.Sprintf("free-%d-%d", n, round))
+				}
+			}
+		})
+	}
+	clients.Wait()
+
+	effective := effectiveUsers(t, app)
+	holders := map[string]string{}
+	for key, users := range effective {
+		if len(users) != 1 {
+			t.Errorf("%s is held by %v", key, users)
+		}
+		holders[users[0]] = key
+	}
+	acknowledged.Range(func(id, key any) bool {
+		if holders[id.(string)] != key {
+			t.Errorf("%s was acknowledged as %s and is %q", id, key, holders[id.(string)])
+		}
+		return true
+	})
+	if int64(len(holders)) != created.Load() {
+		t.Errorf("%d users are effective, %d were acknowledged", len(holders), created.Load())
+	}
+	for _, d := range replicas {
+		eventually(t, "every replica lists every user", func() bool { return d.Count(app) == len(holders) })
+	}
+}
+
+// TestConcurrentChangesOfOneUser loses no change to a conflict, and shows no client one.
+func TestConcurrentChangesOfOneUser(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	replicas := []*Directory{replica(t, app), replica(t, app)}
+	user := mustCreate(t, replicas[0], app, person("ada"))
+	var clients sync.WaitGroup
+	for n := range 16 {
+		clients.Go(func() {
+			for round := range 4 {
+				attribute := fmt.Sprintf("field%d", n)
+				// A client tries again what it is told to try again.
+				err := wait.PollUntilContextTimeout(t.Context(), time.Second, time.Minute, true, func(ctx context.Context) (bool, error) {
+					_, err := replicas[(n+round)%2].UpdateUser(ctx, app, user.Name, setting(attribute, fmt.Sprint(round)))
+					var unavailable *Unavailable
+					if errors.As(err, &unavailable) {
+						return false, nil
+					}
+					return err == nil, err
+				})
+				if err != nil {
+					t.Errorf("update: %v", err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	final, err := replicas[0].GetUser(t.Context(), app, user.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource, err := Resource(final)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 16 {
+		if got := resource.Attributes[fmt.Sprintf("field%d", n)]; got != "3" {
+			t.Errorf("field%d = %v: a change was lost", n, got)
+		}
+	}
+}
+
+// TestManyRestoreOnePerson posts the same externalId from all sides: one person comes of it.
+func TestManyRestoreOnePerson(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	replicas := []*Directory{replica(t, app), replica(t, app)}
+	var clients sync.WaitGroup
+	for n := range 16 {
+		clients.Go(func() {
+			_, _, err := replicas[n%2].CreateUser(t.Context(), app, person("ada", "externalId", "00u1", "title", fmt.Sprint(n)))
+			if !expected(err) {
+				t.Errorf("create: %v", err)
+			}
+		})
+	}
+	clients.Wait()
+	if effective := effectiveUsers(t, app); len(effective) != 1 || len(effective["ada"]) != 1 {
+		t.Errorf("effective users: %v", effective)
+	}
+	var users v1alpha1.UserList
+	if err := env.Client.List(t.Context(), &users, client.InNamespace(app.Namespace)); err != nil || len(users.Items) != 1 {
+		t.Errorf("%d objects are left (%v)", len(users.Items), err)
+	}
+}
+
+// TestLeftoversStayUnseen is what a crash between the two writes of a create leaves, and its repair.
+func TestLeftoversStayUnseen(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	d := replica(t, app)
+	leftover, err := d.newUser(app, person("ada"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.Client.Create(t.Context(), leftover); err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.GetUser(t.Context(), app, leftover.Name)
+	wantStatus(t, err, 404)
+	if found, err := d.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
+		t.Errorf("found %v, %v", names(found), err)
+	}
+	user := mustCreate(t, d, app, person("ADA"))
+	eventually(t, "the read model knows both", func() bool {
+		d.users.mu.RLock()
+		defer d.users.mu.RUnlock()
+		return len(d.users.users) == 2
+	})
+	if d.Count(app) != 1 {
+		t.Errorf("%d users are listed", d.Count(app))
+	}
+
+	protocol := claims.ForUsers(env.Client, app.Namespace)
+	if reaped, err := protocol.Reap(t.Context(), leftover.Name, 10*time.Minute); reaped || err != nil {
+		t.Errorf("reaped within the grace time: %v, %v", reaped, err)
+	}
+	if ensured, err := protocol.Ensure(t.Context(), leftover.Name); ensured || err != nil {
+		t.Errorf("a leftover was given the name: %v, %v", ensured, err)
+	}
+	if reaped, err := protocol.Reap(t.Context(), user.Name, 0); reaped || err != nil {
+		t.Errorf("an effective user was reaped: %v, %v", reaped, err)
+	}
+	if reaped, err := protocol.Reap(t.Context(), leftover.Name, 0); !reaped || err != nil {
+		t.Errorf("not reaped: %v, %v", reaped, err)
+	}
+}
+
+// TestSweepReleasesClaimsOfNobody also shows that the repair of a backup without claims finds its way.
+func TestSweepReleasesClaimsOfNobody(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	d := replica(t, app)
+	kept, gone := mustCreate(t, d, app, person("ada")), mustCreate(t, d, app, person("bob"))
+	if err := d.DeleteUser(t.Context(), app, gone.Name, 0); err != nil {
+		t.Fatal(err)
+	}
+	finalize(t, app, gone.Name)
+	protocol := claims.ForUsers(env.Client, app.Namespace)
+	all := func(*v1alpha1.NameClaim) bool { return true }
+	if count, err := claims.Sweep(t.Context(), env.Client, app.Namespace, protocol, all); count != 1 || err != nil {
+		t.Errorf("released %d claims, %v", count, err)
+	}
+	if owner, err := protocol.Owner(t.Context(), app.Name, "ada"); owner != kept.Name || err != nil {
+		t.Errorf("ada is held by %q, %v", owner, err)
+	}
+
+	// Written by hand, or restored: no claim, and no Create that could be at work.
+	manual := &v1alpha1.User{Spec: v1alpha1.UserSpec{App: app.Name, UserName: "Cyd", UserNameKey: "cyd", Active: true}}
+	manual.Namespace, manual.Name = app.Namespace, "cyd"
+	if err := env.Client.Create(t.Context(), manual); err != nil {
+		t.Fatal(err)
+	}
+	if ensured, err := protocol.Ensure(t.Context(), manual.Name); !ensured || err != nil {
+		t.Errorf("ensured: %v, %v", ensured, err)
+	}
+	if found, err := d.FindByUserName(t.Context(), app, "cyd"); err != nil || len(found) != 1 {
+		t.Errorf("found %v, %v", names(found), err)
+	}
+}

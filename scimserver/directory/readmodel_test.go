@@ -1,0 +1,296 @@
+package directory
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+var wiki = &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "wiki"}}
+
+// offline is a Directory whose read model a test feeds itself.
+func offline() *Directory {
+	d := &Directory{users: newReadModel()}
+	d.apps.put(wiki)
+	return d
+}
+
+func stored(name, userName string, version int, created time.Time) *v1alpha1.User {
+	user := &v1alpha1.User{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID("uid of " + name), ResourceVersion: strconv.Itoa(version)},
+		Spec:       v1alpha1.UserSpec{App: "wiki", CreatedAt: &metav1.MicroTime{Time: created}, Active: true},
+	}
+	if err := setResource(&user.Spec, person(userName, "externalId", "x-"+userName)); err != nil {
+		panic(err)
+	}
+	return user
+}
+
+func reserve(user *v1alpha1.User) *v1alpha1.User {
+	user.Status.ReservedKey = user.Spec.UserNameKey
+	user.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionNameReserved, Status: metav1.ConditionTrue}}
+	return user
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestPagesAreStableAndComplete(t *testing.T) {
+	d := offline()
+	const n = 1003
+	var want []string
+	for i := range n {
+		// Many share a creation time: the name decides then.
+		name := fmt.Sprintf("u%04d", i)
+		want = append(want, name)
+		d.users.put(reserve(stored(name, name, 1, epoch.Add(time.Duration(i/10)*time.Second))), "")
+	}
+	rand.Shuffle(n, func(i, j int) { // updates do not move anybody
+		user := reserve(stored(want[i], want[i]+"-renamed", 2, epoch.Add(time.Duration(i/10)*time.Second)))
+		d.users.put(user, "")
+	})
+	var got []string
+	for start := 1; start <= n; start += 100 {
+		users, total := d.Users(wiki, start, 100)
+		page, pageTotal, err := d.List(wiki, baseURL, start, 100)
+		if err != nil || total != n || pageTotal != n || len(page) != len(users) {
+			t.Fatalf("page at %d: %d of %d, %v", start, len(page), total, err)
+		}
+		for i, user := range users {
+			got = append(got, user.Name)
+			var listed struct{ ID string }
+			if err := json.Unmarshal(page[i], &listed); err != nil || listed.ID != user.Name {
+				t.Fatalf("page at %d shows %q for %s: %v", start, listed.ID, user.Name, err)
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages show %d users out of order or more than once", len(got))
+	}
+	for _, odd := range [][2]int{{n + 1, 10}, {1, 0}, {1, -1}, {n + 1000, 1}} {
+		if users, total := d.Users(wiki, odd[0], odd[1]); len(users) != 0 || total != n {
+			t.Errorf("startIndex %d count %d: %d of %d", odd[0], odd[1], len(users), total)
+		}
+	}
+	if users, _ := d.Users(wiki, -5, 2); len(users) != 2 || users[0].Name != want[0] {
+		t.Error("a negative startIndex is not the first")
+	}
+}
+
+func TestListedBytesAreWhatGetRenders(t *testing.T) {
+	d := offline()
+	user := reserve(stored("ada-x", `a "location":"/Users/ada-x`, 1, epoch))
+	d.users.put(user, "")
+	for _, base := range []string{baseURL, `http://h"ost\x`, ""} {
+		page, _, err := d.List(wiki, base, 1, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resource, err := Resource(user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := d.Schemas(wiki).Render(resource, Meta(user, base), protocol.Projection{})
+		if err != nil || !bytes.Equal(page[0], want) {
+			t.Errorf("listed\n%s, want\n%s (%v)", page[0], want, err)
+		}
+	}
+}
+
+func TestOnlyEffectiveUsersShow(t *testing.T) {
+	d := offline()
+	count := func(want int, when string) {
+		t.Helper()
+		if got := d.Count(wiki); got != want {
+			t.Errorf("%s: %d users, want %d", when, got, want)
+		}
+	}
+	name := types.NamespacedName{Namespace: "ns", Name: "u"}
+	if !d.users.put(stored("u", "ada", 1, epoch), "") {
+		t.Error("nobody is asked to verify")
+	}
+	count(0, "unverified")
+	d.users.verify(name, "bob")
+	count(0, "verified for another name")
+	d.users.verify(name, "ada")
+	count(1, "verified")
+	d.users.put(stored("u", "ada", 2, epoch), "")
+	count(1, "verified before")
+	renamed := stored("u", "bob", 3, epoch)
+	renamed.Status = reserve(stored("u", "ada", 2, epoch)).Status
+	d.users.put(renamed, "")
+	count(0, "renamed, the status speaks of the old name")
+	d.users.put(reserve(stored("u", "bob", 4, epoch)), "")
+	count(1, "reserved")
+	d.users.put(stored("u", "ada", 3, epoch), "ada") // late, and older
+	if entry := d.users.byKey(appName(wiki), "bob"); entry == nil || d.users.byKey(appName(wiki), "ada") != nil {
+		t.Error("an older state overwrote a newer one")
+	}
+	d.users.hide(name)
+	count(0, "deleted here")
+	d.users.put(reserve(stored("u", "bob", 5, epoch)), "bob")
+	count(0, "deleted here, and written before that")
+	d.users.remove(name, "uid of u")
+	d.users.put(reserve(stored("u", "bob", 4, epoch)), "bob")
+	count(0, "gone")
+	restored := reserve(stored("u", "bob", 9, epoch))
+	restored.UID = "another"
+	d.users.put(restored, "")
+	count(1, "restored from a backup")
+	d.users.remove(name, "uid of u")
+	count(1, "the late removal of the object before it")
+	terminating := reserve(stored("u", "bob", 10, epoch))
+	terminating.UID, terminating.DeletionTimestamp = "another", &metav1.Time{Time: epoch}
+	d.users.put(terminating, "")
+	count(0, "terminating")
+	d.users.remove(name, "another")
+	if len(d.users.users) != 0 || len(d.users.apps) != 0 {
+		t.Error("something is left of the last user")
+	}
+}
+
+func TestIndexesFollowChanges(t *testing.T) {
+	d := offline()
+	app := appName(wiki)
+	for i := range 3 {
+		user := reserve(stored(fmt.Sprint("u", i), fmt.Sprint("name", i), 1, epoch))
+		user.Spec.ExternalID = "shared"
+		user.Spec.Emails = []v1alpha1.MultiValue{{Value: "A@x"}, {Value: "a@X"}, {Value: fmt.Sprint(i, "@x")}}
+		d.users.put(user, "")
+	}
+	if got := len(d.users.byExternalID(app, "shared")); got != 3 {
+		t.Errorf("%d users by externalId", got)
+	}
+	if got := len(d.users.byEmail(app, "a@x")); got != 3 {
+		t.Errorf("%d users by email", got)
+	}
+	changed := reserve(stored("u1", "name1", 2, epoch))
+	changed.Spec.ExternalID = "own"
+	d.users.put(changed, "")
+	d.users.remove(types.NamespacedName{Namespace: "ns", Name: "u2"}, "uid of u2")
+	if got := len(d.users.byExternalID(app, "shared")); got != 1 || len(d.users.byExternalID(app, "own")) != 1 {
+		t.Errorf("%d users by externalId after the changes", got)
+	}
+	if got := len(d.users.byEmail(app, "a@x")); got != 1 || len(d.users.byEmail(app, "1@x")) != 0 {
+		t.Errorf("%d users by email after the changes", got)
+	}
+}
+
+func TestScanIsASnapshot(t *testing.T) {
+	d := offline()
+	for i := range 200 {
+		d.users.put(reserve(stored(fmt.Sprintf("u%03d", i), fmt.Sprint("n", i), 1, epoch)), "")
+	}
+	seen := 0
+	d.Scan(wiki, func(*Entry) bool {
+		// Changes while it runs neither block nor show.
+		d.users.put(reserve(stored(fmt.Sprintf("v%03d", seen), fmt.Sprint("m", seen), 1, epoch)), "")
+		d.users.remove(types.NamespacedName{Namespace: "ns", Name: fmt.Sprintf("u%03d", 199-seen)}, types.UID(fmt.Sprintf("uid of u%03d", 199-seen)))
+		seen++
+		return true
+	})
+	if seen != 200 || d.Count(wiki) != 200 {
+		t.Errorf("saw %d users, %d are left", seen, d.Count(wiki))
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, v1alpha1.CustomAttribute{Name: "level", Type: protocol.TypeInteger})
+	d := replica(t, app)
+	ids := map[string]string{}
+	for i, name := range []string{"ada", "bob", "cyd"} {
+		user := mustCreate(t, d, app, person(name, "externalId", "x-"+name, "level", json.Number(fmt.Sprint(i)),
+			"emails", []any{map[string]any{"value": "team@x"}, map[string]any{"value": name + "@x", "type": "work"}}))
+		ids[name] = user.Name
+	}
+	for filter, want := range map[string][]string{
+		`userName eq "BOB"`: {"bob"}, `userName eq "nobody"`: nil, `externalId eq "x-cyd"`: {"cyd"}, `externalId eq "X-cyd"`: nil,
+		`emails eq "TEAM@x"`: {"ada", "bob", "cyd"}, `emails[type eq "work" and value eq "ada@x"]`: {"ada"},
+		`userName eq "cyd" or emails.value eq "team@x"`: {"ada", "bob", "cyd"}, `userName eq "ada" and level gt 0`: nil,
+		`level ge 1`: {"bob", "cyd"}, `userName sw "c" or level eq 0`: {"ada", "cyd"}, `not (level pr)`: nil,
+		`id eq "` + ids["ada"] + `"`: {"ada"}, `id eq "a/b"`: nil, `meta.location eq "` + baseURL + `/Users/` + ids["bob"] + `"`: {"bob"},
+	} {
+		parsed, err := protocol.ParseFilter(filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bound, err := parsed.Bind(d.Schemas(app))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if users, err := d.Find(t.Context(), app, bound, baseURL); err != nil || !slices.Equal(names(users), want) {
+			t.Errorf("%s finds %v, want %v (%v)", filter, names(users), want, err)
+		}
+	}
+}
+
+func TestSchemasFollowTheApp(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, v1alpha1.CustomAttribute{Name: "level"}, v1alpha1.CustomAttribute{Name: "password"})
+	d := replica(t, app)
+	mustCreate(t, d, app, person("ada", "level", "3"))
+	before := d.Schemas(app)
+	if _, err := before.DecodeUser([]byte(`{"userName":"x","level":["3","4"]}`)); err == nil {
+		t.Error("level is not the App's attribute")
+	}
+	if _, _, err := d.List(app, baseURL, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	app = app.DeepCopy()
+	app.Spec.Attributes[0].MultiValued = true
+	if err := env.Client.Update(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the schemas change", func() bool { return d.Schemas(app) != before })
+	if _, err := d.Schemas(app).DecodeUser([]byte(`{"userName":"x","level":["3","4"]}`)); err != nil {
+		t.Error(err)
+	}
+	entries, _ := d.users.page(appName(app), 0, 1)
+	if made, err := entries[0].rendered(d.Schemas(app)); err != nil || made.schemas == before {
+		t.Errorf("still rendered with the old schemas (%v)", err)
+	}
+	if err := env.Client.Delete(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the App is gone", func() bool { _, found := d.App(appName(app)); return !found })
+}
+
+func BenchmarkPage(b *testing.B) {
+	d := offline()
+	for i := range 10000 {
+		name := fmt.Sprintf("u%05d", i)
+		d.users.put(reserve(stored(name, name, 1, epoch)), "")
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, _, err := d.List(wiki, baseURL, 1+i%100*100, 100); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRender(b *testing.B) {
+	user := stored("u", "ada@example.com", 1, epoch)
+	schemas := schemasOf(wiki)
+	b.ReportAllocs()
+	for b.Loop() {
+		resource, err := Resource(user)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := schemas.Render(resource, Meta(user, baseURL), protocol.Projection{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scim-operator/scim-operator/controllers"
+)
+
+type controllerFlags struct {
+	commonFlags
+	leaderElect          bool
+	leaderElectNamespace string
+	watchNamespaces      []string
+}
+
+func newControllerCommand() *cobra.Command {
+	var flags controllerFlags
+	command := &cobra.Command{
+		Use:   "controller",
+		Short: "Turn users, Apps and tokens into RBAC bindings and status",
+		Long: `Turn users, Apps and tokens into RBAC bindings and status.
+
+One of several replicas leads, the others stand by with warm caches. Its
+ServiceAccount can bind only the roles that a manifest lists by name.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return runController(command, flags) },
+	}
+	set := command.Flags()
+	flags.register(set)
+	set.BoolVar(&flags.leaderElect, "leader-elect", true, "have one of several controllers do the work")
+	set.StringVar(&flags.leaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; empty: the Pod's own")
+	set.StringSliceVar(&flags.watchNamespaces, "watch-namespaces", nil, "namespaces whose Apps are served; empty: all")
+	return command
+}
+
+func runController(command *cobra.Command, flags controllerFlags) error {
+	log := flags.logger(command.ErrOrStderr())
+	config, err := flags.restConfig()
+	if err != nil {
+		return err
+	}
+	mgr, err := controllers.NewManager(command.Context(), config, controllers.Options{
+		Logger:               log,
+		HealthListen:         flags.healthListen,
+		Metrics:              flags.metrics(),
+		LeaderElect:          flags.leaderElect,
+		LeaderElectNamespace: flags.leaderElectNamespace,
+		Namespaces:           flags.watchNamespaces,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
+	log.Info("Started the controller", "version", buildVersion())
+	return mgr.Start(command.Context())
+}

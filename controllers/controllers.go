@@ -1,0 +1,187 @@
+// Package controllers puts the controllers together into one manager: what they share, what its cache holds, and in which
+// order they are registered. The commands and the tests start from here; each controller is in a package of its own.
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/go-logr/logr"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/app"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/scimtoken"
+	"github.com/scim-operator/scim-operator/controllers/user"
+)
+
+const (
+	// LeaderElectionID is the name of the Lease; config/rbac names it, too.
+	LeaderElectionID = "scim-operator-controller"
+	// fieldOwner of everything that the controllers write.
+	fieldOwner = "scim-operator-controller"
+	// shutdownTimeout is what running reconciles get to end.
+	shutdownTimeout = 15 * time.Second
+)
+
+// Options of the manager.
+type Options struct {
+	Logger logr.Logger
+	// HealthListen serves /healthz and /readyz; empty or 0 for not at all.
+	HealthListen string
+	// Metrics server; see controller-runtime.
+	Metrics metricsserver.Options
+	// LeaderElect has one process of many do the work, by a Lease in LeaderElectNamespace.
+	LeaderElect          bool
+	LeaderElectNamespace string
+	// Namespaces whose Apps are served; empty for all. Bindings may be in any namespace all the same.
+	Namespaces []string
+	// SkipNameValidation lets one process run several managers, as tests do.
+	SkipNameValidation bool
+}
+
+// NewScheme returns the kinds that controllers use.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
+
+// NewManager returns a manager with every controller registered. ctx ends no later than the manager.
+func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (manager.Manager, error) {
+	scheme, err := NewScheme()
+	if err != nil {
+		return nil, err
+	}
+	restConfig = rest.CopyConfig(restConfig)
+	restConfig.QPS = -1 // the API server's priority and fairness is the limit
+	shutdown := shutdownTimeout
+	mgr, err := manager.New(restConfig, manager.Options{
+		Scheme: scheme,
+		Logger: options.Logger,
+		Cache:  cacheOptions(options.Namespaces),
+		NewClient: func(restConfig *rest.Config, clientOptions client.Options) (client.Client, error) {
+			c, err := client.New(restConfig, clientOptions)
+			if err != nil {
+				return nil, err
+			}
+			return client.WithFieldOwner(c, fieldOwner), nil
+		},
+		LeaderElection:          options.LeaderElect,
+		LeaderElectionID:        LeaderElectionID,
+		LeaderElectionNamespace: options.LeaderElectNamespace,
+		// The process ends with its manager, so that nothing is written after the Lease was given back.
+		LeaderElectionReleaseOnCancel: true,
+		HealthProbeBindAddress:        options.HealthListen,
+		Metrics:                       options.Metrics,
+		GracefulShutdownTimeout:       &shutdown,
+		Controller: config.Controller{
+			EnableWarmup:       new(true),
+			SkipNameValidation: &options.SkipNameValidation,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := addControllers(ctx, mgr, options.Namespaces); err != nil {
+		return nil, err
+	}
+	return mgr, addChecks(mgr)
+}
+
+// cacheOptions keep in memory no more than the controllers need: of bindings, this operator's; of Secrets, those that hold
+// tokens; of no object the managed fields.
+func cacheOptions(namespaces []string) cache.Options {
+	var directories map[string]cache.Config
+	if len(namespaces) > 0 {
+		directories = map[string]cache.Config{}
+		for _, namespace := range namespaces {
+			directories[namespace] = cache.Config{}
+		}
+	}
+	return cache.Options{
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.App{}:              {Namespaces: directories},
+			&v1alpha1.User{}:             {Namespaces: directories},
+			&v1alpha1.ScimToken{}:        {Namespaces: directories},
+			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
+			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
+			&rbacv1.RoleBinding{}:        {Label: rolebinding.CacheLabel()},
+			&rbacv1.ClusterRoleBinding{}: {Label: rolebinding.CacheLabel()},
+		},
+	}
+}
+
+func addControllers(ctx context.Context, mgr manager.Manager, namespaces []string) error {
+	live, err := client.New(mgr.GetConfig(), client.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return err
+	}
+	live = client.WithFieldOwner(live, fieldOwner)
+	var (
+		policies = &access.Cache{}
+		index    = &rolebinding.Index{}
+		recorder = mgr.GetEventRecorder("scim-operator")
+	)
+	syncer := &rolebinding.Syncer{
+		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Recorder: recorder,
+		Namespaces: namespaces,
+	}
+	users := &user.Reconciler{
+		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
+	}
+	return errors.Join(
+		rolebinding.Add(ctx, mgr, syncer),
+		user.Add(ctx, mgr, users),
+		app.Add(mgr, &app.Reconciler{Client: mgr.GetClient(), Policies: policies}),
+		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
+		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: namespaces}),
+	)
+}
+
+// addChecks makes a process ready once its caches are filled: a standby is ready, too.
+func addChecks(mgr manager.Manager) error {
+	synced := &syncedCheck{}
+	return errors.Join(
+		mgr.Add(synced),
+		mgr.AddReadyzCheck("caches", synced.check),
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+	)
+}
+
+// syncedCheck is started by the manager after its caches are filled.
+type syncedCheck struct{ started atomic.Bool }
+
+func (s *syncedCheck) NeedLeaderElection() bool { return false }
+
+func (s *syncedCheck) Start(context.Context) error {
+	s.started.Store(true)
+	return nil
+}
+
+func (s *syncedCheck) check(*http.Request) error {
+	if !s.started.Load() {
+		return fmt.Errorf("the caches are not filled yet")
+	}
+	return nil
+}

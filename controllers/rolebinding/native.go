@@ -1,0 +1,271 @@
+package rolebinding
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// native is a RoleBinding or ClusterRoleBinding as it is.
+type native struct {
+	object   client.Object
+	roleRef  rbacv1.RoleRef
+	subjects []rbacv1.Subject
+}
+
+// desiredNative is one as it should be. Its subjects are those of a chunk.
+type desiredNative struct {
+	roleRef rbacv1.RoleRef
+	chunk   *chunk
+	// names are the RBAC subjects of the chunk.
+	names []string
+}
+
+func nativeOf(object client.Object) native {
+	switch binding := object.(type) {
+	case *rbacv1.RoleBinding:
+		return native{object: binding, roleRef: binding.RoleRef, subjects: binding.Subjects}
+	case *rbacv1.ClusterRoleBinding:
+		return native{object: binding, roleRef: binding.RoleRef, subjects: binding.Subjects}
+	}
+	panic(fmt.Sprintf("no native binding: %T", object))
+}
+
+// isPerson says whether a subject is one that this operator writes.
+func isPerson(subject rbacv1.Subject) bool {
+	return subject.Kind == rbacv1.UserKind && subject.Namespace == ""
+}
+
+func subjectsOf(names []string) []rbacv1.Subject {
+	subjects := make([]rbacv1.Subject, 0, len(names))
+	for _, name := range names {
+		subjects = append(subjects, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name})
+	}
+	return subjects
+}
+
+// among returns the people of a binding who are in names, sorted, and whether the binding names anybody else.
+func (n *native) among(names []string) (people []string, others bool) {
+	for _, subject := range n.subjects {
+		if _, found := slices.BinarySearch(names, subject.Name); found && isPerson(subject) {
+			people = append(people, subject.Name)
+		} else {
+			others = true
+		}
+	}
+	slices.Sort(people)
+	return slices.Compact(people), others
+}
+
+// build returns the whole object with other subjects: a copy of what is there, or a new one.
+func (k Key) build(id objectID, index int32, ref rbacv1.RoleRef, names []string, base client.Object) client.Object {
+	var object client.Object
+	switch id.kind {
+	case kindClusterRoleBinding:
+		binding := &rbacv1.ClusterRoleBinding{}
+		if base != nil {
+			binding = base.(*rbacv1.ClusterRoleBinding).DeepCopy()
+		}
+		binding.RoleRef, binding.Subjects = ref, subjectsOf(names)
+		object = binding
+	default:
+		binding := &rbacv1.RoleBinding{}
+		if base != nil {
+			binding = base.(*rbacv1.RoleBinding).DeepCopy()
+		}
+		binding.RoleRef, binding.Subjects = ref, subjectsOf(names)
+		object = binding
+	}
+	object.SetNamespace(id.namespace)
+	object.SetName(id.name)
+	object.SetLabels(k.nativeLabels(index))
+	object.SetAnnotations(k.nativeAnnotations())
+	object.SetFinalizers(nil)
+	object.SetOwnerReferences(nil)
+	return object
+}
+
+// marked says whether a binding carries this operator's marks for a chunk.
+func (k Key) marked(object client.Object, index int32) bool {
+	return contains(object.GetLabels(), k.nativeLabels(index)) && contains(object.GetAnnotations(), k.nativeAnnotations())
+}
+
+func contains(have, want map[string]string) bool {
+	for key, value := range want {
+		if have[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// nativesOf returns the native bindings of a key in all namespaces, each at least as new as this process's last write.
+func (s *Syncer) nativesOf(ctx context.Context, key Key) (map[objectID]native, error) {
+	writes := s.writes.snapshot(key)
+	matching := client.MatchingFields{indexKey: key.String()}
+	var roleBindings rbacv1.RoleBindingList
+	if err := s.Client.List(ctx, &roleBindings, matching, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var clusterRoleBindings rbacv1.ClusterRoleBindingList
+	if err := s.Client.List(ctx, &clusterRoleBindings, matching, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	cached := map[objectID]client.Object{}
+	for i := range roleBindings.Items {
+		cached[idOf(&roleBindings.Items[i])] = &roleBindings.Items[i]
+	}
+	for i := range clusterRoleBindings.Items {
+		cached[idOf(&clusterRoleBindings.Items[i])] = &clusterRoleBindings.Items[i]
+	}
+	s.writes.expire(writes, cached)
+	natives := map[objectID]native{}
+	for id, object := range merge(cached, writes, kindRoleBinding, kindClusterRoleBinding) {
+		natives[id] = nativeOf(object)
+	}
+	return natives, nil
+}
+
+// plan decides which native bindings there should be.
+func (r *run) plan(ctx context.Context) error {
+	r.desired = map[objectID]desiredNative{}
+	if r.frozen {
+		// What is there stays, for those who stay. Where the App would bind them is not known.
+		for id, existing := range r.existing {
+			if c := r.chunkOf(id, existing.roleRef); c != nil && len(c.subjects) > 0 {
+				if people, _ := existing.among(c.names()); len(people) > 0 {
+					r.desired[id] = desiredNative{roleRef: existing.roleRef, chunk: c, names: people}
+				}
+			}
+		}
+		return nil
+	}
+	if r.policy == nil || r.policy.Mode() == v1alpha1.ModeObserve {
+		return nil
+	}
+	namespaces, clusterWide, err := r.namespaces(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range r.chunks {
+		c := &r.chunks[i]
+		if len(c.subjects) == 0 {
+			continue
+		}
+		names := c.names()
+		for _, grant := range r.grants {
+			ref := roleRef(grant)
+			name := r.key.nativeName(c.index, ref)
+			want := desiredNative{roleRef: ref, chunk: c, names: names}
+			if clusterWide {
+				r.desired[objectID{kind: kindClusterRoleBinding, name: name}] = want
+			}
+			for _, namespace := range namespaces {
+				r.desired[objectID{kind: kindRoleBinding, namespace: namespace, name: name}] = want
+			}
+		}
+	}
+	return nil
+}
+
+func roleRef(grant v1alpha1.Grant) rbacv1.RoleRef {
+	if grant.ClusterRole != "" {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: grant.ClusterRole}
+	}
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: grant.Role}
+}
+
+// chunkOf returns the chunk that a native binding of that name was made from.
+func (r *run) chunkOf(id objectID, ref rbacv1.RoleRef) *chunk {
+	for i := range r.chunks {
+		if r.key.nativeName(r.chunks[i].index, ref) == id.name {
+			return &r.chunks[i]
+		}
+	}
+	return nil
+}
+
+// namespaces returns where the scope is: those of its namespaces that exist and are not being deleted, sorted.
+func (r *run) namespaces(ctx context.Context) (names []string, clusterWide bool, err error) {
+	scope, _ := r.policy.Scope(r.key.Scope)
+	if scope.ClusterWide {
+		return nil, true, nil
+	}
+	if scope.Selector != nil {
+		var list metav1.PartialObjectMetadataList
+		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+		if err := r.Client.List(ctx, &list, client.MatchingLabelsSelector{Selector: scope.Selector}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, false, err
+		}
+		for i := range list.Items {
+			if list.Items[i].DeletionTimestamp.IsZero() {
+				names = append(names, list.Items[i].Name)
+			}
+		}
+		slices.Sort(names)
+		return names, false, nil
+	}
+	for _, name := range scope.Namespaces {
+		namespace := namespaceMetadata()
+		err := r.Client.Get(ctx, client.ObjectKey{Name: name}, namespace, client.UnsafeDisableDeepCopy)
+		switch {
+		case apierrors.IsNotFound(err):
+			r.missing = append(r.missing, name)
+		case err != nil:
+			return nil, false, err
+		case namespace.DeletionTimestamp.IsZero():
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), false, nil
+}
+
+// namespaceMetadata is a Namespace as the informer keeps it: nothing but metadata is needed.
+func namespaceMetadata() *metav1.PartialObjectMetadata {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return namespace
+}
+
+// eachOf calls f for the natives of a set, some at a time, and joins the errors.
+func eachOf[T any](set map[objectID]T, f func(objectID, T) error) error {
+	var (
+		group  sync.WaitGroup
+		slots  = make(chan struct{}, concurrentWrites)
+		mutex  sync.Mutex
+		failed = map[objectID]error{}
+	)
+	for id, element := range set {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if err := f(id, element); err != nil {
+				mutex.Lock()
+				defer mutex.Unlock()
+				failed[id] = err
+			}
+		})
+	}
+	group.Wait()
+	return joinByID(failed)
+}
+
+// joinByID joins errors in a stable order: they go into conditions, which must not change from run to run.
+func joinByID(failed map[objectID]error) error {
+	var errs []error
+	for _, id := range slices.SortedFunc(maps.Keys(failed), compareIDs) {
+		errs = append(errs, failed[id])
+	}
+	return joinErrors(errs)
+}

@@ -1,0 +1,134 @@
+// Package scimtoken publishes which bearer tokens open which App: the digest of each ScimToken that is valid now, in its
+// status, where the SCIM server reads it. The server itself never sees a Secret.
+//
+// A token's digest is given in the specification, read from a Secret, or that of a token which the controller makes
+// once. A token that is not valid has no digest in its status. No token's text is logged, put into a condition or kept.
+//
+// It imports api/token and api/v1alpha1.
+package scimtoken
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+const (
+	// LabelToken marks Secrets that ScimTokens may refer to. The controller sees no others.
+	LabelToken = v1alpha1.GroupName + "/token"
+
+	indexApp    = "scim.token.app"
+	indexSecret = "scim.token.secret"
+
+	maxBackoff = time.Minute
+)
+
+// CacheLabel selects the Secrets that the manager's cache must hold.
+func CacheLabel() labels.Selector { return labels.SelectorFromSet(labels.Set{LabelToken: "true"}) }
+
+// Reconciler of ScimTokens.
+type Reconciler struct {
+	// Client reads from informers and writes.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+
+	digests registry
+	enqueue func(types.NamespacedName)
+}
+
+// Add registers the controller. The manager's cache must hold Secrets with LabelToken only.
+func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
+	indexer := mgr.GetFieldIndexer()
+	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexApp, func(object client.Object) []string {
+		return []string{object.(*v1alpha1.ScimToken).Spec.App}
+	}); err != nil {
+		return err
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexSecret, func(object client.Object) []string {
+		if name := secretName(&object.(*v1alpha1.ScimToken).Spec); name != "" {
+			return []string{name}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	c, err := controller.New("scimtoken", mgr, controller.Options{
+		Reconciler:  r,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
+	})
+	if err != nil {
+		return err
+	}
+	for _, watch := range []source.Source{
+		source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			r.enqueue = func(name types.NamespacedName) { q.Add(reconcile.Request{NamespacedName: name}) }
+			return nil
+		}),
+		source.Kind(mgr.GetCache(), &v1alpha1.ScimToken{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.ScimToken]{}),
+		source.Kind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(r.tokensOfSecret)),
+		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
+	} {
+		if err := c.Watch(watch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// secretName returns the Secret that a token is read from, or "".
+func secretName(spec *v1alpha1.ScimTokenSpec) string {
+	switch {
+	case spec.SecretRef != nil:
+		return spec.SecretRef.Name
+	case spec.Generate != nil:
+		return spec.Generate.SecretName
+	}
+	return ""
+}
+
+func (r *Reconciler) tokensOfSecret(ctx context.Context, secret *corev1.Secret) []reconcile.Request {
+	return r.find(ctx, secret.Namespace, indexSecret, secret.Name)
+}
+
+func (r *Reconciler) find(ctx context.Context, namespace, index, value string) []reconcile.Request {
+	var list v1alpha1.ScimTokenList
+	if err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // an informer's list does not fail once it is synchronised, and before that every token comes as an event
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return requests
+}
+
+// watchApps brings back the tokens of an App that appears or goes; nothing else of an App concerns them.
+func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
+	enqueue := func(ctx context.Context, app *v1alpha1.App, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		for _, request := range r.find(ctx, app.Namespace, indexApp, app.Name) {
+			q.Add(request)
+		}
+	}
+	return handler.TypedFuncs[*v1alpha1.App, reconcile.Request]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(ctx, e.Object, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(ctx, e.Object, q)
+		},
+	}
+}

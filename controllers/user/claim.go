@@ -1,0 +1,70 @@
+package user
+
+import (
+	"context"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+const (
+	// restoredAge is the age from which on a User without a claim may come from a backup: far older than any request
+	// that is still between its two writes.
+	restoredAge = time.Minute
+	// patience is how long a claim may be missing before the status says so. The server writes the User first and
+	// the claim right after it, so that every User passes through this.
+	patience = time.Second
+)
+
+// verifyName finds out whether the claim of the userName names this User, by a live read unless that was found out
+// before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
+func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err error) {
+	if isReserved(e.user) {
+		e.verdict.nameReserved(e.user)
+		return 0, nil
+	}
+	protocol := e.claimsOf(e.name.Namespace)
+	holder, err := protocol.Owner(ctx, e.user.Spec.App, e.user.Spec.UserNameKey)
+	if err != nil {
+		return 0, err
+	}
+	if holder != e.user.Name && time.Since(e.user.CreationTimestamp.Time) > restoredAge {
+		claimed, err := protocol.Ensure(ctx, e.user.Name)
+		if err != nil {
+			return 0, err
+		}
+		if claimed {
+			holder = e.user.Name
+		}
+	}
+	switch holder {
+	case e.user.Name:
+		e.unclaimed.DeleteEntry(e.name.String())
+		e.verdict.nameReserved(e.user)
+		return 0, nil
+	case "":
+		e.verdict.nameNotReserved(v1alpha1.ReasonNameNotClaimed, "No claim reserves the userName for this user.")
+	default:
+		e.verdict.nameNotReserved(v1alpha1.ReasonNameTaken, "The userName is reserved for the user "+holder+".")
+	}
+	e.unclaimed.Next(e.name.String(), time.Now())
+	return e.unclaimed.Get(e.name.String()), nil
+}
+
+// withholdUnclaimed takes every role away from a person whose userName is not reserved for them. A User that was just
+// written is not reported at once: its claim is being written.
+func (e *evaluation) withholdUnclaimed(ctx context.Context, retry time.Duration) (reconcile.Result, error) {
+	fresh := len(e.user.Status.Conditions) == 0 && retry < patience
+	if fresh {
+		if err := e.revokeAll(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
+		return reconcile.Result{RequeueAfter: retry}, nil
+	}
+	if _, err := e.withhold(ctx, e.verdict.name.Reason, e.verdict.name.Message); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: retry}, nil
+}

@@ -1,0 +1,177 @@
+// Package user gives each User the access that it earned, and takes away what it lost.
+//
+// Reconcile reads as a list of steps: fetch the User and its App, take everything away from those who may have nothing,
+// verify the claim of the name, evaluate the App's policy (controllers/access), hand what was earned to the bindings
+// (controllers/rolebinding) and write the status once. Reaper, beside it, clears away what crashed requests left.
+//
+// It imports controllers/access, controllers/rolebinding, the claims of scimserver/directory and api/v1alpha1.
+package user
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/recorder"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+)
+
+const (
+	concurrency = 16
+	maxBackoff  = time.Minute
+	// reconcileTimeout bounds one reconcile: the runs of its keys end by themselves within a minute.
+	reconcileTimeout = 2 * time.Minute
+
+	// priorityRevoke goes before everything else in the queue: somebody must lose access.
+	priorityRevoke = 100
+
+	indexApp = "scim.user.app"
+)
+
+// Reconciler of Users.
+type Reconciler struct {
+	// Client reads from informers and writes.
+	Client client.Client
+	// Live reads and writes without informers: claims are never cached.
+	Live     client.Client
+	Policies *access.Cache
+	Index    *rolebinding.Index
+	Syncer   *rolebinding.Syncer
+	Recorder recorder.EventRecorder
+
+	// unclaimed counts how often a name was looked for that is not claimed yet.
+	unclaimed *flowcontrol.Backoff
+	enqueue   func(priority int, users ...types.NamespacedName)
+}
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// Add registers the controller.
+func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
+	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.User{}, indexApp, func(object client.Object) []string {
+		return []string{object.(*v1alpha1.User).Spec.App}
+	}); err != nil {
+		return err
+	}
+	c, err := controller.New("user", mgr, controller.Options{
+		Reconciler:              r,
+		MaxConcurrentReconciles: concurrency,
+		ReconciliationTimeout:   reconcileTimeout,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
+	})
+	if err != nil {
+		return err
+	}
+	r.Syncer.OnChange(func(users []types.NamespacedName) {
+		if r.enqueue != nil {
+			r.enqueue(0, users...)
+		}
+	})
+	for _, watch := range []source.Source{
+		source.Func(r.takeQueue),
+		source.Kind(mgr.GetCache(), &v1alpha1.User{}, watchUsers()),
+		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
+	} {
+		if err := c.Watch(watch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
+	r.enqueue = func(priority int, users ...types.NamespacedName) {
+		for _, user := range users {
+			add(q, priority, user)
+		}
+	}
+	return nil
+}
+
+func add(q queue, priority int, user types.NamespacedName) {
+	request := reconcile.Request{NamespacedName: user}
+	if prioritised, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		prioritised.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+		return
+	}
+	q.Add(request)
+}
+
+// watchUsers puts those who must lose access first, and last what is only listed at the start or this controller's own
+// writing of a status.
+func watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
+	priorityOf := func(user *v1alpha1.User, otherwise int) int {
+		if !user.MayHaveAccess() && !isRevoked(user) {
+			return priorityRevoke
+		}
+		return otherwise
+	}
+	return handler.TypedFuncs[*v1alpha1.User, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.User], q queue) {
+			otherwise := 0
+			if e.IsInInitialList {
+				otherwise = handler.LowPriority
+			}
+			add(q, priorityOf(e.Object, otherwise), client.ObjectKeyFromObject(e.Object))
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.User], q queue) {
+			otherwise := 0
+			if e.ObjectOld.Generation == e.ObjectNew.Generation && e.ObjectOld.UID == e.ObjectNew.UID {
+				otherwise = handler.LowPriority
+			}
+			add(q, priorityOf(e.ObjectNew, otherwise), client.ObjectKeyFromObject(e.ObjectNew))
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.User], q queue) {
+			add(q, priorityRevoke, client.ObjectKeyFromObject(e.Object))
+		},
+	}
+}
+
+// watchApps brings back every user of an App whose specification changed, after those who changed themselves.
+func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
+	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
+		var list v1alpha1.UserList
+		if err := r.Client.List(ctx, &list, client.InNamespace(app.Namespace),
+			client.MatchingFields{indexApp: app.Name}, client.UnsafeDisableDeepCopy); err != nil {
+			return // an informer's list does not fail once it is synchronised, and before that every user comes as an event
+		}
+		for i := range list.Items {
+			add(q, handler.LowPriority, client.ObjectKeyFromObject(&list.Items[i]))
+		}
+	}
+	return handler.TypedFuncs[*v1alpha1.App, reconcile.Request]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) {
+			if !e.IsInInitialList {
+				enqueue(ctx, e.Object, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
+			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID {
+				enqueue(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) {
+			enqueue(ctx, e.Object, q)
+		},
+	}
+}
+
+// claimsOf returns the claims of userNames in one namespace.
+func (r *Reconciler) claimsOf(namespace string) *claims.Protocol[*v1alpha1.User] {
+	return claims.ForUsers(r.Live, namespace)
+}

@@ -1,0 +1,84 @@
+package user
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// reconcileInactive takes everything from a person who left, is suspended or is being deleted.
+func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, error) {
+	if err := e.revokeAll(ctx); err != nil {
+		e.verdict.revocationFailed(e.user, err)
+		if written := e.writeStatus(ctx); written != nil && !apierrors.IsNotFound(written) {
+			log.FromContext(ctx).V(1).Info("Could not write why the revocation failed", "reason", written.Error())
+		}
+		return reconcile.Result{}, err
+	}
+	if !e.user.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, e.letGo(ctx)
+	}
+	e.verdict.revoked(e.user)
+	retry, err := e.verifyName(ctx)
+	if err != nil {
+		// The access is gone, and whoever waits for it shall know; the claim can wait.
+		if written := e.writeStatus(ctx); written != nil {
+			return reconcile.Result{}, written
+		}
+		return reconcile.Result{}, err
+	}
+	if err := e.writeStatus(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	again, err := e.deleteWhenDue(ctx)
+	if retry > 0 && (again == 0 || retry < again) {
+		again = retry
+	}
+	return reconcile.Result{RequeueAfter: again}, err
+}
+
+// letGo removes the finalizer of a User that nothing binds any more, then the claim of its name, so that the name can be
+// used again at once.
+func (e *evaluation) letGo(ctx context.Context) error {
+	if len(e.user.Finalizers) > 1 {
+		// Somebody else holds the object: until they let go, people can see that its access is gone.
+		e.verdict.revoked(e.user)
+		if err := e.writeStatus(ctx); err != nil {
+			return err
+		}
+	}
+	if controllerutil.ContainsFinalizer(e.user, v1alpha1.FinalizerAccess) {
+		before := e.user.DeepCopy()
+		controllerutil.RemoveFinalizer(e.user, v1alpha1.FinalizerAccess)
+		err := e.Client.Patch(ctx, e.user, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	if err := e.claimsOf(e.name.Namespace).Release(ctx, e.user); err != nil {
+		// It blocks nobody: who wants the name takes it over, and the reaper sweeps.
+		log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's name")
+	}
+	return nil
+}
+
+// deleteWhenDue deletes a User that left longer ago than the App keeps them, or says when that will be.
+func (e *evaluation) deleteWhenDue(ctx context.Context) (time.Duration, error) {
+	if e.app == nil || e.app.Spec.Deactivation.DeleteAfter == nil || e.user.Spec.Active || e.user.Status.InactiveSince == nil {
+		return 0, nil
+	}
+	due := e.user.Status.InactiveSince.Add(e.app.Spec.Deactivation.DeleteAfter.Duration)
+	if remaining := time.Until(due); remaining > 0 {
+		return remaining, nil
+	}
+	uid, version := e.user.UID, e.user.ResourceVersion
+	err := e.Client.Delete(ctx, e.user, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	return 0, client.IgnoreNotFound(err)
+}

@@ -1,0 +1,128 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+)
+
+const (
+	// reapInterval between sweeps.
+	reapInterval = 5 * time.Minute
+	// reapGrace is how old a leftover must be. A request ends after 30 seconds.
+	reapGrace = 10 * time.Minute
+)
+
+// Reaper clears away what crashed requests left: Users that no claim names, and claims that no User wants. What it
+// suspects by the informer it decides by live reads, under the rules of package claims. It runs on the leader.
+type Reaper struct {
+	// Client reads from informers.
+	Client client.Client
+	// Live reads and writes without informers.
+	Live client.Client
+	// Namespaces to sweep; empty for all.
+	Namespaces []string
+}
+
+// NeedLeaderElection has one process sweep.
+func (r *Reaper) NeedLeaderElection() bool { return true }
+
+// Start sweeps until the context ends.
+func (r *Reaper) Start(ctx context.Context) error {
+	logger := log.FromContext(ctx).WithName("reaper")
+	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
+		if err := r.Sweep(ctx, reapGrace); err != nil && ctx.Err() == nil {
+			logger.Error(err, "Failed to sweep")
+		}
+	}, reapInterval, 0.2, true)
+	return nil
+}
+
+// Sweep looks at every User and claim once, and reaps what is older than grace.
+func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
+	namespaces, err := r.namespaces(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, namespace := range namespaces {
+		protocol := claims.ForUsers(r.Live, namespace)
+		errs = append(errs, r.sweepUsers(ctx, protocol, namespace, grace))
+		_, err := claims.Sweep(ctx, r.Live, namespace, protocol, func(claim *v1alpha1.NameClaim) bool {
+			return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// sweepUsers reaps Users that were never found to hold their name, or that have a rename pending.
+func (r *Reaper) sweepUsers(ctx context.Context, protocol *claims.Protocol[*v1alpha1.User], namespace string, grace time.Duration) error {
+	var list v1alpha1.UserList
+	if err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		user := &list.Items[i]
+		if isReserved(user) && user.Spec.PendingKey == "" || time.Since(user.CreationTimestamp.Time) < grace {
+			continue
+		}
+		reaped, err := protocol.Reap(ctx, user.Name, grace)
+		if err != nil {
+			return err
+		}
+		if reaped {
+			log.FromContext(ctx).Info("Reaped what a crashed request left", "user", types.NamespacedName{Namespace: namespace, Name: user.Name})
+		}
+	}
+	return nil
+}
+
+// holds says whether the informer shows the holder of a claim with the claimed key.
+func (r *Reaper) holds(ctx context.Context, claim *v1alpha1.NameClaim) bool {
+	user := &v1alpha1.User{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.Holder}, user, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		return false
+	}
+	return err == nil && (user.Spec.UserNameKey == claim.Spec.Value || user.Spec.PendingKey == claim.Spec.Value)
+}
+
+// namespaces returns those that hold an App, a directory each, and those that hold Users of an App that is gone.
+func (r *Reaper) namespaces(ctx context.Context) ([]string, error) {
+	if len(r.Namespaces) > 0 {
+		return r.Namespaces, nil
+	}
+	var apps v1alpha1.AppList
+	if err := r.Client.List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var users v1alpha1.UserList
+	if err := r.Client.List(ctx, &users, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	var namespaces []string
+	note := func(namespace string) {
+		if !seen[namespace] {
+			seen[namespace] = true
+			namespaces = append(namespaces, namespace)
+		}
+	}
+	for i := range apps.Items {
+		note(apps.Items[i].Namespace)
+	}
+	for i := range users.Items {
+		note(users.Items[i].Namespace)
+	}
+	return namespaces, nil
+}

@@ -1,0 +1,282 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+)
+
+// conflictDelay is how long a reconcile that met a newer User waits for the informer to show it.
+const conflictDelay = 5 * time.Millisecond
+
+// evaluation is one reconcile of one User that exists.
+type evaluation struct {
+	*Reconciler
+	user *v1alpha1.User
+	name types.NamespacedName
+	// app is nil where it is gone.
+	app *v1alpha1.App
+	// verdict is what the status will say.
+	verdict verdict
+}
+
+// Reconcile brings the access of one User in line with what it earned.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	e := &evaluation{Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}}
+	if err := r.Client.Get(ctx, e.name, e.user); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, r.gone(ctx, e.name)
+		}
+		return reconcile.Result{}, err
+	}
+	if err := e.fetchApp(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	result, err := e.reconcile(ctx)
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return result, err
+}
+
+func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
+	if !e.user.MayHaveAccess() {
+		return e.reconcileInactive(ctx)
+	}
+	if e.app == nil {
+		return e.withhold(ctx, v1alpha1.ReasonAppNotFound, "The App "+e.user.Spec.App+" does not exist.")
+	}
+	retry, err := e.verifyName(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !e.verdict.reserved() {
+		return e.withholdUnclaimed(ctx, retry)
+	}
+	if e.verdict.subject, err = access.Subject(e.app.Spec.Kubernetes, &e.user.Spec); err != nil {
+		return e.withhold(ctx, v1alpha1.ReasonInvalidSubject, sentence(err.Error()))
+	}
+	policy, fieldErrors := e.Policies.Compile(e.app)
+	if len(fieldErrors) > 0 {
+		return e.freeze(ctx, access.Message(fieldErrors))
+	}
+	return e.grant(ctx, policy)
+}
+
+func (e *evaluation) fetchApp(ctx context.Context) error {
+	app := &v1alpha1.App{}
+	err := e.Client.Get(ctx, client.ObjectKey{Namespace: e.name.Namespace, Name: e.user.Spec.App}, app, client.UnsafeDisableDeepCopy)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	if err == nil && app.DeletionTimestamp.IsZero() {
+		e.app = app
+	}
+	return nil
+}
+
+// grant binds the roles that the policy gives, takes away others, and writes the status.
+func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcile.Result, error) {
+	decision := policy.Evaluate(&e.user.Spec)
+	keys := e.keysOf(decision.Roles)
+	if len(keys) > 0 {
+		if err := e.holdDeletion(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	failure, err := e.bind(ctx, keys)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	e.verdict.grantedRoles(decision, policy.Mode(), failure)
+	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.
+func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Result, error) {
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	held := map[rolebinding.Key]bool{}
+	for key, subject := range bound {
+		if subject == e.verdict.subject && key.App == e.user.Spec.App {
+			held[key] = true
+		}
+	}
+	var roles []v1alpha1.EarnedRole
+	for _, role := range e.user.Status.Roles {
+		if held[e.keyOf(role)] {
+			roles = append(roles, role)
+		}
+	}
+	if _, err := e.bind(ctx, held); err != nil {
+		return reconcile.Result{}, err
+	}
+	e.verdict.frozen(roles, message)
+	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// withhold takes every role away from a person who is active and must have none.
+func (e *evaluation) withhold(ctx context.Context, reason, message string) (reconcile.Result, error) {
+	if err := e.revokeAll(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	e.verdict.withheld(reason, message)
+	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// bind records what a person holds, binds what is new and unbinds what is not held any more. It returns why roles held
+// may not be bound; an error means that what was lost may still be bound.
+func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool) (failure, err error) {
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return nil, err
+	}
+	before, _ := e.Index.Get(e.name)
+	entry := rolebinding.Entry{Subject: e.verdict.subject}
+	var gained, settled []rolebinding.Key
+	for key := range held {
+		entry.Keys = append(entry.Keys, key)
+		if e.needsRun(key, bound) {
+			gained = append(gained, key)
+		} else {
+			settled = append(settled, key)
+		}
+	}
+	lost := map[rolebinding.Key]bool{}
+	for key := range bound {
+		lost[key] = !held[key]
+	}
+	for _, key := range before.Keys {
+		lost[key] = !held[key]
+	}
+	e.Index.Set(e.name, entry)
+
+	failures := make([]error, len(gained))
+	inParallel(gained, func(i int, key rolebinding.Key) {
+		outcome := e.Syncer.Sync(ctx, key)
+		failures[i] = outcome.Grant
+	})
+	for _, key := range settled {
+		outcome, _ := e.Syncer.State(key)
+		failures = append(failures, outcome.Grant)
+	}
+	return firstError(failures), e.unbind(ctx, lost)
+}
+
+// needsRun says whether a role that is held may not be bound yet.
+func (e *evaluation) needsRun(key rolebinding.Key, bound map[rolebinding.Key]string) bool {
+	if bound[key] != e.verdict.subject {
+		return true
+	}
+	if _, known := e.Syncer.State(key); known {
+		return false // the last run bound the person, or failed and is repeated by itself
+	}
+	return !wasGranted(e.user)
+}
+
+// revokeAll takes everything away, whatever this person may hold by any account.
+func (e *evaluation) revokeAll(ctx context.Context) error {
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return err
+	}
+	before, _ := e.Index.Get(e.name)
+	keys := e.keysOf(e.user.Status.Roles)
+	for key := range bound {
+		keys[key] = true
+	}
+	for _, key := range before.Keys {
+		keys[key] = true
+	}
+	e.Index.Set(e.name, rolebinding.Entry{})
+	return e.unbind(ctx, keys)
+}
+
+// gone takes everything away from a User object that vanished.
+func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error {
+	bound, err := r.Syncer.Bound(ctx, name)
+	if err != nil {
+		return err
+	}
+	before, _ := r.Index.Get(name)
+	keys := map[rolebinding.Key]bool{}
+	for key := range bound {
+		keys[key] = true
+	}
+	for _, key := range before.Keys {
+		keys[key] = true
+	}
+	r.Index.Set(name, rolebinding.Entry{})
+	if err := r.unbind(ctx, keys); err != nil {
+		return err
+	}
+	r.Index.Forget(name)
+	r.unclaimed.DeleteEntry(name.String())
+	return nil
+}
+
+// unbind waits until nobody is bound wrongly under the keys that are true in the map.
+func (r *Reconciler) unbind(ctx context.Context, lost map[rolebinding.Key]bool) error {
+	var keys []rolebinding.Key
+	for key, isLost := range lost {
+		if isLost {
+			keys = append(keys, key)
+		}
+	}
+	failures := make([]error, len(keys))
+	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key) })
+	return errors.Join(failures...)
+}
+
+func inParallel(keys []rolebinding.Key, f func(int, rolebinding.Key)) {
+	var group sync.WaitGroup
+	for i, key := range keys {
+		group.Go(func() { f(i, key) })
+	}
+	group.Wait()
+}
+
+func firstError(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *evaluation) keyOf(role v1alpha1.EarnedRole) rolebinding.Key {
+	return rolebinding.Key{Namespace: e.name.Namespace, App: e.user.Spec.App, Role: role.Role, Scope: role.Scope}
+}
+
+func (e *evaluation) keysOf(roles []v1alpha1.EarnedRole) map[rolebinding.Key]bool {
+	keys := make(map[rolebinding.Key]bool, len(roles))
+	for _, role := range roles {
+		keys[e.keyOf(role)] = true
+	}
+	return keys
+}
+
+// holdDeletion has a deletion of the User wait until its bindings are gone. The server writes Users with the finalizer;
+// one that people wrote may lack it.
+func (e *evaluation) holdDeletion(ctx context.Context) error {
+	if controllerutil.ContainsFinalizer(e.user, v1alpha1.FinalizerAccess) {
+		return nil
+	}
+	before := e.user.DeepCopy()
+	controllerutil.AddFinalizer(e.user, v1alpha1.FinalizerAccess)
+	return e.Client.Patch(ctx, e.user, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}

@@ -1,0 +1,251 @@
+package user
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+)
+
+const (
+	// maxRoles and maxRoleNames are what the schema admits.
+	maxRoles     = 4096
+	maxRoleNames = 4096
+	// maxProblems are named in a message; the rest is counted.
+	maxProblems = 5
+)
+
+// verdict is what one reconcile found out about a User: everything that its status says.
+type verdict struct {
+	subject     string
+	reservedKey string
+	roles       []v1alpha1.EarnedRole
+
+	name, granted, revocation, ready metav1.Condition
+}
+
+func condition(kind string, holds bool, reason, message string) metav1.Condition {
+	status := metav1.ConditionFalse
+	if holds {
+		status = metav1.ConditionTrue
+	}
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
+}
+
+func (v *verdict) nameReserved(user *v1alpha1.User) {
+	v.reservedKey = user.Spec.UserNameKey
+	v.name = condition(v1alpha1.ConditionNameReserved, true, v1alpha1.ReasonNameReserved, "The userName is reserved for this user.")
+}
+
+func (v *verdict) nameNotReserved(reason, message string) {
+	v.name = condition(v1alpha1.ConditionNameReserved, false, reason, message)
+}
+
+func (v *verdict) reserved() bool { return v.name.Status == metav1.ConditionTrue }
+
+// active says of the revocation that there is none.
+func (v *verdict) active() {
+	v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonActive, "The person is active.")
+}
+
+func (v *verdict) withheld(reason, message string) {
+	v.active()
+	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
+	v.ready = condition(v1alpha1.ConditionReady, false, reason, message)
+}
+
+func (v *verdict) frozen(roles []v1alpha1.EarnedRole, message string) {
+	v.active()
+	v.roles = roles
+	message = "The App's specification is invalid, so that nothing new is granted: " + message
+	v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonAppNotReady, message)
+	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonAppNotReady, message)
+}
+
+func (v *verdict) grantedRoles(decision access.Decision, mode string, failure error) {
+	v.active()
+	v.roles = decision.Roles
+	switch {
+	case failure != nil:
+		reason, message := rolebinding.FailureReason(failure), rolebinding.FailureMessage(failure)
+		v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
+		v.ready = condition(v1alpha1.ConditionReady, false, reason, message)
+	case len(decision.Roles) == 0:
+		v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonNoRole, "The person holds no role.")
+		v.ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonNoRole, "The person holds no role.")
+	case mode == v1alpha1.ModeObserve:
+		message := "The App's mode is Observe: nothing is bound."
+		v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonObserved, message)
+		v.ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonObserved, message)
+	default:
+		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "Every role held is bound.")
+		v.ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonReady, "Every role held is bound.")
+	}
+	if failure == nil && len(decision.Problems) > 0 {
+		v.ready = condition(v1alpha1.ConditionReady, false, decision.Problems[0].Reason, problems(decision.Problems))
+	}
+}
+
+func (v *verdict) revoked(user *v1alpha1.User) {
+	v.subject = user.Status.KubernetesUsername
+	v.revocation = condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, "No binding of this operator names the person.")
+	reason, message := whyInactive(user)
+	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
+	v.ready = condition(v1alpha1.ConditionReady, true, reason, message)
+}
+
+func (v *verdict) revocationFailed(user *v1alpha1.User, failure error) {
+	v.subject = user.Status.KubernetesUsername
+	v.reservedKey = user.Status.ReservedKey
+	v.roles = user.Status.Roles
+	message := "Access may not be gone yet: " + rolebinding.FailureMessage(failure)
+	v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonBindingFailed, message)
+	reason, why := whyInactive(user)
+	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, why)
+	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonBindingFailed, message)
+}
+
+func whyInactive(user *v1alpha1.User) (reason, message string) {
+	switch {
+	case !user.DeletionTimestamp.IsZero():
+		return v1alpha1.ReasonDeleted, "The user is being deleted."
+	case !user.Spec.Active:
+		return v1alpha1.ReasonInactive, "The person is inactive."
+	}
+	return v1alpha1.ReasonSuspended, "The person is suspended in the cluster."
+}
+
+// isReserved says whether an earlier reconcile verified the claim of the key that the User has now.
+func isReserved(user *v1alpha1.User) bool {
+	return user.Status.ReservedKey != "" && user.Status.ReservedKey == user.Spec.UserNameKey &&
+		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionNameReserved)
+}
+
+// isRevoked says whether the status speaks of the User as it is and tells that its access is gone.
+func isRevoked(user *v1alpha1.User) bool {
+	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
+	return revocation != nil && revocation.Status == metav1.ConditionTrue &&
+		revocation.ObservedGeneration == user.Generation && user.DeletionTimestamp.IsZero()
+}
+
+// wasGranted says whether an earlier reconcile saw every role bound.
+func wasGranted(user *v1alpha1.User) bool {
+	granted := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
+	return granted != nil && granted.Status == metav1.ConditionTrue
+}
+
+// writeStatus writes the verdict where it says anything new, and tells what changed in events.
+func (e *evaluation) writeStatus(ctx context.Context) error {
+	before := e.user.Status.DeepCopy()
+	e.verdict.apply(e.user, time.Now())
+	if apiequality.Semantic.DeepEqual(*before, e.user.Status) {
+		return nil
+	}
+	if err := e.Client.Status().Update(ctx, e.user); err != nil {
+		return err
+	}
+	e.tell(before.Roles, e.user.Status.Roles)
+	return nil
+}
+
+// apply computes the status of a User.
+func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
+	status := &user.Status
+	wasInactive := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAccessGranted)
+	switch {
+	case user.MayHaveAccess():
+		status.InactiveSince = nil
+	case status.InactiveSince == nil || wasInactive == nil || wasInactive.Reason != v.granted.Reason:
+		// The time of suspension does not count towards what happens to those who left.
+		status.InactiveSince = &metav1.Time{Time: now.Truncate(time.Second)}
+	}
+	status.ObservedGeneration = user.Generation
+	status.KubernetesUsername = v.subject
+	if v.reservedKey != "" {
+		status.ReservedKey = v.reservedKey
+	}
+	status.Roles = v.roles[:min(len(v.roles), maxRoles)]
+	status.RoleNames = roleNames(v.roles)
+	for _, c := range []metav1.Condition{v.name, v.granted, v.revocation, v.ready} {
+		if c.Type == "" {
+			continue
+		}
+		c.ObservedGeneration = user.Generation
+		meta.SetStatusCondition(&status.Conditions, c)
+	}
+}
+
+// roleNames lists the names of roles, each once, for printing.
+func roleNames(roles []v1alpha1.EarnedRole) string {
+	var names []string
+	for i := range roles {
+		if i == 0 || roles[i].Role != roles[i-1].Role {
+			names = append(names, roles[i].Role)
+		}
+	}
+	slices.Sort(names)
+	text := strings.Join(slices.Compact(names), ",")
+	if runes := []rune(text); len(runes) > maxRoleNames {
+		text = string(runes[:maxRoleNames-1]) + "…"
+	}
+	return text
+}
+
+func problems(list []access.Problem) string {
+	texts := make([]string, 0, maxProblems+1)
+	for i, problem := range list {
+		if i == maxProblems {
+			texts = append(texts, fmt.Sprintf("and %d more", len(list)-maxProblems))
+			break
+		}
+		texts = append(texts, problem.Message)
+	}
+	return sentence(strings.Join(texts, "; "))
+}
+
+// sentence makes a message of an error's text.
+func sentence(text string) string {
+	if text == "" {
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// tell writes events about roles that came and went. They name roles, never attributes.
+func (e *evaluation) tell(before, after []v1alpha1.EarnedRole) {
+	if gained := difference(after, before); gained != "" {
+		e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessGranted", "Grant", "Granted %s", gained)
+	}
+	if lost := difference(before, after); lost != "" {
+		e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessRevoked", "Revoke", "Revoked %s", lost)
+	}
+}
+
+// difference lists up to ten roles of a that are not in b.
+func difference(a, b []v1alpha1.EarnedRole) string {
+	const shown = 10
+	held := map[[2]string]bool{}
+	for _, role := range b {
+		held[[2]string{role.Role, role.Scope}] = true
+	}
+	var texts []string
+	for _, role := range a {
+		if !held[[2]string{role.Role, role.Scope}] {
+			texts = append(texts, fmt.Sprintf("%s in %s", role.Role, role.Scope))
+		}
+	}
+	if len(texts) > shown {
+		texts = append(texts[:shown], fmt.Sprintf("and %d more", len(texts)-shown))
+	}
+	return strings.Join(texts, ", ")
+}

@@ -11,15 +11,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
@@ -29,61 +26,45 @@ import (
 const drainTimeout = 25 * time.Second
 
 type serverFlags struct {
-	kubeconfig    string
-	listen        string
-	healthListen  string
-	metricsListen string
-	externalURL   string
-	certFile      string
-	keyFile       string
-	logBodies     bool
+	commonFlags
+	listen      string
+	externalURL string
+	certFile    string
+	keyFile     string
+	logBodies   bool
 }
 
 func newServerCommand() *cobra.Command {
 	var flags serverFlags
-	cmd := &cobra.Command{
+	command := &cobra.Command{
 		Use:   "server",
 		Short: "Serve SCIM 2.0 to identity providers",
 		Long: `Serve SCIM 2.0 to identity providers, with Kubernetes as the directory.
 
 Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no RBAC.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runServer(cmd.Context(), flags)
+		RunE: func(command *cobra.Command, _ []string) error {
+			return runServer(command, flags)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&flags.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the Pod's own ServiceAccount, or the usual places")
-	f.StringVar(&flags.listen, "listen", ":8080", "address that SCIM is served on")
-	f.StringVar(&flags.healthListen, "health-listen", ":8081", "address of /healthz and /readyz")
-	f.StringVar(&flags.metricsListen, "metrics-listen", ":8082", "address of /metrics; 0: none")
-	f.StringVar(&flags.externalURL, "external-url", "", "URL that clients reach the server under, without a path: it begins the locations in answers")
-	f.StringVar(&flags.certFile, "tls-cert-file", "", "certificate to serve HTTPS with; read again when it changes")
-	f.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
-	f.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
-	cmd.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
-	return cmd
+	set := command.Flags()
+	flags.register(set)
+	set.StringVar(&flags.listen, "listen", ":8080", "address that SCIM is served on")
+	set.StringVar(&flags.externalURL, "external-url", "", "URL that clients reach the server under, without a path: it begins the locations in answers")
+	set.StringVar(&flags.certFile, "tls-cert-file", "", "certificate to serve HTTPS with; read again when it changes")
+	set.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
+	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
+	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
+	return command
 }
 
-// restConfig loads a configuration and lifts the client's own rate limit: the API server's fairness decides.
-func restConfig(kubeconfig string) (*rest.Config, error) {
-	config, err := ctrl.GetConfig()
-	if kubeconfig != "" {
-		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load the kubeconfig: %w", err)
-	}
-	config.QPS = -1
-	return config, nil
-}
-
-func runServer(ctx context.Context, flags serverFlags) error {
-	config, err := restConfig(flags.kubeconfig)
+func runServer(command *cobra.Command, flags serverFlags) error {
+	ctx := command.Context()
+	log := flags.logger(command.ErrOrStderr())
+	config, err := flags.restConfig()
 	if err != nil {
 		return err
 	}
-	log := ctrl.Log.WithName("server")
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: newScheme(),
 		Logger: log,
@@ -91,7 +72,7 @@ func runServer(ctx context.Context, flags serverFlags) error {
 			DefaultTransform:            cache.TransformStripManagedFields(),
 			ReaderFailOnMissingInformer: true,
 		},
-		Metrics:                metricsserver.Options{BindAddress: flags.metricsListen},
+		Metrics:                flags.metrics(),
 		HealthProbeBindAddress: flags.healthListen,
 	})
 	if err != nil {

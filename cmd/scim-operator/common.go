@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+// commonFlags are those that the server and the controller share.
+type commonFlags struct {
+	kubeconfig      string
+	healthListen    string
+	metricsListen   string
+	metricsInsecure bool
+	verbose         bool
+}
+
+func (f *commonFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the Pod's ServiceAccount, else the usual places")
+	flags.StringVar(&f.healthListen, "health-listen", ":8081", "address of /healthz and /readyz; 0 for none")
+	flags.StringVar(&f.metricsListen, "metrics-listen", ":8082", "address of /metrics; 0 for none")
+	flags.BoolVar(&f.metricsInsecure, "metrics-insecure", false,
+		"serve metrics by plain HTTP to anybody, also where the address is not a loopback one")
+	flags.BoolVar(&f.verbose, "verbose", false, "log debugging messages")
+}
+
+// logger writes one JSON object a line, for this program and the libraries under it.
+func (f *commonFlags) logger(output io.Writer) logr.Logger {
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	logger := logr.FromSlogHandler(slog.NewJSONHandler(output, &slog.HandlerOptions{Level: level}))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	return logger
+}
+
+// restConfig loads a configuration and lifts the client's own rate limit: the API server's fairness decides.
+func (f *commonFlags) restConfig() (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if f.kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+	} else {
+		config, err = ctrl.GetConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+// metrics are served by plain HTTP on loopback, and elsewhere by HTTPS to those whom the API server lets in.
+func (f *commonFlags) metrics() metricsserver.Options {
+	options := metricsserver.Options{BindAddress: f.metricsListen}
+	if f.metricsInsecure || isLoopback(f.metricsListen) {
+		return options
+	}
+	options.SecureServing = true
+	options.FilterProvider = filters.WithAuthenticationAndAuthorization
+	return options
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -45,6 +46,9 @@ func TestAPIServerRestart(t *testing.T) {
 		loads[i] = &load{want: map[string]harness.Access{}}
 		wait.Go(func() { loads[i].run(ctx, t.Context(), scim, app) })
 	}
+	// One client has no patience: it asks all the time, and must be answered all the time.
+	impatient := &load{}
+	wait.Go(func() { impatient.ask(ctx, t.Context(), scim) })
 	pause(t.Context(), time.Second)
 	if err := operator.Env.ControlPlane.KillAPIServer(); err != nil {
 		t.Fatal(err)
@@ -74,7 +78,7 @@ func TestAPIServerRestart(t *testing.T) {
 		default:
 		}
 	}
-	want, people := total(t, loads)
+	want, people := total(t, append(loads, impatient))
 	findEach(t, scim, people)
 	everybodyHas(t, want)
 }
@@ -120,6 +124,43 @@ func (l *load) run(until, ctx context.Context, scim *okta.Client, app harness.Ap
 			return
 		}
 		l.want[subject] = harness.Nowhere()
+	}
+}
+
+// ask sends requests of every kind without waiting for what Retry-After says.
+func (l *load) ask(until, ctx context.Context, scim *okta.Client) {
+	person := newPerson("asked.for")
+	if !l.step(ctx, person, scim.AssignUser) {
+		return
+	}
+	l.people = append(l.people, person)
+	target := "/Users/" + person.ID
+	for until.Err() == nil && l.err == nil {
+		for _, request := range []struct {
+			method, target string
+			body           []byte
+		}{
+			{http.MethodGet, target, nil},
+			{http.MethodGet, "/Users" + okta.FilterQuery(okta.Equals("userName", person.Profile.UserName)), nil},
+			{http.MethodGet, "/Users?startIndex=1&count=2", nil},
+			{http.MethodPatch, target, okta.PatchBody(okta.ObjectOf("op", "replace", "value", okta.ObjectOf("title", "asked")))},
+			{http.MethodGet, "/Schemas", nil},
+		} {
+			answer, err := scim.Do(ctx, request.method, request.target, request.body)
+			if err == nil {
+				err = answer.ExpectStatus(http.StatusOK, http.StatusTooManyRequests)
+			}
+			if err != nil {
+				l.err = err
+				return
+			}
+			l.answers++
+			l.slowest = max(l.slowest, answer.Duration)
+			if answer.Status == http.StatusTooManyRequests {
+				l.busy++
+			}
+		}
+		pause(ctx, 20*time.Millisecond)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,9 +32,10 @@ func TestControllerKilledWhileGranting(t *testing.T) {
 	var wait sync.WaitGroup
 	results := make([]map[string]harness.Access, togglers)
 	problems := make([]error, togglers)
+	var changes atomic.Int64
 	for i := range togglers {
 		seed := random.Uint64()
-		wait.Go(func() { results[i], problems[i] = toggle(ctx, t.Context(), scim, app, seed) })
+		wait.Go(func() { results[i], problems[i] = toggle(ctx, t.Context(), scim, app, seed, &changes) })
 	}
 	for range controllerKills {
 		pause(t.Context(), between(random, 50*time.Millisecond, 700*time.Millisecond))
@@ -44,6 +46,7 @@ func TestControllerKilledWhileGranting(t *testing.T) {
 	if err := errors.Join(problems...); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%d kills, %d changes acknowledged meanwhile", controllerKills, changes.Load())
 	// Once more with nobody changing anything: what a dead controller has missed, its successor finds by itself.
 	restartController(t)
 	want := map[string]harness.Access{}
@@ -66,7 +69,7 @@ func restartController(t *testing.T) {
 }
 
 // toggle changes its own people one after the other until until ends, and returns what the last answers give them.
-func toggle(until, ctx context.Context, scim *okta.Client, app harness.App, seed uint64) (map[string]harness.Access, error) {
+func toggle(until, ctx context.Context, scim *okta.Client, app harness.App, seed uint64, changes *atomic.Int64) (map[string]harness.Access, error) {
 	want := map[string]harness.Access{}
 	var own []*okta.Assignment
 	for range toggledEach {
@@ -93,6 +96,7 @@ func toggle(until, ctx context.Context, scim *okta.Client, app harness.App, seed
 			return nil, err
 		}
 		want[subject] = access
+		changes.Add(1)
 	}
 	return want, nil
 }

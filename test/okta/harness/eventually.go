@@ -18,8 +18,11 @@ func Eventually(t testing.TB, limit time.Duration, what string, check func(ctx c
 	begun := time.Now()
 	var last error
 	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, limit, true, func(ctx context.Context) (bool, error) {
-		last = check(ctx)
-		return last == nil, nil
+		err := check(ctx)
+		if err == nil || ctx.Err() == nil || last == nil { // not what the limit itself cut off
+			last = err
+		}
+		return err == nil, nil
 	})
 	if err != nil {
 		t.Fatalf("%s: not within %s: %v", what, limit, last)

@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
@@ -94,6 +96,7 @@ func run(m *testing.M, h **Harness) (code int) {
 // Start runs the control plane, installs the operator and the quickstart sample, and makes the two ServiceAccounts'
 // kubeconfigs. RunServer and RunController run the processes.
 func Start(ctx context.Context) (_ *Harness, err error) {
+	ctrllog.SetLogger(logr.Discard()) // of this process, whose clients have nothing to say
 	h := &Harness{ServerLog: &Log{}, ControllerLog: &Log{}}
 	defer func() {
 		if err != nil {

@@ -219,6 +219,7 @@ func TestFilterLookups(t *testing.T) {
 		{`email eq "x" OR email eq "y" or userName eq "z" or email eq "x"`, "[{emails.value x} {emails.value y} {userName z}]", true},
 		{`emails[type eq "work"].value eq "x"`, "[{emails.value x}]", false},
 		{`emails[type eq "work" and value eq "x"]`, "[{emails.value x}]", false},
+		{`userName eq "x" or emails[type eq "work"].value eq "y"`, "[{userName x} {emails.value y}]", false},
 		{`id eq "x" and manager eq "y"`, "[{id x}]", false},
 		{`manager eq "y" and (userName eq "a" or userName eq "b") and id eq "c"`, "[{id c}]", false},
 		{`userName eq "x" or title eq "y"`, "[]", false},

@@ -136,6 +136,9 @@ func TestApplyPatch(t *testing.T) {
 		{"remove of listed values only", `{"userName":"a","roles":["x","y","z"]}`, []string{`{"op":"Remove","path":"roles","value":[{"$ref":null,"value":"X"},"z"]}`}, `{"userName":"a","roles":[{"value":"y"}]}`, nil},
 		{"remove of a listed value with its type", `{"userName":"a","emails":[{"type":"work","value":"x"},{"type":"home","value":"x"}]}`, []string{`{"op":"remove","path":"emails","value":[{"type":"HOME","value":"x"}]}`},
 			`{"userName":"a","emails":[{"type":"work","value":"x"}]}`, nil},
+		{"remove of a listed value of any type", `{"userName":"a","emails":[{"type":"work","value":"x"},{"type":"home","value":"y"}]}`, []string{`{"op":"remove","path":"emails","value":[{"value":"x"}]}`},
+			`{"userName":"a","emails":[{"type":"home","value":"y"}]}`, nil},
+		{"remove of a listed value with another type", `{"userName":"a","emails":[{"type":"work","value":"x"}]}`, []string{`{"op":"remove","path":"emails","value":[{"value":"x","type":"home"}]}`}, ``, nil},
 		{"remove of strangers", `{"userName":"a","roles":["x"]}`, []string{`{"op":"remove","path":"roles","value":["y"]}`, `{"op":"remove","path":"roles","value":[]}`, `{"op":"remove","path":"roles","value":{"display":"x"}}`}, ``, nil},
 		{"remove of a listed object without a value", `{"userName":"a","addresses":[{"locality":"X","region":"R"},{"locality":"Y"}]}`, []string{`{"op":"remove","path":"addresses","value":[{"locality":"X"}]}`},
 			`{"userName":"a","addresses":[{"locality":"Y"}]}`, nil},
@@ -164,7 +167,8 @@ func TestApplyPatch(t *testing.T) {
 		{"the core URN as a path", `{"userName":"a"}`, []string{`{"op":"add","path":"` + UserSchema + `","value":{"title":"t"}}`}, `{"userName":"a","title":"t"}`, nil},
 
 		// Passwords and read-only attributes
-		{"password by path", `{"userName":"a"}`, []string{`{"op":"replace","path":"Password","value":"hunter2"}`, `{"op":"add","path":"` + UserSchema + `:password","value":"hunter2"}`, `{"op":"add","path":"password[value eq \"x\"].value","value":"hunter2"}`, `{"op":"remove","path":"password"}`}, ``, nil},
+		{"password by path", `{"userName":"a"}`, []string{`{"op":"replace","path":"Password","value":"hunter2"}`, `{"op":"add","path":"` + UserSchema + `:password","value":"hunter2"}`, `{"op":"add","path":"password[value eq \"x\"].value","value":"hunter2"}`, `{"op":"remove","path":"password"}`, `{"op":"replace","path":"password"}`}, ``, nil},
+		{"what stands below a password", `{"userName":"a"}`, []string{`{"op":"add","path":"urn:x:password:first","value":"hunter2"}`, `{"op":"add","path":"password.value","value":"hunter2"}`, `{"op":"add","value":{"password.value":"hunter2"}}`}, ``, nil},
 		{"read-only custom attributes in a path-less value", `{"userName":"a"}`, []string{`{"op":"replace","value":{"` + spaceURN + `":{"computed":"x"}}}`}, ``, nil},
 		{"schemas by path is ignored", `{"userName":"a"}`, []string{`{"op":"add","path":"schemas","value":["urn:x"]}`}, ``, nil},
 		{"an immutable attribute may be set once, and again to the same", `{"userName":"a"}`, []string{`{"op":"add","path":"` + spaceURN + `:badge","value":"B"}`, `{"op":"replace","path":"` + spaceURN + `:badge","value":"B"}`}, `{"userName":"a","` + spaceURN + `":{"badge":"B"}}`, nil},

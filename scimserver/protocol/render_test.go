@@ -128,6 +128,37 @@ func TestParseProjectionErrors(t *testing.T) {
 	}
 }
 
+func TestAlwaysReturned(t *testing.T) {
+	s, err := NewUserSchemas([]CustomAttribute{{Attribute: Attribute{Name: "tenant", Returned: ReturnedAlways}}, {Attribute: Attribute{Name: "site", Returned: ReturnedAlways}, Schema: spaceURN}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ParseProjection("userName", "tenant,"+spaceURN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := render(t, s, decode(t, s, `{"userName":"a","title":"t","tenant":"T","`+spaceURN+`":{"site":"S","x":1}}`), p)
+	want := `{"schemas":["` + UserSchema + `","` + spaceURN + `"],"id":"jane-abc","userName":"a","tenant":"T","` + spaceURN + `":{"site":"S"}}`
+	if canonical(t, got) != canonical(t, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestMemberIsDeterministic(t *testing.T) {
+	object := map[string]any{"foo": 1, "FOO": 2, "Foo": 3, "fo": 4}
+	for range 50 {
+		if key, value, ok := member(object, "fOO"); key != "FOO" || value != 2 || !ok {
+			t.Fatalf("got %s %v %v: want the smallest spelling", key, value, ok)
+		}
+		if key, _, _ := member(object, "foo"); key != "foo" {
+			t.Fatalf("got %s: want the exact spelling", key)
+		}
+	}
+	if _, _, ok := member(object, "bar"); ok {
+		t.Error("found what is not there")
+	}
+}
+
 func TestCompleteSharesNothingThatItChanges(t *testing.T) {
 	s := testSchemas(t)
 	r := decode(t, s, `{"userName":"a","`+lowerCoreURN+`":{"role":"R","regions":"us1"}}`)

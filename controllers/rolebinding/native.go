@@ -136,8 +136,20 @@ func (s *Syncer) nativesOf(ctx context.Context, key Key) (map[objectID]native, e
 	return natives, nil
 }
 
-// plan decides which native bindings there should be.
+// plan decides which native bindings there should be, and leaves alone what is not this key's.
 func (r *run) plan(ctx context.Context) error {
+	if err := r.planDesired(ctx); err != nil {
+		return err
+	}
+	for id, existing := range r.existing {
+		if _, wanted := r.desired[id]; !wanted && !r.isOwn(id, existing.roleRef) {
+			delete(r.existing, id) // its marks were changed: the key that its name stands for takes it back
+		}
+	}
+	return nil
+}
+
+func (r *run) planDesired(ctx context.Context) error {
 	r.desired = map[objectID]desiredNative{}
 	if r.frozen {
 		// What is there stays, for those who stay. Where the App would bind them is not known.
@@ -187,12 +199,43 @@ func roleRef(grant v1alpha1.Grant) rbacv1.RoleRef {
 
 // chunkOf returns the chunk that a native binding of that name was made from.
 func (r *run) chunkOf(id objectID, ref rbacv1.RoleRef) *chunk {
+	index, found := r.indexOf(id, ref)
+	if !found {
+		return nil
+	}
 	for i := range r.chunks {
-		if r.key.nativeName(r.chunks[i].index, ref) == id.name {
+		if r.chunks[i].index == index {
 			return &r.chunks[i]
 		}
 	}
 	return nil
+}
+
+// isOwn says whether a native binding of that name and role is one that this key makes, whatever its labels say.
+func (r *run) isOwn(id objectID, ref rbacv1.RoleRef) bool {
+	_, found := r.indexOf(id, ref)
+	return found
+}
+
+// surplusIndexes is how far beyond the present chunks indexes are looked for: of bindings whose AppRoleBinding is gone.
+const surplusIndexes = 64
+
+// indexOf returns the index of the chunk that a native binding was made from, which its name stands for.
+func (r *run) indexOf(id objectID, ref rbacv1.RoleRef) (int32, bool) {
+	names := r.names[ref]
+	if names == nil {
+		last := int32(0)
+		for i := range r.chunks {
+			last = max(last, r.chunks[i].index)
+		}
+		names = map[string]int32{}
+		for index := range last + surplusIndexes {
+			names[r.key.nativeName(index, ref)] = index
+		}
+		r.names[ref] = names
+	}
+	index, found := names[id.name]
+	return index, found
 }
 
 // namespaces returns where the scope is: those of its namespaces that exist and are not being deleted, sorted.

@@ -35,6 +35,8 @@ type run struct {
 	// missing are namespaces that the scope names and that do not exist.
 	missing []string
 	memory  memory
+	// names of native bindings by role, and the index of the chunk that each stands for.
+	names map[rbacv1.RoleRef]map[string]int32
 
 	// deletedMutex guards deleted: native bindings that this run deleted.
 	deletedMutex sync.Mutex
@@ -43,7 +45,7 @@ type run struct {
 
 // run does what Sync promises. It calls removed exactly once: as soon as nobody is bound who should not be.
 func (s *Syncer) run(ctx context.Context, key Key, status bool, removed func(error)) Outcome {
-	r := &run{Syncer: s, key: key, deleted: map[objectID]bool{}}
+	r := &run{Syncer: s, key: key, deleted: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{}}
 	if err := r.load(ctx); err != nil {
 		removed(err)
 		return Outcome{Removal: err, Grant: err}

@@ -118,15 +118,25 @@ func (r *run) editedByOthers(id objectID, object client.Object) bool {
 	return version != "" && version != object.GetResourceVersion()
 }
 
+// Reasons of events about what somebody else did. An event of the same reason and objects is counted, not written anew.
+const (
+	reasonChanged = "BindingChanged"
+	reasonDeleted = "BindingDeleted"
+)
+
 // reportRepair tells on the AppRoleBinding that a native binding was edited by somebody else and is put right.
-func (r *run) reportRepair(id objectID, how string) {
+func (r *run) reportRepair(id objectID, reason string) {
 	object := emptyNative(id)
+	how := "changed"
+	if reason == reasonDeleted {
+		how = "deleted"
+	}
 	for i := range r.chunks {
 		c := &r.chunks[i]
 		if c.existing == nil || !r.madeFrom(id, c) {
 			continue
 		}
-		r.Recorder.Eventf(c.existing, nil, corev1.EventTypeWarning, "Repaired", "Repair",
+		r.Recorder.Eventf(c.existing, object, corev1.EventTypeWarning, reason, "Repair",
 			"%s %s was %s by someone else; it was restored", id.kind, client.ObjectKeyFromObject(object), how)
 		return
 	}
@@ -149,8 +159,8 @@ func (r *run) reportBindingEdit(before, after *v1alpha1.AppRoleBinding) {
 	case !known:
 		return
 	case before == nil:
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, "Repaired", "Repair", "The binding was deleted by someone else; it was restored")
+		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, reasonDeleted, "Repair", "The binding was deleted by someone else; it was restored")
 	case before.Generation != generation:
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, "Repaired", "Repair", "The binding was changed by someone else; it was restored")
+		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, reasonChanged, "Repair", "The binding was changed by someone else; it was restored")
 	}
 }

@@ -45,6 +45,9 @@ func (r *run) removePeople(ctx context.Context) error {
 			remove.remain, remove.index = people, c.index
 		}
 		removals[id] = remove
+		if r.editedByOthers(id, existing.object) {
+			r.reportRepair(id, reasonChanged)
+		}
 	}
 	if len(removals) == 0 {
 		return nil
@@ -54,9 +57,6 @@ func (r *run) removePeople(ctx context.Context) error {
 		mutex.Lock()
 		existing := r.existing[id]
 		mutex.Unlock()
-		if r.editedByOthers(id, existing.object) {
-			r.reportRepair(id, "changed")
-		}
 		object, err := r.removeFrom(ctx, id, existing, remove.index, remove.ref, remove.remain)
 		if err != nil {
 			return err
@@ -122,9 +122,9 @@ func (r *run) writeGrants(ctx context.Context) error {
 func (r *run) grant(ctx context.Context, id objectID, existing client.Object, want desiredNative) (client.Object, error) {
 	switch {
 	case existing == nil && r.memory.natives[id] != "":
-		r.reportRepair(id, "deleted")
+		r.reportRepair(id, reasonDeleted)
 	case existing != nil && r.editedByOthers(id, existing):
-		r.reportRepair(id, "changed")
+		r.reportRepair(id, reasonChanged)
 	}
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
 		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.

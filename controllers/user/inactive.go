@@ -62,7 +62,7 @@ func (e *evaluation) letGo(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.claimsOf(e.name.Namespace).Release(ctx, e.user); err != nil {
+	if err := e.claimsOf(e.name.Namespace).Release(ctx, e.user); err != nil && ctx.Err() == nil {
 		// It blocks nobody: who wants the name takes it over, and the reaper sweeps.
 		log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's name")
 	}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// restoredAge is the age from which on a User without a claim may come from a backup: far older than any request
-	// that is still between its two writes.
+	// that is still between its two writes. One without createdAt was written by hand, and waits for nobody.
 	restoredAge = time.Minute
 	// patience is how long a claim may be missing before the status says so. The server writes the User first and
 	// the claim right after it, so that every User passes through this.
@@ -30,7 +30,7 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 	if err != nil {
 		return 0, err
 	}
-	if holder != e.user.Name && time.Since(e.user.CreationTimestamp.Time) > restoredAge {
+	if holder != e.user.Name && (e.user.Spec.CreatedAt == nil || time.Since(e.user.CreationTimestamp.Time) > restoredAge) {
 		claimed, err := protocol.Ensure(ctx, e.user.Name)
 		if err != nil {
 			return 0, err

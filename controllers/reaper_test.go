@@ -1,0 +1,82 @@
+package controllers_test
+
+import (
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/user"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+)
+
+// The reaper takes what crashed requests left, and nobody else.
+func TestReaper(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	live, err := client.New(w.config, client.Options{Scheme: env.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	effective := w.provision(w.newUser("effective", ""))
+	leftover := w.newUser("leftover", "")
+	leftover.Finalizers = nil
+	w.create(leftover)
+	loser := w.newUser("effective", "")
+	loser.Finalizers = nil
+	w.create(loser)
+	verified := w.newUser("verified", "") // its claim was lost, as by a partial restore
+	w.create(verified)
+	verified.Status.ReservedKey = "verified"
+	if err := env.Client.Status().Update(w.ctx, verified); err != nil {
+		t.Fatal(err)
+	}
+	byHand := w.newUser("by-hand", "")
+	byHand.Spec.CreatedAt = nil
+	w.create(byHand)
+	gone := w.newUser("gone", "")
+	gone.Name = "gone-0123456789"
+	w.claim(gone) // the claim of a user who is no more
+
+	reaper := &user.Reaper{Client: live, Live: live, Namespaces: []string{w.namespace}}
+	if err := reaper.Sweep(w.ctx, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range []*v1alpha1.User{effective, leftover, loser, verified, byHand} {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			t.Errorf("reaped before its time: %v", err)
+		}
+	}
+	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds
+	if err := reaper.Sweep(w.ctx, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for object, want := range map[*v1alpha1.User]bool{effective: true, leftover: false, loser: false, verified: true, byHand: true} {
+		err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(object), object)
+		if client.IgnoreNotFound(err) != nil || (err == nil) != want {
+			t.Errorf("user %s: %v, want it there: %v", object.Spec.UserName, err, want)
+		}
+	}
+	for key, want := range map[string]bool{"effective": true, "gone": false} {
+		err := env.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: claims.Name("demo", v1alpha1.ClaimUserName, key)}, &v1alpha1.NameClaim{})
+		if client.IgnoreNotFound(err) != nil || !apierrors.IsNotFound(err) != want {
+			t.Errorf("claim of %s: %v, want it there: %v", key, err, want)
+		}
+	}
+}
+
+// A User that people wrote, who know nothing of claims, is given the claim of its name where that is free.
+func TestUserWrittenByHandIsClaimed(t *testing.T) {
+	w := newWorld(t, nil)
+	first := w.newUser("by-hand", "")
+	first.Spec.CreatedAt, first.Finalizers = nil, nil
+	w.create(first)
+	w.eventuallyGranted(first)
+	second := w.newUser("by-hand", "")
+	second.Spec.CreatedAt = nil
+	w.create(second)
+	w.eventuallyCondition(second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+	w.eventuallyGranted(first)
+}

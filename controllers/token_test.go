@@ -1,0 +1,220 @@
+package controllers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/token"
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+func (w *world) newToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
+	w.Helper()
+	if spec.App == "" {
+		spec.App = w.app.Name
+	}
+	object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Spec: spec}
+	w.create(object)
+	return object
+}
+
+func (w *world) newSecret(name, value string) *corev1.Secret {
+	w.Helper()
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{"scim-operator.io/token": "true"}},
+		StringData: map[string]string{"token": value},
+	}
+	w.create(secret)
+	return secret
+}
+
+func (w *world) eventuallyValid(object *v1alpha1.ScimToken, digest string) {
+	w.Helper()
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return err.Error()
+		}
+		if object.Status.Digest != digest {
+			return fmt.Sprintf("status = %+v", object.Status)
+		}
+		return ""
+	})
+	w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonValid)
+	if object.Status.TokenID != token.ID(digest) {
+		w.Errorf("token id = %q", object.Status.TokenID)
+	}
+}
+
+// eventuallyRefused waits for a token to be refused, and sees that nothing of it is published.
+func (w *world) eventuallyRefused(object *v1alpha1.ScimToken, reason string) metav1.Condition {
+	w.Helper()
+	c := w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
+	if object.Status.Digest != "" || object.Status.TokenID != "" {
+		w.Errorf("refused, and published: %+v", object.Status)
+	}
+	return c
+}
+
+func newTokenText(t *testing.T) string {
+	t.Helper()
+	text, err := token.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestTokens(t *testing.T) {
+	w := newWorld(t, nil)
+	w.Run("digest", func(t *testing.T) {
+		w, digest := w.with(t), token.Digest(newTokenText(t))
+		object := w.newToken("digest", v1alpha1.ScimTokenSpec{Digest: digest})
+		w.eventuallyValid(object, digest)
+		update(w, object, func(o *v1alpha1.ScimToken) { o.Spec.Suspended = true })
+		w.eventuallyRefused(object, v1alpha1.ReasonSuspended)
+		update(w, object, func(o *v1alpha1.ScimToken) { o.Spec.Suspended = false })
+		w.eventuallyValid(object, digest)
+	})
+	w.Run("secret", func(t *testing.T) {
+		w, first, second := w.with(t), newTokenText(t), newTokenText(t)
+		object := w.newToken("secret", v1alpha1.ScimTokenSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "brought"}})
+		w.eventuallyRefused(object, v1alpha1.ReasonSecretNotFound)
+		secret := w.newSecret("brought", first+"\n")
+		w.eventuallyValid(object, token.Digest(first))
+		rotate := func(value string) {
+			update(w, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"token": value} })
+		}
+		rotate(second)
+		w.eventuallyValid(object, token.Digest(second))
+		rotate(token.Digest(first))
+		w.eventuallyValid(object, token.Digest(first))
+		for _, value := range []string{"short", strings.Repeat("x", 20) + " " + strings.Repeat("y", 20), "sha256:" + strings.Repeat("é", 32)} {
+			rotate(value)
+			c := w.eventuallyRefused(object, v1alpha1.ReasonInvalidToken)
+			if strings.Contains(c.Message, value) {
+				t.Errorf("the message shows the token: %q", c.Message)
+			}
+			rotate(first)
+			w.eventuallyValid(object, token.Digest(first))
+		}
+		update(w, secret, func(s *corev1.Secret) { s.Data = map[string][]byte{"other": []byte(first)} })
+		w.eventuallyRefused(object, v1alpha1.ReasonInvalidToken)
+		w.delete(secret)
+		w.eventuallyRefused(object, v1alpha1.ReasonSecretNotFound)
+	})
+	w.Run("secret without the label", func(t *testing.T) {
+		w := w.with(t)
+		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "unlabelled"}, StringData: map[string]string{"token": newTokenText(t)}})
+		object := w.newToken("unlabelled", v1alpha1.ScimTokenSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "unlabelled"}})
+		if c := w.eventuallyRefused(object, v1alpha1.ReasonSecretNotFound); !strings.Contains(c.Message, "scim-operator.io/token=true") {
+			t.Errorf("message = %q", c.Message)
+		}
+	})
+	w.Run("generated", func(t *testing.T) {
+		w := w.with(t)
+		object := w.newToken("generated", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "made"}})
+		secret := w.eventuallySecret("made", "")
+		text := string(secret.Data["token"])
+		w.eventuallyValid(object, token.Digest(text))
+		if !strings.HasPrefix(text, "scim_") || !metav1.IsControlledBy(secret, object) {
+			t.Errorf("secret of %d characters, owned by %v", len(text), secret.OwnerReferences)
+		}
+		w.delete(secret)
+		again := w.eventuallySecret("made", text)
+		w.eventuallyValid(object, token.Digest(string(again.Data["token"])))
+		update(w, again, func(s *corev1.Secret) { s.Labels = nil }) // the informer loses sight of it
+		w.eventuallyValid(object, token.Digest(string(again.Data["token"])))
+	})
+	w.Run("generated over a foreign secret", func(t *testing.T) {
+		w, text := w.with(t), newTokenText(t)
+		foreign := w.newSecret("foreign", text)
+		object := w.newToken("foreign", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "foreign"}})
+		w.eventuallyRefused(object, v1alpha1.ReasonInvalidToken)
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(foreign), foreign); err != nil || string(foreign.Data["token"]) != text {
+			t.Errorf("the foreign Secret was changed (%v)", err)
+		}
+	})
+	w.Run("times", func(t *testing.T) {
+		w, digest := w.with(t), token.Digest(newTokenText(t))
+		at := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: time.Now().Add(d).Truncate(time.Second)} }
+		object := w.newToken("times", v1alpha1.ScimTokenSpec{Digest: digest, NotBefore: at(3 * time.Second), ExpiresAt: at(6 * time.Second)})
+		w.eventuallyRefused(object, v1alpha1.ReasonNotYetValid)
+		w.eventuallyValid(object, digest)
+		w.eventuallyCondition(object, v1alpha1.ConditionExpiring, metav1.ConditionTrue, v1alpha1.ConditionExpiring)
+		w.eventuallyRefused(object, v1alpha1.ReasonExpired)
+		if time.Now().Before(object.Spec.ExpiresAt.Time) {
+			t.Error("expired before its time")
+		}
+	})
+	w.Run("without an App", func(t *testing.T) {
+		w, digest := w.with(t), token.Digest(newTokenText(t))
+		object := w.newToken("orphan", v1alpha1.ScimTokenSpec{Digest: digest, App: "later"})
+		w.eventuallyRefused(object, v1alpha1.ReasonAppNotFound)
+		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "later"}}
+		w.create(app)
+		w.eventuallyValid(object, digest)
+		w.delete(app)
+		w.eventuallyRefused(object, v1alpha1.ReasonAppNotFound)
+	})
+	w.Run("of two Apps", func(t *testing.T) {
+		w, digest := w.with(t), token.Digest(newTokenText(t))
+		other := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other"}}
+		w.create(other)
+		one := w.newToken("one", v1alpha1.ScimTokenSpec{Digest: digest})
+		same := w.newToken("same", v1alpha1.ScimTokenSpec{Digest: digest}) // the same App: no harm
+		w.eventuallyValid(one, digest)
+		w.eventuallyValid(same, digest)
+		two := w.newToken("two", v1alpha1.ScimTokenSpec{Digest: digest, App: "other"})
+		for object, rival := range map[*v1alpha1.ScimToken]string{one: "two", same: "two", two: "one"} {
+			if c := w.eventuallyRefused(object, v1alpha1.ReasonInvalidToken); !strings.Contains(c.Message, w.namespace+"/"+rival) {
+				t.Errorf("message = %q", c.Message)
+			}
+		}
+		w.delete(two)
+		w.eventuallyValid(one, digest)
+		w.eventuallyValid(same, digest)
+	})
+	w.Run("counted", func(t *testing.T) {
+		w := w.with(t)
+		w.eventually(func() string { // digest, secretless ones apart: digest, generated, one, same
+			if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
+				return err.Error()
+			}
+			if w.app.Status.Tokens != 4 {
+				return fmt.Sprintf("%d tokens", w.app.Status.Tokens)
+			}
+			return ""
+		})
+	})
+}
+
+// with returns the same world for a subtest.
+func (w *world) with(t *testing.T) *world {
+	sub := *w
+	sub.T = t
+	return &sub
+}
+
+// eventuallySecret waits for a Secret whose token is another than before.
+func (w *world) eventuallySecret(name, before string) *corev1.Secret {
+	w.Helper()
+	secret := &corev1.Secret{}
+	w.eventually(func() string {
+		err := env.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, secret)
+		if apierrors.IsNotFound(err) || err == nil && string(secret.Data["token"]) == before {
+			return "no new Secret"
+		}
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	return secret
+}

@@ -62,11 +62,13 @@ const (
 	// ManagedByValue is the value of LabelManagedBy.
 	ManagedByValue = "scim-operator"
 
-	// LabelApp names the App of an object, LabelAppNamespace the App's namespace (on objects outside it).
-	LabelApp          = GroupName + "/app"
+	// LabelApp names the App of an object.
+	LabelApp = GroupName + "/app"
+	// LabelAppNamespace names the namespace of the App of an object outside it.
 	LabelAppNamespace = GroupName + "/app-namespace"
-	// LabelRole and LabelScope name the role and the scope of an AppRoleBinding and its native bindings.
-	LabelRole  = GroupName + "/role"
+	// LabelRole names the role of an AppRoleBinding and its native bindings.
+	LabelRole = GroupName + "/role"
+	// LabelScope names their scope.
 	LabelScope = GroupName + "/scope"
 	// LabelBinding names the AppRoleBinding that a native binding was made from.
 	LabelBinding = GroupName + "/binding"

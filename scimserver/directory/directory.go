@@ -13,8 +13,9 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
-// maxObjectBytes bounds one object's JSON, whatever a client sends.
-const maxObjectBytes = 256 << 10
+// maxSpecBytes bounds what the directory keeps of one user, as JSON, whatever a client sends. The status and the API
+// server's own bookkeeping have the rest of the 256 KiB that no object grows past.
+const maxSpecBytes = 192 << 10
 
 // Directory is the users of all Apps. Make one with New, run it with Start.
 //

@@ -53,7 +53,7 @@ func asClientSees(err error) error {
 		return errTaken()
 	case errors.Is(err, claims.ErrReleasing), errors.Is(err, claims.ErrContended):
 		return &Unavailable{RetryAfter: retrySoon, Cause: err}
-	case apierrors.IsConflict(err):
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
 	case apierrors.IsInvalid(err):
 		return refused(err)
@@ -95,7 +95,7 @@ func errTaken() error {
 }
 
 func errTooLarge() error {
-	return protocol.PayloadTooLarge("The user would be larger than the %d KiB that the directory keeps of one user.", maxObjectBytes>>10)
+	return protocol.PayloadTooLarge("The user would be larger than the %d KiB that the directory keeps of one user.", maxSpecBytes>>10)
 }
 
 // refused names the attributes that the API server's validation refused, and why, without their values.

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -269,9 +270,23 @@ func TestRefusedByTheSchema(t *testing.T) {
 	if kept, err := d.GetUser(t.Context(), app, user.Name); err != nil || kept.Spec.PendingKey != "" || kept.Spec.UserName != "ada" {
 		t.Errorf("after a refused rename: %+v, %v", kept, err)
 	}
-	_, _, err = d.CreateUser(t.Context(), app, person("bob", "notes", strings.Repeat("x", maxObjectBytes)))
+	_, _, err = d.CreateUser(t.Context(), app, person("bob", "notes", strings.Repeat("x", maxSpecBytes)))
 	wantStatus(t, err, 413)
-	_, err = d.UpdateUser(t.Context(), app, user.Name, setting("notes", strings.Repeat("x", maxObjectBytes)))
+	_, err = d.UpdateUser(t.Context(), app, user.Name, setting("notes", strings.Repeat("x", maxSpecBytes)))
+	wantStatus(t, err, 413)
+	// A profile that is too large already, by whatever hand, does not keep a deactivation out.
+	user, err = d.GetUser(t.Context(), app, user.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user.Spec.Attributes = &runtime.RawExtension{Raw: []byte(`{"notes":"` + strings.Repeat("x", maxSpecBytes) + `"}`)}
+	if err := env.Client.Update(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if user, err = d.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil || user.Spec.Active {
+		t.Errorf("deactivation of a large user: %v", err)
+	}
+	_, err = d.UpdateUser(t.Context(), app, user.Name, setting("title", "x"))
 	wantStatus(t, err, 413)
 	_, _, err = d.CreateUser(t.Context(), app, protocol.Resource{Attributes: map[string]any{"title": "x"}})
 	wantStatus(t, err, 400)

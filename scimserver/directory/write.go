@@ -86,7 +86,7 @@ func (d *Directory) newUser(app *v1alpha1.App, resource protocol.Resource) (*v1a
 	}
 	now := metav1.NowMicro()
 	user.Spec.CreatedAt, user.Spec.LastModified = &now, now.DeepCopy()
-	return user, checkSize(user)
+	return user, checkSize(&user.Spec, nil)
 }
 
 // knownAs returns the user that a new one would collide with: by externalId, or by userName. nil says only that the
@@ -129,7 +129,7 @@ func conflictBackoff() wait.Backoff {
 // What is the cluster's own (suspended) and what never changes (the id, createdAt) survives whatever change returns.
 //
 // Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
-// beyond 256 KiB, and *Unavailable.
+// beyond what the directory keeps of one user, and *Unavailable.
 func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change) (*v1alpha1.User, error) {
 	backoff := conflictBackoff()
 	for {
@@ -193,12 +193,13 @@ func apply(user *v1alpha1.User, change Change) (bool, error) {
 	if _, given := next.Attributes["active"]; given && reflect.DeepEqual(next, current) {
 		return false, nil
 	}
+	before := user.Spec
 	if err := setResource(&user.Spec, next); err != nil {
 		return false, err
 	}
 	now := metav1.NowMicro()
 	user.Spec.LastModified = &now
-	return true, checkSize(user)
+	return true, checkSize(&user.Spec, &before)
 }
 
 func sleep(ctx context.Context, duration time.Duration) error {
@@ -212,14 +213,28 @@ func sleep(ctx context.Context, duration time.Duration) error {
 	}
 }
 
-// checkSize refuses an object that would grow past what one may have. The status counts as well.
-func checkSize(user *v1alpha1.User) error {
-	body, err := json.Marshal(user)
+// checkSize refuses a spec that would grow past what a User may have of it. One that shrinks is always taken: a
+// deactivation must never fail for the size of a profile.
+func checkSize(spec, before *v1alpha1.UserSpec) error {
+	size, err := sizeOf(spec)
+	if err != nil || size <= maxSpecBytes {
+		return err
+	}
+	if before != nil {
+		if held, err := sizeOf(before); err != nil || size <= held {
+			return err
+		}
+	}
+	return errTooLarge()
+}
+
+// sizeOf leaves out what every change writes.
+func sizeOf(spec *v1alpha1.UserSpec) (int, error) {
+	measured := *spec
+	measured.Active, measured.LastModified = false, nil
+	body, err := json.Marshal(&measured)
 	if err != nil {
-		return fmt.Errorf("encode user: %w", err)
+		return 0, fmt.Errorf("encode user: %w", err)
 	}
-	if len(body) > maxObjectBytes {
-		return errTooLarge()
-	}
-	return nil
+	return len(body), nil
 }

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -76,7 +77,7 @@ func schemasOf(app *v1alpha1.App) *protocol.SchemaSet {
 	custom := make([]protocol.CustomAttribute, 0, len(app.Spec.Attributes))
 	set, err := protocol.NewUserSchemas(nil)
 	for _, declared := range app.Spec.Attributes {
-		next := append(custom, protocol.CustomAttribute{
+		next := append(slices.Clone(custom), protocol.CustomAttribute{
 			Schema: declared.Schema,
 			Attribute: protocol.Attribute{
 				Name: declared.Name, Type: declared.Type, MultiValued: declared.MultiValued, Required: declared.Required,

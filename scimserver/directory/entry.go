@@ -75,10 +75,6 @@ func (e *Entry) visible() bool {
 	return !e.deleted && e.User.DeletionTimestamp == nil && (e.verified != "" || reserved(e.User))
 }
 
-func (e *Entry) name() types.NamespacedName {
-	return types.NamespacedName{Namespace: e.User.Namespace, Name: e.User.Name}
-}
-
 func (e *Entry) app() types.NamespacedName {
 	return types.NamespacedName{Namespace: e.User.Namespace, Name: e.User.Spec.App}
 }

@@ -55,10 +55,10 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 		want = append(want, name)
 		d.users.put(reserve(stored(name, name, 1, epoch.Add(time.Duration(i/10)*time.Second))), "")
 	}
-	rand.Shuffle(n, func(i, j int) { // updates do not move anybody
+	for _, i := range rand.Perm(n) { // updates do not move anybody
 		user := reserve(stored(want[i], want[i]+"-renamed", 2, epoch.Add(time.Duration(i/10)*time.Second)))
 		d.users.put(user, "")
-	})
+	}
 	var got []string
 	for start := 1; start <= n; start += 100 {
 		users, total := d.Users(wiki, start, 100)

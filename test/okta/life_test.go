@@ -117,13 +117,16 @@ func (l *life) tableShows(t *testing.T, cells harness.Row) {
 // bound checks the two layers of bindings: one AppRoleBinding a scope, and the native ones made from it.
 func (l *life) bound(t *testing.T) {
 	for scope, namespace := range map[string]string{"us1": "team-a", "emea2": "team-b"} {
-		binding := l.appRoleBinding(t, harness.Viewer, scope)
-		if binding == nil {
-			t.Fatalf("no AppRoleBinding of role viewer in scope %s names %s", scope, l.subject())
-		}
-		if !meta.IsStatusConditionTrue(binding.Status.Conditions, v1alpha1.ConditionReady) || binding.Status.NativeBindingCount == 0 {
-			t.Errorf("AppRoleBinding %s has the status %+v, want it ready with native bindings", binding.Name, binding.Status)
-		}
+		var binding *v1alpha1.AppRoleBinding
+		soon(t, "the AppRoleBinding", func(context.Context) error {
+			if binding = l.appRoleBinding(t, harness.Viewer, scope); binding == nil {
+				return fmt.Errorf("none of role viewer in scope %s names %s", scope, l.subject())
+			}
+			if !meta.IsStatusConditionTrue(binding.Status.Conditions, v1alpha1.ConditionReady) || binding.Status.NativeBindingCount == 0 {
+				return fmt.Errorf("%s has the status %+v, want it ready with native bindings", binding.Name, binding.Status)
+			}
+			return nil
+		})
 		for _, native := range binding.Status.NativeBindings {
 			roleBinding := &rbacv1.RoleBinding{}
 			if err := operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: native.Namespace, Name: native.Name}, roleBinding); err != nil {

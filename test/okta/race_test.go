@@ -46,6 +46,7 @@ func TestTwoServersRaceForNames(t *testing.T) {
 	for i, server := range []string{operator.Server.URL, second.URL} {
 		r.servers[i] = okta.New(server+"/scim/v2", "Bearer "+app.Token, okta.Template)
 		r.servers[i].Retries = 20
+		t.Cleanup(r.servers[i].Close)
 	}
 	for prize := range prizes {
 		for racer := range racers {

@@ -28,9 +28,10 @@ import (
 )
 
 const (
-	// SampleNamespace and SampleApp name the App of config/samples/quickstart.
+	// SampleNamespace is where the App of config/samples/quickstart is.
 	SampleNamespace = "directory"
-	SampleApp       = "quickstart"
+	// SampleApp is its name.
+	SampleApp = "quickstart"
 
 	startTimeout = 5 * time.Minute
 )

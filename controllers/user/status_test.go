@@ -1,0 +1,140 @@
+package user
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+)
+
+func TestVerdicts(t *testing.T) {
+	roles := []v1alpha1.EarnedRole{{Role: "admin", Scope: "a"}, {Role: "admin", Scope: "b"}, {Role: "viewer", Scope: "a"}}
+	problem := access.Problem{Reason: v1alpha1.ReasonUnknownRole, Message: `attribute role is "x", which is no role of the App`}
+	for name, test := range map[string]struct {
+		find func(*verdict, *v1alpha1.User)
+		// want: status and reason of AccessGranted, AccessRevoked and Ready, and the role names.
+		want string
+	}{
+		"granted": {
+			func(v *verdict, _ *v1alpha1.User) {
+				v.grantedRoles(access.Decision{Roles: roles}, v1alpha1.ModeEnforce, nil)
+			},
+			"True Granted, False Active, True Ready, admin,viewer",
+		},
+		"granted with a problem": {
+			func(v *verdict, _ *v1alpha1.User) {
+				v.grantedRoles(access.Decision{Roles: roles, Problems: []access.Problem{problem}}, v1alpha1.ModeEnforce, nil)
+			},
+			"True Granted, False Active, False UnknownRole, admin,viewer",
+		},
+		"no role": {
+			func(v *verdict, _ *v1alpha1.User) { v.grantedRoles(access.Decision{}, v1alpha1.ModeEnforce, nil) },
+			"False NoRole, False Active, True NoRole, ",
+		},
+		"observed": {
+			func(v *verdict, _ *v1alpha1.User) {
+				v.grantedRoles(access.Decision{Roles: roles}, v1alpha1.ModeObserve, nil)
+			},
+			"False Observed, False Active, True Observed, admin,viewer",
+		},
+		"failed": {
+			func(v *verdict, _ *v1alpha1.User) {
+				v.grantedRoles(access.Decision{Roles: roles, Problems: []access.Problem{problem}}, v1alpha1.ModeEnforce, errors.New("no"))
+			},
+			"False BindingFailed, False Active, False BindingFailed, admin,viewer",
+		},
+		"inactive": {
+			func(v *verdict, u *v1alpha1.User) { u.Spec.Active = false; v.revoked(u) },
+			"False Inactive, True Revoked, True Inactive, ",
+		},
+		"suspended": {
+			func(v *verdict, u *v1alpha1.User) { u.Spec.Suspended = true; v.revoked(u) },
+			"False Suspended, True Revoked, True Suspended, ",
+		},
+		"revocation failed": {
+			func(v *verdict, u *v1alpha1.User) {
+				u.Spec.Active, u.Status.Roles = false, roles[:1]
+				v.revocationFailed(u, errors.New("no"))
+			},
+			"False Inactive, False BindingFailed, False BindingFailed, admin",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Generation: 7}, Spec: v1alpha1.UserSpec{Active: true}}
+			v := &verdict{}
+			test.find(v, user)
+			v.apply(user, time.Now())
+			var texts []string
+			for _, kind := range []string{v1alpha1.ConditionAccessGranted, v1alpha1.ConditionAccessRevoked, v1alpha1.ConditionReady} {
+				c := meta.FindStatusCondition(user.Status.Conditions, kind)
+				if c == nil || c.ObservedGeneration != 7 || c.Message == "" {
+					t.Fatalf("%s = %+v", kind, c)
+				}
+				texts = append(texts, fmt.Sprintf("%s %s", c.Status, c.Reason))
+			}
+			if got := strings.Join(append(texts, user.Status.RoleNames), ", "); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if user.Status.ObservedGeneration != 7 {
+				t.Errorf("observed generation %d", user.Status.ObservedGeneration)
+			}
+		})
+	}
+}
+
+// A verdict that says the same again must write nothing: it would come back as an event, for ever.
+func TestApplyIsIdempotent(t *testing.T) {
+	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{UserNameKey: "jane"}}
+	for range 2 {
+		v := &verdict{}
+		v.nameReserved(user)
+		v.revoked(user)
+		before := user.Status.DeepCopy()
+		v.apply(user, time.Now().Add(time.Hour))
+		if before.ObservedGeneration == 0 && len(before.Conditions) == 0 {
+			continue
+		}
+		if fmt.Sprint(*before) != fmt.Sprint(user.Status) {
+			t.Errorf("before %+v\nafter  %+v", *before, user.Status)
+		}
+	}
+}
+
+// The time of suspension does not count towards the deletion of those who left.
+func TestInactiveSince(t *testing.T) {
+	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{Active: true, Suspended: true}}
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	step := func(hours int) *metav1.Time {
+		v := &verdict{}
+		v.revoked(user)
+		v.apply(user, at.Add(time.Duration(hours)*time.Hour))
+		return user.Status.InactiveSince
+	}
+	if since := step(0); !since.Time.Equal(at) {
+		t.Errorf("suspended since %v", since)
+	}
+	user.Spec.Active = false
+	if since := step(5); !since.Time.Equal(at.Add(5 * time.Hour)) {
+		t.Errorf("inactive since %v", since)
+	}
+	if since := step(9); !since.Time.Equal(at.Add(5 * time.Hour)) {
+		t.Errorf("inactive since %v", since)
+	}
+}
+
+func TestRoleNamesAreBounded(t *testing.T) {
+	var roles []v1alpha1.EarnedRole
+	for i := range 128 {
+		roles = append(roles, v1alpha1.EarnedRole{Role: fmt.Sprintf("%03d", i) + strings.Repeat("é", 125)})
+	}
+	if names := []rune(roleNames(roles)); len(names) != maxRoleNames || names[len(names)-1] != '…' {
+		t.Errorf("%d characters, the last %q", len(names), names[len(names)-1])
+	}
+}

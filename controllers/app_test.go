@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -136,7 +138,7 @@ func TestForbiddenRole(t *testing.T) {
 	})
 	user := w.provision(w.newUser("jane", `{"role":"root"}`))
 	c := w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonForbidden)
-	if !strings.Contains(c.Message, "is attempting to grant RBAC permissions not currently held") {
+	if !strings.Contains(c.Message, `not given the verb bind on ClusterRole "cluster-admin"`) {
 		t.Errorf("message = %q", c.Message)
 	}
 	binding := &w.bindings()[0]
@@ -144,8 +146,47 @@ func TestForbiddenRole(t *testing.T) {
 	if w.can("okta:jane", "create", w.namespace) {
 		t.Error("granted")
 	}
+	before := failedRuns(t)
+	time.Sleep(2 * time.Second) // not a wait for anything: the time that is counted over
+	if runs := failedRuns(t) - before; runs > 10 {
+		t.Errorf("a refused binding was tried %v times in two seconds", runs)
+	}
 	update(w, user, func(u *v1alpha1.User) { u.Spec.Active = false })
 	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+}
+
+// failedRuns counts the failed reconciles of the rolebinding controller.
+func failedRuns(t *testing.T) float64 {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "controller_runtime_reconcile_errors_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if label.GetValue() == "rolebinding" {
+					return metric.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return 0
+}
+
+// A role whose rights the controller holds itself is not one that it was given to hand on.
+func TestOwnRightsAreNotHandedOn(t *testing.T) {
+	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "scim-operator-controller"}}})
+	})
+	user := w.provision(w.newUser("jane", `{"role":"root"}`))
+	w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonForbidden)
+	if natives := w.natives(); len(natives) > 0 {
+		t.Errorf("%d native bindings of a role that is on no list", len(natives))
+	}
 }
 
 // Where the right to bind a role is taken away a leaver must still leave: RBAC asks for it to change a binding.

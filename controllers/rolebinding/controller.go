@@ -112,12 +112,18 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 func (s *Syncer) takeQueue(_ context.Context, q queue) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.retry = func(key Key) { q.Add(key) }
+	s.retry = func(key Key) { q.AddRateLimited(key) }
 	return nil
 }
 
 func (s *Syncer) reconcile(ctx context.Context, key Key) (reconcile.Result, error) {
-	return reconcile.Result{}, s.syncWithStatus(ctx, key).Err()
+	if err := s.syncWithStatus(ctx, key).Err(); err != nil {
+		return reconcile.Result{}, err
+	}
+	if _, bound := s.State(key); !bound {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{RequeueAfter: recheckEvery}, nil
 }
 
 // watchOwn takes events of what this package writes. An edit by somebody else is undone at once.

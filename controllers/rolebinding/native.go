@@ -2,6 +2,7 @@ package rolebinding
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -180,14 +181,29 @@ func (r *run) planDesired(ctx context.Context) error {
 			name := r.key.nativeName(c.index, ref)
 			want := desiredNative{roleRef: ref, chunk: c, names: names}
 			if clusterWide {
-				r.desired[objectID{kind: kindClusterRoleBinding, name: name}] = want
+				r.desire(ctx, objectID{kind: kindClusterRoleBinding, name: name}, want)
 			}
 			for _, namespace := range namespaces {
-				r.desired[objectID{kind: kindRoleBinding, namespace: namespace, name: name}] = want
+				r.desire(ctx, objectID{kind: kindRoleBinding, namespace: namespace, name: name}, want)
 			}
 		}
 	}
 	return nil
+}
+
+// desire plans a native binding if this process was given the right to bind its role. Where that cannot be found out, a
+// binding that is there stays, so that people can leave it, and none is added.
+func (r *run) desire(ctx context.Context, id objectID, want desiredNative) {
+	allowed, err := r.permissions.mayBind(ctx, r.Client, id.namespace, want.roleRef)
+	if err != nil {
+		r.unknown = errors.Join(r.unknown, err)
+		_, allowed = r.existing[id]
+	} else if !allowed {
+		r.refused.add(want.roleRef, id.namespace)
+	}
+	if allowed {
+		r.desired[id] = want
+	}
 }
 
 func roleRef(grant v1alpha1.Grant) rbacv1.RoleRef {

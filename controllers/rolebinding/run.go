@@ -1,6 +1,7 @@
 package rolebinding
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type run struct {
 	chunks   []chunk
 	existing map[objectID]native
 	desired  map[objectID]desiredNative
+	// refused are roles that this process has no right to bind; unknown tells why that could not be found out.
+	refused refusal
+	unknown error
 	// missing are namespaces that the scope names and that do not exist.
 	missing []string
 	memory  memory
@@ -60,7 +64,7 @@ func (s *Syncer) run(ctx context.Context, key Key, status bool, removed func(err
 	if bindings != nil {
 		return Outcome{Removal: bindings, Grant: bindings}
 	}
-	outcome := Outcome{Grant: r.writeGrants(ctx)}
+	outcome := Outcome{Grant: cmp.Or(r.refused.err(), r.unknown, r.writeGrants(ctx))}
 	outcome.Prune = errors.Join(r.pruneNatives(ctx), r.pruneBindings(ctx))
 	r.remember()
 	if status {

@@ -2,6 +2,7 @@ package rolebinding
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -96,13 +97,14 @@ func first(names []string, count int) []string {
 
 // FailureReason is the condition reason of a failed grant.
 func FailureReason(err error) string {
-	if apierrors.IsForbidden(err) {
+	var refused *refusal
+	if errors.As(err, &refused) || apierrors.IsForbidden(err) {
 		return v1alpha1.ReasonForbidden
 	}
 	return v1alpha1.ReasonBindingFailed
 }
 
-// FailureMessage is the condition message of a failed grant: the API server's own words, of bounded length.
+// FailureMessage is the condition message of a failed grant, of bounded length.
 func FailureMessage(err error) string {
 	const limit = 2048
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")

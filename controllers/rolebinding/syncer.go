@@ -58,7 +58,8 @@ type Syncer struct {
 	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
 	Namespaces []string
 
-	writes lastWrites
+	writes      lastWrites
+	permissions permissions
 
 	mutex    sync.Mutex
 	runners  map[Key]*runner
@@ -180,13 +181,14 @@ func (s *Syncer) runBatch(key Key, current *batch) {
 		current.removal = removal
 		close(current.removed)
 	})
-	s.conclude(key, outcome)
+	s.conclude(key, outcome, current.status)
 	current.outcome = outcome
 	close(current.done)
 }
 
-// conclude remembers how a run ended and tells those whom it concerns.
-func (s *Syncer) conclude(key Key, outcome Outcome) {
+// conclude remembers how a run ended and tells those whom it concerns. A failed run that the controller of this package
+// asked for comes back by its queue's backoff; any other has to be put there.
+func (s *Syncer) conclude(key Key, outcome Outcome, fromQueue bool) {
 	s.mutex.Lock()
 	m := s.memoryOf(key)
 	turned := (m.outcome.Grant == nil) != (outcome.Grant == nil)
@@ -196,7 +198,7 @@ func (s *Syncer) conclude(key Key, outcome Outcome) {
 	}
 	retry, changed := s.retry, s.changed
 	s.mutex.Unlock()
-	if outcome.Err() != nil && retry != nil {
+	if outcome.Err() != nil && !fromQueue && retry != nil {
 		retry(key)
 	}
 	if turned && changed != nil {

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"strings"
+	"time"
 )
 
 // Schema URNs of the discovery documents (RFC 7643 section 8.7.2).
@@ -29,7 +30,39 @@ type ServiceProviderConfigOptions struct {
 	BulkMaxOperations, BulkMaxPayloadSize int
 	FilterMaxResults                      int // 0: filters are not supported
 	Sort, ETag                            bool
+	Pagination                            *PaginationOptions // nil: left out
 	AuthenticationSchemes                 []AuthenticationScheme
+}
+
+// PaginationOptions says how lists are paged (RFC 9865 section 4). Zero values of the last four are left out.
+type PaginationOptions struct {
+	Cursor, Index bool
+	// DefaultMethod is PaginationIndex or PaginationCursor: what a request without startIndex and cursor gets.
+	DefaultMethod                string
+	DefaultPageSize, MaxPageSize int
+	// CursorTimeout is how long a cursor is good at least, given in whole seconds, rounded down.
+	CursorTimeout time.Duration
+}
+
+// Values of PaginationOptions.DefaultMethod.
+const (
+	PaginationIndex  = "index"
+	PaginationCursor = "cursor"
+)
+
+func (o PaginationOptions) document() map[string]any {
+	document := map[string]any{"cursor": o.Cursor, "index": o.Index}
+	if o.DefaultMethod != "" {
+		document["defaultPaginationMethod"] = o.DefaultMethod
+	}
+	for name, value := range map[string]int{
+		"defaultPageSize": o.DefaultPageSize, "maxPageSize": o.MaxPageSize, "cursorTimeout": int(o.CursorTimeout.Seconds()),
+	} {
+		if value > 0 {
+			document[name] = value
+		}
+	}
+	return document
 }
 
 // ServiceProviderConfigDocument is the answer of /ServiceProviderConfig (RFC 7643 section 5). changePassword is never supported.
@@ -59,6 +92,9 @@ func ServiceProviderConfigDocument(o ServiceProviderConfigOptions) map[string]an
 		"etag":                  supported(o.ETag),
 		"authenticationSchemes": schemes,
 		"meta":                  documentMeta("ServiceProviderConfig", o.BaseURL+"/ServiceProviderConfig"),
+	}
+	if o.Pagination != nil {
+		document["pagination"] = o.Pagination.document()
 	}
 	if o.DocumentationURI != "" {
 		document["documentationUri"] = o.DocumentationURI

@@ -80,6 +80,27 @@ func Uniqueness(format string, args ...any) *Error {
 	return newError(409, "uniqueness", format, args)
 }
 
+// InvalidCursor is 400: the cursor is none that the server gave out, or belongs to another query (RFC 9865 section 2.1).
+func InvalidCursor(format string, args ...any) *Error {
+	return newError(400, "invalidCursor", format, args)
+}
+
+// ExpiredCursor is 400: the cursor is older than the server keeps or trusts one (RFC 9865 section 2.1).
+func ExpiredCursor(format string, args ...any) *Error {
+	return newError(400, "expiredCursor", format, args)
+}
+
+// InvalidCount is 400: a count that a page of a cursor cannot have (RFC 9865 section 2.1).
+func InvalidCount(format string, args ...any) *Error {
+	return newError(400, "invalidCount", format, args)
+}
+
+// Conflict is 409 without a keyword: the state of another resource stands in the way, as where bulk operations refer to each
+// other and one failed (RFC 7644 section 3.7.1).
+func Conflict(format string, args ...any) *Error {
+	return newError(409, "", format, args)
+}
+
 // Unauthorized is 401: no credential, or one that is not valid.
 func Unauthorized(format string, args ...any) *Error {
 	return newError(401, "", format, args)

@@ -42,6 +42,8 @@ type (
 	valueFilter struct {
 		attribute reference
 		term      expression
+		// candidates are the only values that an element can have to match, set when the filter is bound; nil where there are others.
+		candidates []Lookup
 	}
 )
 
@@ -67,7 +69,15 @@ func (n negation) matches(subject any) bool { return !n.term.matches(subject) }
 
 func (p present) matches(subject any) bool { return p.attribute.any(subject, isPresent) }
 
-func (v valueFilter) matches(subject any) bool { return v.attribute.any(subject, v.term.matches) }
+func (v valueFilter) matches(subject any) bool {
+	if set, ok := v.attribute.memberSet(subject); ok && v.candidates != nil {
+		return slices.ContainsFunc(v.candidates, func(candidate Lookup) bool {
+			member, ok := set.Member(candidate.Value)
+			return ok && v.term.matches(member.element())
+		})
+	}
+	return v.attribute.any(subject, v.term.matches)
+}
 
 // isPresent reports whether a value is neither null nor empty.
 func isPresent(v any) bool {
@@ -87,8 +97,43 @@ func (f *Filter) matchesElement(element any) bool { return f.root.matches(elemen
 
 // Lookup is an equality that an index can answer.
 type Lookup struct {
-	Attribute string // "userName", "externalId", "id" or "emails.value"
-	Value     string // as in the filter; userName and emails.value compare by Fold, the others exactly
+	// Attribute is "id", "externalId", "userName", "emails.value" or "groups.value" of a user, "id", "externalId",
+	// "displayName" or "members.value" of a group.
+	Attribute string
+	Value     string // as in the filter; userName, displayName and emails.value compare by Fold, the others exactly
+}
+
+// Mentions reports whether the filter asks for a core attribute, by itself or by one of its sub-attributes: what it does not
+// mention need not be there for Matches. The name is the schema's spelling.
+func (f *Filter) Mentions(attribute string) bool {
+	found := false
+	visit(f.root, func(r reference) {
+		found = found || !r.element && r.extension == "" && strings.EqualFold(r.name, attribute)
+	})
+	return found
+}
+
+// visit calls f for every reference in an expression.
+func visit(e expression, f func(reference)) {
+	switch e := e.(type) {
+	case conjunction:
+		for _, term := range e.terms {
+			visit(term, f)
+		}
+	case disjunction:
+		for _, term := range e.terms {
+			visit(term, f)
+		}
+	case negation:
+		visit(e.term, f)
+	case present:
+		f(e.attribute)
+	case comparison:
+		f(e.attribute)
+	case valueFilter:
+		f(e.attribute)
+		visit(e.term, f)
+	}
 }
 
 // Lookups returns equalities such that every resource that a bound filter matches satisfies one of them; nil where there
@@ -139,7 +184,8 @@ func lookupsOf(e expression) ([]Lookup, bool) {
 
 // elementLookups handles emails[value eq "x"], alone or with other conditions on the element.
 func elementLookups(v valueFilter) ([]Lookup, bool) {
-	if v.attribute.extension != "" || v.attribute.name != "emails" {
+	indexed := v.attribute.withSub("value").indexed()
+	if v.attribute.attribute == nil || indexed == "" {
 		return nil, false
 	}
 	lookups, exact := lookupsOf(v.term)
@@ -150,7 +196,7 @@ func elementLookups(v valueFilter) ([]Lookup, bool) {
 	}
 	result := make([]Lookup, 0, len(lookups))
 	for _, lookup := range lookups {
-		result = append(result, Lookup{"emails.value", lookup.Value})
+		result = append(result, Lookup{indexed, lookup.Value})
 	}
 	if len(result) == 0 {
 		return nil, false
@@ -166,12 +212,21 @@ func (r reference) indexed() string {
 			return "value"
 		}
 	case r.extension != "" || r.attribute == nil:
-	case r.name == "userName", r.name == "externalId", r.name == "id":
-		return r.name
-	case r.name == "emails" && r.sub == "value":
-		return "emails.value"
+	case r.name == "id", r.name == "externalId", r.name == r.set.naming:
+		if r.sub == "" && r.set.writable() {
+			return r.name
+		}
+	case r.sub != "value":
+	case r.name == "emails", r.name == "groups", r.name == "members":
+		return r.name + ".value"
 	}
 	return ""
+}
+
+// writable: a resource type that clients create, so that the directory has it in its indexes.
+func (s *SchemaSet) writable() bool {
+	naming := s.core.attribute(s.naming)
+	return naming != nil && naming.Mutability != ReadOnly
 }
 
 // describedElement makes the element that a value filter describes, where it is an equality or a conjunction of equalities.

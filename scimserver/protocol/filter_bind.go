@@ -125,6 +125,14 @@ func (r reference) anyValue(value any, sub string, satisfies func(any) bool) boo
 		}
 		return false
 	}
+	if set, ok := value.(MemberSet); ok {
+		for member := range set.All() {
+			if r.anyValue(member.element(), sub, satisfies) {
+				return true
+			}
+		}
+		return false
+	}
 	if sub == "" {
 		return satisfies(value)
 	}
@@ -240,7 +248,11 @@ func (v valueFilter) bind(b binder) (expression, error) {
 		of = attribute.fallback.attribute
 	}
 	term, err := v.term.bind(binder{element: true, of: of})
-	return valueFilter{attribute, term}, err
+	if err != nil {
+		return nil, err
+	}
+	candidates, _ := lookupsOf(term)
+	return valueFilter{attribute, term, candidates}, nil
 }
 
 func (c comparison) bind(b binder) (expression, error) {

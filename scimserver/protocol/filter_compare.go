@@ -69,6 +69,11 @@ func (c comparison) matches(subject any) bool {
 	if c.value.kind == literalNull {
 		return c.attribute.any(subject, isPresent) == (c.operator == "ne")
 	}
+	if set, ok := c.attribute.memberSet(subject); ok && c.value.compare == compareExact && c.attribute.sub == "value" {
+		if _, member := set.Member(c.value.text); c.operator == "eq" || c.operator == "ne" {
+			return member == (c.operator == "eq")
+		}
+	}
 	if c.operator == "ne" {
 		return !c.attribute.any(subject, func(v any) bool { return c.value.holds("eq", v) })
 	}

@@ -196,7 +196,7 @@ func (p *filterParser) valueFilter(attribute reference) (expression, error) {
 	p.inValue = false
 	p.depth--
 	if !p.take('.') {
-		return valueFilter{attribute, inner}, nil
+		return valueFilter{attribute: attribute, term: inner}, nil
 	}
 	// emails[type eq "work"].value eq "x": one element satisfies both.
 	if p.at < len(p.text) && isSpace(p.text[p.at]) {
@@ -212,7 +212,7 @@ func (p *filterParser) valueFilter(attribute reference) (expression, error) {
 	if err != nil {
 		return nil, err
 	}
-	return valueFilter{attribute, conjunction{[]expression{inner, last}}}, nil
+	return valueFilter{attribute: attribute, term: conjunction{[]expression{inner, last}}}, nil
 }
 
 // comparison parses an operator, and a value where it takes one.

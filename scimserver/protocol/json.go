@@ -29,24 +29,37 @@ func parseJSON(body []byte) (any, error) {
 // parseObject reads a request body and drops every password in it.
 func parseObject(body []byte) (map[string]any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, InvalidSyntax("the request body is empty: expected a JSON object")
+		return nil, emptyBody()
 	}
 	value, err := parseJSON(body)
 	if err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return nil, InvalidSyntax("the request body is not valid JSON: error at byte %d of %d", syntax.Offset, len(body))
-		}
-		return nil, InvalidSyntax("the request body is not a single, complete JSON value")
+		return nil, malformed(err)
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, InvalidSyntax("the request body is %s: expected a JSON object", kindOf(value))
+		return nil, notAnObject(kindOf(value))
 	}
 	if err := dropPasswords(object); err != nil {
 		return nil, err
 	}
 	return object, nil
+}
+
+func emptyBody() error {
+	return InvalidSyntax("the request body is empty: expected a JSON object")
+}
+
+func notAnObject(kind string) error {
+	return InvalidSyntax("the request body is %s: expected a JSON object", kind)
+}
+
+// malformed turns an error of encoding/json into the protocol's.
+func malformed(err error) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return InvalidSyntax("the request body is not valid JSON: error at byte %d", syntax.Offset)
+	}
+	return InvalidSyntax("the request body is not a single, complete JSON value")
 }
 
 // MaxMembers bounds the members of one object, in a request and in a resource: names are compared in any letter case, which

@@ -10,18 +10,29 @@ import (
 // Resources is always there: Okta refuses an answer without it, and one whose numbers are strings.
 type ListResponse struct {
 	TotalResults int               // over all pages
-	StartIndex   int               // of the first resource in this page, from 1
+	StartIndex   int               // of the first resource in this page, from 1; 0 where a cursor is used: left out
 	Resources    []json.RawMessage // rendered, copied as they are
+	// NextCursor and PreviousCursor lead to the pages beside this one (RFC 9865 section 2); empty: left out, there is none.
+	// They consist of unreserved characters of a URI (RFC 3986 section 2.3).
+	NextCursor, PreviousCursor string
 }
 
 // AppendJSON appends the message to dst.
 func (l ListResponse) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"schemas":["`+ListResponseSchema+`"],"totalResults":`...)
 	dst = strconv.AppendInt(dst, int64(l.TotalResults), 10)
-	dst = append(dst, `,"startIndex":`...)
-	dst = strconv.AppendInt(dst, int64(l.StartIndex), 10)
+	if l.StartIndex > 0 {
+		dst = append(dst, `,"startIndex":`...)
+		dst = strconv.AppendInt(dst, int64(l.StartIndex), 10)
+	}
 	dst = append(dst, `,"itemsPerPage":`...)
 	dst = strconv.AppendInt(dst, int64(len(l.Resources)), 10)
+	if l.PreviousCursor != "" {
+		dst = appendString(append(dst, `,"previousCursor":`...), l.PreviousCursor)
+	}
+	if l.NextCursor != "" {
+		dst = appendString(append(dst, `,"nextCursor":`...), l.NextCursor)
+	}
 	dst = append(dst, `,"Resources":[`...)
 	for i, resource := range l.Resources {
 		if i > 0 {
@@ -44,7 +55,7 @@ func (l ListResponse) WriteTo(w io.Writer) (int64, error) {
 }
 
 func (l ListResponse) size() int {
-	size := 192
+	size := 256 + len(l.NextCursor) + len(l.PreviousCursor)
 	for _, resource := range l.Resources {
 		size += len(resource) + 1
 	}

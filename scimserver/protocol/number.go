@@ -99,3 +99,11 @@ func countDigits(text string) int {
 	}
 	return n
 }
+
+// text is the number in JSON's grammar, such that parseNumber gives the same number.
+func (n number) text() json.Number {
+	if n.exact {
+		return json.Number(strconv.FormatInt(n.integer, 10))
+	}
+	return json.Number(strconv.FormatFloat(n.float, 'g', -1, 64))
+}

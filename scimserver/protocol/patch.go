@@ -20,6 +20,7 @@ const (
 )
 
 type operation struct {
+	index    int // in the request
 	op       patchOp
 	path     string // empty: none
 	value    any
@@ -34,14 +35,19 @@ func (s *SchemaSet) ApplyPatch(current Resource, body []byte) (next Resource, ch
 	if err != nil {
 		return current, false, err
 	}
+	return s.applyOperations(current, operations)
+}
+
+// applyOperations applies all operations to a copy of current, or none. It uses up their values.
+func (s *SchemaSet) applyOperations(current Resource, operations []operation) (next Resource, changed bool, err error) {
 	next = current.DeepCopy()
 	if next.Attributes == nil {
 		next.Attributes = map[string]any{}
 	}
 	p := patcher{set: s, next: &next}
-	for i, operation := range operations {
+	for _, operation := range operations {
 		if err := p.apply(operation); err != nil {
-			return current, false, atOperation(i, invalid(err))
+			return current, false, atOperation(operation.index, invalid(err))
 		}
 	}
 	next.prune()
@@ -106,7 +112,7 @@ func parsePatch(body []byte) ([]operation, error) {
 		return nil, InvalidSyntax("a PATCH body needs Operations, an array")
 	}
 	if len(list) > MaxPatchOperations {
-		return nil, PayloadTooLarge("%d operations: at most %d are taken in one PATCH", len(list), MaxPatchOperations)
+		return nil, tooManyOperations(len(list))
 	}
 	operations := make([]operation, 0, len(list))
 	for i, element := range list {
@@ -114,9 +120,14 @@ func parsePatch(body []byte) ([]operation, error) {
 		if err != nil {
 			return nil, atOperation(i, err)
 		}
+		parsed.index = i
 		operations = append(operations, parsed)
 	}
 	return operations, nil
+}
+
+func tooManyOperations(n int) error {
+	return PayloadTooLarge("%d operations: at most %d are taken in one PATCH", n, MaxPatchOperations)
 }
 
 func parseOperation(element any) (operation, error) {
@@ -182,15 +193,22 @@ func (p *patcher) apply(o operation) error {
 
 func (p *patcher) withoutPath(o operation) error {
 	object, ok := o.value.(map[string]any)
+	if err := checkWithoutPath(o, ok); err != nil {
+		return err
+	}
+	return p.members(o.op, object, "")
+}
+
+func checkWithoutPath(o operation, isObject bool) error {
 	switch {
 	case o.op == opRemove:
 		return NoTarget("remove needs a path")
 	case !o.hasValue:
 		return InvalidValue("%s needs a value", o.op)
-	case !ok:
+	case !isObject:
 		return InvalidValue("%s without a path needs an object as its value, received %s", o.op, kindOf(o.value))
 	}
-	return p.members(o.op, object, "")
+	return nil
 }
 
 // members applies each member of a path-less value as if its key were the path. Read-only attributes are ignored: Okta sends

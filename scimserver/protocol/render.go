@@ -11,6 +11,8 @@ type Meta struct {
 	ResourceType          string // empty: the schema set's
 	ID, Location, Version string
 	Created, LastModified time.Time
+	// Groups are those that a user is in directly, for the read-only attribute groups (RFC 7643 section 4.1.2).
+	Groups []GroupReference
 }
 
 // timeFormat is xsd:dateTime in UTC, with milliseconds where there are any.
@@ -37,7 +39,7 @@ func topLevelOrder(a, b string) int {
 			return 1
 		case "externalId":
 			return 2
-		case "userName":
+		case "userName", "displayName":
 			return 3
 		case "meta":
 			return 5
@@ -88,6 +90,11 @@ func (s *SchemaSet) complete(r Resource, m Meta, p Projection) map[string]any {
 	out["schemas"] = extensions
 	if m.ID != "" {
 		out["id"] = m.ID
+	}
+	if len(m.Groups) > 0 && s.core.attribute("groups") != nil && p.Includes("groups") {
+		if groups, ok := s.projectCore("groups", groupList(m), p); ok {
+			out["groups"] = groups
+		}
 	}
 	if meta, ok := s.projectCore("meta", s.meta(m), p); ok {
 		out["meta"] = meta

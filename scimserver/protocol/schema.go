@@ -10,6 +10,7 @@ import (
 // Schema URNs of RFC 7643.
 const (
 	UserSchema           = "urn:ietf:params:scim:schemas:core:2.0:User"
+	GroupSchema          = "urn:ietf:params:scim:schemas:core:2.0:Group"
 	EnterpriseUserSchema = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 	coreSchemaPrefix = "urn:ietf:params:scim:schemas:core:2.0"
@@ -118,6 +119,8 @@ func lookup(attributes map[string]*attribute, name string) *attribute {
 // concurrent use.
 type SchemaSet struct {
 	resourceType, endpoint, description string
+	// naming is the attribute that no resource can be without: userName or displayName.
+	naming string
 
 	core       *schema
 	extensions []*schema // in the order of /Schemas
@@ -156,18 +159,24 @@ func NewUserSchemas(custom []CustomAttribute) (*SchemaSet, error) {
 		}
 	}
 	set := &SchemaSet{
-		resourceType: "User", endpoint: "/Users", description: "User Account",
-		core:     newSchema(documents[0], declared),
+		resourceType: "User", endpoint: "/Users", description: "User Account", naming: "userName",
+		core:     newCoreSchema(documents[0], declared),
 		coreURNs: []string{UserSchema, coreSchemaPrefix},
-	}
-	for _, common := range commonAttributes() {
-		index(set.core.attributes, newAttribute(common))
 	}
 	for _, document := range documents[1:] {
 		set.extensions = append(set.extensions, newSchema(document, declared))
 	}
 	set.enterprise = set.extensions[0]
 	return set, nil
+}
+
+// newCoreSchema is newSchema with the attributes that every resource has.
+func newCoreSchema(document Schema, declared map[string]bool) *schema {
+	s := newSchema(document, declared)
+	for _, common := range commonAttributes() {
+		index(s.attributes, newAttribute(common))
+	}
+	return s
 }
 
 func newSchema(document Schema, declared map[string]bool) *schema {

@@ -45,7 +45,9 @@ func userSchema() Schema {
 		text("postalCode", "Zip code or postal code."),
 		text("country", "Country, ISO 3166-1 alpha-2."),
 	)
-	groups := plural("groups", "The groups that the user belongs to.", text("value", "The group's id."), "direct", "indirect")
+	groupID := text("value", "The group's id.")
+	groupID.CaseExact = true // as id itself is
+	groups := plural("groups", "The groups that the user belongs to.", groupID, "direct", "indirect")
 	groups.Mutability = ReadOnly
 	member := typed(TypeReference, "$ref", "URI of the Group resource.")
 	member.ReferenceTypes = []string{"Group"}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Validate checks what a POST must bring: userName, every attribute that the App requires, only values that it allows, and
-// types. Errors are invalidValue with the attribute's name.
+// Validate checks what a POST must bring: userName (a group: displayName), every attribute that the App requires, only values
+// that it allows, and types. Errors are invalidValue with the attribute's name.
 //
 // Do not use it for PUT and PATCH: a refused profile push makes Okta forget the user, and a later deactivation would never be
 // sent. ValidateUpdate is for them.
@@ -26,10 +26,10 @@ func (s *SchemaSet) Validate(r Resource) error {
 	return nil
 }
 
-// ValidateUpdate checks what every write must bring: a userName that is not blank, and types.
+// ValidateUpdate checks what every write must bring: a userName (a group: displayName) that is not blank, and types.
 func (s *SchemaSet) ValidateUpdate(r Resource) error {
-	if userName, _ := r.Attributes["userName"].(string); strings.TrimSpace(userName) == "" {
-		return InvalidValue("userName is required")
+	if name, _ := r.Attributes[s.naming].(string); strings.TrimSpace(name) == "" {
+		return InvalidValue("%s is required", s.naming)
 	}
 	if err := checkTypes(s.core, r.Attributes); err != nil {
 		return err

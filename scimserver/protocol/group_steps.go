@@ -1,0 +1,128 @@
+package protocol
+
+import (
+	"iter"
+	"slices"
+)
+
+// MembershipOp says what a MembershipStep does.
+type MembershipOp string
+
+// The steps of a group PATCH.
+const (
+	AddMembers         MembershipOp = "add"        // IDs become members
+	RemoveMembers      MembershipOp = "remove"     // IDs are members no more
+	ReplaceAllMembers  MembershipOp = "replaceAll" // IDs, and nobody else, are members
+	ClearMembers       MembershipOp = "clear"      // nobody is a member
+	RemoveMembersWhere MembershipOp = "removeWhere"
+)
+
+// MembershipStep is what one operation of a PATCH does to a group's members.
+type MembershipStep struct {
+	Op MembershipOp
+	// IDs holds each id once, in the order in which they came. Where Op is RemoveMembersWhere, IDs that are not nil are the only
+	// ones that the filter can match.
+	IDs []string
+	// filter is set where Op is RemoveMembersWhere.
+	filter *Filter
+}
+
+// Matches reports whether the filter of a RemoveMembersWhere step selects a current member.
+func (m MembershipStep) Matches(member Member) bool {
+	return m.filter != nil && m.filter.matchesElement(member.element())
+}
+
+// MembershipDelta is the sum of membership steps. Add and Remove have no id twice, and none in common.
+type MembershipDelta struct {
+	// ReplaceAll: Add are all members there shall be. Remove is empty then.
+	ReplaceAll  bool
+	Add, Remove []string
+}
+
+// IsZero reports whether the delta says nothing about any member.
+func (d MembershipDelta) IsZero() bool { return !d.ReplaceAll && len(d.Add) == 0 && len(d.Remove) == 0 }
+
+// Normalise sums the steps up in their order, so that later ones win. ok is false where a step needs the current members:
+// NormaliseOver is for that.
+func (p *GroupPatch) Normalise() (delta MembershipDelta, ok bool) {
+	if p.NeedsMembers() {
+		return MembershipDelta{}, false
+	}
+	return p.NormaliseOver(nil), true
+}
+
+// NeedsMembers reports whether a step selects members by anything but their ids.
+func (p *GroupPatch) NeedsMembers() bool {
+	return slices.ContainsFunc(p.Steps, func(m MembershipStep) bool { return m.Op == RemoveMembersWhere })
+}
+
+// NormaliseOver is Normalise with the group's current members, which RemoveMembersWhere steps look at. Of members that an
+// earlier operation of the same request added, such a step sees the id and the type.
+func (p *GroupPatch) NormaliseOver(current iter.Seq[Member]) MembershipDelta {
+	sum := membershipSum{state: map[string]bool{}}
+	for _, step := range p.Steps {
+		switch step.Op {
+		case AddMembers:
+			sum.set(step.IDs, true)
+		case RemoveMembers:
+			sum.set(step.IDs, false)
+		case ReplaceAllMembers, ClearMembers:
+			sum = membershipSum{state: map[string]bool{}, replaceAll: true}
+			sum.set(step.IDs, true)
+		case RemoveMembersWhere:
+			sum.removeWhere(step, current)
+		}
+	}
+	return sum.delta()
+}
+
+// membershipSum is a delta while it is computed.
+type membershipSum struct {
+	replaceAll bool
+	state      map[string]bool // true: added, false: removed
+	order      []string        // the keys of state, as they came
+}
+
+func (m *membershipSum) set(ids []string, member bool) {
+	for _, id := range ids {
+		if _, known := m.state[id]; !known {
+			m.order = append(m.order, id)
+		}
+		m.state[id] = member
+	}
+}
+
+func (m *membershipSum) removeWhere(step MembershipStep, current iter.Seq[Member]) {
+	seen := map[string]bool{}
+	if !m.replaceAll && current != nil {
+		for member := range current {
+			if state, known := m.state[member.ID]; known {
+				if !state {
+					continue
+				}
+				seen[member.ID] = true
+			}
+			if step.Matches(member) {
+				m.set([]string{member.ID}, false)
+			}
+		}
+	}
+	for _, id := range m.order {
+		if m.state[id] && !seen[id] && step.Matches(Member{ID: id}) {
+			m.state[id] = false
+		}
+	}
+}
+
+func (m *membershipSum) delta() MembershipDelta {
+	delta := MembershipDelta{ReplaceAll: m.replaceAll}
+	for _, id := range m.order {
+		switch {
+		case m.state[id]:
+			delta.Add = append(delta.Add, id)
+		case !m.replaceAll:
+			delta.Remove = append(delta.Remove, id)
+		}
+	}
+	return delta
+}

@@ -10,7 +10,7 @@ const (
 	// ConditionReconciling is True while work that Ready waits for is under way (kstatus).
 	ConditionReconciling = "Reconciling"
 
-	// ConditionNameReserved says of a User whether the NameClaim of its userName names it. Nothing is granted
+	// ConditionNameReserved says of a User or Group whether the NameClaim of its name names it. Nothing is granted
 	// while it is not True.
 	ConditionNameReserved = "NameReserved"
 
@@ -20,6 +20,10 @@ const (
 	// ConditionAccessRevoked says of a User, once it is inactive, suspended or deleted, that none of this
 	// operator's bindings names it any more.
 	ConditionAccessRevoked = "AccessRevoked"
+
+	// ConditionMembersKnown says of a Group whether every member that the client asked for is a user of the App. It
+	// counts and names those that are not and were left out.
+	ConditionMembersKnown = "MembersKnown"
 
 	// ConditionExpiring is True on a ScimToken that expires within 30 days.
 	ConditionExpiring = "Expiring"
@@ -54,6 +58,8 @@ const (
 	ReasonNotYetValid       = "NotYetValid"
 	ReasonValid             = "Valid"
 	ReasonNamespaceNotFound = "NamespaceNotFound"
+	ReasonMembersKnown      = "MembersKnown"
+	ReasonMembersUnknown    = "MembersUnknown"
 )
 
 const (
@@ -70,6 +76,14 @@ const (
 	LabelRole = GroupName + "/role"
 	// LabelScope names their scope.
 	LabelScope = GroupName + "/scope"
+	// LabelGroup names the Group of a MemberShard, LabelEpoch the epoch of its sharding.
+	LabelGroup = GroupName + "/group"
+	LabelEpoch = GroupName + "/epoch"
+	// AnnotationUnknownMembers of a Group tells, as JSON, which members the client asked for that are no users of the
+	// App: {"count": 12, "ids": ["…"]}, ten ids at most. The next push without such members clears it.
+	AnnotationUnknownMembers = GroupName + "/unknown-members"
+	// AnnotationWrittenAt of a MemberShard is the generation that its Group had when the shard was last written.
+	AnnotationWrittenAt = GroupName + "/written-at-generation"
 	// LabelBinding names the AppRoleBinding that a native binding was made from.
 	LabelBinding = GroupName + "/binding"
 

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // GroupSpec is a SCIM group (RFC 7643 section 4.2), written by the SCIM server. The object's name is the SCIM id.
@@ -31,6 +32,23 @@ type GroupSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	ExternalID string `json:"externalId,omitempty"`
+
+	// attributes holds what else the client sent of the core namespace, by name, as a JSON object.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	Attributes *runtime.RawExtension `json:"attributes,omitempty"`
+	// extensions holds extensions, by the URN that they came under, as a JSON object of objects.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	Extensions *runtime.RawExtension `json:"extensions,omitempty"`
+	// containers remembers attributes of the core namespace that the client put under a URN, by attribute name, so
+	// that answers put them there again.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Containers map[string]string `json:"containers,omitempty"`
+
 	// members are SCIM ids of users: up to 500. Larger groups keep them in MemberShards.
 	// +optional
 	// +listType=atomic
@@ -62,7 +80,7 @@ type Sharding struct {
 
 // GroupStatus is written by the controller.
 type GroupStatus struct {
-	// conditions: NameReserved and the summary Ready.
+	// conditions: NameReserved, MembersKnown and the summary Ready.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -71,6 +89,9 @@ type GroupStatus struct {
 	// observedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// reservedKey is the displayNameKey that NameReserved was verified for.
+	// +optional
+	ReservedKey string `json:"reservedKey,omitempty"`
 	// members counts the group's members.
 	// +optional
 	Members int32 `json:"members"`

@@ -344,6 +344,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: app
       type:
         scalar: string
+    - name: attributes
+      type:
+        namedType: __untyped_atomic_
+    - name: containers
+      type:
+        map:
+          elementType:
+            scalar: string
     - name: createdAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -353,6 +361,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: displayNameKey
       type:
         scalar: string
+    - name: extensions
+      type:
+        namedType: __untyped_atomic_
     - name: externalId
       type:
         scalar: string
@@ -388,6 +399,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: reservedKey
+      type:
+        scalar: string
     - name: roles
       type:
         list:

@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtime "k8s.io/apimachinery/pkg/runtime"
 )
 
 // GroupSpecApplyConfiguration represents a declarative configuration of the GroupSpec type for use
@@ -21,6 +22,13 @@ type GroupSpecApplyConfiguration struct {
 	PendingKey *string `json:"pendingKey,omitempty"`
 	// externalId is the client's own identifier of the group.
 	ExternalID *string `json:"externalId,omitempty"`
+	// attributes holds what else the client sent of the core namespace, by name, as a JSON object.
+	Attributes *runtime.RawExtension `json:"attributes,omitempty"`
+	// extensions holds extensions, by the URN that they came under, as a JSON object of objects.
+	Extensions *runtime.RawExtension `json:"extensions,omitempty"`
+	// containers remembers attributes of the core namespace that the client put under a URN, by attribute name, so
+	// that answers put them there again.
+	Containers map[string]string `json:"containers,omitempty"`
 	// members are SCIM ids of users: up to 500. Larger groups keep them in MemberShards.
 	Members []string `json:"members,omitempty"`
 	// sharding says that the members are in MemberShards.
@@ -74,6 +82,36 @@ func (b *GroupSpecApplyConfiguration) WithPendingKey(value string) *GroupSpecApp
 // If called multiple times, the ExternalID field is set to the value of the last call.
 func (b *GroupSpecApplyConfiguration) WithExternalID(value string) *GroupSpecApplyConfiguration {
 	b.ExternalID = &value
+	return b
+}
+
+// WithAttributes sets the Attributes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Attributes field is set to the value of the last call.
+func (b *GroupSpecApplyConfiguration) WithAttributes(value runtime.RawExtension) *GroupSpecApplyConfiguration {
+	b.Attributes = &value
+	return b
+}
+
+// WithExtensions sets the Extensions field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Extensions field is set to the value of the last call.
+func (b *GroupSpecApplyConfiguration) WithExtensions(value runtime.RawExtension) *GroupSpecApplyConfiguration {
+	b.Extensions = &value
+	return b
+}
+
+// WithContainers puts the entries into the Containers field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, the entries provided by each call will be put on the Containers field,
+// overwriting an existing map entries in Containers field with the same key.
+func (b *GroupSpecApplyConfiguration) WithContainers(entries map[string]string) *GroupSpecApplyConfiguration {
+	if b.Containers == nil && len(entries) > 0 {
+		b.Containers = make(map[string]string, len(entries))
+	}
+	for k, v := range entries {
+		b.Containers[k] = v
+	}
 	return b
 }
 

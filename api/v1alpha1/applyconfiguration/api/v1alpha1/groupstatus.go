@@ -11,10 +11,12 @@ import (
 //
 // GroupStatus is written by the controller.
 type GroupStatusApplyConfiguration struct {
-	// conditions: NameReserved and the summary Ready.
+	// conditions: NameReserved, MembersKnown and the summary Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// reservedKey is the displayNameKey that NameReserved was verified for.
+	ReservedKey *string `json:"reservedKey,omitempty"`
 	// members counts the group's members.
 	Members *int32 `json:"members,omitempty"`
 	// roles that membership of the group confers.
@@ -45,6 +47,14 @@ func (b *GroupStatusApplyConfiguration) WithConditions(values ...*v1.ConditionAp
 // If called multiple times, the ObservedGeneration field is set to the value of the last call.
 func (b *GroupStatusApplyConfiguration) WithObservedGeneration(value int64) *GroupStatusApplyConfiguration {
 	b.ObservedGeneration = &value
+	return b
+}
+
+// WithReservedKey sets the ReservedKey field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReservedKey field is set to the value of the last call.
+func (b *GroupStatusApplyConfiguration) WithReservedKey(value string) *GroupStatusApplyConfiguration {
+	b.ReservedKey = &value
 	return b
 }
 

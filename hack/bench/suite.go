@@ -32,9 +32,9 @@ type plan struct {
 
 // fullPlan is what `make bench` runs: about ten minutes on two cores.
 var fullPlan = plan{
-	rounds:            5,
-	creates:           800,
-	reads:             2000,
+	rounds:            9,
+	creates:           480,
+	reads:             1200,
 	createConcurrency: []int{8, 32},
 	readConcurrency:   8,
 	populations:       []int{1000, 10000},

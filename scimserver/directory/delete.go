@@ -15,8 +15,8 @@ import (
 // DeleteUser deletes a user. Once that is durable the answer is nil: no read shows the user any more, and the
 // controller takes its bindings away before it lets the object go. DeleteUser waits for that, patience at most, and then
 // releases the name; where the wait runs out, whoever wants the name releases it.
-func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration) error {
-	user, err := d.deleteLive(ctx, app, id)
+func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Condition) error {
+	user, err := d.deleteLive(ctx, app, id, conditions)
 	if err != nil {
 		return err
 	}
@@ -32,11 +32,14 @@ func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string
 }
 
 // deleteLive deletes the user as it was read, and reads it again where it changed in between.
-func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.User, error) {
+func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition) (*v1alpha1.User, error) {
 	backoff := conflictBackoff()
 	for {
 		user, err := d.GetUser(ctx, app, id)
 		if err != nil {
+			return nil, err
+		}
+		if err := check(user, conditions); err != nil {
 			return nil, err
 		}
 		err = d.claims(app.Namespace).Delete(ctx, user)

@@ -100,7 +100,10 @@ func emails(user *v1alpha1.User) []string {
 
 // Meta returns what the server knows about a user (RFC 7643 section 3.1). baseURL has no slash at the end.
 func Meta(user *v1alpha1.User, baseURL string) protocol.Meta {
-	m := protocol.Meta{ID: user.Name, Location: baseURL + location(user), Created: createdAt(user), LastModified: createdAt(user)}
+	m := protocol.Meta{
+		ID: user.Name, Location: baseURL + location(user), Version: version(user),
+		Created: createdAt(user), LastModified: createdAt(user),
+	}
 	if user.Spec.LastModified != nil {
 		m.LastModified = user.Spec.LastModified.Time
 	}

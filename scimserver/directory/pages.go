@@ -2,7 +2,9 @@ package directory
 
 import (
 	"encoding/json"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -28,6 +30,29 @@ func (d *Directory) Users(app *v1alpha1.App, startIndex, count int) ([]*v1alpha1
 	}
 	return users, total
 }
+
+// UsersAfter returns the first count users that come after a place in the order of creation, or from the beginning where
+// the id is "", and how many there are in all. The user in that place need not be there any more.
+func (d *Directory) UsersAfter(app *v1alpha1.App, created time.Time, id string, count int) ([]*v1alpha1.User, int) {
+	sorted := d.users.snapshot(appName(app))
+	users := make([]*v1alpha1.User, 0, min(count, sorted.Len()))
+	place := &Entry{created: created, User: &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Name: id}}}
+	visit := func(entry *Entry) bool {
+		if len(users) < count && (id == "" || entry.compare(place) > 0) {
+			users = append(users, entry.User)
+		}
+		return len(users) < count
+	}
+	if id == "" {
+		sorted.Scan(visit)
+	} else {
+		sorted.Ascend(place, visit)
+	}
+	return users, sorted.Len()
+}
+
+// CreatedAt is when the user was created, as lists are ordered by it.
+func CreatedAt(user *v1alpha1.User) time.Time { return createdAt(user) }
 
 // Count returns how many users the App has.
 func (d *Directory) Count(app *v1alpha1.App) int {

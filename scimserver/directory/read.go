@@ -135,7 +135,7 @@ func (d *Directory) confirm(ctx context.Context, app *v1alpha1.App, proposed []*
 // model, user by user. baseURL is what meta.location begins with.
 func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*v1alpha1.User, error) {
 	lookups, exact := filter.Lookups()
-	if lookups == nil {
+	if lookups == nil || slices.ContainsFunc(lookups, func(lookup protocol.Lookup) bool { return lookup.Attribute == "groups.value" }) {
 		return d.scan(app, filter, baseURL)
 	}
 	var all []*v1alpha1.User
@@ -198,7 +198,7 @@ func (d *Directory) lookUp(ctx context.Context, app *v1alpha1.App, lookup protoc
 		return d.FindByExternalID(ctx, app, lookup.Value)
 	case "emails.value":
 		return d.FindByEmail(ctx, app, lookup.Value)
-	default: // id
+	default: // id; Find scans for what has no index
 		user, err := d.readUser(ctx, app, lookup.Value)
 		return found(user), asClientSees(err)
 	}

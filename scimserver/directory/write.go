@@ -129,12 +129,15 @@ func conflictBackoff() wait.Backoff {
 // What is the cluster's own (suspended) and what never changes (the id, createdAt) survives whatever change returns.
 //
 // Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
-// beyond what the directory keeps of one user, and *Unavailable.
-func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change) (*v1alpha1.User, error) {
+// beyond what the directory keeps of one user, those of the conditions, and *Unavailable.
+func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change, conditions ...Condition) (*v1alpha1.User, error) {
 	backoff := conflictBackoff()
 	for {
 		user, err := d.GetUser(ctx, app, id)
 		if err != nil {
+			return nil, err
+		}
+		if err := check(user, conditions); err != nil {
 			return nil, err
 		}
 		user, err = d.attempt(ctx, app, user, change)

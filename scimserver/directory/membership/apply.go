@@ -1,0 +1,181 @@
+package membership
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// Decision is what a change of a group comes to, on its current state.
+type Decision struct {
+	// Members is the change of the members.
+	Members Delta
+	// Attributes says that the decision changed the Group as clients see it, members apart; Notes, that it changed what
+	// only the cluster sees.
+	Attributes, Notes bool
+}
+
+// Decide makes the decision. next is a copy of the Group's live state, to be changed in place: everything but members,
+// sharding, lastModified and the names' keys. It is called again, with a newer state, where somebody else wrote in
+// between, so it must not have effects of its own.
+type Decide func(next *v1alpha1.Group) (Decision, error)
+
+// Apply changes a group. It returns the Group as it is afterwards, and whether clients see a difference; where there is
+// none, nothing was written, and lastModified stays.
+//
+// Errors are decide's own, NotFound where the group is gone or going, ErrTooLarge, ErrContended, and the API server's:
+// after those some of the change may have happened, and the same change, repeated, completes it.
+func (p *Protocol) Apply(ctx context.Context, name string, decide Decide) (*v1alpha1.Group, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, FlipTimeout)
+	defer cancel()
+	c := &change{Protocol: p, decide: decide}
+	for attempt := range attempts {
+		group, changed, err := c.attempt(ctx, name)
+		if err == nil {
+			return group, changed, nil
+		}
+		if !apierrors.IsConflict(err) {
+			return nil, false, err
+		}
+		if err := p.pause(ctx, attempt); err != nil {
+			return nil, false, err
+		}
+	}
+	return nil, false, ErrContended
+}
+
+// change is one Apply under way.
+type change struct {
+	*Protocol
+	decide Decide
+	// written is the epoch whose shards have the change already; the Group does not speak of it yet.
+	written string
+	// differ says that this made a difference, which the Group has to tell, whatever it is now.
+	differ bool
+}
+
+// attempt makes the change on the Group as it is now. Conflict asks for another attempt.
+func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, bool, error) {
+	current, err := c.live(ctx, name)
+	if err != nil {
+		return nil, false, err
+	}
+	next := current.DeepCopy()
+	decision, err := c.decide(next)
+	if err != nil {
+		return nil, false, err
+	}
+	var differ bool
+	switch {
+	case current.Spec.Sharding == nil:
+		differ, err = c.inline(ctx, next, decision.Members)
+	case decision.Members.replace && len(decision.Members.wanted) <= c.inlineAgain():
+		differ, err = c.backInline(ctx, current, next, decision.Members)
+	default:
+		err = c.sharded(ctx, current, decision.Members)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	changed := differ || c.differ || decision.Attributes
+	if !changed && !decision.Notes {
+		return current, false, nil
+	}
+	if changed {
+		touch(next)
+	}
+	return next, changed, c.store.UpdateGroup(ctx, next)
+}
+
+// live reads the Group. One that is being deleted is gone.
+func (p *Protocol) live(ctx context.Context, name string) (*v1alpha1.Group, error) {
+	group, err := p.store.GetGroup(ctx, name)
+	if err == nil && group.DeletionTimestamp != nil {
+		return nil, apierrors.NewNotFound(v1alpha1.Resource("groups"), name)
+	}
+	return group, err
+}
+
+// inline changes the members of an inline group, or flips it.
+func (c *change) inline(ctx context.Context, next *v1alpha1.Group, delta Delta) (bool, error) {
+	members, differ := delta.apply(next.Spec.Members)
+	if !differ {
+		return false, nil
+	}
+	return true, c.place(ctx, next, members)
+}
+
+// backInline puts few members in the place of all that a sharded group has.
+func (c *change) backInline(ctx context.Context, current, next *v1alpha1.Group, delta Delta) (bool, error) {
+	shards, err := c.store.ListShards(ctx, current.Name, current.Spec.Sharding.Epoch)
+	if err != nil {
+		return false, err
+	}
+	members, differ := delta.apply(membersOf(shards))
+	if !differ && !unsettled(shards, current.Generation) {
+		return false, nil
+	}
+	return true, c.place(ctx, next, members)
+}
+
+// sharded writes the change to the shards of the Group's epoch. The write of the Group, which comes after it, fails where
+// the Group is not any more what it was when it was read.
+func (c *change) sharded(ctx context.Context, current *v1alpha1.Group, delta Delta) error {
+	epoch := current.Spec.Sharding.Epoch
+	if c.written == epoch {
+		return nil
+	}
+	differ, err := c.writeShards(ctx, current, delta)
+	if err != nil {
+		return err
+	}
+	c.written, c.differ = epoch, c.differ || differ
+	return nil
+}
+
+// Place gives a group that is not written yet its members: inline, or in shards that it writes at once.
+func (p *Protocol) Place(ctx context.Context, group *v1alpha1.Group, members ...string) error {
+	var delta Delta
+	delta.Replace(members...)
+	sorted, _ := delta.apply(nil)
+	return p.place(ctx, group, sorted)
+}
+
+// place puts sorted members into the Group, or into shards of a new epoch that it names. It becomes true when the Group
+// is written.
+func (p *Protocol) place(ctx context.Context, group *v1alpha1.Group, members []string) error {
+	if len(members) <= p.inlineLimit {
+		group.Spec.Members, group.Spec.Sharding = members, nil
+		return nil
+	}
+	epoch, err := p.flip(ctx, group, members)
+	group.Spec.Members, group.Spec.Sharding = nil, &v1alpha1.Sharding{Epoch: epoch, Count: Shards}
+	return err
+}
+
+// touch raises lastModified, which never goes back, and with it the generation.
+func touch(group *v1alpha1.Group) {
+	now := metav1.NowMicro()
+	if last := group.Spec.LastModified; last != nil && !last.Time.Before(now.Time) {
+		now = metav1.NewMicroTime(last.Add(time.Microsecond))
+	}
+	group.Spec.LastModified = &now
+}
+
+// pause spreads the writers of one group out: up to a quarter of a second before another attempt.
+func pause(ctx context.Context, attempt int) error {
+	longest := min(4*time.Millisecond<<min(attempt, 6), 250*time.Millisecond)
+	timer := time.NewTimer(time.Millisecond + rand.N(longest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

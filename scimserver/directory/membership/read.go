@@ -1,0 +1,50 @@
+package membership
+
+import (
+	"context"
+	"slices"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// Members returns the ids of a group's members, sorted and each once, with the Group that they belong to: group itself,
+// read live by the caller a moment ago, or a newer state of it. NotFound says that the group is gone by now.
+//
+// Shards are read by one list, and the Group once more after it: where it does not name their epoch any more, they may
+// have been removed under the list.
+func (p *Protocol) Members(ctx context.Context, group *v1alpha1.Group) ([]string, *v1alpha1.Group, error) {
+	for range attempts {
+		if group.Spec.Sharding == nil {
+			members, _ := Delta{}.apply(group.Spec.Members)
+			return members, group, nil
+		}
+		epoch := group.Spec.Sharding.Epoch
+		shards, err := p.store.ListShards(ctx, group.Name, epoch)
+		if err != nil {
+			return nil, nil, err
+		}
+		after, err := p.live(ctx, group.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if after.Spec.Sharding != nil && after.Spec.Sharding.Epoch == epoch {
+			return membersOf(shards), group, nil
+		}
+		group = after
+	}
+	return nil, nil, ErrContended
+}
+
+// membersOf gathers the members of shards, sorted and each once.
+func membersOf(shards []v1alpha1.MemberShard) []string {
+	total := 0
+	for i := range shards {
+		total += len(shards[i].Spec.Members)
+	}
+	members := make([]string, 0, total)
+	for i := range shards {
+		members = append(members, shards[i].Spec.Members...)
+	}
+	slices.Sort(members)
+	return slices.Compact(members)
+}

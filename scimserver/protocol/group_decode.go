@@ -185,9 +185,11 @@ func (d *groupDecoder) attribute(object map[string]any, key string, depth int) e
 		if d.json.More() {
 			return within(key, expected("an object", []any{}))
 		}
+		delete(object, key)
 		_, err = d.json.Token()
 		return err
 	case token == nil, token == "":
+		delete(object, key)
 		return nil
 	default:
 		return within(key, &typeError{problem: "expected an object, received " + kindOfToken(token)})

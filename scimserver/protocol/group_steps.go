@@ -56,8 +56,8 @@ func (p *GroupPatch) NeedsMembers() bool {
 	return slices.ContainsFunc(p.Steps, func(m MembershipStep) bool { return m.Op == RemoveMembersWhere })
 }
 
-// NormaliseOver is Normalise with the group's current members, which RemoveMembersWhere steps look at. Of members that an
-// earlier operation of the same request added, such a step sees the id and the type.
+// NormaliseOver is Normalise with the group's current members, which RemoveMembersWhere steps look at. Of a member that is new
+// with the same request, such a step sees the id and the type.
 func (p *GroupPatch) NormaliseOver(current iter.Seq[Member]) MembershipDelta {
 	sum := membershipSum{state: map[string]bool{}}
 	for _, step := range p.Steps {
@@ -94,12 +94,13 @@ func (m *membershipSum) set(ids []string, member bool) {
 
 func (m *membershipSum) removeWhere(step MembershipStep, current iter.Seq[Member]) {
 	seen := map[string]bool{}
-	if !m.replaceAll && current != nil {
+	if current != nil {
 		for member := range current {
-			if state, known := m.state[member.ID]; known {
-				if !state {
-					continue
-				}
+			state, known := m.state[member.ID]
+			if known && !state || !known && m.replaceAll {
+				continue // no member any more
+			}
+			if known {
 				seen[member.ID] = true
 			}
 			if step.Matches(member) {

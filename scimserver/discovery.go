@@ -12,9 +12,16 @@ import (
 // serviceProviderConfig answers what the server can do (RFC 7643 section 5), and nothing that it cannot.
 func (s *Server) serviceProviderConfig(x *exchange) error {
 	x.answerJSON(http.StatusOK, protocol.ServiceProviderConfigDocument(protocol.ServiceProviderConfigOptions{
-		BaseURL:          s.baseURL(x),
-		Patch:            true,
-		FilterMaxResults: maxPageSize,
+		BaseURL:           s.baseURL(x),
+		Patch:             true,
+		Sort:              true,
+		ETag:              true,
+		FilterMaxResults:  maxPageSize,
+		BulkMaxOperations: maxBulkOperations, BulkMaxPayloadSize: maxBulkBody,
+		Pagination: &protocol.PaginationOptions{
+			Cursor: true, Index: true, DefaultMethod: protocol.PaginationIndex,
+			DefaultPageSize: defaultPageSize, MaxPageSize: maxPageSize,
+		},
 		AuthenticationSchemes: []protocol.AuthenticationScheme{{
 			Type:        "oauthbearertoken",
 			Name:        "Bearer token",
@@ -26,20 +33,40 @@ func (s *Server) serviceProviderConfig(x *exchange) error {
 	return nil
 }
 
+// resourceTypes are what this server has for the App. Roles and entitlements are there where the App has some.
+func (s *Server) resourceTypes(x *exchange) []*protocol.SchemaSet {
+	types := []*protocol.SchemaSet{s.directory.Schemas(x.app)}
+	if len(x.app.Spec.Roles) > 0 {
+		types = append(types, protocol.NewRoleSchemas())
+	}
+	if len(x.app.Spec.Scopes.List) > 0 {
+		types = append(types, protocol.NewEntitlementSchemas())
+	}
+	return types
+}
+
+func (s *Server) schemaDocuments(x *exchange) []map[string]any {
+	var documents []map[string]any
+	for _, set := range s.resourceTypes(x) {
+		documents = append(documents, set.SchemaDocuments(s.baseURL(x))...)
+	}
+	return documents
+}
+
 func (s *Server) listResourceTypes(x *exchange) error {
-	return s.answerDocuments(x, protocol.ResourceTypeDocuments(s.baseURL(x), s.directory.Schemas(x.app)))
+	return s.answerDocuments(x, protocol.ResourceTypeDocuments(s.baseURL(x), s.resourceTypes(x)...))
 }
 
 func (s *Server) listSchemas(x *exchange) error {
-	return s.answerDocuments(x, s.directory.Schemas(x.app).SchemaDocuments(s.baseURL(x)))
+	return s.answerDocuments(x, s.schemaDocuments(x))
 }
 
 func (s *Server) getResourceType(x *exchange) error {
-	return s.answerDocument(x, protocol.ResourceTypeDocuments(s.baseURL(x), s.directory.Schemas(x.app)))
+	return s.answerDocument(x, protocol.ResourceTypeDocuments(s.baseURL(x), s.resourceTypes(x)...))
 }
 
 func (s *Server) getSchema(x *exchange) error {
-	return s.answerDocument(x, s.directory.Schemas(x.app).SchemaDocuments(s.baseURL(x)))
+	return s.answerDocument(x, s.schemaDocuments(x))
 }
 
 // answerDocuments answers all documents of a discovery endpoint. They are not paged, and a filter is refused, as

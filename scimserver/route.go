@@ -14,6 +14,12 @@ const (
 	endpointServiceProviderConfig = "ServiceProviderConfig"
 	endpointResourceTypes         = "ResourceTypes"
 	endpointSchemas               = "Schemas"
+	endpointBulk                  = "Bulk"
+	endpointMe                    = "Me"
+	endpointSearch                = searchPath
+	// Those of Okta's governance apps.
+	endpointRoles        = "Roles"
+	endpointEntitlements = "Entitlements"
 )
 
 // route is a request's path, taken apart.
@@ -62,9 +68,9 @@ func parseRoute(escapedPath string) (route, bool) {
 		parsed.id = segments[1]
 	}
 	switch parsed.endpoint {
-	case endpointUsers, endpointGroups, endpointResourceTypes, endpointSchemas:
+	case endpointUsers, endpointGroups, endpointResourceTypes, endpointSchemas, endpointRoles, endpointEntitlements:
 		return parsed, true
-	case endpointServiceProviderConfig:
+	case endpointServiceProviderConfig, endpointBulk, endpointMe, endpointSearch:
 		return parsed, parsed.id == ""
 	}
 	return parsed, false

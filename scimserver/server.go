@@ -153,31 +153,53 @@ func (s *Server) handlers(r route) map[string]handler {
 		case endpointUsers:
 			return map[string]handler{http.MethodGet: s.listUsers, http.MethodPost: s.createUser}
 		case endpointGroups:
-			return map[string]handler{http.MethodGet: s.listGroups, http.MethodPost: s.pushGroup}
+			return map[string]handler{http.MethodGet: s.listGroups, http.MethodPost: s.createGroup}
 		case endpointServiceProviderConfig:
 			return map[string]handler{http.MethodGet: s.serviceProviderConfig}
 		case endpointResourceTypes:
 			return map[string]handler{http.MethodGet: s.listResourceTypes}
 		case endpointSchemas:
 			return map[string]handler{http.MethodGet: s.listSchemas}
+		case endpointRoles:
+			return map[string]handler{http.MethodGet: s.listRoles}
+		case endpointEntitlements:
+			return map[string]handler{http.MethodGet: s.listEntitlements}
+		case endpointBulk:
+			return map[string]handler{http.MethodPost: s.bulk}
+		case endpointSearch:
+			return map[string]handler{http.MethodPost: s.searchAll}
+		case endpointMe:
+			return map[string]handler{
+				http.MethodGet: s.me, http.MethodPost: s.me, http.MethodPut: s.me, http.MethodPatch: s.me, http.MethodDelete: s.me,
+			}
 		}
 		return nil
 	}
 	switch r.endpoint {
 	case endpointUsers:
+		if r.id == searchPath {
+			return map[string]handler{http.MethodPost: s.searchUsers}
+		}
 		return map[string]handler{
 			http.MethodGet: s.getUser, http.MethodPut: s.replaceUser,
 			http.MethodPatch: s.patchUser, http.MethodDelete: s.deleteUser,
 		}
 	case endpointGroups:
+		if r.id == searchPath {
+			return map[string]handler{http.MethodPost: s.searchGroups}
+		}
 		return map[string]handler{
-			http.MethodGet: s.getGroup, http.MethodPut: s.pushGroup,
-			http.MethodPatch: s.pushGroup, http.MethodDelete: s.pushGroup,
+			http.MethodGet: s.getGroup, http.MethodPut: s.replaceGroup,
+			http.MethodPatch: s.patchGroup, http.MethodDelete: s.deleteGroup,
 		}
 	case endpointResourceTypes:
 		return map[string]handler{http.MethodGet: s.getResourceType}
 	case endpointSchemas:
 		return map[string]handler{http.MethodGet: s.getSchema}
+	case endpointRoles:
+		return map[string]handler{http.MethodGet: s.getRole}
+	case endpointEntitlements:
+		return map[string]handler{http.MethodGet: s.getEntitlement}
 	}
 	return nil
 }

@@ -46,6 +46,9 @@ func (s *Server) getUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if x.notModified(directory.Meta(user, "").Version) {
+		return nil
+	}
 	return s.answerUser(x, http.StatusOK, user)
 }
 
@@ -108,7 +111,7 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 			changed = wasActive != isActive
 		}
 		return next, changed, nil
-	})
+	}, x.condition())
 	if err != nil {
 		return err
 	}
@@ -146,7 +149,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	}
 	started := time.Now()
 	wait := x.app.Spec.Deactivation.Confirmation()
-	if err := s.directory.DeleteUser(x.context(), x.app, x.route.id, wait); err != nil {
+	if err := s.directory.DeleteUser(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {
 		return err
 	}
 	if took := time.Since(started); took > wait {
@@ -156,60 +159,61 @@ func (s *Server) deleteUser(x *exchange) error {
 	return nil
 }
 
-// listUsers answers GET /Users (RFC 7644 section 3.4.2).
+// listUsers answers GET /Users (RFC 7644 section 3.4.2). A whole page without conditions is a copy of what the read
+// model has rendered.
 func (s *Server) listUsers(x *exchange) error {
 	query, err := parseListQuery(x.request.URL.Query())
 	if err != nil {
 		return err
 	}
-	if query.filter == "" {
-		if !x.app.Spec.Provisioning.ImportsUsers() {
-			x.answerList(query, 0, nil)
-			return nil
-		}
-		return s.answerPage(x, query)
+	return s.answerUsers(x, query)
+}
+
+func (s *Server) answerUsers(x *exchange, query listQuery) error {
+	plain := query.filter == "" && query.sort.IsZero() && query.cursor == nil && query.projection.IsZero()
+	if !plain || !x.app.Spec.Provisioning.ImportsUsers() {
+		return s.users(x).list(x, query)
 	}
-	filter, err := protocol.ParseFilter(query.filter)
+	page, total, err := s.directory.List(x.app, s.baseURL(x), query.startIndex, query.count)
 	if err != nil {
 		return err
 	}
-	schemas := s.directory.Schemas(x.app)
-	if filter, err = filter.Bind(schemas); err != nil {
-		return err
-	}
-	matches, err := s.directory.Find(x.context(), x.app, filter, s.baseURL(x))
-	if err != nil {
-		return err
-	}
-	return s.answerUsers(x, query, pageOf(matches, query), len(matches))
-}
-
-// answerPage answers a page of all users. Without a projection it is a copy of what the read model has rendered.
-func (s *Server) answerPage(x *exchange, query listQuery) error {
-	if query.projection.IsZero() {
-		resources, total, err := s.directory.List(x.app, s.baseURL(x), query.startIndex, query.count)
-		if err != nil {
-			return err
-		}
-		x.answerList(query, total, resources)
-		return nil
-	}
-	users, total := s.directory.Users(x.app, query.startIndex, query.count)
-	return s.answerUsers(x, query, users, total)
-}
-
-// answerUsers answers the users of one page, with the attributes that the request asks for.
-func (s *Server) answerUsers(x *exchange, query listQuery, page []*v1alpha1.User, total int) error {
-	resources := make([]json.RawMessage, 0, len(page))
-	for _, user := range page {
-		rendered, err := s.render(x, user, query.projection)
-		if err != nil {
-			return err
-		}
-		resources = append(resources, rendered)
-	}
-	x.answerList(query, total, resources)
+	x.answerList(protocol.ListResponse{TotalResults: total, StartIndex: query.startIndex, Resources: page})
 	return nil
+}
+
+// users is the App's users as lists go through them. Where importing is off, a list without a filter shows none; filters
+// work, because the client looks a person up before it creates them.
+func (s *Server) users(x *exchange) collection[*v1alpha1.User] {
+	base, schemas := s.baseURL(x), s.directory.Schemas(x.app)
+	users := collection[*v1alpha1.User]{
+		schemas: schemas,
+		page: func(startIndex, count int) ([]*v1alpha1.User, int) {
+			return s.directory.Users(x.app, startIndex, count)
+		},
+		after: func(created time.Time, id string, count int) ([]*v1alpha1.User, int) {
+			return s.directory.UsersAfter(x.app, created, id, count)
+		},
+		find: func(filter *protocol.Filter) ([]*v1alpha1.User, error) {
+			return s.directory.Find(x.context(), x.app, filter, base)
+		},
+		complete: func(user *v1alpha1.User) (map[string]any, error) {
+			resource, err := directory.Resource(user)
+			if err != nil {
+				return nil, err
+			}
+			return schemas.Complete(resource, directory.Meta(user, base)), nil
+		},
+		render: func(user *v1alpha1.User, projection protocol.Projection) (json.RawMessage, error) {
+			return s.renderUser(x, user, projection)
+		},
+		place: func(user *v1alpha1.User) (time.Time, string) { return directory.CreatedAt(user), user.Name },
+	}
+	if !x.app.Spec.Provisioning.ImportsUsers() {
+		users.page = func(int, int) ([]*v1alpha1.User, int) { return nil, 0 }
+		users.after = func(time.Time, string, int) ([]*v1alpha1.User, int) { return nil, 0 }
+	}
+	return users
 }
 
 // answerUser answers one user, with the attributes that the request asks for.
@@ -219,15 +223,16 @@ func (s *Server) answerUser(x *exchange, status int, user *v1alpha1.User) error 
 	if err != nil {
 		return err
 	}
-	body, err := s.render(x, user, projection)
+	body, err := s.renderUser(x, user, projection)
 	if err != nil {
 		return err
 	}
+	x.writer.Header().Set("ETag", directory.Meta(user, "").Version)
 	x.answer(status, body)
 	return nil
 }
 
-func (s *Server) render(x *exchange, user *v1alpha1.User, projection protocol.Projection) ([]byte, error) {
+func (s *Server) renderUser(x *exchange, user *v1alpha1.User, projection protocol.Projection) ([]byte, error) {
 	resource, err := directory.Resource(user)
 	if err != nil {
 		return nil, err

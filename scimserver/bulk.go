@@ -1,0 +1,179 @@
+package scimserver
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+const (
+	maxBulkOperations = 1000
+	// maxBulkBody bounds the body of a bulk request, in bytes.
+	maxBulkBody = 4 << 20
+)
+
+// bulk answers POST /Bulk (RFC 7644 section 3.7): each operation goes the way that its own request would, one after the
+// other.
+func (s *Server) bulk(x *exchange) error {
+	body, err := x.body(maxBulkBody)
+	if err != nil {
+		return err
+	}
+	request, err := protocol.DecodeBulk(body, protocol.BulkLimits{MaxOperations: maxBulkOperations, MaxPayloadSize: maxBulkBody})
+	if err != nil {
+		return err
+	}
+	run := &bulkRun{server: s, exchange: x, request: &request, ids: protocol.BulkIDs{}, results: make([]*protocol.BulkResult, len(request.Operations))}
+	steps := request.Plan()
+	for i := range request.Operations {
+		if problem := request.Operations[i].Err; problem != nil {
+			run.finish(i, protocol.BulkFailure(request.Operations[i], "", problem))
+		}
+	}
+	for _, step := range steps {
+		if request.Stops(run.errors) {
+			break
+		}
+		run.step(step)
+	}
+	var results []protocol.BulkResult
+	for _, result := range run.results {
+		if result != nil {
+			results = append(results, *result)
+		}
+	}
+	x.answer(http.StatusOK, protocol.AppendBulkResponse(nil, results))
+	return nil
+}
+
+// bulkRun is one bulk request under way.
+type bulkRun struct {
+	server   *Server
+	exchange *exchange
+	request  *protocol.BulkRequest
+	ids      protocol.BulkIDs
+	// results by operation; nil for what was not attempted.
+	results []*protocol.BulkResult
+	errors  int
+}
+
+func (b *bulkRun) finish(index int, result protocol.BulkResult) {
+	if result.Status >= 400 {
+		b.errors++
+	}
+	b.results[index] = &result
+}
+
+func (b *bulkRun) step(step protocol.BulkStep) {
+	operation := b.request.Operations[step.Index]
+	switch step.Phase {
+	case protocol.BulkRest:
+		created := b.results[step.Index]
+		if created.Status >= 400 {
+			return
+		}
+		// The resource was created without what did not exist yet: now it gets the rest.
+		data, err := b.ids.Resolve(operation)
+		if err != nil {
+			b.finish(step.Index, b.failure(operation, created.Location, err))
+			return
+		}
+		path := operation.Path + "/" + b.ids[operation.BulkID]
+		result := b.attempt(operation, http.MethodPut, path, data)
+		if result.Status < 400 {
+			result.Status = created.Status
+		}
+		b.finish(step.Index, result)
+	default:
+		resolve := b.ids.Resolve
+		if step.Phase == protocol.BulkPart {
+			resolve = b.ids.ResolvePart
+		}
+		path, err := b.ids.ResolvePath(operation)
+		var data []byte
+		if err == nil {
+			data, err = resolve(operation)
+		}
+		if err != nil {
+			b.finish(step.Index, b.failure(operation, "", err))
+			return
+		}
+		result := b.attempt(operation, operation.Method, path, data)
+		if operation.Method == http.MethodPost && result.Status < 300 && operation.BulkID != "" {
+			b.ids[operation.BulkID] = result.Location[strings.LastIndex(result.Location, "/")+1:]
+		}
+		b.finish(step.Index, result)
+	}
+}
+
+func (b *bulkRun) failure(operation protocol.BulkOperation, location string, err error) protocol.BulkResult {
+	var problem *protocol.Error
+	if !errors.As(err, &problem) {
+		b.exchange.log.Error(err, "Bulk operation failed")
+		problem = protocol.Internal("The server failed to answer this operation. Its log tells why.")
+	}
+	return protocol.BulkFailure(operation, location, problem)
+}
+
+// attempt sends one operation to the endpoint that its own request would go to.
+func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string, data []byte) protocol.BulkResult {
+	answer := &capture{header: http.Header{}}
+	sub := &exchange{
+		request: b.subrequest(method, path, operation.Version, data),
+		writer:  answer, log: b.exchange.log, credential: b.exchange.credential, app: b.exchange.app,
+	}
+	parsed, known := parseRoute(path)
+	sub.route = parsed
+	// Locations begin where those of the bulk request itself do.
+	sub.route.base = b.exchange.route.base
+	handler := b.server.handlers(parsed)[method]
+	switch {
+	case !known || parsed.app.Name != "" || (parsed.endpoint != endpointUsers && parsed.endpoint != endpointGroups) || parsed.id == searchPath:
+		sub.fail(protocol.NotFound("There is no resource for a bulk operation at this path."))
+	case handler == nil:
+		sub.fail(protocol.MethodNotAllowed("%s is not allowed on this endpoint.", method))
+	default:
+		if err := handler(sub); err != nil {
+			sub.fail(err)
+		}
+	}
+	result := protocol.BulkResult{
+		Method: operation.Method, BulkID: operation.BulkID, Status: sub.status,
+		Location: answer.header.Get("Location"), Version: answer.header.Get("ETag"),
+	}
+	if result.Location == "" && parsed.id != "" {
+		result.Location = b.server.baseURL(b.exchange) + "/" + parsed.endpoint + "/" + url.PathEscape(parsed.id)
+	}
+	if result.Status >= 400 {
+		result.Response = answer.body.Bytes()
+	}
+	return result
+}
+
+func (b *bulkRun) subrequest(method, path, version string, data []byte) *http.Request {
+	request := b.exchange.request.Clone(b.exchange.context())
+	request.Method, request.URL = method, &url.URL{Path: path}
+	request.Header = http.Header{"Content-Type": {contentType}}
+	if version != "" {
+		request.Header.Set("If-Match", version)
+	}
+	request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	return request
+}
+
+// capture is the answer to one operation.
+type capture struct {
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (c *capture) Header() http.Header { return c.header }
+
+func (c *capture) WriteHeader(int) {}
+
+func (c *capture) Write(data []byte) (int, error) { return c.body.Write(data) }

@@ -1,0 +1,43 @@
+package scimserver
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// condition is what If-Match and If-None-Match ask of the version that a change is made to (RFC 7644 section 3.14,
+// RFC 9110 section 13.1); nil where they ask nothing.
+func (x *exchange) condition() directory.Condition {
+	match, noneMatch := x.etags("If-Match"), x.etags("If-None-Match")
+	if match.IsZero() && noneMatch.IsZero() {
+		return nil
+	}
+	return func(version string) error {
+		if !match.IsZero() && !match.MatchStrong(version) {
+			return protocol.PreconditionFailed("The resource has changed: it has the version %s, which If-Match does not name.", version)
+		}
+		if !noneMatch.IsZero() && noneMatch.MatchWeak(version) {
+			return protocol.PreconditionFailed("The resource has the version %s, which If-None-Match names.", version)
+		}
+		return nil
+	}
+}
+
+// notModified answers 304 where the client has this version already, and says whether it did.
+func (x *exchange) notModified(version string) bool {
+	noneMatch := x.etags("If-None-Match")
+	if noneMatch.IsZero() || !noneMatch.MatchWeak(version) {
+		return false
+	}
+	x.writer.Header().Set("ETag", version)
+	x.status = http.StatusNotModified
+	x.writer.WriteHeader(http.StatusNotModified)
+	return true
+}
+
+func (x *exchange) etags(header string) protocol.ETags {
+	return protocol.ParseETags(strings.Join(x.request.Header.Values(header), ","))
+}

@@ -1,0 +1,199 @@
+package scimserver
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"net/http"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// collection is one resource type as lists go through it. Its order is that of creation, with the id to tell apart what
+// was created at the same time: a resource never changes its place, so that pages are stable under writes.
+type collection[T any] struct {
+	schemas *protocol.SchemaSet
+	// page and after return resources of the whole collection, by index from 1 or after a place, and how many there are.
+	page  func(startIndex, count int) ([]T, int)
+	after func(created time.Time, id string, count int) ([]T, int)
+	// find returns what a bound filter matches, in order.
+	find func(filter *protocol.Filter) ([]T, error)
+	// complete returns a resource as sorting sees it.
+	complete func(T) (map[string]any, error)
+	render   func(T, protocol.Projection) (json.RawMessage, error)
+	place    func(T) (created time.Time, id string)
+}
+
+// results are what a query matches: how many, and pages of them by index from 0.
+type results struct {
+	total int
+	page  func(from, count int) ([]json.RawMessage, error)
+}
+
+// list answers a query about one resource type.
+func (c collection[T]) list(x *exchange, query listQuery) error {
+	if query.cursor != nil {
+		return c.listByCursor(x, query)
+	}
+	found, err := c.results(query)
+	if err != nil {
+		return err
+	}
+	return answerResults(x, query, found)
+}
+
+func answerResults(x *exchange, query listQuery, found results) error {
+	page, err := found.page(min(query.startIndex-1, found.total), query.count)
+	if err != nil {
+		return err
+	}
+	x.answerList(protocol.ListResponse{TotalResults: found.total, StartIndex: query.startIndex, Resources: page})
+	return nil
+}
+
+func (c collection[T]) results(query listQuery) (results, error) {
+	if query.filter == "" && query.sort.IsZero() {
+		_, total := c.page(1, 0)
+		return results{total: total, page: func(from, count int) ([]json.RawMessage, error) {
+			items, _ := c.page(from+1, count)
+			return c.renderAll(items, query.projection)
+		}}, nil
+	}
+	rows, _, err := c.rows(query)
+	if err != nil {
+		return results{}, err
+	}
+	return results{total: len(rows), page: func(from, count int) ([]json.RawMessage, error) {
+		return c.renderAll(itemsOf(rows[from:min(from+count, len(rows))]), query.projection)
+	}}, nil
+}
+
+// row is a resource with what it is sorted by.
+type row[T any] struct {
+	item    T
+	key     protocol.SortKey
+	created time.Time
+	id      string
+}
+
+// rows returns everything that a query matches, in its order, and that order.
+func (c collection[T]) rows(query listQuery) ([]row[T], func(a, b row[T]) int, error) {
+	order, err := query.sort.Bind(c.schemas)
+	if err != nil {
+		return nil, nil, err
+	}
+	items, err := c.matching(query.filter)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows := make([]row[T], len(items))
+	for i, item := range items {
+		rows[i].item = item
+		rows[i].created, rows[i].id = c.place(item)
+		if order.IsZero() {
+			continue
+		}
+		attributes, err := c.complete(item)
+		if err != nil {
+			return nil, nil, err
+		}
+		rows[i].key = order.Key(attributes)
+	}
+	compare := func(a, b row[T]) int {
+		byKey := 0
+		if !order.IsZero() {
+			byKey = order.Compare(a.key, b.key)
+		}
+		return cmp.Or(byKey, a.created.Compare(b.created), cmp.Compare(a.id, b.id))
+	}
+	if !order.IsZero() {
+		slices.SortFunc(rows, compare)
+	}
+	return rows, compare, nil
+}
+
+func (c collection[T]) matching(text string) ([]T, error) {
+	if text == "" {
+		items, _ := c.page(1, math.MaxInt)
+		return items, nil
+	}
+	filter, err := protocol.ParseFilter(text)
+	if err != nil {
+		return nil, err
+	}
+	if filter, err = filter.Bind(c.schemas); err != nil {
+		return nil, err
+	}
+	return c.find(filter)
+}
+
+// listByCursor answers the page after a place (RFC 9865). What was written before that place in the meantime neither
+// hides a resource nor shows one twice.
+func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
+	list := protocol.ListResponse{}
+	place := *query.cursor
+	var rest []row[T]
+	if query.filter == "" && query.sort.IsZero() {
+		items, total := c.after(place.Created, place.ID, query.count+1)
+		list.TotalResults = total
+		for _, item := range items {
+			created, id := c.place(item)
+			rest = append(rest, row[T]{item: item, created: created, id: id})
+		}
+	} else {
+		rows, compare, err := c.rows(query)
+		if err != nil {
+			return err
+		}
+		list.TotalResults, rest = len(rows), rows
+		if place.ID != "" {
+			last := row[T]{created: place.Created, id: place.ID}
+			if place.Key != nil {
+				last.key = *place.Key
+			}
+			rest = rows[sort.Search(len(rows), func(i int) bool { return compare(rows[i], last) > 0 }):]
+		}
+	}
+	if len(rest) > query.count {
+		rest = rest[:query.count]
+		last := rest[len(rest)-1]
+		next := cursor{Query: place.Query, ID: last.id, Created: last.created}
+		if !query.sort.IsZero() {
+			next.Key = &last.key
+		}
+		list.NextCursor = next.String()
+	}
+	var err error
+	if list.Resources, err = c.renderAll(itemsOf(rest), query.projection); err != nil {
+		return err
+	}
+	x.answerList(list)
+	return nil
+}
+
+func itemsOf[T any](rows []row[T]) []T {
+	items := make([]T, len(rows))
+	for i := range rows {
+		items[i] = rows[i].item
+	}
+	return items
+}
+
+func (c collection[T]) renderAll(items []T, projection protocol.Projection) ([]json.RawMessage, error) {
+	rendered := make([]json.RawMessage, 0, len(items))
+	for _, item := range items {
+		body, err := c.render(item, projection)
+		if err != nil {
+			return nil, err
+		}
+		rendered = append(rendered, body)
+	}
+	return rendered, nil
+}
+
+func (x *exchange) answerList(list protocol.ListResponse) {
+	x.answer(http.StatusOK, list.AppendJSON(nil))
+}

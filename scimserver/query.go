@@ -1,0 +1,99 @@
+package scimserver
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+const (
+	// defaultPageSize is how many resources a list answers where the client does not say.
+	defaultPageSize = 100
+	// maxPageSize is the most that one page holds; it is advertised as filter.maxResults.
+	maxPageSize = 1000
+)
+
+// listQuery is what a list asks for, by GET (RFC 7644 section 3.4.2) or by POST /.search (section 3.4.3).
+type listQuery struct {
+	filter     string
+	sort       protocol.Sort
+	projection protocol.Projection
+	// startIndex counts from 1; count is 0 to maxPageSize.
+	startIndex, count int
+	// cursor is nil where pages go by index; a cursor without a place is the first page (RFC 9865).
+	cursor *cursor
+}
+
+func parseListQuery(values url.Values) (listQuery, error) {
+	query := listQuery{filter: strings.TrimSpace(values.Get("filter"))}
+	startIndex, err := integerParameter(values, "startIndex")
+	if err != nil {
+		return query, err
+	}
+	count, err := integerParameter(values, "count")
+	if err != nil {
+		return query, err
+	}
+	if query.projection, err = parseProjection(values); err != nil {
+		return query, err
+	}
+	if query.sort, err = protocol.ParseSort(values.Get("sortBy"), values.Get("sortOrder")); err != nil {
+		return query, err
+	}
+	var given *string
+	if values.Has("cursor") {
+		given = new(values.Get("cursor"))
+	}
+	identity := []string{query.filter, values.Get("sortBy"), strings.ToLower(values.Get("sortOrder"))}
+	return query, query.place(startIndex, count, given, identity)
+}
+
+// fromSearch takes the same from the body of a search request.
+func fromSearch(request protocol.SearchRequest) (listQuery, error) {
+	query := listQuery{filter: strings.TrimSpace(request.Filter), projection: request.Projection}
+	var err error
+	if query.sort, err = protocol.ParseSort(request.SortBy, request.SortOrder); err != nil {
+		return query, err
+	}
+	identity := []string{query.filter, request.SortBy, strings.ToLower(request.SortOrder)}
+	return query, query.place(request.StartIndex, request.Count, request.Cursor, identity)
+}
+
+// place settles where the page begins and how long it is. A startIndex below 1 is read as 1, a negative count as 0
+// (RFC 7644 section 3.4.2.4).
+func (q *listQuery) place(startIndex, count *int, given *string, identity []string) error {
+	q.startIndex, q.count = 1, defaultPageSize
+	if startIndex != nil {
+		q.startIndex = max(*startIndex, 1)
+	}
+	if count != nil {
+		q.count = min(max(*count, 0), maxPageSize)
+	}
+	if given == nil {
+		return nil
+	}
+	if q.count == 0 {
+		return protocol.InvalidCount("A page of a cursor holds at least one resource: count must be 1 to %d.", maxPageSize)
+	}
+	var err error
+	q.cursor, err = parseCursor(*given, identity)
+	return err
+}
+
+func parseProjection(values url.Values) (protocol.Projection, error) {
+	return protocol.ParseProjection(values.Get("attributes"), values.Get("excludedAttributes"))
+}
+
+func integerParameter(values url.Values, name string) (*int, error) {
+	text := values.Get(name)
+	if text == "" {
+		return nil, nil
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, protocol.InvalidValue("The query parameter %s must be an integer.", name)
+	}
+	return &value, nil
+}

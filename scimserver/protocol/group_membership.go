@@ -95,6 +95,7 @@ func (g *groupPatchReader) removeWhere(filter *Filter) {
 	switch {
 	case exact:
 		g.step(RemoveMembers, ids)
+	case ids != nil && len(ids) == 0:
 	case ids != nil && !filter.asksBeyond("value", "type"):
 		g.step(RemoveMembers, slices.DeleteFunc(ids, func(id string) bool {
 			return !filter.matchesElement(Member{ID: id}.element())
@@ -108,10 +109,16 @@ func (g *groupPatchReader) removeWhere(filter *Filter) {
 // all of them.
 func (f *Filter) memberIDs() (ids []string, exact bool) {
 	lookups, exact := lookupsOf(f.root)
-	for _, lookup := range lookups {
-		ids = append(ids, lookup.Value)
+	if len(lookups) == 0 {
+		return nil, false
 	}
-	return ids, exact && len(ids) > 0
+	ids = make([]string, 0, len(lookups))
+	for _, lookup := range lookups {
+		if lookup.Value != "" { // nobody's
+			ids = append(ids, lookup.Value)
+		}
+	}
+	return ids, exact
 }
 
 // asksBeyond reports whether a bound value filter names another sub-attribute than those given.
@@ -125,7 +132,7 @@ func (f *Filter) asksBeyond(names ...string) bool {
 // that the filter names.
 func (g *groupPatchReader) selected(o operation, t target, raw []byte) error {
 	ids, exact := t.filter.memberIDs()
-	if !exact {
+	if !exact || len(ids) == 0 {
 		return NoTarget("%s: name the members by value to add or replace them", t)
 	}
 	if isEmptyRaw(raw) || isEmptyArray(raw) {

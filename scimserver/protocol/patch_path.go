@@ -91,6 +91,10 @@ func (p *patcher) head(head string, value any) (target, error) {
 			urn, rest, held = key, head[len(key)+1:], len(key)
 		}
 	}
+	if strings.IndexByte(urn, ':') < 0 {
+		// "emails:x": what is not a URN could be an attribute's name, and the attribute would be lost.
+		return target{}, InvalidPath("character 1 of the path: expected an attribute name, or a schema's URN before the last ':'")
+	}
 	t := target{extension: urn}
 	if rest == "" {
 		return t, nil

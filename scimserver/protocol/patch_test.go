@@ -243,6 +243,7 @@ func TestApplyPatchErrors(t *testing.T) {
 		{"a sub-attribute of a plain value", patchBody(`{"op":"add","path":"title.x","value":"x"}`), 400, "invalidPath", []string{"title has no sub-attributes"}},
 		{"a filter on a single value", patchBody(`{"op":"remove","path":"name[givenName eq \"x\"]"}`), 400, "invalidPath", []string{"not multi-valued"}},
 		{"a sub-attribute of a sub-attribute", patchBody(`{"op":"add","path":"name.givenName.x","value":"x"}`), 400, "invalidPath", []string{"character 6"}},
+		{"an attribute's name in place of a URN", patchBody(`{"op":"replace","path":"emails:x","value":"y"}`), 400, "invalidPath", []string{"URN"}},
 		{"a path of spaces inside", patchBody(`{"op":"remove","path":"na me"}`), 400, "invalidPath", []string{"character 1"}},
 		{"an open bracket", patchBody(`{"op":"remove","path":"emails[type eq \"work\""}`), 400, "invalidPath", []string{"character 22", "']'"}},
 		{"an empty filter", patchBody(`{"op":"remove","path":"emails[]"}`), 400, "invalidPath", []string{"character 8"}},

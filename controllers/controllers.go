@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -131,6 +132,9 @@ func cacheOptions(namespaces []string) cache.Options {
 }
 
 func addControllers(ctx context.Context, mgr manager.Manager, namespaces []string) error {
+	if err := addInformers(ctx, mgr); err != nil {
+		return err
+	}
 	live, err := client.New(mgr.GetConfig(), client.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 	})
@@ -157,6 +161,21 @@ func addControllers(ctx context.Context, mgr manager.Manager, namespaces []strin
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: namespaces}),
 	)
+}
+
+// addInformers has the manager fill every cache before anything starts: controllers read what others watch.
+func addInformers(ctx context.Context, mgr manager.Manager) error {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	for _, object := range []client.Object{
+		&v1alpha1.App{}, &v1alpha1.User{}, &v1alpha1.ScimToken{}, &v1alpha1.AppRoleBinding{},
+		&rbacv1.RoleBinding{}, &rbacv1.ClusterRoleBinding{}, &corev1.Secret{}, namespace,
+	} {
+		if _, err := mgr.GetCache().GetInformer(ctx, object); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addChecks makes a process ready once its caches are filled: a standby is ready, too.

@@ -30,7 +30,7 @@ const (
 	concurrency = 8
 	maxBackoff  = time.Minute
 	// ownDelay gathers the events of this process's own writes, which call for nothing but a status.
-	ownDelay = 300 * time.Millisecond
+	ownDelay = time.Second
 )
 
 // queue of the controller.

@@ -41,6 +41,12 @@ const (
 	catchUpTimeout = 2 * time.Second
 	// concurrentWrites of one run.
 	concurrentWrites = 8
+
+	// restFactor and maxRest pace the runs of one key that only grant. To write a full AppRoleBinding costs the API
+	// server as much as dozens of small objects: without a rest, a directory that is filled user by user would have its
+	// largest objects written once for each. A key that was idle begins at once, and a removal waits for nothing.
+	restFactor = 3
+	maxRest    = 400 * time.Millisecond
 )
 
 // Syncer makes bindings of what the index says.
@@ -74,12 +80,14 @@ type Syncer struct {
 type runner struct {
 	running bool
 	next    *batch
+	// hurry ends a rest.
+	hurry chan struct{}
 }
 
 // batch is one run, and who waits for it.
 type batch struct {
-	// status says that somebody wants the AppRoleBindings' status written.
-	status bool
+	// urgent runs do not rest; status says that somebody wants the AppRoleBindings' status written.
+	urgent, status bool
 	// removed is closed when the removals of the run are done, and removal set: callers that lose a role need not wait for
 	// grants.
 	removed chan struct{}
@@ -93,6 +101,8 @@ type batch struct {
 type memory struct {
 	known   bool
 	outcome Outcome
+	// restUntil is when the next run may begin that is not urgent.
+	restUntil time.Time
 	// natives and generations tell edits by others from this process's own: resourceVersions of native bindings and
 	// generations of AppRoleBindings, by name, after the last run.
 	natives     map[objectID]string
@@ -108,12 +118,12 @@ func (s *Syncer) OnChange(f func(users []types.NamespacedName)) { s.changed = f 
 
 // Sync brings the bindings of a key in line with the index, by a run that begins after the call.
 func (s *Syncer) Sync(ctx context.Context, key Key) Outcome {
-	return s.wait(ctx, s.enqueue(key, false))
+	return s.wait(ctx, s.enqueue(key, false, false))
 }
 
 // syncWithStatus is Sync, and writes the status of the AppRoleBindings.
 func (s *Syncer) syncWithStatus(ctx context.Context, key Key) Outcome {
-	return s.wait(ctx, s.enqueue(key, true))
+	return s.wait(ctx, s.enqueue(key, false, true))
 }
 
 func (s *Syncer) wait(ctx context.Context, run *batch) Outcome {
@@ -127,7 +137,7 @@ func (s *Syncer) wait(ctx context.Context, run *batch) Outcome {
 
 // SyncRemoval is Sync for a caller that waits for the removals of people only.
 func (s *Syncer) SyncRemoval(ctx context.Context, key Key) error {
-	run := s.enqueue(key, false)
+	run := s.enqueue(key, true, false)
 	select {
 	case <-run.removed:
 		return run.removal
@@ -136,7 +146,7 @@ func (s *Syncer) SyncRemoval(ctx context.Context, key Key) error {
 	}
 }
 
-func (s *Syncer) enqueue(key Key, status bool) *batch {
+func (s *Syncer) enqueue(key Key, urgent, status bool) *batch {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.runners == nil {
@@ -144,13 +154,20 @@ func (s *Syncer) enqueue(key Key, status bool) *batch {
 	}
 	r := s.runners[key]
 	if r == nil {
-		r = &runner{}
+		r = &runner{hurry: make(chan struct{}, 1)}
 		s.runners[key] = r
 	}
 	if r.next == nil {
 		r.next = &batch{removed: make(chan struct{}), done: make(chan struct{})}
 	}
 	r.next.status = r.next.status || status
+	if urgent {
+		r.next.urgent = true
+		select {
+		case r.hurry <- struct{}{}:
+		default: // somebody is in a hurry already
+		}
+	}
 	if !r.running {
 		r.running = true
 		go s.work(key, r)
@@ -161,6 +178,14 @@ func (s *Syncer) enqueue(key Key, status bool) *batch {
 // work runs batches of one key, one after the other, until none is left. It is the only one to write that key's objects.
 func (s *Syncer) work(key Key, r *runner) {
 	for {
+		if rest := s.restOf(key, r); rest > 0 {
+			timer := time.NewTimer(rest)
+			select {
+			case <-timer.C:
+			case <-r.hurry:
+				timer.Stop()
+			}
+		}
 		s.mutex.Lock()
 		current := r.next
 		r.next = nil
@@ -169,9 +194,24 @@ func (s *Syncer) work(key Key, r *runner) {
 			s.mutex.Unlock()
 			return
 		}
+		select {
+		case <-r.hurry: // it was this batch's
+		default:
+		}
 		s.mutex.Unlock()
 		s.runBatch(key, current)
 	}
+}
+
+// restOf says how long the next batch of a key, if there is one, has to wait.
+func (s *Syncer) restOf(key Key, r *runner) time.Duration {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	m := s.memories[key]
+	if m == nil || r.next == nil || r.next.urgent {
+		return 0
+	}
+	return time.Until(m.restUntil)
 }
 
 func (s *Syncer) runBatch(key Key, current *batch) {

@@ -31,7 +31,9 @@ import (
 )
 
 const (
-	concurrency = 16
+	// concurrency is high because a reconcile mostly waits: for the run of a role's bindings, which takes everybody
+	// along who waits for it. It is how many people one write of a binding can let in.
+	concurrency = 128
 	maxBackoff  = time.Minute
 	// reconcileTimeout bounds one reconcile: the runs of its keys end by themselves within a minute.
 	reconcileTimeout = 2 * time.Minute

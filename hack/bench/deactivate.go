@@ -33,7 +33,6 @@ func (s *suite) measureDeactivation(ctx context.Context, e *environment, pop *po
 	name := benchmarkDeactivate(size)
 	leavers := pop.leavers(s.plan.leavers)
 	var farewells []farewell
-	said := time.Now()
 	for i, leaver := range leavers {
 		f, err := e.deactivate(ctx, leaver)
 		if err != nil {
@@ -42,10 +41,7 @@ func (s *suite) measureDeactivation(ctx context.Context, e *environment, pop *po
 		leaver.left = true
 		pop.left++
 		farewells = append(farewells, f)
-		if time.Since(said) > 5*time.Second {
-			said = time.Now()
-			s.progress.say("%s: %d of %d leavers, the last one denied after %s", name, i+1, len(leavers), f.denied.Round(time.Millisecond))
-		}
+		s.progress.sayOften("%s: %d of %d leavers, the last one denied after %s", name, i+1, len(leavers), f.denied.Round(time.Millisecond))
 	}
 	s.report.deactivation(name, farewells)
 	return nil

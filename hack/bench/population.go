@@ -70,6 +70,7 @@ func (s *suite) grow(ctx context.Context, e *environment, pop *population, size 
 	created := drive(ctx, len(newcomers), fillConcurrency, func(ctx context.Context, i int) error {
 		id, err := e.scim.create(ctx, bodies[i])
 		joined[i] = member{person: newcomers[i], id: id}
+		s.progress.sayOften("created %d of %d users, %d in all have their roles", i+1, len(newcomers), watched.count())
 		return err
 	})
 	if created.first != nil {
@@ -164,7 +165,6 @@ func (g *grants) count() int {
 
 // wait returns when so many hold roles.
 func (g *grants) wait(ctx context.Context, progress *progress, wanted int) error {
-	said := time.Now()
 	progress.say("waiting for the grants: %d of %d users have their roles", g.count(), wanted)
 	for g.count() < wanted {
 		select {
@@ -174,10 +174,7 @@ func (g *grants) wait(ctx context.Context, progress *progress, wanted int) error
 			return fmt.Errorf("nobody was granted a role for %s: %d of %d users have theirs", stallTimeout, g.count(), wanted)
 		case <-g.changed:
 		}
-		if time.Since(said) > 5*time.Second {
-			said = time.Now()
-			progress.say("waiting for the grants: %d of %d users have their roles", g.count(), wanted)
-		}
+		progress.sayOften("waiting for the grants: %d of %d users have their roles", g.count(), wanted)
 	}
 	return nil
 }

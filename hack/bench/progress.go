@@ -3,22 +3,46 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
-// progress tells what is being done, with the time since the start.
+// sayInterval is how often something long is told to go on.
+const sayInterval = 5 * time.Second
+
+// progress tells what is being done, with the time since the start. Any goroutine may use it.
 type progress struct {
 	writer io.Writer
 	begun  time.Time
 	group  string
+
+	mu   sync.Mutex
+	said time.Time
 }
 
 func newProgress(w io.Writer) *progress {
 	return &progress{writer: w, begun: time.Now(), group: "bench"}
 }
 
-// say writes one line. Nobody is served by an error of the terminal.
+// say writes one line.
 func (p *progress) say(format string, arguments ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.write(format, arguments...)
+}
+
+// sayOften writes one line unless one was written within the last seconds.
+func (p *progress) sayOften(format string, arguments ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.said) >= sayInterval {
+		p.write(format, arguments...)
+	}
+}
+
+// write leaves errors alone: nobody is served by one of the terminal.
+func (p *progress) write(format string, arguments ...any) {
+	p.said = time.Now()
 	elapsed := time.Since(p.begun).Round(time.Second)
 	_, _ = fmt.Fprintf(p.writer, "%5s  %s: %s\n", elapsed, p.group, fmt.Sprintf(format, arguments...))
 }

@@ -11,13 +11,15 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
 // maxSpecBytes bounds what the directory keeps of one user, as JSON, whatever a client sends. The status and the API
 // server's own bookkeeping have the rest of the 256 KiB that no object grows past.
 const maxSpecBytes = 192 << 10
 
-// Directory is the users of all Apps. Make one with New, run it with Start.
+// Directory is the users and groups of all Apps. Make one with New, run it with Start.
 //
 // Objects that its methods return are shared with the read model: not to be changed.
 type Directory struct {
@@ -26,19 +28,43 @@ type Directory struct {
 	apps       apps
 	unverified workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	synced     []toolscache.InformerSynced
+
+	groups           *groupModel
+	members          *membership.Index
+	writers          *groupWriters
+	groupSchemas     *protocol.SchemaSet
+	unverifiedGroups workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	// inlineLimit is membership.InlineLimit, but for tests.
+	inlineLimit int
 }
 
 // New returns a Directory. live must not read from a cache, nor limit its own rate. informers must strip managed
-// fields, and watch Users and Apps in every namespace served. They need not run yet.
+// fields, and watch Users, Groups, MemberShards and Apps in every namespace served. They need not run yet.
 func New(ctx context.Context, live client.Client, informers cache.Cache) (*Directory, error) {
-	d := &Directory{live: live, users: newReadModel(), unverified: newVerifyQueue()}
+	d, err := newDirectory(live)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.follow(ctx, informers); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// Synced says whether the read model has seen every User and App that there was when it began.
+// newDirectory returns a Directory that nothing feeds yet.
+func newDirectory(live client.Client) (*Directory, error) {
+	schemas, err := protocol.NewGroupSchemas()
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{
+		live: live, users: newReadModel(), unverified: newVerifyQueue(),
+		groups: newGroupModel(), members: membership.NewIndex(), writers: newGroupWriters(),
+		groupSchemas: schemas, unverifiedGroups: newVerifyQueue(), inlineLimit: membership.InlineLimit,
+	}, nil
+}
+
+// Synced says whether the read model has seen every User, Group and App that there was when it began.
 func (d *Directory) Synced() bool {
 	for _, synced := range d.synced {
 		if !synced() {
@@ -51,6 +77,18 @@ func (d *Directory) Synced() bool {
 // claims returns the uniqueness protocol of one namespace.
 func (d *Directory) claims(namespace string) *claims.Protocol[*v1alpha1.User] {
 	return claims.ForUsers(d.live, namespace)
+}
+
+// groupClaims returns the uniqueness protocol of group names in one namespace.
+func (d *Directory) groupClaims(namespace string) *claims.Protocol[*v1alpha1.Group] {
+	return claims.ForGroups(d.live, namespace)
+}
+
+// wroteGroup takes a group that this process has just written or read, and whose name it holds, into memory.
+func (d *Directory) wroteGroup(group *v1alpha1.Group) {
+	group.ManagedFields = nil
+	d.groups.put(group, group.Spec.DisplayNameKey)
+	d.members.PutGroup(group)
 }
 
 // wrote takes a user that this process has just written, and whose name it holds, into the read model.

@@ -29,10 +29,11 @@ type Entry struct {
 	render  atomic.Pointer[rendering]
 }
 
-// rendering is a user's JSON, cut where the base URL belongs.
+// rendering is a user's JSON, without groups, cut before meta, where groups belong, and where the base URL does. Groups
+// come and go without a change of the user: they are put in for each answer.
 type rendering struct {
-	schemas    *protocol.SchemaSet
-	head, tail []byte
+	schemas          *protocol.SchemaSet
+	head, meta, tail []byte
 }
 
 func newEntry(user *v1alpha1.User, verified string) *Entry {
@@ -132,9 +133,36 @@ func (e *Entry) rendered(schemas *protocol.SchemaSet) (*rendering, error) {
 		return nil, fmt.Errorf("render user %s: no location", e.User.Name)
 	}
 	cut += len(`"location":"`)
-	made := &rendering{schemas: schemas, head: body[:cut], tail: body[cut:]}
+	before := bytes.LastIndex(body[:cut], []byte(`"meta":{`))
+	if before < 0 {
+		return nil, fmt.Errorf("render user %s: no meta", e.User.Name)
+	}
+	made := &rendering{schemas: schemas, head: body[:before], meta: body[before:cut], tail: body[cut:]}
 	e.render.Store(made)
 	return made, nil
+}
+
+// append adds the user to dst, with the groups that it is in.
+func (r *rendering) append(dst []byte, groups []GroupRef, base []byte) ([]byte, error) {
+	dst = append(dst, r.head...)
+	for i, group := range groups {
+		opening := `,{"$ref":"`
+		if i == 0 {
+			opening = `"groups":[{"$ref":"`
+		}
+		display, err := json.Marshal(group.Display)
+		if err != nil {
+			return nil, err
+		}
+		// An id is an object's name: nothing in it needs an escape.
+		dst = append(append(append(append(dst, opening...), base...), "/Groups/"...), group.ID...)
+		dst = append(append(append(dst, `","display":`...), display...), `,"type":"direct","value":"`...)
+		dst = append(append(dst, group.ID...), `"}`...)
+	}
+	if len(groups) > 0 {
+		dst = append(dst, "],"...)
+	}
+	return append(append(append(dst, r.meta...), base...), r.tail...), nil
 }
 
 // jsonBase returns a base URL as it stands inside a JSON string.

@@ -56,7 +56,7 @@ func asClientSees(err error) error {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
 	case apierrors.IsInvalid(err):
-		return refused(err)
+		return refused(err, "userName")
 	case apierrors.IsRequestEntityTooLargeError(err):
 		return errTooLarge()
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
@@ -98,8 +98,9 @@ func errTooLarge() error {
 	return protocol.PayloadTooLarge("The user would be larger than the %d KiB that the directory keeps of one user.", maxSpecBytes>>10)
 }
 
-// refused names the attributes that the API server's validation refused, and why, without their values.
-func refused(err error) error {
+// refused names the attributes that the API server's validation refused, and why, without their values. naming is the
+// attribute that the keys are made of.
+func refused(err error, naming string) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
 		return protocol.InvalidValue("A value is not valid.")
@@ -107,8 +108,8 @@ func refused(err error) error {
 	var reasons []string
 	for _, cause := range status.Status().Details.Causes {
 		field := strings.TrimPrefix(strings.TrimPrefix(cause.Field, "<nil>"), "spec.")
-		if field == "userNameKey" || field == "pendingKey" {
-			field = "userName"
+		if field == "userNameKey" || field == "displayNameKey" || field == "pendingKey" {
+			field = naming
 		}
 		reason := field + " " + reasonOf(cause)
 		if field != "" && len(reasons) < 10 {

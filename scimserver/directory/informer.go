@@ -47,8 +47,11 @@ func (d *Directory) follow(ctx context.Context, informers cache.Cache) error {
 			}
 		},
 	})
+	if err != nil {
+		return err
+	}
 	d.synced = []toolscache.InformerSynced{users, apps}
-	return err
+	return d.followGroups(ctx, informers)
 }
 
 func register(ctx context.Context, informers cache.Cache, kind client.Object, handler toolscache.ResourceEventHandler) (toolscache.InformerSynced, error) {
@@ -84,7 +87,7 @@ func newVerifyQueue() workqueue.TypedRateLimitingInterface[types.NamespacedName]
 		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](verifyAfter, 30*time.Second))
 }
 
-// Start verifies, until ctx ends, the claims of users that nobody has verified yet: a list shows no others. It runs in
+// Start verifies, until ctx ends, the claims of users and groups that nobody has verified yet: a list shows no others. It runs in
 // every replica.
 func (d *Directory) Start(ctx context.Context) error {
 	var workers sync.WaitGroup
@@ -94,8 +97,13 @@ func (d *Directory) Start(ctx context.Context) error {
 			}
 		})
 	}
+	workers.Go(func() {
+		for d.verifyNextGroup(ctx) {
+		}
+	})
 	<-ctx.Done()
 	d.unverified.ShutDown()
+	d.unverifiedGroups.ShutDown()
 	workers.Wait()
 	return nil
 }

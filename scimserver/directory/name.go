@@ -18,18 +18,30 @@ var idAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadd
 // newID returns a new user's object name, which is the SCIM id: what can be read of the userName's local part, and 10
 // random base32 characters (50 bits). A rename does not change it, and it is never used again.
 func newID(userName string) (string, error) {
+	return idOf(slug(userName))
+}
+
+// newGroupID is newID for a group, of its displayName.
+func newGroupID(displayName string) (string, error) { return idOf(label(displayName, "group")) }
+
+func idOf(readable string) (string, error) {
 	var random [7]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return "", fmt.Errorf("make an id: %w", err)
 	}
-	return slug(userName) + "-" + idAlphabet.EncodeToString(random[:])[:10], nil
+	return readable + "-" + idAlphabet.EncodeToString(random[:])[:10], nil
 }
 
 // slug returns the local part of a userName as a DNS label may have it; "user" where nothing is left.
 func slug(userName string) string {
 	local, _, _ := strings.Cut(userName, "@")
+	return label(local, "user")
+}
+
+// label returns what of a name a DNS label may have; otherwise where nothing is left.
+func label(name, otherwise string) string {
 	var b strings.Builder
-	for _, c := range strings.ToLower(norm.NFKD.String(local)) {
+	for _, c := range strings.ToLower(norm.NFKD.String(name)) {
 		if b.Len() >= maxSlug {
 			break
 		}
@@ -43,5 +55,5 @@ func slug(userName string) string {
 	if trimmed := strings.Trim(b.String(), "-"); trimmed != "" {
 		return trimmed
 	}
-	return "user"
+	return otherwise
 }

@@ -78,12 +78,14 @@ func (d *Directory) RenderAll(app *v1alpha1.App, baseURL string, entries []*Entr
 		if parts[i], err = entry.rendered(schemas); err != nil {
 			return nil, err
 		}
-		size += len(parts[i].head) + len(base) + len(parts[i].tail)
+		size += len(parts[i].head) + len(parts[i].meta) + len(base) + len(parts[i].tail)
 	}
 	buffer, page := make([]byte, 0, size), make([]json.RawMessage, len(entries))
 	for i, part := range parts {
 		from := len(buffer)
-		buffer = append(append(append(buffer, part.head...), base...), part.tail...)
+		if buffer, err = part.append(buffer, d.GroupsOf(app, entries[i].User.Name), base); err != nil {
+			return nil, err
+		}
 		page[i] = buffer[from:len(buffer):len(buffer)]
 	}
 	return page, nil

@@ -135,7 +135,7 @@ func (d *Directory) confirm(ctx context.Context, app *v1alpha1.App, proposed []*
 // model, user by user. baseURL is what meta.location begins with.
 func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*v1alpha1.User, error) {
 	lookups, exact := filter.Lookups()
-	if lookups == nil || slices.ContainsFunc(lookups, func(lookup protocol.Lookup) bool { return lookup.Attribute == "groups.value" }) {
+	if lookups == nil {
 		return d.scan(app, filter, baseURL)
 	}
 	var all []*v1alpha1.User
@@ -154,7 +154,7 @@ func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protoco
 	schemas := d.Schemas(app)
 	var matching []*v1alpha1.User
 	for _, user := range all {
-		attributes, err := complete(user, schemas, baseURL)
+		attributes, err := d.complete(user, schemas, filter, baseURL)
 		if err != nil {
 			return nil, err
 		}
@@ -170,7 +170,7 @@ func (d *Directory) scan(app *v1alpha1.App, filter *protocol.Filter, baseURL str
 	schemas := d.Schemas(app)
 	d.Scan(app, func(entry *Entry) bool {
 		var attributes map[string]any
-		if attributes, err = complete(entry.User, schemas, baseURL); err != nil {
+		if attributes, err = d.complete(entry.User, schemas, filter, baseURL); err != nil {
 			return false
 		}
 		if filter.Matches(attributes) {
@@ -181,13 +181,17 @@ func (d *Directory) scan(app *v1alpha1.App, filter *protocol.Filter, baseURL str
 	return matching, err
 }
 
-// complete returns a user as filters run on it: with id, schemas and meta.
-func complete(user *v1alpha1.User, schemas *protocol.SchemaSet, baseURL string) (map[string]any, error) {
+// complete returns a user as the filter runs on it: with id, schemas and meta, and with groups where it asks for them.
+func (d *Directory) complete(user *v1alpha1.User, schemas *protocol.SchemaSet, filter *protocol.Filter, baseURL string) (map[string]any, error) {
 	resource, err := Resource(user)
 	if err != nil {
 		return nil, err
 	}
-	return schemas.Complete(resource, Meta(user, baseURL)), nil
+	meta := Meta(user, baseURL)
+	if filter.Mentions("groups") {
+		meta = d.UserMeta(user, baseURL)
+	}
+	return schemas.Complete(resource, meta), nil
 }
 
 func (d *Directory) lookUp(ctx context.Context, app *v1alpha1.App, lookup protocol.Lookup) ([]*v1alpha1.User, error) {
@@ -198,7 +202,9 @@ func (d *Directory) lookUp(ctx context.Context, app *v1alpha1.App, lookup protoc
 		return d.FindByExternalID(ctx, app, lookup.Value)
 	case "emails.value":
 		return d.FindByEmail(ctx, app, lookup.Value)
-	default: // id; Find scans for what has no index
+	case "groups.value":
+		return d.usersIn(app, lookup.Value), nil
+	default: // id
 		user, err := d.readUser(ctx, app, lookup.Value)
 		return found(user), asClientSees(err)
 	}

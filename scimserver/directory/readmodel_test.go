@@ -21,7 +21,10 @@ var wiki = &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "w
 
 // offline is a Directory whose read model a test feeds itself.
 func offline() *Directory {
-	d := &Directory{users: newReadModel()}
+	d, err := newDirectory(nil)
+	if err != nil {
+		panic(err)
+	}
 	d.apps.put(wiki)
 	return d
 }

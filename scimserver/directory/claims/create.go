@@ -26,7 +26,7 @@ func (p *Protocol[H]) Create(ctx context.Context, holder H) error {
 	}
 	if discardErr := p.discard(ctx, holder); discardErr != nil {
 		// Invisible without its claim, and reaped later.
-		logr.FromContextOrDiscard(ctx).V(1).Info("Left a user without a claim to the reaper",
+		logr.FromContextOrDiscard(ctx).V(1).Info("Left an object without a claim to the reaper",
 			"name", holder.GetName(), "error", discardErr.Error())
 	}
 	return err

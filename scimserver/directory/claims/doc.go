@@ -1,8 +1,8 @@
-// Package claims keeps names unique: no two effective users of one App share a userName, under any number of
+// Package claims keeps names unique: no two effective users of one App share a userName, no two groups a displayName, under any number of
 // replicas, renames and crashes.
 //
 // Kubernetes makes only metadata.name unique, so a name is claimed by creating a NameClaim whose object name is the
-// hash of App, attribute and folded name. A holder (a User, later a Group) is effective while the claim of its key
+// hash of App, attribute and folded name. A holder (a User or a Group) is effective while the claim of its key
 // names it. No clock, lease or leader is part of that argument; a grace time decides only when the leftovers of
 // crashed requests are collected.
 //
@@ -13,7 +13,7 @@
 //     holder is absent or has neither of its keys there, with the claim's resourceVersion as precondition. A holder
 //     that adopts a claim of its own touches it, so that a deletion decided on an older reading fails.
 //
-// The package stands between the directory (which makes Users out of SCIM resources), the controllers (which verify
+// The package stands between the directory (which makes Users and Groups out of SCIM resources), the controllers (which verify
 // a claim before they grant anything) and the API server. It reads live only: an informer's copy may be older than
 // the fact that decides. It imports the API types, the folding of package protocol and apimachinery; only
 // apiserver.go knows a client. No HTTP, no SCIM errors.

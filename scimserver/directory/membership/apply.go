@@ -87,7 +87,7 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 		return current, false, nil
 	}
 	if changed {
-		touch(next)
+		Touch(next)
 	}
 	return next, changed, c.store.UpdateGroup(ctx, next)
 }
@@ -158,8 +158,8 @@ func (p *Protocol) place(ctx context.Context, group *v1alpha1.Group, members []s
 	return err
 }
 
-// touch raises lastModified, which never goes back, and with it the generation.
-func touch(group *v1alpha1.Group) {
+// Touch raises lastModified, which never goes back, and with it the generation.
+func Touch(group *v1alpha1.Group) {
 	now := metav1.NowMicro()
 	if last := group.Spec.LastModified; last != nil && !last.Time.Before(now.Time) {
 		now = metav1.NewMicroTime(last.Add(time.Microsecond))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -47,4 +49,29 @@ func membersOf(shards []v1alpha1.MemberShard) []string {
 	}
 	slices.Sort(members)
 	return slices.Compact(members)
+}
+
+// Contains says whether somebody is a member of a group that was just read: a read of one shard, where it is sharded, and
+// of the Group after it where the shard says no.
+func (p *Protocol) Contains(ctx context.Context, group *v1alpha1.Group, id string) (bool, error) {
+	for range attempts {
+		if group.Spec.Sharding == nil {
+			return slices.Contains(group.Spec.Members, id), nil
+		}
+		epoch := group.Spec.Sharding.Epoch
+		shard, err := p.store.GetShard(ctx, ShardName(group.Name, epoch, ShardOf(id)))
+		if err == nil && slices.Contains(shard.Spec.Members, id) {
+			return true, nil
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return false, err
+		}
+		if group, err = p.live(ctx, group.Name); err != nil {
+			return false, err
+		}
+		if group.Spec.Sharding != nil && group.Spec.Sharding.Epoch == epoch {
+			return false, nil
+		}
+	}
+	return false, ErrContended
 }

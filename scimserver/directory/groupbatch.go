@@ -1,0 +1,178 @@
+package directory
+
+import (
+	"context"
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+)
+
+// writeBatch makes changes of one group, in their order: as many as can be in one go. One with conditions is made by
+// itself.
+func (d *Directory) writeBatch(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
+	for len(batch) > 0 {
+		count := 1
+		for count < len(batch) && len(batch[0].conditions) == 0 && len(batch[count].conditions) == 0 {
+			count++
+		}
+		d.writeTogether(ctx, app, id, batch[:count])
+		batch = batch[count:]
+	}
+}
+
+// renamesError says that a request of a batch changes the group's name.
+type renamesError struct{ index int }
+
+func (e *renamesError) Error() string { return "a change of the name" }
+
+// errReserve says that the conditions of a request hold, and that shards must be written for it.
+var errReserve = errors.New("the version must be reserved")
+
+// writeTogether makes changes in one go, if it can.
+func (d *Directory) writeTogether(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
+	if len(batch) == 0 {
+		return
+	}
+	group, changed, err := d.applyTogether(ctx, app, id, batch)
+	var renames *renamesError
+	switch {
+	case errors.As(err, &renames):
+		d.writeTogether(ctx, app, id, batch[:renames.index])
+		d.writeRename(ctx, app, id, batch[renames.index])
+		d.writeTogether(ctx, app, id, batch[renames.index+1:])
+		return
+	case errors.Is(err, errReserve):
+		d.writeReserved(ctx, app, id, batch[0])
+		return
+	case len(batch) > 1 && (apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) || errors.Is(err, membership.ErrTooLarge)):
+		// One of them is to blame.
+		for i := range batch {
+			d.writeTogether(ctx, app, id, batch[i:i+1])
+		}
+		return
+	}
+	for _, request := range batch {
+		if request.err == nil {
+			request.group, request.changed, request.err = group, changed, err
+		}
+	}
+}
+
+// applyTogether writes what the requests come to on the group as it is. A request that is refused has its own error, and
+// no part in it.
+func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) (*v1alpha1.Group, bool, error) {
+	group, changed, err := d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
+		var decision membership.Decision
+		seen, err := d.seesGroup(ctx, app, next)
+		if err != nil {
+			return decision, err
+		}
+		if !seen {
+			return decision, errGroupNotFound(id)
+		}
+		key := next.Spec.DisplayNameKey
+		for i, request := range batch {
+			if err := request.decide(next, &decision); err != nil {
+				return decision, err
+			}
+			if next.Spec.DisplayNameKey != key {
+				return decision, &renamesError{i}
+			}
+		}
+		return decision, nil
+	})
+	if err == nil {
+		d.wroteGroup(group)
+	}
+	return group, changed, err
+}
+
+// decide adds to a decision what the request comes to, and leaves the reason in err where it is refused.
+func (r *groupRequest) decide(next *v1alpha1.Group, decision *membership.Decision) error {
+	if r.err = check(next, r.conditions); r.err != nil {
+		return nil
+	}
+	if len(r.conditions) > 0 && next.Spec.Sharding != nil && !r.members.IsZero() {
+		return errReserve
+	}
+	before := next.Spec
+	changed, err := applyToGroup(next, r.change)
+	if err != nil {
+		next.Spec, r.err = before, err
+		return nil
+	}
+	decision.Attributes = decision.Attributes || changed
+	decision.Notes = noteUnknown(next, r.unknown, r.replacesAll) || decision.Notes
+	decision.Members.Then(r.members)
+	return nil
+}
+
+// writeReserved makes a change of shards on a condition. Shards are written before the Group; so, first, the Group is
+// written once more, and who has another change on the same condition finds that it does not hold any more.
+func (d *Directory) writeReserved(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
+	_, _, request.err = d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
+		return membership.Decision{Attributes: true}, check(next, request.conditions)
+	})
+	if request.err == nil {
+		request.conditions = nil
+		d.writeTogether(ctx, app, id, []*groupRequest{request})
+	}
+}
+
+// writeRename makes a change that gives the group another name: the name and the other attributes first, by the protocol
+// of names, then the members.
+func (d *Directory) writeRename(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
+	backoff := conflictBackoff()
+	for {
+		renamed, err := d.rename(ctx, app, id, request)
+		if err == nil {
+			d.writeMembers(ctx, app, id, request, renamed)
+			return
+		}
+		if apierrors.IsConflict(err) && backoff.Steps > 1 {
+			if err = sleep(ctx, backoff.Step()); err == nil {
+				continue
+			}
+		}
+		request.err = err
+		return
+	}
+}
+
+// rename is one attempt. The result is nil where the group has the name by now.
+func (d *Directory) rename(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) (*v1alpha1.Group, error) {
+	group, err := d.GetGroup(ctx, app, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(group, request.conditions); err != nil {
+		return nil, err
+	}
+	next := group.DeepCopy()
+	if _, err := applyToGroup(next, request.change); err != nil || next.Spec.DisplayNameKey == group.Spec.DisplayNameKey {
+		return nil, err
+	}
+	renamed, err := d.groupClaims(app.Namespace).Rename(ctx, group.DeepCopy(), next.Spec.DisplayNameKey, func(group *v1alpha1.Group) error {
+		membership.Touch(group)
+		_, err := applyToGroup(group, request.change)
+		return err
+	})
+	if err == nil {
+		d.wroteGroup(renamed)
+	}
+	return renamed, err
+}
+
+// writeMembers makes the rest of a change whose name was written; all of it where there was no need to.
+func (d *Directory) writeMembers(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest, renamed *v1alpha1.Group) {
+	if renamed == nil {
+		d.writeTogether(ctx, app, id, []*groupRequest{request})
+		return
+	}
+	request.change, request.conditions = nil, nil
+	d.writeTogether(ctx, app, id, []*groupRequest{request})
+	request.changed = request.err == nil
+}

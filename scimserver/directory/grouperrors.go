@@ -1,0 +1,86 @@
+package directory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// asGroupClientSees is asClientSees for a change of the group with the id.
+func asGroupClientSees(err error, id string) error {
+	var problem *protocol.Error
+	var unavailable *Unavailable
+	var taken *claims.TakenError
+	switch {
+	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
+		return err
+	case errors.As(err, &taken):
+		return errGroupTaken()
+	case errors.Is(err, membership.ErrContended):
+		return &Unavailable{RetryAfter: retrySoon, Cause: err}
+	case apierrors.IsConflict(err):
+		return &Unavailable{RetryAfter: retrySoon, Cause: membership.ErrContended}
+	case errors.Is(err, membership.ErrTooLarge), apierrors.IsRequestEntityTooLargeError(err):
+		return protocol.PayloadTooLarge("The group would have more members, or more of other attributes, than the directory keeps of one group.")
+	case apierrors.IsNotFound(err) && id != "":
+		return errGroupNotFound(id)
+	case apierrors.IsInvalid(err):
+		return refused(err, "displayName")
+	}
+	return asClientSees(err)
+}
+
+func orGroupTaken(err error) error {
+	if err != nil {
+		return asGroupClientSees(err, "")
+	}
+	return errGroupTaken()
+}
+
+// lostName says of an error of claims.Create that the group is gone again.
+func lostName(err error) bool {
+	var taken *claims.TakenError
+	return errors.As(err, &taken) || errors.Is(err, claims.ErrReleasing) || errors.Is(err, claims.ErrContended)
+}
+
+func errGroupNotFound(id string) error {
+	return protocol.NotFound("There is no group with id %q in this App.", id)
+}
+
+func errGroupTaken() error {
+	return protocol.Uniqueness("Another group of this App has this displayName already. Names are compared without regard to case.")
+}
+
+// checkGroupSize refuses attributes that would grow past what a Group may have beside its members.
+func checkGroupSize(spec, before *v1alpha1.GroupSpec) error {
+	size, err := groupSizeOf(spec)
+	if err != nil || size <= maxGroupBytes {
+		return err
+	}
+	if before != nil {
+		if held, err := groupSizeOf(before); err != nil || size <= held {
+			return err
+		}
+	}
+	return protocol.PayloadTooLarge("The group, members apart, would be larger than the %d KiB that the directory keeps of one group.", maxGroupBytes>>10)
+}
+
+// maxGroupBytes bounds what is kept of a group beside its members, as JSON. 500 of those have 128 KiB at most.
+const maxGroupBytes = 64 << 10
+
+func groupSizeOf(spec *v1alpha1.GroupSpec) (int, error) {
+	measured := *spec
+	measured.Members, measured.LastModified = nil, nil
+	body, err := json.Marshal(&measured)
+	if err != nil {
+		return 0, fmt.Errorf("encode group: %w", err)
+	}
+	return len(body), nil
+}

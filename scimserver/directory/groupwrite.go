@@ -1,0 +1,194 @@
+package directory
+
+import (
+	"context"
+	"iter"
+	"reflect"
+	"slices"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// MembersChange is what a request does to a group's members. The zero value does nothing.
+type MembersChange struct {
+	Delta protocol.MembershipDelta
+	// Resolve, where it is set, makes the delta of the current members, as a PATCH must that selects them by a filter.
+	Resolve func(current iter.Seq[protocol.Member]) protocol.MembershipDelta
+}
+
+// CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. Another
+// group's displayName answers 409, in any letter case.
+func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource) (*v1alpha1.Group, error) {
+	ctx, cancel := context.WithTimeout(ctx, membership.FlipTimeout)
+	defer cancel()
+	group, err := d.newGroup(app, resource.Attributes)
+	if err != nil {
+		return nil, asGroupClientSees(err, "")
+	}
+	known, unknown, err := d.knownMembers(ctx, app, resource.Members)
+	if err != nil {
+		return nil, asGroupClientSees(err, "")
+	}
+	noteUnknown(group, unknown, true)
+	if len(known) > d.inlineLimit {
+		// Before 128 shards are written for nothing.
+		if other, err := d.readGroupByKey(ctx, app, group.Spec.DisplayNameKey); err != nil || other != nil {
+			return nil, orGroupTaken(err)
+		}
+	}
+	if err = d.membership(app.Namespace).Place(ctx, group, known...); err != nil {
+		return nil, asGroupClientSees(err, "")
+	}
+	if err = d.groupClaims(app.Namespace).Create(ctx, group); err != nil {
+		if lostName(err) {
+			d.removeShards(ctx, group)
+		}
+		return nil, asGroupClientSees(err, "")
+	}
+	d.wroteGroup(group)
+	tellUnknown(ctx, app, group.Name, unknown)
+	return group, nil
+}
+
+func (d *Directory) newGroup(app *v1alpha1.App, resource protocol.Resource) (*v1alpha1.Group, error) {
+	group := &v1alpha1.Group{Spec: v1alpha1.GroupSpec{App: app.Name}}
+	if err := setGroupResource(&group.Spec, resource); err != nil {
+		return nil, err
+	}
+	id, err := newGroupID(group.Spec.DisplayName)
+	if err != nil {
+		return nil, err
+	}
+	group.ObjectMeta = metav1.ObjectMeta{
+		Namespace: app.Namespace, Name: id, Labels: map[string]string{v1alpha1.LabelApp: app.Name},
+	}
+	now := metav1.NowMicro()
+	group.Spec.CreatedAt, group.Spec.LastModified = &now, now.DeepCopy()
+	return group, checkGroupSize(&group.Spec, nil)
+}
+
+// UpdateGroup changes a group's attributes, its members, or both, by compare-and-swap on live objects. It returns the
+// group as it is afterwards, and whether that differs for clients from before; where it does not, nothing was written, and
+// lastModified stays. change may be nil. Members that are no users of the App are left out, and reported on the Group.
+//
+// Changes of one group that come at once are made together, in the order in which they came. A change of many members is
+// not atomic: after an error some of it may have happened, and the same request, repeated, completes it.
+//
+// Errors are change's own, 404, 409 for another group's displayName, 400 for what the API server's validation refuses,
+// 413 beyond what can be kept of a group, those of the conditions, and *Unavailable.
+func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id string, change Change, members MembersChange, conditions ...Condition) (*v1alpha1.Group, bool, error) {
+	delta, err := d.resolve(ctx, app, id, members)
+	if err != nil {
+		return nil, false, asGroupClientSees(err, id)
+	}
+	known, unknown, err := d.knownMembers(ctx, app, delta.Add)
+	if err != nil {
+		return nil, false, asGroupClientSees(err, id)
+	}
+	request := &groupRequest{
+		change: change, replacesAll: delta.ReplaceAll, unknown: unknown,
+		conditions: slices.DeleteFunc(conditions, func(condition Condition) bool { return condition == nil }),
+	}
+	if delta.ReplaceAll {
+		request.members.Replace(known...)
+	} else {
+		request.members.Add(known...)
+		request.members.Remove(delta.Remove...)
+	}
+	if err := d.writers.submit(ctx, d, app, id, request); err != nil {
+		return nil, false, asGroupClientSees(err, id)
+	}
+	tellUnknown(ctx, app, id, unknown)
+	return request.group, request.changed, nil
+}
+
+func (d *Directory) resolve(ctx context.Context, app *v1alpha1.App, id string, members MembersChange) (protocol.MembershipDelta, error) {
+	if members.Resolve == nil {
+		return members.Delta, nil
+	}
+	group, err := d.GetGroup(ctx, app, id)
+	if err != nil {
+		return protocol.MembershipDelta{}, err
+	}
+	current, err := d.Members(ctx, group)
+	if err != nil {
+		return protocol.MembershipDelta{}, err
+	}
+	return members.Resolve(slices.Values(current)), nil
+}
+
+// applyToGroup makes a group's next attributes in place, and reports whether they differ.
+func applyToGroup(group *v1alpha1.Group, change Change) (bool, error) {
+	if change == nil {
+		return false, nil
+	}
+	current, err := GroupAttributes(group)
+	if err != nil {
+		return false, err
+	}
+	next, changed, err := change(current.DeepCopy())
+	if err != nil || !changed {
+		return false, err
+	}
+	if len(next.Containers) == 0 {
+		next.Containers = nil
+	}
+	if reflect.DeepEqual(next, current) {
+		return false, nil
+	}
+	before := group.Spec
+	if err := setGroupResource(&group.Spec, next); err != nil {
+		return false, err
+	}
+	return true, checkGroupSize(&group.Spec, &before)
+}
+
+// DeleteGroup deletes a group, frees its name and removes its shards. Once the first is durable the answer is nil; what
+// is left of the others does no harm, and the controller removes it.
+func (d *Directory) DeleteGroup(ctx context.Context, app *v1alpha1.App, id string, conditions ...Condition) error {
+	group, err := d.deleteGroupLive(ctx, app, id, conditions)
+	if err != nil {
+		return asGroupClientSees(err, id)
+	}
+	d.groups.remove(group)
+	d.members.RemoveGroup(group)
+	if err := d.groupClaims(app.Namespace).Release(ctx, group); err != nil {
+		logr.FromContextOrDiscard(ctx).V(1).Info("Left the claim of a deleted group to be released later", "group", id, "error", err.Error())
+	}
+	d.removeShards(ctx, group)
+	return nil
+}
+
+// deleteGroupLive deletes the group as it was read, and reads it again where it changed in between.
+func (d *Directory) deleteGroupLive(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition) (*v1alpha1.Group, error) {
+	backoff := conflictBackoff()
+	for {
+		group, err := d.GetGroup(ctx, app, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := check(group, conditions); err != nil {
+			return nil, err
+		}
+		err = d.groupClaims(app.Namespace).Delete(ctx, group)
+		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
+			return group, err
+		}
+		if err := sleep(ctx, backoff.Step()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// removeShards is an attempt: what it leaves, the controller sweeps.
+func (d *Directory) removeShards(ctx context.Context, group *v1alpha1.Group) {
+	if err := d.membership(group.Namespace).RemoveShards(ctx, group); err != nil {
+		logr.FromContextOrDiscard(ctx).V(1).Info("Left shards to be removed later", "group", group.Name, "error", err.Error())
+	}
+}

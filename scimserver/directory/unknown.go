@@ -1,0 +1,79 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+var unknownMembers = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "scim_unknown_members_total",
+	Help: "Members of pushed groups that were left out because they are no users of the App.",
+}, []string{"namespace", "app"})
+
+func init() { metrics.Registry.MustRegister(unknownMembers) }
+
+const (
+	// unknownNamed is how many unknown members a Group names; the rest is counted. Ids are the client's: each is cut.
+	unknownNamed  = 10
+	unknownLength = 128
+)
+
+// knownMembers parts ids into those of visible users of the App, and the others. A push never fails for somebody who is
+// not there: the others are left out, counted, and reported on the Group.
+func (d *Directory) knownMembers(ctx context.Context, app *v1alpha1.App, ids []string) (known, unknown []string, err error) {
+	names, err := d.userNames(ctx, appName(app), ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	known = make([]string, 0, len(ids))
+	for i, id := range ids {
+		if names[i] != "" {
+			known = append(known, id)
+		} else {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) > 0 {
+		unknownMembers.WithLabelValues(app.Namespace, app.Name).Add(float64(len(unknown)))
+	}
+	return known, unknown, nil
+}
+
+// tellUnknown logs that members were left out: how many, not who.
+func tellUnknown(ctx context.Context, app *v1alpha1.App, group string, unknown []string) {
+	if len(unknown) > 0 {
+		logr.FromContextOrDiscard(ctx).Info("Left members out of a group that are no users of the App",
+			"namespace", app.Namespace, "app", app.Name, "group", group, "count", len(unknown))
+	}
+}
+
+// noteUnknown writes into a group whom a push left out. A push of all members that left nobody out takes an earlier note
+// away. It reports whether that changed the note.
+func noteUnknown(group *v1alpha1.Group, unknown []string, all bool) bool {
+	before, noted := group.Annotations[v1alpha1.AnnotationUnknownMembers]
+	if len(unknown) == 0 {
+		if all && noted {
+			delete(group.Annotations, v1alpha1.AnnotationUnknownMembers)
+		}
+		return all && noted
+	}
+	note := v1alpha1.UnknownMembers{Count: len(unknown)}
+	for _, id := range unknown[:min(len(unknown), unknownNamed)] {
+		note.IDs = append(note.IDs, id[:min(len(id), unknownLength)])
+	}
+	text, err := json.Marshal(note)
+	if err != nil || string(text) == before {
+		return false
+	}
+	if group.Annotations == nil {
+		group.Annotations = map[string]string{}
+	}
+	group.Annotations[v1alpha1.AnnotationUnknownMembers] = string(text)
+	return true
+}

@@ -102,7 +102,7 @@ func TestScopes(t *testing.T) {
 		namespace := env.Namespace(t, map[string]string{"region": region})
 		w.eventuallyCan("okta:both", "get", namespace, true)
 	})
-	w.Run("a namespace that is relabelled", func(t *testing.T) {
+	w.Run("a namespace that is relabelled", func(*testing.T) {
 		object := w.namespaceObject(emea)
 		update(w, object, func(o *corev1.Namespace) { o.Labels["region"] = "elsewhere" })
 		w.eventuallyCan("okta:both", "get", emea, false)

@@ -95,7 +95,7 @@ func TestAppChanges(t *testing.T) {
 			return ""
 		})
 	})
-	w.Run("the App goes and users stay", func(t *testing.T) {
+	w.Run("the App goes and users stay", func(*testing.T) {
 		w.delete(w.app)
 		w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotFound)
 		w.eventuallyCan("okta:jane", "get", w.namespace, false)

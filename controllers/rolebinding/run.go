@@ -196,10 +196,13 @@ func (r *run) newcomers(ctx context.Context, bindings []*v1alpha1.AppRoleBinding
 func (r *run) activeUser(ctx context.Context, name string) (*v1alpha1.User, error) {
 	user := &v1alpha1.User{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.key.Namespace, Name: name}, user, client.UnsafeDisableDeepCopy)
-	if client.IgnoreNotFound(err) != nil {
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err != nil || !user.MayHaveAccess() || user.Spec.App != r.key.App {
+	if !user.MayHaveAccess() || user.Spec.App != r.key.App {
 		return nil, nil
 	}
 	return user, nil

@@ -121,6 +121,11 @@ func (s *Syncer) Sync(ctx context.Context, key Key) Outcome {
 	return s.wait(ctx, s.enqueue(key, false, false))
 }
 
+// SyncUrgently is Sync for a caller whose person is bound under another subject than they should be: it is a removal, too.
+func (s *Syncer) SyncUrgently(ctx context.Context, key Key) Outcome {
+	return s.wait(ctx, s.enqueue(key, true, false))
+}
+
 // syncWithStatus is Sync, and writes the status of the AppRoleBindings.
 func (s *Syncer) syncWithStatus(ctx context.Context, key Key) Outcome {
 	return s.wait(ctx, s.enqueue(key, false, true))
@@ -217,20 +222,22 @@ func (s *Syncer) restOf(key Key, r *runner) time.Duration {
 func (s *Syncer) runBatch(key Key, current *batch) {
 	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
 	defer cancel()
+	begin := time.Now()
 	outcome := s.run(ctx, key, current.status, func(removal error) {
 		current.removal = removal
 		close(current.removed)
 	})
-	s.conclude(key, outcome, current.status)
+	s.conclude(key, outcome, current.status, time.Since(begin))
 	current.outcome = outcome
 	close(current.done)
 }
 
 // conclude remembers how a run ended and tells those whom it concerns. A failed run that the controller of this package
 // asked for comes back by its queue's backoff; any other has to be put there.
-func (s *Syncer) conclude(key Key, outcome Outcome, fromQueue bool) {
+func (s *Syncer) conclude(key Key, outcome Outcome, fromQueue bool, took time.Duration) {
 	s.mutex.Lock()
 	m := s.memoryOf(key)
+	m.restUntil = time.Now().Add(min(restFactor*took, maxRest))
 	turned := (m.outcome.Grant == nil) != (outcome.Grant == nil)
 	m.known, m.outcome = true, outcome
 	if len(m.natives) == 0 && len(m.generations) == 0 && outcome.Err() == nil {

@@ -166,8 +166,11 @@ func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool) (f
 
 	failures := make([]error, len(gained))
 	inParallel(gained, func(i int, key rolebinding.Key) {
-		outcome := e.Syncer.Sync(ctx, key)
-		failures[i] = outcome.Grant
+		sync := e.Syncer.Sync
+		if bound[key] != "" { // under the subject of an earlier name
+			sync = e.Syncer.SyncUrgently
+		}
+		failures[i] = sync(ctx, key).Grant
 	})
 	for _, key := range settled {
 		outcome, _ := e.Syncer.State(key)

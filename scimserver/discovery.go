@@ -36,6 +36,9 @@ func (s *Server) serviceProviderConfig(x *exchange) error {
 // resourceTypes are what this server has for the App. Roles and entitlements are there where the App has some.
 func (s *Server) resourceTypes(x *exchange) []*protocol.SchemaSet {
 	types := []*protocol.SchemaSet{s.directory.Schemas(x.app)}
+	if x.app.Spec.Provisioning.PushesGroups() {
+		types = append(types, s.directory.GroupSchemas())
+	}
 	if len(x.app.Spec.Roles) > 0 {
 		types = append(types, protocol.NewRoleSchemas())
 	}

@@ -42,8 +42,8 @@ type exchange struct {
 
 func (x *exchange) context() context.Context { return x.request.Context() }
 
-// body reads the request's body, at most limit bytes of a JSON type.
-func (x *exchange) body(limit int64) ([]byte, error) {
+// stream opens the request's body, at most limit bytes of a JSON type.
+func (x *exchange) stream(limit int64) (io.Reader, error) {
 	if encoding := x.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, protocol.UnsupportedMediaType("Content-Encoding %q is not supported: send the body as it is.", encoding)
 	}
@@ -53,16 +53,35 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 			return nil, protocol.UnsupportedMediaType("Content-Type %q is not supported: send application/scim+json.", value)
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.writer, x.request.Body, limit))
+	return http.MaxBytesReader(x.writer, x.request.Body, limit), nil
+}
+
+// body reads the request's body, at most limit bytes of a JSON type.
+func (x *exchange) body(limit int64) ([]byte, error) {
+	stream, err := x.stream(limit)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
-		}
-		return nil, protocol.InvalidSyntax("The body could not be read to its end.")
+		return nil, err
+	}
+	body, err := io.ReadAll(stream)
+	if err != nil {
+		return nil, readError(err, limit)
 	}
 	x.requestBody = body
 	return body, nil
+}
+
+// readError turns the error of a body that was too long or broke off into one that the client understands.
+func readError(err error, limit int64) error {
+	var problem *protocol.Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil || errors.As(err, &problem):
+		return err
+	case errors.As(err, &tooLarge):
+		return protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
+	default:
+		return protocol.InvalidSyntax("The body could not be read to its end.")
+	}
 }
 
 // answer writes a body that is already JSON.

@@ -1,28 +1,150 @@
 package scimserver
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// This version takes no groups. Lists of them are truly empty, so that the connection test and the import of an app
-// that has group actions ticked pass, and a push says what is missing.
+const (
+	// maxGroupBody bounds the body of a POST or PUT of a group, in bytes: some 500,000 members. It is read as a stream.
+	maxGroupBody = 64 << 20
+	// maxGroupPatch bounds the body of a PATCH of a group, in bytes, which is held in memory.
+	maxGroupPatch = 16 << 20
+	// fewGroups is up to how many groups of a filter are answered with their members read live; more, and lists, come from
+	// memory.
+	fewGroups = 3
+)
 
-func (s *Server) groups(*exchange) collection[*v1alpha1.Group] {
-	schemas, err := protocol.NewGroupSchemas()
+// createGroup answers POST /Groups.
+func (s *Server) createGroup(x *exchange) error {
+	group, err := s.decodeGroup(x)
 	if err != nil {
-		panic(err)
+		return err
 	}
-	return collection[*v1alpha1.Group]{
-		schemas: schemas,
-		page:    func(int, int) ([]*v1alpha1.Group, int) { return nil, 0 },
-		after:   func(time.Time, string, int) ([]*v1alpha1.Group, int) { return nil, 0 },
-		find:    func(*protocol.Filter) ([]*v1alpha1.Group, error) { return nil, nil },
-		render:  func(*v1alpha1.Group, protocol.Projection) (json.RawMessage, error) { return nil, nil },
+	if err := s.directory.GroupSchemas().Validate(group.Attributes); err != nil {
+		return err
 	}
+	created, err := s.directory.CreateGroup(x.context(), x.app, group)
+	if err != nil {
+		return err
+	}
+	x.writer.Header().Set("Location", directory.GroupMeta(created, s.baseURL(x)).Location)
+	return s.answerGroup(x, http.StatusCreated, created)
+}
+
+// decodeGroup reads the body of a POST or PUT, member by member.
+func (s *Server) decodeGroup(x *exchange) (protocol.GroupResource, error) {
+	if !x.app.Spec.Provisioning.PushesGroups() {
+		return protocol.GroupResource{}, switchedOff(x.app, "pushGroups")
+	}
+	body, err := x.stream(maxGroupBody)
+	if err != nil {
+		return protocol.GroupResource{}, err
+	}
+	group, err := s.directory.GroupSchemas().DecodeGroup(body)
+	return group, readError(err, maxGroupBody)
+}
+
+// getGroup answers GET /Groups/{id} from the API server itself. Whoever asks without members does not wait for them.
+func (s *Server) getGroup(x *exchange) error {
+	x.resourceID = x.route.id
+	if !x.app.Spec.Provisioning.PushesGroups() {
+		return protocol.NotFound("There is no group with this id: the App %s takes no groups.", x.app.Name)
+	}
+	group, err := s.directory.GetGroup(x.context(), x.app, x.route.id)
+	if err != nil {
+		return err
+	}
+	if x.notModified(directory.GroupMeta(group, "").Version) {
+		return nil
+	}
+	return s.answerGroup(x, http.StatusOK, group)
+}
+
+// replaceGroup answers PUT /Groups/{id}. A body without members leaves them as they are; an empty list empties the group.
+func (s *Server) replaceGroup(x *exchange) error {
+	x.resourceID = x.route.id
+	group, err := s.decodeGroup(x)
+	if err != nil {
+		return err
+	}
+	if err := s.directory.GroupSchemas().ValidateUpdate(group.Attributes); err != nil {
+		return err
+	}
+	change := func(protocol.Resource) (protocol.Resource, bool, error) {
+		return group.Attributes.DeepCopy(), true, nil
+	}
+	members := directory.MembersChange{Delta: group.Membership()}
+	updated, _, err := s.directory.UpdateGroup(x.context(), x.app, x.route.id, change, members, x.condition())
+	if err != nil {
+		return err
+	}
+	return s.answerGroup(x, http.StatusOK, updated)
+}
+
+// patchGroup answers PATCH /Groups/{id}: 204, as Entra advises and Okta takes, or the group where the request asks for
+// attributes.
+func (s *Server) patchGroup(x *exchange) error {
+	x.resourceID = x.route.id
+	if !x.app.Spec.Provisioning.PushesGroups() {
+		return switchedOff(x.app, "pushGroups")
+	}
+	body, err := x.body(maxGroupPatch)
+	if err != nil {
+		return err
+	}
+	schemas := s.directory.GroupSchemas()
+	patch, err := schemas.ParseGroupPatch(body)
+	if err != nil {
+		return err
+	}
+	var change directory.Change
+	if patch.HasAttributes() {
+		change = func(current protocol.Resource) (protocol.Resource, bool, error) {
+			next, changed, err := patch.ApplyAttributes(current)
+			if err != nil {
+				return next, false, err
+			}
+			return next, changed, schemas.ValidateUpdate(next)
+		}
+	}
+	var members directory.MembersChange
+	if delta, known := patch.Normalise(); known {
+		members.Delta = delta
+	} else {
+		members.Resolve = patch.NormaliseOver
+	}
+	updated, _, err := s.directory.UpdateGroup(x.context(), x.app, x.route.id, change, members, x.condition())
+	if err != nil {
+		return err
+	}
+	if x.request.URL.Query().Has("attributes") {
+		return s.answerGroup(x, http.StatusOK, updated)
+	}
+	x.writer.Header().Set("ETag", directory.GroupMeta(updated, "").Version)
+	x.noContent()
+	return nil
+}
+
+// deleteGroup answers DELETE /Groups/{id}. Its members stay.
+func (s *Server) deleteGroup(x *exchange) error {
+	x.resourceID = x.route.id
+	if !x.app.Spec.Provisioning.PushesGroups() {
+		return switchedOff(x.app, "pushGroups")
+	}
+	if err := s.directory.DeleteGroup(x.context(), x.app, x.route.id, x.condition()); err != nil {
+		return err
+	}
+	x.noContent()
+	return nil
 }
 
 func (s *Server) listGroups(x *exchange) error {
@@ -33,15 +155,77 @@ func (s *Server) listGroups(x *exchange) error {
 	return s.groups(x).list(x, query)
 }
 
-func (s *Server) getGroup(*exchange) error {
-	return protocol.NotFound("There is no group with this id.")
+// groups is the App's groups as lists go through them. Where the App takes no groups, lists are empty, so that the
+// connection test passes.
+func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
+	base, schemas := s.baseURL(x), s.directory.GroupSchemas()
+	live := false
+	groups := collection[*v1alpha1.Group]{
+		schemas: schemas,
+		page: func(startIndex, count int) ([]*v1alpha1.Group, int) {
+			return s.directory.ListGroups(x.app, startIndex, count)
+		},
+		after: func(created time.Time, id string, count int) ([]*v1alpha1.Group, int) {
+			return s.directory.GroupsAfter(x.app, created, id, count)
+		},
+		find: func(filter *protocol.Filter) ([]*v1alpha1.Group, error) {
+			found, err := s.directory.FindGroups(x.context(), x.app, filter, base)
+			live = len(found) <= fewGroups
+			return found, err
+		},
+		complete: func(group *v1alpha1.Group) (map[string]any, error) {
+			attributes, err := directory.GroupAttributes(group)
+			if err != nil {
+				return nil, err
+			}
+			return schemas.Complete(attributes, directory.GroupMeta(group, base)), nil
+		},
+		render: func(group *v1alpha1.Group, projection protocol.Projection) (json.RawMessage, error) {
+			var body bytes.Buffer
+			err := s.renderGroup(x, &body, group, projection, live)
+			return body.Bytes(), err
+		},
+		place: func(group *v1alpha1.Group) (time.Time, string) { return directory.GroupCreatedAt(group), group.Name },
+	}
+	if !x.app.Spec.Provisioning.PushesGroups() {
+		groups.page = func(int, int) ([]*v1alpha1.Group, int) { return nil, 0 }
+		groups.after = func(time.Time, string, int) ([]*v1alpha1.Group, int) { return nil, 0 }
+		groups.find = func(*protocol.Filter) ([]*v1alpha1.Group, error) { return nil, nil }
+	}
+	return groups
 }
 
-func (s *Server) createGroup(*exchange) error  { return s.pushGroup() }
-func (s *Server) replaceGroup(*exchange) error { return s.pushGroup() }
-func (s *Server) patchGroup(*exchange) error   { return s.pushGroup() }
-func (s *Server) deleteGroup(*exchange) error  { return s.pushGroup() }
+// answerGroup answers one group, with the attributes that the request asks for.
+func (s *Server) answerGroup(x *exchange, status int, group *v1alpha1.Group) error {
+	x.resourceID = group.Name
+	projection, err := parseProjection(x.request.URL.Query())
+	if err != nil {
+		return err
+	}
+	var body bytes.Buffer
+	if err := s.renderGroup(x, &body, group, projection, true); err != nil {
+		return err
+	}
+	x.writer.Header().Set("ETag", directory.GroupMeta(group, "").Version)
+	x.answer(status, body.Bytes())
+	return nil
+}
 
-func (s *Server) pushGroup() error {
-	return protocol.NotImplemented("Groups cannot be pushed to this version of scim-operator. Untick Push Groups in the app.")
+func (s *Server) renderGroup(x *exchange, w io.Writer, group *v1alpha1.Group, projection protocol.Projection, live bool) error {
+	attributes, err := directory.GroupAttributes(group)
+	if err != nil {
+		return err
+	}
+	var members []protocol.Member
+	switch {
+	case !projection.Includes("members"):
+	case live:
+		if members, err = s.directory.Members(x.context(), group); err != nil {
+			return err
+		}
+	default:
+		members = s.directory.CachedMembers(group)
+	}
+	meta := directory.GroupMeta(group, s.baseURL(x))
+	return s.directory.GroupSchemas().RenderGroup(w, attributes, meta, slices.Values(members), projection)
 }

@@ -23,9 +23,12 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// requestTimeout ends a request; Okta waits 60 seconds. What a request began and did not acknowledge is repaired by the
-// next attempt or by the reaper, which waits far longer.
-const requestTimeout = 30 * time.Second
+// A request ends after requestTimeout, or largeRequestTimeout where it can be about many resources; Okta waits 60 seconds.
+// What a request began and did not acknowledge is repaired by the next attempt or by the reaper, which waits far longer.
+const (
+	requestTimeout      = 30 * time.Second
+	largeRequestTimeout = 55 * time.Second
+)
 
 // Options of a Server.
 type Options struct {
@@ -73,10 +76,16 @@ func (s *Server) Ready(*http.Request) error {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
 	log := s.options.Log.WithValues("requestID", newRequestID())
 	x := &exchange{writer: w, log: log}
+	var known bool
+	x.route, known = parseRoute(r.URL.EscapedPath())
+	timeout := requestTimeout
+	if x.route.endpoint == endpointGroups || x.route.endpoint == endpointBulk {
+		timeout = largeRequestTimeout
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
 	x.request = r.WithContext(logr.NewContext(ctx, log))
 
 	defer func() {
@@ -92,22 +101,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.record(x, time.Since(started))
 	}()
-	if err := s.handle(x); err != nil {
+	if err := s.handle(x, known); err != nil {
 		x.fail(err)
 	}
 }
 
 // handle routes a request: the path first, then who asks, then what for.
-func (s *Server) handle(x *exchange) error {
-	parsed, known := parseRoute(x.request.URL.EscapedPath())
-	x.route = parsed
+func (s *Server) handle(x *exchange, known bool) error {
 	if !known {
 		return protocol.NotFound("There is no SCIM endpoint at this path. A base URL ends before /Users, for example in /scim/v2.")
 	}
 	if err := s.admit(x); err != nil {
 		return err
 	}
-	handlers := s.handlers(parsed)
+	handlers := s.handlers(x.route)
 	method := x.request.Method
 	if method == http.MethodHead {
 		method = http.MethodGet

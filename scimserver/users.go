@@ -202,7 +202,7 @@ func (s *Server) users(x *exchange) collection[*v1alpha1.User] {
 			if err != nil {
 				return nil, err
 			}
-			return schemas.Complete(resource, directory.Meta(user, base)), nil
+			return schemas.Complete(resource, s.directory.UserMeta(user, base)), nil
 		},
 		render: func(user *v1alpha1.User, projection protocol.Projection) (json.RawMessage, error) {
 			return s.renderUser(x, user, projection)
@@ -237,7 +237,7 @@ func (s *Server) renderUser(x *exchange, user *v1alpha1.User, projection protoco
 	if err != nil {
 		return nil, err
 	}
-	return s.directory.Schemas(x.app).Render(resource, directory.Meta(user, s.baseURL(x)), projection)
+	return s.directory.Schemas(x.app).Render(resource, s.directory.UserMeta(user, s.baseURL(x)), projection)
 }
 
 func switchedOff(app *v1alpha1.App, action string) error {

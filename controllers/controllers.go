@@ -28,6 +28,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
+	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 	"github.com/scim-operator/scim-operator/controllers/scimtoken"
 	"github.com/scim-operator/scim-operator/controllers/user"
@@ -122,6 +123,8 @@ func cacheOptions(namespaces []string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.App{}:              {Namespaces: directories},
 			&v1alpha1.User{}:             {Namespaces: directories},
+			&v1alpha1.Group{}:            {Namespaces: directories},
+			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
 			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
@@ -154,12 +157,15 @@ func addControllers(ctx context.Context, mgr manager.Manager, namespaces []strin
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
 	}
+	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live}
 	return errors.Join(
 		rolebinding.Add(ctx, mgr, syncer),
 		user.Add(ctx, mgr, users),
 		app.Add(mgr, &app.Reconciler{Client: mgr.GetClient(), Policies: policies}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
+		group.Add(mgr, groups),
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: namespaces}),
+		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: namespaces}),
 	)
 }
 

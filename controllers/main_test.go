@@ -258,6 +258,8 @@ func conditionsOf(object client.Object) []metav1.Condition {
 		return object.Status.Conditions
 	case *v1alpha1.App:
 		return object.Status.Conditions
+	case *v1alpha1.Group:
+		return object.Status.Conditions
 	case *v1alpha1.ScimToken:
 		return object.Status.Conditions
 	case *v1alpha1.AppRoleBinding:

@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,7 +66,7 @@ func noteUnknown(group *v1alpha1.Group, unknown []string, all bool) bool {
 	}
 	note := v1alpha1.UnknownMembers{Count: len(unknown)}
 	for _, id := range unknown[:min(len(unknown), unknownNamed)] {
-		note.IDs = append(note.IDs, id[:min(len(id), unknownLength)])
+		note.IDs = append(note.IDs, strings.ToValidUTF8(id[:min(len(id), unknownLength)], "?"))
 	}
 	text, err := json.Marshal(note)
 	if err != nil || string(text) == before {

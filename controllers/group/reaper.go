@@ -1,0 +1,181 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+)
+
+// reapInterval between sweeps.
+const reapInterval = 5 * time.Minute
+
+// Reaper clears away what crashed requests left: Groups that no claim names, claims that no Group wants, and shards that
+// no Group reads. What it suspects by the informer it decides by live reads. It runs on the leader.
+type Reaper struct {
+	// Reconciler whose clients it uses, and which it has look at members that the informer does not show as users.
+	Reconciler *Reconciler
+	// Namespaces to sweep; empty for all.
+	Namespaces []string
+}
+
+// NeedLeaderElection has one process sweep.
+func (r *Reaper) NeedLeaderElection() bool { return true }
+
+// Start sweeps until the context ends.
+func (r *Reaper) Start(ctx context.Context) error {
+	logger := log.FromContext(ctx).WithName("group-reaper")
+	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
+		if err := r.Sweep(ctx, membership.SweepGrace); err != nil && ctx.Err() == nil {
+			logger.Error(err, "Failed to sweep")
+		}
+	}, reapInterval, 0.2, true)
+	return nil
+}
+
+// Sweep looks at every Group, shard and claim once, and removes what is older than grace and of no use.
+func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
+	var groups v1alpha1.GroupList
+	var shards v1alpha1.MemberShardList
+	err := errors.Join(
+		r.Reconciler.Client.List(ctx, &groups, client.UnsafeDisableDeepCopy),
+		r.Reconciler.Client.List(ctx, &shards, client.UnsafeDisableDeepCopy),
+	)
+	if err != nil {
+		return err
+	}
+	if len(r.Namespaces) > 0 {
+		groups.Items = slices.DeleteFunc(groups.Items, func(group v1alpha1.Group) bool { return !slices.Contains(r.Namespaces, group.Namespace) })
+		shards.Items = slices.DeleteFunc(shards.Items, func(shard v1alpha1.MemberShard) bool { return !slices.Contains(r.Namespaces, shard.Namespace) })
+	}
+	namespaces, err := r.namespaces(ctx, groups.Items, shards.Items)
+	if err != nil {
+		return err
+	}
+	errs := []error{r.sweepGroups(ctx, groups.Items, grace), r.sweepShards(ctx, shards.Items, grace)}
+	for _, namespace := range namespaces {
+		_, err := claims.Sweep(ctx, r.Reconciler.Live, namespace, r.Reconciler.claimsOf(namespace), func(claim *v1alpha1.NameClaim) bool {
+			return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// sweepGroups reaps Groups that were never found to hold their name, or that have a rename pending, and has members
+// looked at that the informer does not show as users, should their going have been missed.
+func (r *Reaper) sweepGroups(ctx context.Context, groups []v1alpha1.Group, grace time.Duration) error {
+	for i := range groups {
+		group := &groups[i]
+		r.suspectStrangers(ctx, group)
+		if isReserved(group) && group.Spec.PendingKey == "" || time.Since(group.CreationTimestamp.Time) < grace {
+			continue
+		}
+		reaped, err := r.Reconciler.claimsOf(group.Namespace).Reap(ctx, group.Name, grace)
+		if err != nil {
+			return err
+		}
+		if reaped {
+			log.FromContext(ctx).Info("Reaped what a crashed request left", "group", client.ObjectKeyFromObject(group))
+		}
+	}
+	return nil
+}
+
+func (r *Reaper) suspectStrangers(ctx context.Context, group *v1alpha1.Group) {
+	name := client.ObjectKeyFromObject(group)
+	q := r.Reconciler.queue.Load()
+	if q == nil {
+		return // nothing reconciles in this process
+	}
+	var strangers []string
+	for _, id := range r.Reconciler.index.Members(name) {
+		if !r.Reconciler.knows(ctx, group, id) {
+			strangers = append(strangers, id)
+		}
+	}
+	if len(strangers) > 0 {
+		r.Reconciler.suspects.add(name, strangers...)
+		(*q).Add(reconcile.Request{NamespacedName: name})
+	}
+}
+
+// sweepShards removes shards whose Group is gone, or names another epoch.
+func (r *Reaper) sweepShards(ctx context.Context, shards []v1alpha1.MemberShard, grace time.Duration) error {
+	count := 0
+	for i := range shards {
+		shard := &shards[i]
+		if time.Since(shard.CreationTimestamp.Time) < grace || r.reads(ctx, shard) {
+			continue
+		}
+		swept, err := r.Reconciler.membersOf(shard.Namespace).Sweep(ctx, shard, grace)
+		if err != nil {
+			return err
+		}
+		if swept {
+			count++
+		}
+	}
+	if count > 0 {
+		log.FromContext(ctx).Info("Removed shards that no group reads", "count", count)
+	}
+	return nil
+}
+
+// reads says whether the informer shows the Group of a shard with the shard's epoch.
+func (r *Reaper) reads(ctx context.Context, shard *v1alpha1.MemberShard) bool {
+	group := &v1alpha1.Group{}
+	name := types.NamespacedName{Namespace: shard.Namespace, Name: shard.Spec.Group}
+	err := r.Reconciler.Client.Get(ctx, name, group, client.UnsafeDisableDeepCopy)
+	return err == nil && group.Spec.Sharding != nil && group.Spec.Sharding.Epoch == shard.Spec.Epoch
+}
+
+// holds says whether the informer shows the holder of a claim with the claimed key.
+func (r *Reaper) holds(ctx context.Context, claim *v1alpha1.NameClaim) bool {
+	group := &v1alpha1.Group{}
+	err := r.Reconciler.Client.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.Holder}, group, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		return false
+	}
+	return err == nil && (group.Spec.DisplayNameKey == claim.Spec.Value || group.Spec.PendingKey == claim.Spec.Value)
+}
+
+// namespaces returns those that hold an App, a directory each, and those that hold Groups or shards of an App that is gone.
+func (r *Reaper) namespaces(ctx context.Context, groups []v1alpha1.Group, shards []v1alpha1.MemberShard) ([]string, error) {
+	if len(r.Namespaces) > 0 {
+		return r.Namespaces, nil
+	}
+	var apps v1alpha1.AppList
+	if err := r.Reconciler.Client.List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	var namespaces []string
+	note := func(namespace string) {
+		if !seen[namespace] {
+			seen[namespace] = true
+			namespaces = append(namespaces, namespace)
+		}
+	}
+	for i := range apps.Items {
+		note(apps.Items[i].Namespace)
+	}
+	for i := range groups {
+		note(groups[i].Namespace)
+	}
+	for i := range shards {
+		note(shards[i].Namespace)
+	}
+	return namespaces, nil
+}

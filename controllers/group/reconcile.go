@@ -1,0 +1,179 @@
+package group
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+)
+
+const (
+	// restoredAge is the age from which on a Group without a claim may come from a backup: far older than any request
+	// that is still between its two writes. One without createdAt was written by hand, and waits for nobody.
+	restoredAge = time.Minute
+	// patience is how long a claim may be missing before the status says so. The server writes the Group first and
+	// the claim right after it, so that every Group passes through this.
+	patience = time.Second
+	// readAtOnce bounds live reads of users under way, readInAll those of one reconcile.
+	readAtOnce = 8
+	readInAll  = 1024
+)
+
+// Reconcile brings one Group in order.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	name := request.NamespacedName
+	group := &v1alpha1.Group{}
+	if err := r.Client.Get(ctx, name, group); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(name)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, err
+	}
+	if group.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil
+	}
+	more, err := r.removeDeparted(ctx, group)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	var v verdict
+	retry, err := r.verifyName(ctx, group, &v)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	v.members = r.index.Count(name)
+	v.unknown = unknownOf(group)
+	wait, err := r.writeStatus(ctx, group, &v)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: soonest(more, retry, wait)}, nil
+}
+
+func (r *Reconciler) forget(name types.NamespacedName) {
+	r.suspects.take(name)
+	r.unclaimed.DeleteEntry(name.String())
+	r.written.forget(name)
+}
+
+// soonest returns the shortest of delays, of which 0 is none.
+func soonest(delays ...time.Duration) time.Duration {
+	var shortest time.Duration
+	for _, delay := range delays {
+		if delay > 0 && (shortest == 0 || delay < shortest) {
+			shortest = delay
+		}
+	}
+	return shortest
+}
+
+// removeDeparted takes members out of the group that are no users of its App any more. What the informer does not show
+// is read live: it may be behind. It returns when to go on, where there is more to look at.
+func (r *Reconciler) removeDeparted(ctx context.Context, group *v1alpha1.Group) (more time.Duration, err error) {
+	name := client.ObjectKeyFromObject(group)
+	suspected := slices.DeleteFunc(r.suspects.take(name), func(id string) bool { return r.knows(ctx, group, id) })
+	if len(suspected) > readInAll {
+		r.suspects.add(name, suspected[readInAll:]...)
+		suspected, more = suspected[:readInAll], time.Second
+	}
+	departed, err := r.departed(ctx, group, suspected)
+	if err == nil && len(departed) > 0 {
+		var delta membership.Delta
+		delta.Remove(departed...)
+		_, _, err = r.membersOf(group.Namespace).Apply(ctx, group.Name, func(*v1alpha1.Group) (membership.Decision, error) {
+			return membership.Decision{Members: delta}, nil
+		})
+	}
+	if err != nil {
+		r.suspects.add(name, suspected...)
+		return 0, client.IgnoreNotFound(err)
+	}
+	if len(departed) > 0 {
+		log.FromContext(ctx).Info("Took members out that are no users any more", "count", len(departed))
+	}
+	return more, nil
+}
+
+// knows says whether the informer shows a user of the group's App.
+func (r *Reconciler) knows(ctx context.Context, group *v1alpha1.Group, id string) bool {
+	user := &v1alpha1.User{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: group.Namespace, Name: id}, user, client.UnsafeDisableDeepCopy)
+	return err == nil && isMember(group, user)
+}
+
+func isMember(group *v1alpha1.Group, user *v1alpha1.User) bool {
+	return user.Spec.App == group.Spec.App && user.DeletionTimestamp == nil
+}
+
+// departed returns those who are no users of the group's App, by live reads.
+func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []string) ([]string, error) {
+	gone := make([]bool, len(ids))
+	workers, ctx := errgroup.WithContext(ctx)
+	workers.SetLimit(readAtOnce)
+	for i, id := range ids {
+		workers.Go(func() error {
+			user := &v1alpha1.User{}
+			err := r.Live.Get(ctx, types.NamespacedName{Namespace: group.Namespace, Name: id}, user)
+			gone[i] = apierrors.IsNotFound(err) || err == nil && !isMember(group, user)
+			return client.IgnoreNotFound(err)
+		})
+	}
+	if err := workers.Wait(); err != nil {
+		return nil, err
+	}
+	var departed []string
+	for i, id := range ids {
+		if gone[i] {
+			departed = append(departed, id)
+		}
+	}
+	return departed, nil
+}
+
+// verifyName finds out whether the claim of the displayName names this Group, by a live read unless that was found out
+// before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
+func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *verdict) (retry time.Duration, err error) {
+	name := client.ObjectKeyFromObject(group).String()
+	if isReserved(group) {
+		v.nameReserved(group)
+		return 0, nil
+	}
+	protocol := r.claimsOf(group.Namespace)
+	holder, err := protocol.Owner(ctx, group.Spec.App, group.Spec.DisplayNameKey)
+	if err != nil {
+		return 0, err
+	}
+	if holder != group.Name && (group.Spec.CreatedAt == nil || time.Since(group.CreationTimestamp.Time) > restoredAge) {
+		claimed, err := protocol.Ensure(ctx, group.Name)
+		if err != nil {
+			return 0, err
+		}
+		if claimed {
+			holder = group.Name
+		}
+	}
+	switch holder {
+	case group.Name:
+		r.unclaimed.DeleteEntry(name)
+		v.nameReserved(group)
+		return 0, nil
+	case "":
+		v.nameNotReserved(v1alpha1.ReasonNameNotClaimed, "No claim reserves the displayName for this group.")
+	default:
+		v.nameNotReserved(v1alpha1.ReasonNameTaken, "The displayName is reserved for the group "+holder+".")
+	}
+	r.unclaimed.Next(name, time.Now())
+	retry = r.unclaimed.Get(name)
+	v.fresh = len(group.Status.Conditions) == 0 && retry < patience
+	return retry, nil
+}

@@ -76,8 +76,9 @@ const (
 	LabelRole = GroupName + "/role"
 	// LabelScope names their scope.
 	LabelScope = GroupName + "/scope"
-	// LabelGroup names the Group of a MemberShard, LabelEpoch the epoch of its sharding.
+	// LabelGroup names the Group of a MemberShard.
 	LabelGroup = GroupName + "/group"
+	// LabelEpoch names the epoch of its sharding.
 	LabelEpoch = GroupName + "/epoch"
 	// AnnotationUnknownMembers of a Group tells, as JSON, which members the client asked for that are no users of the
 	// App: {"count": 12, "ids": ["…"]}, ten ids at most. The next push without such members clears it.

@@ -9,12 +9,12 @@ import (
 type BulkPhase int
 
 const (
-	// BulkWhole: attempt the operation, with ResolvePath and Resolve applied.
+	// BulkWhole means to attempt the operation, with ResolvePath and Resolve applied.
 	BulkWhole BulkPhase = iota
-	// BulkPart: the operation is a POST whose data refers to something that in turn waits for it. Create the resource from what
+	// BulkPart means that the operation is a POST whose data refers to something that in turn waits for it. Create the resource from what
 	// ResolvePart leaves.
 	BulkPart
-	// BulkRest: all that the data of a BulkPart refers to has been attempted. PUT the data, with Resolve applied, to the resource
+	// BulkRest means that all that the data of a BulkPart refers to has been attempted. PUT the data, with Resolve applied, to the resource
 	// that the BulkPart created; the result is the operation's, with the POST's status. Where the BulkPart failed, there is nothing
 	// to do; where Resolve fails, the answer is its 409 (RFC 7644 section 3.7.1).
 	BulkRest

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,8 +18,8 @@ func (e *typeError) Error() string { return e.path + ": " + e.problem }
 
 // within puts the name of the enclosing attribute before an error's path.
 func within(name string, err error) error {
-	e, ok := err.(*typeError)
-	if !ok {
+	var e *typeError
+	if !errors.As(err, &e) {
 		return err
 	}
 	switch {
@@ -32,7 +33,8 @@ func within(name string, err error) error {
 
 // invalid turns an error of coerce into the protocol's.
 func invalid(err error) error {
-	if e, ok := err.(*typeError); ok {
+	var e *typeError
+	if errors.As(err, &e) {
 		return InvalidValue("%s", e.Error())
 	}
 	return err

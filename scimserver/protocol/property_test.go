@@ -27,10 +27,14 @@ func (g generator) scalar() string {
 }
 
 func (g generator) value(depth int) string {
-	switch {
-	case depth > 0 && g.IntN(3) == 0:
+	choice := 0
+	if depth > 0 {
+		choice = g.IntN(9)
+	}
+	switch choice {
+	case 1, 2, 3:
 		return g.object(depth - 1)
-	case depth > 0 && g.IntN(3) == 0:
+	case 4, 5:
 		var elements []string
 		for range g.IntN(4) {
 			elements = append(elements, g.value(depth-1))

@@ -13,6 +13,7 @@ import (
 // Schemas of SCIM messages and resources (RFC 7643 section 10.2, RFC 7644 section 8.2).
 const (
 	SchemaUser         = "urn:ietf:params:scim:schemas:core:2.0:User"
+	SchemaGroup        = "urn:ietf:params:scim:schemas:core:2.0:Group"
 	SchemaEnterprise   = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 	SchemaListResponse = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 	SchemaError        = "urn:ietf:params:scim:api:messages:2.0:Error"

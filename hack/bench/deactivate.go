@@ -23,7 +23,7 @@ const (
 // farewell is how one leaver left.
 type farewell struct {
 	answered, denied time.Duration // since the request
-	// early counts the leavers whose first access review after the answer still allowed something.
+	// early says that the first access review after the answer still allowed something.
 	early bool
 }
 
@@ -41,6 +41,9 @@ func (s *suite) measureDeactivation(ctx context.Context, e *environment, pop *po
 		leaver.left = true
 		pop.left++
 		farewells = append(farewells, f)
+		if f.early {
+			s.progress.say("%s: %s was answered after %s and denied after %s", name, leaver.id, f.answered, f.denied)
+		}
 		s.progress.sayOften("%s: %d of %d leavers, the last one denied after %s", name, i+1, len(leavers), f.denied.Round(time.Millisecond))
 	}
 	s.report.deactivation(name, farewells)

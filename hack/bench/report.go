@@ -42,8 +42,23 @@ type figure struct {
 // report collects figures.
 type report struct {
 	begun     time.Time
+	elapsed   time.Duration
+	other     time.Duration // processor time of other programs meanwhile, since the machine started while it runs
 	apiServer string
 	figures   []figure
+}
+
+// begin and end bracket the run; every process of the run has ended by then.
+func (r *report) begin() {
+	r.begun = time.Now()
+	r.other, _ = otherWork()
+}
+
+func (r *report) end() {
+	r.elapsed = time.Since(r.begun)
+	if now, ok := otherWork(); ok {
+		r.other = now - r.other
+	}
 }
 
 func (r *report) add(f figure) { r.figures = append(r.figures, f) }
@@ -141,8 +156,8 @@ func (r *report) print(w io.Writer) error {
 	if len(r.figures) == 0 {
 		return nil
 	}
-	if _, err := fmt.Fprintf(w, "%s, %s %s/%s, %d cores, API server %s, whole run %s\n\n", r.begun.UTC().Format("2006-01-02 15:04 UTC"),
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), r.apiServer, time.Since(r.begun).Round(time.Second)); err != nil {
+	if _, err := fmt.Fprintf(w, "%s, %s %s/%s, %d cores, API server %s, whole run %s%s\n\n", r.begun.UTC().Format("2006-01-02 15:04 UTC"),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), r.apiServer, r.elapsed.Round(time.Second), r.disturbance()); err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -155,6 +170,15 @@ func (r *report) print(w io.Writer) error {
 		err = errors.Join(err, lineError)
 	}
 	return errors.Join(err, table.Flush())
+}
+
+// disturbance tells how much of the machine others had: the more, the less the figures say.
+func (r *report) disturbance() string {
+	if r.other <= 0 || r.elapsed <= 0 {
+		return ""
+	}
+	share := r.other.Seconds() / r.elapsed.Seconds() / float64(runtime.NumCPU())
+	return fmt.Sprintf(", other programs took %.0f %% of the processors", 100*share)
 }
 
 func (f figure) result() string {

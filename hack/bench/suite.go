@@ -111,7 +111,8 @@ func (s *suite) wantsAny(names ...string) bool { return slices.ContainsFunc(name
 
 // measure runs the selected benchmarks into the report.
 func (s *suite) measure(ctx context.Context) (err error) {
-	s.report.begun = time.Now()
+	s.report.begin()
+	defer s.report.end()
 	if s.logs != "" {
 		if err := os.MkdirAll(s.logs, 0o700); err != nil {
 			return err

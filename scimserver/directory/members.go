@@ -26,9 +26,9 @@ const (
 // visible, with the userName as display. Members are read live; for the userNames, a user that is in memory is good
 // enough.
 func (d *Directory) Members(ctx context.Context, group *v1alpha1.Group) ([]protocol.Member, error) {
-	ids, group, err := d.membership(group.Namespace).Members(ctx, group)
+	ids, _, err := d.membership(group.Namespace).Members(ctx, group)
 	if err != nil {
-		return nil, asGroupClientSees(err, group.GetName())
+		return nil, asGroupClientSees(err, group.Name)
 	}
 	app := types.NamespacedName{Namespace: group.Namespace, Name: group.Spec.App}
 	names, err := d.userNames(ctx, app, ids)

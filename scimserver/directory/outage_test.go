@@ -12,6 +12,9 @@ func TestOutage(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	user := mustCreate(t, d, app, person("ada"))
+	group := mustCreateGroup(t, d, app, "Staff", user.Name)
+	d.inlineLimit = 0
+	large := mustCreateGroup(t, d, app, "Large", user.Name)
 	if err := env.ControlPlane.KillAPIServer(); err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +31,32 @@ func TestOutage(t *testing.T) {
 			_, err := d.UpdateUser(ctx, app, user.Name, setting("userName", "x"))
 			return err
 		},
-		"delete": func(ctx context.Context) error { return d.DeleteUser(ctx, app, user.Name, time.Second) },
+		"delete":         func(ctx context.Context) error { return d.DeleteUser(ctx, app, user.Name, time.Second) },
+		"create a group": func(ctx context.Context) error { _, err := d.CreateGroup(ctx, app, team("Guests")); return err },
+		"create a large group": func(ctx context.Context) error {
+			_, err := d.CreateGroup(ctx, app, team("Guests", user.Name))
+			return err
+		},
+		"get a group":  func(ctx context.Context) error { _, err := d.GetGroup(ctx, app, group.Name); return err },
+		"find a group": func(ctx context.Context) error { _, err := d.FindGroupsByName(ctx, app, "staff"); return err },
+		"members":      func(ctx context.Context) error { _, err := d.Members(ctx, large); return err },
+		"patch a group": func(ctx context.Context) error {
+			_, _, err := d.UpdateGroup(ctx, app, group.Name, nil, removeMembers(user.Name))
+			return err
+		},
+		"patch a large group": func(ctx context.Context) error {
+			_, _, err := d.UpdateGroup(ctx, app, large.Name, nil, removeMembers(user.Name))
+			return err
+		},
+		"add somebody": func(ctx context.Context) error {
+			_, _, err := d.UpdateGroup(ctx, app, group.Name, nil, addMembers("nobody"))
+			return err
+		},
+		"rename a group": func(ctx context.Context) error {
+			_, _, err := d.UpdateGroup(ctx, app, group.Name, setting("displayName", "x"), MembersChange{})
+			return err
+		},
+		"delete a group": func(ctx context.Context) error { return d.DeleteGroup(ctx, app, group.Name) },
 		"expired": func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 0)
 			defer cancel()
@@ -54,6 +82,12 @@ func TestOutage(t *testing.T) {
 		return err == nil
 	})
 	mustCreate(t, d, app, person("bob"))
+	for _, id := range []string{group.Name, large.Name} {
+		if _, changed, err := d.UpdateGroup(t.Context(), app, id, nil, removeMembers(user.Name)); err != nil || !changed {
+			t.Errorf("patch after the outage: %v, %v", changed, err)
+		}
+		wantMembers(t, d, app, id)
+	}
 	other, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", "augusta"))
 	if err != nil || other.Spec.UserNameKey != "augusta" {
 		t.Errorf("rename after the outage: %v", err)

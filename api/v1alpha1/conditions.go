@@ -81,7 +81,7 @@ const (
 	// LabelEpoch names the epoch of its sharding.
 	LabelEpoch = GroupName + "/epoch"
 	// AnnotationUnknownMembers of a Group tells, as JSON, which members the client asked for that are no users of the
-	// App: {"count": 12, "ids": ["…"]}, ten ids at most. The next push without such members clears it.
+	// App: {"count": 12, "ids": ["…"]}, ten ids at most. The next push of all members that has none of them clears it.
 	AnnotationUnknownMembers = GroupName + "/unknown-members"
 	// AnnotationWrittenAt of a MemberShard is the generation that its Group had when the shard was last written.
 	AnnotationWrittenAt = GroupName + "/written-at-generation"

@@ -53,3 +53,41 @@ func inParallel(b *testing.B, request func(int64) error) {
 		}
 	})
 }
+
+// BenchmarkPatchOneMember is what one change of one member takes: the size of the group must not matter.
+func BenchmarkPatchOneMember(b *testing.B) {
+	for _, size := range []int{100, 5000, 100_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			app := newApp(b)
+			d := replica(b, app)
+			ids := remember(b, d, app, size)
+			group := mustCreateGroup(b, d, app, "Staff", ids...)
+			n := 0
+			for b.Loop() {
+				change := removeMembers(ids[n/2%size])
+				if n%2 == 1 {
+					change = addMembers(ids[n/2%size])
+				}
+				if _, changed, err := d.UpdateGroup(b.Context(), app, group.Name, nil, change); err != nil || !changed {
+					b.Fatal(changed, err)
+				}
+				n++
+			}
+		})
+	}
+}
+
+// BenchmarkListWithGroups renders a page of 1000 users of whom each is in ten groups, from memory.
+func BenchmarkListWithGroups(b *testing.B) {
+	app := newApp(b)
+	d := replica(b, app)
+	ids := remember(b, d, app, 1000)
+	for i := range 10 {
+		mustCreateGroup(b, d, app, fmt.Sprint("group ", i), ids...)
+	}
+	for b.Loop() {
+		if page, _, err := d.List(app, baseURL, 1, 1000); err != nil || len(page) != 1000 {
+			b.Fatal(len(page), err)
+		}
+	}
+}

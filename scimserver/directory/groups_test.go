@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -446,5 +447,39 @@ func TestGroupLeftoversStayUnseen(t *testing.T) {
 	}
 	if reaped, err := protocol.Reap(context.Background(), group.Name, 0); reaped || err != nil {
 		t.Errorf("an effective group was reaped: %v, %v", reaped, err)
+	}
+}
+
+// TestGroupWithALongName is one that people wrote: its name fits no label, so that its shards are read one by one.
+func TestGroupWithALongName(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	d := replica(t, app)
+	d.inlineLimit = 4
+	ids := people(t, d, app, 10)
+	group := &v1alpha1.Group{Spec: v1alpha1.GroupSpec{App: app.Name, DisplayName: "Staff", DisplayNameKey: "staff", Members: []string{ids[3], ids[1]}}}
+	group.Namespace, group.Name = app.Namespace, strings.Repeat("staff-", 15)+"1"
+	if err := env.Client.Create(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	if ensured, err := claims.ForGroups(env.Client, app.Namespace).Ensure(t.Context(), group.Name); !ensured || err != nil {
+		t.Fatal(ensured, err)
+	}
+	wantMembers(t, d, app, group.Name, ids[1], ids[3])
+	for _, step := range []struct {
+		change MembersChange
+		want   []string
+	}{{addMembers(ids...), ids}, {removeMembers(ids[2:4]...), slices.Concat(ids[:2], ids[4:])}, {replaceAll(ids[5:]...), ids[5:]}} {
+		if _, changed, err := d.UpdateGroup(t.Context(), app, group.Name, nil, step.change); err != nil || !changed {
+			t.Fatal(changed, err)
+		}
+		wantMembers(t, d, app, group.Name, slices.Clone(step.want)...)
+	}
+	if err := d.DeleteGroup(t.Context(), app, group.Name); err != nil {
+		t.Fatal(err)
+	}
+	var shards v1alpha1.MemberShardList
+	if err := env.Client.List(t.Context(), &shards, client.InNamespace(app.Namespace)); err != nil || len(shards.Items) != 0 {
+		t.Errorf("%d shards are left (%v)", len(shards.Items), err)
 	}
 }

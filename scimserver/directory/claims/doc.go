@@ -1,5 +1,5 @@
-// Package claims keeps names unique: no two effective users of one App share a userName, no two groups a displayName, under any number of
-// replicas, renames and crashes.
+// Package claims keeps names unique: no two effective users of one App share a userName, and no two groups a
+// displayName, under any number of replicas, renames and crashes.
 //
 // Kubernetes makes only metadata.name unique, so a name is claimed by creating a NameClaim whose object name is the
 // hash of App, attribute and folded name. A holder (a User or a Group) is effective while the claim of its key

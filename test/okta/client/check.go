@@ -43,8 +43,8 @@ var wholeSeconds = regexp.MustCompile(`^[0-9]+$`)
 // password comes back.
 func (e *Exchange) check() error {
 	if len(e.Body) == 0 {
-		if e.Status != http.StatusNoContent && e.Method != http.MethodHead {
-			return e.violation("a body: every answer but 204 has one")
+		if e.Status != http.StatusNoContent && e.Status != http.StatusNotModified && e.Method != http.MethodHead {
+			return e.violation("a body: every answer but 204 and 304 has one")
 		}
 		return nil
 	}

@@ -92,22 +92,30 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 
 // decide adds to a decision what the request comes to, and leaves the reason in err where it is refused.
 func (r *groupRequest) decide(next *v1alpha1.Group, decision *membership.Decision) error {
-	if r.err = check(next, r.conditions); r.err != nil {
-		return nil
+	var changed bool
+	if changed, r.err = r.apply(next); r.err == nil {
+		if len(r.conditions) > 0 && next.Spec.Sharding != nil && !r.members.IsZero() {
+			return errReserve
+		}
+		decision.Attributes = decision.Attributes || changed
+		decision.Notes = noteUnknown(next, r.unknown, r.replacesAll) || decision.Notes
+		decision.Members.Then(r.members)
 	}
-	if len(r.conditions) > 0 && next.Spec.Sharding != nil && !r.members.IsZero() {
-		return errReserve
+	return nil
+}
+
+// apply makes the group's next attributes in place, if the conditions hold, and reports whether they differ. After an
+// error the group is as it was.
+func (r *groupRequest) apply(next *v1alpha1.Group) (bool, error) {
+	if err := check(next, r.conditions); err != nil {
+		return false, err
 	}
 	before := next.Spec
 	changed, err := applyToGroup(next, r.change)
 	if err != nil {
-		next.Spec, r.err = before, err
-		return nil
+		next.Spec = before
 	}
-	decision.Attributes = decision.Attributes || changed
-	decision.Notes = noteUnknown(next, r.unknown, r.replacesAll) || decision.Notes
-	decision.Members.Then(r.members)
-	return nil
+	return changed, err
 }
 
 // writeReserved makes a change of shards on a condition. Shards are written before the Group; so, first, the Group is

@@ -27,6 +27,12 @@ test: ## Run all tests, with the seeds of the fuzz targets, on a real API server
 	@go run ./hack/controlplane/ensure -controller-manager
 	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./...
 
+.PHONY: conformance
+conformance: ## Compare with independent implementations of SCIM, and have one provision; needs Node.js 20 and npm.
+	@go run ./hack/controlplane/ensure -controller-manager
+	cd test/conformance/judges && npm ci --omit=dev
+	go test -tags conformance -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./test/conformance ./test/conformance/client
+
 .PHONY: control-plane
 control-plane: ## Obtain etcd, kube-apiserver and kubectl: a download, else a build of several minutes, once.
 	@go run ./hack/controlplane/ensure

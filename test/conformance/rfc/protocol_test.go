@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
 // RFC 7644 sections 2, 3.8, 3.11 and 3.13.
@@ -110,4 +112,21 @@ func TestBulk(t *testing.T) {
 		t.Errorf("the limits: %s; %s", tooMany.text("detail"), tooLarge.text("detail"))
 	}
 	p.send("POST", "/Bulk", object{"schemas": []string{bulkSchema}}).refuses(400, "invalidSyntax")
+}
+
+// RFC 7643 section 3.1: locations are those under which clients reach the server, as its owner says, not as a header does.
+func TestLocations(t *testing.T) {
+	forged := []header{{"X-Forwarded-Host", "evil.example.com"}, {"X-Forwarded-Proto", "ftp"}, {"Forwarded", "host=evil.example.com"}}
+	p := newProvider(t, nil)
+	created := p.send("POST", "/Users", person("ada", nil), forged...).expect(201)
+	if want := p.base + "/Users/" + created.text("id"); created.text("meta", "location") != want || created.header.Get("Location") != want {
+		t.Errorf("location %q, want %q", created.text("meta", "location"), want)
+	}
+	const external = "https://scim.example.com/directory/v2"
+	p = newProvider(t, func(app *v1alpha1.AppSpec) { app.ExternalURL = external })
+	created = p.send("POST", "/Users", person("ada", nil), forged...).expect(201)
+	want := external + "/Users/" + created.text("id")
+	if created.text("meta", "location") != want || created.header.Get("Location") != want {
+		t.Errorf("location %q, want %q", created.text("meta", "location"), want)
+	}
 }

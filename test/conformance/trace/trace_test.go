@@ -1,0 +1,102 @@
+package trace
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	rows, err := Parse("# Title\n\n| Row | Requirement | Server | Test |\n|---|---|---|---|\n" +
+		"| 7644-3.3-01 | Answer 201 | does | `scimserver.TestCreate`, `test/okta.TestCRUD/created_twice` |\n" +
+		"| 7644-3.3-02 | Dance | not supported: no music |  |\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Row{
+		{ID: "7644-3.3-01", Requirement: "Answer 201", Server: "does", Line: 5, Tests: []Test{{"scimserver", "TestCreate", ""}, {"test/okta", "TestCRUD", "created_twice"}}},
+		{ID: "7644-3.3-02", Requirement: "Dance", Server: "not supported: no music", Line: 6},
+	}
+	if !reflect.DeepEqual(rows, want) {
+		t.Errorf("got %+v\nwant %+v", rows, want)
+	}
+	for _, row := range rows {
+		if problem := row.Problem(); problem != "" {
+			t.Errorf("%s: %s", row.ID, problem)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, document := range map[string]string{
+		"a column too few":  "| 7644-3.3-01 | Answer 201 | does |\n",
+		"a row twice":       "| 7644-3.3-01 | A | does | `a.TestB` |\n| 7644-3.3-01 | A | does | `a.TestB` |\n",
+		"words for a test":  "| 7644-3.3-01 | A | does | somewhere |\n",
+		"a test and a word": "| 7644-3.3-01 | A | does | `a.TestB` perhaps |\n",
+	} {
+		if rows, err := Parse(document); err == nil {
+			t.Errorf("%s: parsed as %+v", name, rows)
+		}
+	}
+}
+
+func TestProblem(t *testing.T) {
+	test := []Test{{"a", "TestB", ""}}
+	for name, row := range map[string]Row{
+		"no test":        {Requirement: "A", Server: "does"},
+		"no requirement": {Server: "does", Tests: test},
+		"no server":      {Requirement: "A", Tests: test},
+	} {
+		if row.Problem() == "" {
+			t.Errorf("%s: no problem", name)
+		}
+	}
+}
+
+func TestRuns(t *testing.T) {
+	runs := Runs{}
+	err := runs.Read(strings.NewReader(`go test -json ./...
+{"Action":"run","Package":"example.com/m/a","Test":"TestPassed"}
+{"Action":"pass","Package":"example.com/m/a","Test":"TestPassed/in_part"}
+{"Action":"pass","Package":"example.com/m/a","Test":"TestPassed"}
+{"Action":"skip","Package":"example.com/m/a","Test":"TestSkipped"}
+{"Action":"run","Package":"example.com/m/a","Test":"TestCrashed"}
+{"Action":"pass","Package":"example.com/m/a"}
+`), "example.com/m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []Row
+	for _, test := range []string{"TestPassed", "TestPassed/in_part", "TestSkipped", "TestCrashed", "TestElsewhere"} {
+		function, subtest, _ := strings.Cut(test, "/")
+		rows = append(rows, Row{ID: "x-1", Tests: []Test{{"a", function, subtest}}})
+	}
+	want := []string{"a.TestSkipped (x-1) was skipped", "a.TestCrashed (x-1) did not end", "a.TestElsewhere (x-1) did not run"}
+	if missing := runs.Missing(rows); !reflect.DeepEqual(missing, want) {
+		t.Errorf("got %v, want %v", missing, want)
+	}
+}
+
+func TestShow(t *testing.T) {
+	var shown strings.Builder
+	err := Show(strings.NewReader(`go test -json ./...
+{"Action":"output","Package":"m/a","Test":"TestPassed","Output":"fine\n"}
+{"Action":"pass","Package":"m/a","Test":"TestPassed"}
+{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"not fine\n"}
+{"Action":"fail","Package":"m/a","Test":"TestFailed"}
+{"Action":"output","Package":"m/a","Output":"FAIL\tm/a\n"}
+{"Action":"fail","Package":"m/a"}`), &shown)
+	if want := "go test -json ./...\nnot fine\nFAIL\tm/a\n"; err != nil || shown.String() != want {
+		t.Errorf("got %q, %v, want %q", shown.String(), err, want)
+	}
+}
+
+func TestFunctions(t *testing.T) {
+	functions, err := Functions(".")
+	if err != nil || !functions["TestFunctions"] || functions["TestNothing"] {
+		t.Errorf("%v, %v", functions, err)
+	}
+	if _, err := Functions("nowhere"); err == nil {
+		t.Error("found tests nowhere")
+	}
+}

@@ -46,3 +46,24 @@ func (h *Harness) Table(t testing.TB, resource, namespace, name string) (titles 
 	t.Fatalf("no %s %s/%s among the %d rows of the table", resource, namespace, name, len(table.Rows))
 	return nil, nil
 }
+
+// NothingLargerThan fails the test where an object of the operator's kinds in the App's namespace has more bytes, as JSON.
+func (h *Harness) NothingLargerThan(t testing.TB, app App, limit int) {
+	t.Helper()
+	for _, resource := range []string{"apps", "users", "groups", "membershards", "nameclaims", "scimtokens", "approlebindings"} {
+		path := fmt.Sprintf("/apis/scim-operator.io/v1alpha1/namespaces/%s/%s", app.Namespace, resource)
+		raw, err := h.Clientset.CoreV1().RESTClient().Get().AbsPath(path).DoRaw(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list struct{ Items []json.RawMessage }
+		if err := json.Unmarshal(raw, &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range list.Items {
+			if len(item) > limit {
+				t.Errorf("one of %d %s has %d bytes, more than %d: %.200s", len(list.Items), resource, len(item), limit, item)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -84,12 +85,29 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 	}
 	changed := differ || c.differ || decision.Attributes
 	if !changed && !decision.Notes {
-		return current, false, nil
+		return current, false, c.confirm(ctx, current, decision.Members)
 	}
 	if changed {
 		Touch(next)
 	}
 	return next, changed, c.store.UpdateGroup(ctx, next)
+}
+
+// confirm says whether a change that found nothing to do in shards looked at shards that count: Conflict where the Group
+// does not name their epoch any more.
+func (c *change) confirm(ctx context.Context, current *v1alpha1.Group, delta Delta) error {
+	if current.Spec.Sharding == nil || delta.IsZero() {
+		return nil
+	}
+	after, err := c.live(ctx, current.Name)
+	if err != nil {
+		return err
+	}
+	if after.Spec.Sharding == nil || after.Spec.Sharding.Epoch != current.Spec.Sharding.Epoch {
+		c.written = ""
+		return apierrors.NewConflict(v1alpha1.Resource("groups"), current.Name, errors.New("it names other shards by now"))
+	}
+	return nil
 }
 
 // live reads the Group. One that is being deleted is gone.

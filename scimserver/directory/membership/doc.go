@@ -11,8 +11,9 @@
 //     a writer that crashed, or lost, left nothing that counts.
 //   - Sharded, a change is a compare-and-swap of each shard it touches, and then one of the Group, which raises
 //     lastModified. That last write fails where the Group is no longer as it was read: then it is read again, and where it
-//     names another epoch, or is inline again, or is gone, the change is made anew on what it is now. So no change is
-//     answered that landed in shards that do not count any more.
+//     names another epoch, or is inline again, or is gone, the change is made anew on what it is now. A change that finds
+//     nothing to do reads the Group once more for the same reason. So no change is answered that landed in, or looked at,
+//     shards that do not count any more.
 //   - There is no need to flip back when a group shrinks. Only a replacement of all members by few goes inline: it is
 //     one write, whatever the group was.
 //

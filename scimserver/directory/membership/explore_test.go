@@ -49,7 +49,7 @@ func (w *world) step() {
 	a := w.actors[turn]
 	c := a.waiting
 	switch fate := w.random.IntN(100); {
-	case fate >= 7 || !c.write && fate >= 2:
+	case fate >= 7 || !c.write && fate >= 2 || w.moves:
 		w.happen(a, c)
 		a.resume()
 	case fate == 0: // crashed before the call
@@ -132,13 +132,22 @@ func TestExploration(t *testing.T) {
 	}
 }
 
+// TestExplorationWithMoves has epochs change under the feet of everybody.
+func TestExplorationWithMoves(t *testing.T) {
+	for seed := *firstSeed; seed < *firstSeed+uint64(*schedules); seed++ {
+		if err := explore(seed, func(w *world) { w.moves = true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestExplorationFindsFaults shows that the exploration sees what it is there for: each part of the protocol that looks
 // like one could do without it, taken away.
 func TestExplorationFindsFaults(t *testing.T) {
 	for name, sabotage := range map[string]func(*world){
 		"no compare-and-swap of groups":       func(w *world) { w.store.ignoreGroupVersions = true },
 		"no compare-and-swap of shards":       func(w *world) { w.store.ignoreShardVersions = true },
-		"no look at the epoch after a write":  func(w *world) { w.store.blindly = true },
+		"no look at the epoch after a write":  func(w *world) { w.moves, w.store.blindly = true, true },
 		"no look at the group after a list":   func(w *world) { w.readOnce = true },
 		"shards are swept while they are new": func(w *world) { w.sweepYoung = true },
 	} {

@@ -46,6 +46,8 @@ type world struct {
 	maker map[string]*actor
 
 	readOnce, sweepYoung bool
+	// moves has somebody copy members from epoch to epoch, and nobody crash.
+	moves bool
 }
 
 // operation is one change of the members, as its client knows it.
@@ -120,8 +122,8 @@ func (w *world) delta() (delta Delta) {
 func (w *world) read(a *actor) {
 	start := w.now()
 	group, err := actorStore{a}.GetGroup(context.Background(), groupName)
-	if err != nil {
-		return
+	if err != nil || w.moves {
+		return // while members move, only the end counts
 	}
 	members, err := w.members(a, group)
 	if err != nil {
@@ -159,8 +161,8 @@ func (w *world) rename(a *actor) {
 	}
 }
 
-// move copies the members of a sharded group into shards of another epoch, as a repair would: nothing in the protocol
-// may rely on an epoch to last.
+// move copies the members of a sharded group into shards of another epoch. Nobody does so today: epochs change only where
+// all members are replaced. A repair might, and no change that is under way may be lost to it.
 func (w *world) move(a *actor) {
 	group, err := actorStore{a}.GetGroup(context.Background(), groupName)
 	if err != nil || group.Spec.Sharding == nil {
@@ -243,7 +245,10 @@ func (w *world) populate() {
 		_ = w.protocol(a).Place(context.Background(), group, w.initial...)
 	}))
 	w.store.createGroup(group)
-	works := []func(*actor){w.change, w.change, w.change, w.change, w.read, w.read, w.rename, w.sweep, w.reportStatus, w.move}
+	works := []func(*actor){w.change, w.change, w.change, w.change, w.read, w.read, w.rename, w.sweep, w.reportStatus}
+	if w.moves {
+		works = append(works, w.move)
+	}
 	for i := range 2 + w.random.IntN(4) {
 		w.actors = append(w.actors, newActor(fmt.Sprintf("actor %d", i), func(a *actor) {
 			for range 1 + w.random.IntN(4) {

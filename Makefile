@@ -65,7 +65,7 @@ verify-generated: generate manifests ## Fail when generated files are not what a
 lint: ## Check the format and run golangci-lint.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
-	$(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
 .PHONY: clean
 clean: ## Remove what build and run have made here; the control plane's binaries stay in the user's cache.

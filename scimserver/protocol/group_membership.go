@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -82,7 +83,8 @@ func membersOf(raw []byte) ([]string, error) {
 	err := eachElement(raw, members.add)
 	if err != nil && raw[0] != '[' {
 		// One value, without brackets: it has no index.
-		if e, ok := err.(*typeError); ok {
+		var e *typeError
+		if errors.As(err, &e) {
 			e.path = strings.TrimPrefix(strings.TrimPrefix(e.path, "[0]"), ".")
 		}
 	}

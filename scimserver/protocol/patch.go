@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -58,8 +59,8 @@ func (s *SchemaSet) applyOperations(current Resource, operations []operation) (n
 }
 
 func atOperation(i int, err error) error {
-	e, ok := err.(*Error)
-	if !ok {
+	var e *Error
+	if !errors.As(err, &e) {
 		return err
 	}
 	return &Error{Status: e.Status, ScimType: e.ScimType, Detail: fmt.Sprintf("Operations[%d]: %s", i, e.Detail)}
@@ -269,7 +270,8 @@ func (p *patcher) memberTarget(key string, value any) (target, error) {
 	}
 	t, err := p.target(key, value)
 	if err != nil {
-		if e, ok := err.(*Error); ok && e.ScimType == "invalidPath" {
+		var e *Error
+		if errors.As(err, &e) && e.ScimType == "invalidPath" {
 			return target{name: key}, nil
 		}
 		return t, err

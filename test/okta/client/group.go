@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -84,7 +85,7 @@ func (c *Client) ChangeMembers(ctx context.Context, g *PushedGroup, leave, join 
 			staying = append(staying, member)
 		}
 	}
-	g.Members = append(staying, join...)
+	g.Members = slices.Concat(staying, join)
 	if c.Dialect == AppWizard {
 		err := talk.putGroup(g, false)
 		return talk.exchanges, err

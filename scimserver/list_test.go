@@ -217,14 +217,16 @@ func TestListQueryRefuses(t *testing.T) {
 	c := peopleOf(t, &people)
 	good := ask(t, c, "cursor=&count=5").NextCursor
 	for query, scimType := range map[string]string{
-		"startIndex=x":                             "invalidValue",
-		"count=1.5":                                "invalidValue",
-		"sortOrder=up&sortBy=title":                "invalidValue",
-		"cursor=&count=0":                          "invalidCount",
-		"cursor=nonsense!":                         "invalidCursor",
-		"cursor=e30":                               "invalidCursor",
-		"filter=title+pr&cursor=" + good:           "invalidCursor",
-		"sortBy=title&cursor=" + good:              "invalidCursor",
+		"startIndex=x":                   "invalidValue",
+		"count=1.5":                      "invalidValue",
+		"sortOrder=up&sortBy=title":      "invalidValue",
+		"filter=":                        "invalidFilter",
+		"filter=+%20":                    "invalidFilter",
+		"cursor=&count=0":                "invalidCount",
+		"cursor=nonsense!":               "invalidCursor",
+		"cursor=e30":                     "invalidCursor",
+		"filter=title+pr&cursor=" + good: "invalidCursor",
+		"sortBy=title&cursor=" + good:    "invalidCursor",
 		"attributes=" + strings.Repeat("a,", 4000): "invalidValue",
 	} {
 		values, err := url.ParseQuery(query)

@@ -28,6 +28,10 @@ type listQuery struct {
 
 func parseListQuery(values url.Values) (listQuery, error) {
 	query := listQuery{filter: strings.TrimSpace(values.Get("filter"))}
+	if values.Has("filter") && query.filter == "" {
+		// Everybody is not what a client means that lost its condition.
+		return query, protocol.InvalidFilter("The filter is empty. Leave the parameter out to list everything.")
+	}
 	startIndex, err := integerParameter(values, "startIndex")
 	if err != nil {
 		return query, err

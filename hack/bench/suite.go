@@ -180,17 +180,18 @@ func (s *suite) measureDirectory(ctx context.Context, e *environment, population
 				return err
 			}
 		}
+		if s.wants(benchmarkDeactivate(size)) {
+			if err := s.measureDeactivation(ctx, e, pop, size); err != nil {
+				return err
+			}
+		}
+		// Last, when the controller has long ended what the many creates gave it to do.
 		if s.wants(benchmarkPage(size)) {
 			pass, err := s.measurePaging(ctx, e, size)
 			if err != nil {
 				return err
 			}
 			passes = append(passes, pass)
-		}
-		if s.wants(benchmarkDeactivate(size)) {
-			if err := s.measureDeactivation(ctx, e, pop, size); err != nil {
-				return err
-			}
 		}
 		s.report.memory(e, fmt.Sprintf("%d users", size))
 	}

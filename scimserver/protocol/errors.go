@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -36,6 +37,15 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Detail   string    `json:"detail,omitempty"`
 		Status   string    `json:"status"`
 	}{[1]string{ErrorSchema}, e.ScimType, e.Detail, strconv.Itoa(e.Status)})
+}
+
+// detailOf is what an error says to the client, without its status.
+func detailOf(err error) string {
+	var problem *Error
+	if errors.As(err, &problem) {
+		return problem.Detail
+	}
+	return err.Error()
 }
 
 func newError(status int, scimType, format string, args []any) *Error {

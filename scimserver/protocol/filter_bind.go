@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -302,11 +301,7 @@ func (b binder) resolve(r reference) (reference, error) {
 		t, err = b.set.within(b.set.core, r.written)
 	}
 	if err != nil {
-		var problem *Error
-		if errors.As(err, &problem) {
-			return r, r.fail("%s", problem.Detail)
-		}
-		return r, err
+		return r, r.fail("%s", detailOf(err))
 	}
 	r.extension, r.name, r.sub, r.attribute, r.subAttribute = t.extension, t.name, t.sub, t.attribute, t.subAttribute
 	if t.extension == "" && t.attribute == nil {

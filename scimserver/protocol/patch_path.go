@@ -56,7 +56,7 @@ func (p *patcher) target(path string, value any) (target, error) {
 		return t, err
 	}
 	if t.filter, err = inner.bindElement(t.attribute); err != nil {
-		return t, InvalidPath("%s", err.(*Error).Detail)
+		return t, InvalidPath("%s", detailOf(err))
 	}
 	if end == len(path) {
 		return t, nil

@@ -51,7 +51,7 @@ func (s Sort) Bind(set *SchemaSet) (Sort, error) {
 	}
 	by, err := binder{set: set}.resolve(s.by)
 	if err != nil {
-		return Sort{}, InvalidPath("sortBy: %s", err.(*Error).Detail)
+		return Sort{}, InvalidPath("sortBy: %s", detailOf(err))
 	}
 	if a := by.compared(); a != nil && a.Type == TypeComplex {
 		if by.sub != "" || a.sub("value") == nil {

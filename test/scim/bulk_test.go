@@ -58,8 +58,9 @@ func statuses(answer *okta.Exchange) string {
 func (s *scim) created(answer *okta.Exchange, index int) string {
 	s.t.Helper()
 	location := answer.Text("Operations", index, "location")
-	_, id, found := strings.Cut(location, "/scim/v2/")
-	if _, id, found = strings.Cut(id, "/"); !found || id == "" {
+	_, path, _ := strings.Cut(location, "/scim/v2/")
+	_, id, found := strings.Cut(path, "/")
+	if !found || id == "" {
 		s.t.Fatalf("Operations[%d] has the location %q\n%s", index, location, answer)
 	}
 	return id
@@ -329,7 +330,7 @@ func TestLargeGroup(t *testing.T) {
 		}
 		var list struct{ Items []json.RawMessage }
 		if err := json.Unmarshal(raw, &list); err != nil || len(list.Items) > 0 {
-			return fmt.Errorf("%d shards are left (%v)", len(list.Items), err)
+			return fmt.Errorf("%d shards are left (error %v)", len(list.Items), err) //nolint:errorlint // err may be nil
 		}
 		return nil
 	})

@@ -83,6 +83,51 @@ func TestFilterGrammar(t *testing.T) {
 	}
 }
 
+// What a user is in can be asked for like any other attribute.
+func TestFilterByGroups(t *testing.T) {
+	s := newClient(t, nil)
+	ann, bob, cyd := s.user(newName("ann"), `,"title":"T"`), s.user(newName("bob"), ""), s.user(newName("cyd"), "")
+	red, blue := s.group("Red", ann, bob), s.group("Blue", bob)
+	for _, test := range []struct {
+		filter string
+		want   []string
+	}{
+		{`groups.value eq "` + red + `"`, []string{ann, bob}},
+		{`groups eq "` + blue + `"`, []string{bob}},
+		{`groups[value eq "` + red + `"]`, []string{ann, bob}},
+		{`groups.display eq "BLUE"`, []string{bob}},
+		{`groups[display sw "r" and type eq "direct"]`, []string{ann, bob}},
+		{`groups pr`, []string{ann, bob}},
+		{`not (groups pr)`, []string{cyd}},
+		{`groups.value eq "` + red + `" and not (groups.value eq "` + blue + `")`, []string{ann}},
+		{`groups.value eq "` + red + `" and title pr`, []string{ann}},
+		{`groups.value eq "nothing"`, nil},
+	} {
+		t.Run(test.filter, func(t *testing.T) {
+			s := s.on(t)
+			s.soon(test.filter, func() error {
+				if got := idsOf(s.list("/Users" + query("filter", test.filter))); !sameSet(got, test.want) {
+					return fmt.Errorf("found %q, want %q", got, test.want)
+				}
+				return nil
+			})
+		})
+	}
+	s.soon("groups in lists", func() error {
+		list := s.list("/Users?attributes=groups")
+		for i, id := range idsOf(list) {
+			groups, _ := list.At("Resources", i, "groups").([]any)
+			if want := map[string]int{ann: 1, bob: 2, cyd: 0}[id]; len(groups) != want {
+				return fmt.Errorf("%s is in %d groups, want %d", id, len(groups), want)
+			}
+		}
+		return nil
+	})
+	if list := s.list("/Users?excludedAttributes=groups"); strings.Contains(string(list.Body), `"groups"`) {
+		t.Errorf("excluded groups are there\n%s", list)
+	}
+}
+
 var saysWhere = regexp.MustCompile(`character \d+`)
 
 // What is no filter is refused, with the place where it went wrong, on every endpoint that takes one.

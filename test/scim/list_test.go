@@ -146,6 +146,26 @@ func TestCursors(t *testing.T) {
 			t.Errorf("searches with cursors found %d users of %d", len(got), len(ids))
 		}
 	})
+	t.Run("groups", func(t *testing.T) {
+		s := s.on(t)
+		var groups []string
+		for i := range 7 {
+			groups = append(groups, s.group(fmt.Sprintf("Cursor group %d", i), ids[i]))
+		}
+		s.listed("/Groups", len(groups))
+		for _, query := range []string{"", "&sortBy=displayName", "&filter=members%20pr", "&excludedAttributes=members"} {
+			if got := slices.Concat(s.through("/Groups?count=3" + query)...); !slices.Equal(got, groups) {
+				t.Errorf("query %q: cursors give %q, want %q", query, got, groups)
+			}
+			var got []string
+			for start := 1; start <= len(groups); start += 3 {
+				got = append(got, idsOf(s.list(fmt.Sprintf("/Groups?startIndex=%d&count=3%s", start, query)))...)
+			}
+			if !slices.Equal(got, groups) {
+				t.Errorf("query %q: pages give %q, want %q", query, got, groups)
+			}
+		}
+	})
 	t.Run("a page that ends with the last", func(t *testing.T) {
 		if pages := s.on(t).through("/Users?count=23"); len(pages) != 1 {
 			t.Errorf("%d pages, want 1", len(pages))

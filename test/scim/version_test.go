@@ -109,6 +109,22 @@ func TestVersions(t *testing.T) {
 			t.Errorf("a refused removal left the members %q", members)
 		}
 	})
+	t.Run("a deleted member makes another version", func(t *testing.T) {
+		s := s.on(t)
+		leaver := s.user(newName("leaver"), "")
+		target := "/Groups/" + s.group("Left", leaver, member)
+		before := s.version(target)
+		s.must(s.do(http.MethodDelete, "/Users/"+leaver, "").ExpectStatus(http.StatusNoContent))
+		if members := s.get(target).Members(); len(members) != 1 || members[0] != member {
+			t.Errorf("the group has the members %q", members)
+		}
+		s.soon("another version", func() error {
+			if got := s.version(target); got == before {
+				return fmt.Errorf("it is still %s", got)
+			}
+			return nil
+		})
+	})
 	t.Run("what the controller writes is no change", func(t *testing.T) {
 		s := s.on(t)
 		name := newName("status")

@@ -12,15 +12,29 @@ import (
 	"net/url"
 )
 
-// scimClient asks as Okta does: its headers, kept-alive connections, one for each request under way.
+// maxGrow bounds what an answer may reserve by its Content-Length alone.
+const maxGrow = 1 << 20
+
+// scimClient asks as Okta does: its headers, kept-alive connections, one for each request under way. It does as little as
+// it can for each request: what it costs is counted against the server, whose processors it shares.
 type scimClient struct {
-	base, token string
-	http        *http.Client
+	base    string
+	http    *http.Client
+	without http.Header // of requests without a body; shared and never changed
+	with    http.Header // of those with one
 }
 
 func newSCIMClient(base, token string, concurrency int) *scimClient {
 	transport := &http.Transport{MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency}
-	return &scimClient{base: base, token: token, http: &http.Client{Transport: transport, Timeout: requestTimeout}}
+	header := http.Header{}
+	header.Set("Accept", "application/scim+json")
+	header.Set("Accept-Charset", "utf-8")
+	header.Set("Accept-Encoding", "gzip,deflate")
+	header.Set("Authorization", "Bearer "+token)
+	header.Set("User-Agent", "Okta SCIM Client 1.0.0")
+	c := &scimClient{base: base, http: &http.Client{Transport: transport, Timeout: requestTimeout}, without: header, with: header.Clone()}
+	c.with.Set("Content-Type", "application/scim+json; charset=utf-8")
+	return c
 }
 
 // reply is an answer with its body as it came, compressed or not.
@@ -35,22 +49,21 @@ func (c *scimClient) do(ctx context.Context, method, path string, body []byte) (
 	if err != nil {
 		return reply{}, err
 	}
-	header := request.Header
-	header.Set("Accept", "application/scim+json")
-	header.Set("Accept-Charset", "utf-8")
-	header.Set("Accept-Encoding", "gzip,deflate")
-	header.Set("Authorization", "Bearer "+c.token)
-	header.Set("User-Agent", "Okta SCIM Client 1.0.0")
+	request.Header = c.without
 	if body != nil {
-		header.Set("Content-Type", "application/scim+json; charset=utf-8")
+		request.Header = c.with
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return reply{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	raw, err := io.ReadAll(response.Body)
-	return reply{status: response.StatusCode, compressed: response.Header.Get("Content-Encoding") == "gzip", raw: raw}, err
+	var raw bytes.Buffer
+	if response.ContentLength > 0 {
+		raw.Grow(int(min(response.ContentLength, maxGrow)) + bytes.MinRead)
+	}
+	_, err = raw.ReadFrom(response.Body)
+	return reply{status: response.StatusCode, compressed: response.Header.Get("Content-Encoding") == "gzip", raw: raw.Bytes()}, err
 }
 
 // expect fails when the status is another one.

@@ -14,7 +14,7 @@ import (
 // cursor is a place in a list, by the last resource that was answered (RFC 9865). It holds no secret and no state: any
 // replica takes it, at any time, and a client that makes one up gains nothing, because the query decides what is seen.
 type cursor struct {
-	// Query tells whether the cursor belongs to the request's filter and order.
+	// Query tells whether the cursor belongs to the request's endpoint, filter and order.
 	Query uint32 `json:"q"`
 	// ID of the last resource; "" before the first.
 	ID string `json:"i,omitempty"`
@@ -38,7 +38,7 @@ func parseCursor(text string, identity []string) (*cursor, error) {
 		return nil, protocol.InvalidCursor("The cursor is none that this server gave out.")
 	}
 	if place.Query != query {
-		return nil, protocol.InvalidCursor("The cursor belongs to a request with another filter or order.")
+		return nil, protocol.InvalidCursor("The cursor belongs to a request of another endpoint, filter or order.")
 	}
 	return &place, nil
 }

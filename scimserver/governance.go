@@ -61,7 +61,7 @@ func (s *Server) getEntitlement(x *exchange) error {
 }
 
 func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named) error {
-	query, err := parseListQuery(x.request.URL.Query())
+	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
 	if err != nil {
 		return err
 	}

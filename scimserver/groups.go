@@ -148,7 +148,7 @@ func (s *Server) deleteGroup(x *exchange) error {
 }
 
 func (s *Server) listGroups(x *exchange) error {
-	query, err := parseListQuery(x.request.URL.Query())
+	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func ask(t *testing.T, c collection[person], query string) listAnswer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := parseListQuery(values)
+	parsed, err := parseListQuery(endpointUsers, values)
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
@@ -233,12 +233,15 @@ func TestListQueryRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = parseListQuery(values)
+		_, err = parseListQuery(endpointUsers, values)
 		var problem *protocol.Error
 		ok := errors.As(err, &problem)
 		if !ok || problem.Status != 400 || problem.ScimType != scimType {
 			t.Errorf("%.40s: %v, want 400 %s", query, err, scimType)
 		}
+	}
+	if _, err := parseListQuery(endpointGroups, url.Values{"cursor": {good}}); err == nil {
+		t.Error("a cursor of users was taken for groups")
 	}
 	for query, want := range map[string][2]int{
 		"startIndex=0": {1, 20}, "startIndex=-4&count=3": {1, 3}, "count=-1": {1, 0}, "startIndex=21": {21, 0},

@@ -26,7 +26,7 @@ type listQuery struct {
 	cursor *cursor
 }
 
-func parseListQuery(values url.Values) (listQuery, error) {
+func parseListQuery(endpoint string, values url.Values) (listQuery, error) {
 	query := listQuery{filter: strings.TrimSpace(values.Get("filter"))}
 	if values.Has("filter") && query.filter == "" {
 		// Everybody is not what a client means that lost its condition.
@@ -50,18 +50,18 @@ func parseListQuery(values url.Values) (listQuery, error) {
 	if values.Has("cursor") {
 		given = new(values.Get("cursor"))
 	}
-	identity := []string{query.filter, values.Get("sortBy"), strings.ToLower(values.Get("sortOrder"))}
+	identity := []string{endpoint, query.filter, values.Get("sortBy"), strings.ToLower(values.Get("sortOrder"))}
 	return query, query.place(startIndex, count, given, identity)
 }
 
 // fromSearch takes the same from the body of a search request.
-func fromSearch(request protocol.SearchRequest) (listQuery, error) {
+func fromSearch(endpoint string, request protocol.SearchRequest) (listQuery, error) {
 	query := listQuery{filter: strings.TrimSpace(request.Filter), projection: request.Projection}
 	var err error
 	if query.sort, err = protocol.ParseSort(request.SortBy, request.SortOrder); err != nil {
 		return query, err
 	}
-	identity := []string{query.filter, request.SortBy, strings.ToLower(request.SortOrder)}
+	identity := []string{endpoint, query.filter, request.SortBy, strings.ToLower(request.SortOrder)}
 	return query, query.place(request.StartIndex, request.Count, request.Cursor, identity)
 }
 

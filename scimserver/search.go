@@ -21,7 +21,7 @@ func (x *exchange) searchQuery() (listQuery, error) {
 	if err != nil {
 		return listQuery{}, err
 	}
-	return fromSearch(request)
+	return fromSearch(x.route.endpoint, request)
 }
 
 func (s *Server) searchUsers(x *exchange) error {

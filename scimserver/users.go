@@ -162,7 +162,7 @@ func (s *Server) deleteUser(x *exchange) error {
 // listUsers answers GET /Users (RFC 7644 section 3.4.2). A whole page without conditions is a copy of what the read
 // model has rendered.
 func (s *Server) listUsers(x *exchange) error {
-	query, err := parseListQuery(x.request.URL.Query())
+	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
 	if err != nil {
 		return err
 	}

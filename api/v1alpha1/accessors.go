@@ -5,6 +5,7 @@ import "time"
 // Defaults that hold where a field is absent, also for objects that were written before the schema had them.
 const (
 	DefaultUsernamePrefix = "okta:"
+	DefaultGroupPrefix    = "okta:"
 	DefaultConfirmWithin  = 2 * time.Second
 	DefaultScope          = "default"
 
@@ -13,6 +14,9 @@ const (
 
 	SubjectModeUsers = "Users"
 	SubjectModeGroup = "Group"
+
+	DeletionPolicyRetain = "Retain"
+	DeletionPolicyDelete = "Delete"
 
 	IdentifierUserName   = "userName"
 	IdentifierEmail      = "email"
@@ -42,6 +46,14 @@ func (k KubernetesMapping) Prefix() string {
 		return DefaultUsernamePrefix
 	}
 	return *k.UsernamePrefix
+}
+
+// PrefixOfGroups is put before every group's name.
+func (k KubernetesMapping) PrefixOfGroups() string {
+	if k.GroupPrefix == nil {
+		return DefaultGroupPrefix
+	}
+	return *k.GroupPrefix
 }
 
 // Username returns the RBAC subject of a user: the prefix and the mapped attribute in its exact case, or "" where the

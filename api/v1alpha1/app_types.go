@@ -49,7 +49,10 @@ type AppSpec struct {
 	// +optional
 	Scopes Scopes `json:"scopes,omitzero"`
 
-	// subjectMode chooses what native bindings name: each person, or one Kubernetes group a role.
+	// subjectMode chooses what native bindings name: each person, or, Group, the Kubernetes group (groupPrefix and
+	// display name) of the pushed group by which a person earned the role. Who earned it otherwise is named all the
+	// same. A token that was issued with a group keeps it until it expires: with Group, nothing but the end of that
+	// token, or deactivation.denyRequests, ends the access of somebody who left.
 	// +optional
 	// +kubebuilder:default=Users
 	// +kubebuilder:validation:Enum=Users;Group
@@ -62,6 +65,13 @@ type AppSpec struct {
 	// safety holds bulk loss of roles that comes from group changes or App edits. Single deactivations are never held.
 	// +optional
 	Safety *Safety `json:"safety,omitempty"`
+
+	// deletionPolicy says what becomes of the App's users and groups when the App is deleted. Its bindings go either
+	// way. Retain keeps the objects, without access; Delete deletes them before the App goes.
+	// +optional
+	// +kubebuilder:default=Retain
+	// +kubebuilder:validation:Enum=Retain;Delete
+	DeletionPolicy string `json:"deletionPolicy,omitempty"`
 
 	// externalURL is the base URL that clients use, put before locations in answers. Empty: the server's own flag,
 	// else the request's host.
@@ -201,7 +211,8 @@ type Role struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	Groups []string `json:"groups,omitempty"`
-	// when is a CEL expression over user that earns the role where it is true.
+	// when is a CEL expression that earns the role where it is true. user is the SCIM user; groups is the list of the
+	// display names of the pushed groups that the person is a member of.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	When string `json:"when,omitempty"`
@@ -288,6 +299,12 @@ type Deactivation struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="must be at least 1h"
 	DeleteAfter *metav1.Duration `json:"deleteAfter,omitempty"`
+	// denyRequests has requests of deactivated people denied whatever binding still names them: their writes for 24
+	// hours by an admission policy, and everything for as long as they are inactive where the API server asks the
+	// authorizer. It reaches beyond this App's bindings, so an App may set it only if its author holds the verb
+	// revoke on usernameprefixes.scim-operator.io of that prefix.
+	// +optional
+	DenyRequests bool `json:"denyRequests,omitempty"`
 }
 
 // Safety holds bulk removals.
@@ -322,6 +339,63 @@ type AppStatus struct {
 	// tokens counts the App's ready tokens.
 	// +optional
 	Tokens int32 `json:"tokens"`
+	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
+	// +optional
+	Evaluation *Evaluation `json:"evaluation,omitempty"`
+	// removals tells what spec.safety counted, and whom it holds.
+	// +optional
+	Removals *Removals `json:"removals,omitempty"`
+	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users who would need one are not
+	// created.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	MissingScopes []MissingScope `json:"missingScopes,omitempty"`
+}
+
+// Evaluation is the progress of the evaluation of an App's users.
+type Evaluation struct {
+	// generation of the App that users are evaluated for.
+	// +required
+	Generation int64 `json:"generation"`
+	// users to evaluate, and how many of them were.
+	// +required
+	Users int32 `json:"users"`
+	// +required
+	Done int32 `json:"done"`
+	// lastError is the last error met, if there was one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastError string `json:"lastError,omitempty"`
+}
+
+// Removals is what spec.safety counted.
+type Removals struct {
+	// since is when the window began that count belongs to.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+	// count of people who lost a role in the window by group changes or App edits.
+	// +required
+	Count int32 `json:"count"`
+	// held counts people who keep roles that they no longer earn until somebody releases them.
+	// +required
+	Held int32 `json:"held"`
+	// released is the value of the annotation scim-operator.io/release-removals that was last acted upon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Released string `json:"released,omitempty"`
+}
+
+// MissingScope is a scope that holds nowhere.
+type MissingScope struct {
+	// name of the scope.
+	// +required
+	Name string `json:"name"`
+	// message tells what is missing.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message"`
 }
 
 // App is one Okta app integration. Its namespace is its directory's.

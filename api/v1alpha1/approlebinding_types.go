@@ -60,6 +60,10 @@ type AppRoleSubject struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
 	Name string `json:"name"`
+	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group).
+	// +optional
+	// +kubebuilder:validation:MaxLength=1100
+	Group string `json:"group,omitempty"`
 }
 
 // AppRoleBindingStatus is written by the controller.

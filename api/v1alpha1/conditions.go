@@ -25,6 +25,15 @@ const (
 	// counts and names those that are not and were left out.
 	ConditionMembersKnown = "MembersKnown"
 
+	// ConditionScopesFound says of an App whether each of its scopes has a namespace.
+	ConditionScopesFound = "ScopesFound"
+
+	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
+	ConditionRemovalsHeld = "RemovalsHeld"
+
+	// ConditionResidualAccess is True on a User whose access was revoked and whom bindings by other hands still name.
+	ConditionResidualAccess = "ResidualAccess"
+
 	// ConditionExpiring is True on a ScimToken that expires within 30 days.
 	ConditionExpiring = "Expiring"
 )
@@ -60,6 +69,12 @@ const (
 	ReasonNamespaceNotFound = "NamespaceNotFound"
 	ReasonMembersKnown      = "MembersKnown"
 	ReasonMembersUnknown    = "MembersUnknown"
+	ReasonScopesFound       = "ScopesFound"
+	ReasonTooManyRemovals   = "TooManyRemovals"
+	ReasonNoneHeld          = "NoneHeld"
+	ReasonOtherBindings     = "OtherBindings"
+	ReasonNoOtherBindings   = "NoOtherBindings"
+	ReasonBoundByGroup      = "BoundByGroup"
 )
 
 const (
@@ -83,6 +98,10 @@ const (
 	// AnnotationUnknownMembers of a Group tells, as JSON, which members the client asked for that are no users of the
 	// App: {"count": 12, "ids": ["…"]}, ten ids at most. The next push of all members that has none of them clears it.
 	AnnotationUnknownMembers = GroupName + "/unknown-members"
+	// AnnotationReleaseRemovals of an App releases the removals that spec.safety holds, once for each new value.
+	AnnotationReleaseRemovals = GroupName + "/release-removals"
+	// AnnotationAllowDeletion with the value "true" on one of this operator's CustomResourceDefinitions lets it be deleted.
+	AnnotationAllowDeletion = GroupName + "/allow-deletion"
 	// AnnotationWrittenAt of a MemberShard is the generation that its Group had when the shard was last written.
 	AnnotationWrittenAt = GroupName + "/written-at-generation"
 	// LabelBinding names the AppRoleBinding that a native binding was made from.
@@ -90,6 +109,8 @@ const (
 
 	// FinalizerAccess holds a deleted User until none of this operator's bindings names it.
 	FinalizerAccess = GroupName + "/access"
+	// FinalizerApp holds a deleted App whose deletionPolicy is Delete until its users and groups are gone.
+	FinalizerApp = GroupName + "/app"
 	// FinalizerBindings holds a deleted AppRoleBinding until its native bindings are gone, in whatever namespace.
 	FinalizerBindings = GroupName + "/bindings"
 )

@@ -47,6 +47,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&NameClaim{}, &NameClaimList{},
 		&ScimToken{}, &ScimTokenList{},
 		&AppRoleBinding{}, &AppRoleBindingList{},
+		&RevocationList{}, &RevocationListList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

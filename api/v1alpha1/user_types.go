@@ -261,6 +261,32 @@ type UserStatus struct {
 	// inactiveSince is when the controller first saw the user without access.
 	// +optional
 	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
+	// residualAccess lists, of somebody whose access was revoked, bindings by other hands that still name them or a
+	// group that they are in; up to 32.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	ResidualAccess []ResidualAccess `json:"residualAccess,omitempty"`
+	// residualAccessCount counts all of them.
+	// +optional
+	ResidualAccessCount int32 `json:"residualAccessCount,omitempty"`
+}
+
+// ResidualAccess is a binding by other hands that still gives somebody access whose access was revoked here.
+type ResidualAccess struct {
+	// kind is RoleBinding or ClusterRoleBinding.
+	// +required
+	Kind string `json:"kind"`
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// +required
+	Name string `json:"name"`
+	// role is what it binds, such as ClusterRole/edit.
+	// +required
+	Role string `json:"role"`
+	// subject is the user or group that it names, such as User/okta:jane@example.com.
+	// +required
+	Subject string `json:"subject"`
 }
 
 // EarnedRole is one role that a person holds in one scope.

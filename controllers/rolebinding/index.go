@@ -16,14 +16,28 @@ type Index struct {
 	mutex   sync.RWMutex
 	users   map[types.NamespacedName]Entry
 	holders map[Key]map[string]string
+	// evaluated counts people by the App generation that they were evaluated for.
+	evaluated map[AppGeneration]int
+}
+
+// AppGeneration is one state of an App's specification.
+type AppGeneration struct {
+	Name       types.NamespacedName
+	UID        types.UID
+	Generation int64
 }
 
 // Entry is what one person earned.
 type Entry struct {
+	// App that the person was evaluated for; zero where there is none.
+	App AppGeneration
 	// Subject is the RBAC user name.
 	Subject string
 	// Keys that the person holds.
 	Keys []Key
+	// Groups names, for keys that native bindings bind to a Kubernetes group in the person's place, that group
+	// (subjectMode Group).
+	Groups map[Key]string
 }
 
 // Set records what a person earned, in place of what was recorded before.
@@ -34,8 +48,10 @@ func (x *Index) Set(user types.NamespacedName, entry Entry) {
 	if x.users == nil {
 		x.users = map[types.NamespacedName]Entry{}
 		x.holders = map[Key]map[string]string{}
+		x.evaluated = map[AppGeneration]int{}
 	}
 	x.users[user] = entry
+	x.evaluated[entry.App]++
 	for _, key := range entry.Keys {
 		if x.holders[key] == nil {
 			x.holders[key] = map[string]string{}
@@ -53,7 +69,14 @@ func (x *Index) Forget(user types.NamespacedName) {
 }
 
 func (x *Index) remove(user types.NamespacedName) {
-	for _, key := range x.users[user].Keys {
+	entry, found := x.users[user]
+	if !found {
+		return
+	}
+	if x.evaluated[entry.App]--; x.evaluated[entry.App] == 0 {
+		delete(x.evaluated, entry.App)
+	}
+	for _, key := range entry.Keys {
 		delete(x.holders[key], user.Name)
 		if len(x.holders[key]) == 0 {
 			delete(x.holders, key)
@@ -67,6 +90,13 @@ func (x *Index) Get(user types.NamespacedName) (Entry, bool) {
 	defer x.mutex.RUnlock()
 	entry, evaluated := x.users[user]
 	return entry, evaluated
+}
+
+// Evaluated counts the people who were evaluated for one state of an App.
+func (x *Index) Evaluated(app AppGeneration) int {
+	x.mutex.RLock()
+	defer x.mutex.RUnlock()
+	return x.evaluated[app]
 }
 
 // keysOfApp returns the keys of an App that somebody holds.

@@ -42,6 +42,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EarnedRoleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EnterpriseUser"):
 		return &apiv1alpha1.EnterpriseUserApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Evaluation"):
+		return &apiv1alpha1.EvaluationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GenerateToken"):
 		return &apiv1alpha1.GenerateTokenApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Grant"):
@@ -60,6 +62,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MemberShardApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MemberShardSpec"):
 		return &apiv1alpha1.MemberShardSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MissingScope"):
+		return &apiv1alpha1.MissingScopeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MultiValue"):
 		return &apiv1alpha1.MultiValueApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Name"):
@@ -72,6 +76,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NativeBindingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Provisioning"):
 		return &apiv1alpha1.ProvisioningApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Removals"):
+		return &apiv1alpha1.RemovalsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ResidualAccess"):
+		return &apiv1alpha1.ResidualAccessApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevocationList"):
+		return &apiv1alpha1.RevocationListApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevocationListSpec"):
+		return &apiv1alpha1.RevocationListSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Role"):
 		return &apiv1alpha1.RoleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RoleAssignment"):

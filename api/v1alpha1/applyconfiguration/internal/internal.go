@@ -146,6 +146,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.AppRoleSubject
   map:
     fields:
+    - name: group
+      type:
+        scalar: string
     - name: name
       type:
         scalar: string
@@ -166,6 +169,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: deactivation
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Deactivation
+    - name: deletionPolicy
+      type:
+        scalar: string
+      default: Retain
     - name: displayName
       type:
         scalar: string
@@ -221,9 +228,23 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: evaluation
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Evaluation
+    - name: missingScopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.MissingScope
+          elementRelationship: associative
+          keys:
+          - name
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: removals
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Removals
     - name: tokens
       type:
         scalar: numeric
@@ -269,6 +290,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: deleteAfter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: denyRequests
+      type:
+        scalar: boolean
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.EarnedRole
   map:
     fields:
@@ -305,6 +329,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: organization
       type:
         scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.Evaluation
+  map:
+    fields:
+    - name: done
+      type:
+        scalar: numeric
+    - name: generation
+      type:
+        scalar: numeric
+    - name: lastError
+      type:
+        scalar: string
+    - name: users
+      type:
+        scalar: numeric
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.GenerateToken
   map:
     fields:
@@ -471,6 +510,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.MissingScope
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.MultiValue
   map:
     fields:
@@ -575,6 +623,65 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
       default: true
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.Removals
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: held
+      type:
+        scalar: numeric
+    - name: released
+      type:
+        scalar: string
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.ResidualAccess
+  map:
+    fields:
+    - name: kind
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
+    - name: role
+      type:
+        scalar: string
+    - name: subject
+      type:
+        scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationList
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationListSpec
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationListSpec
+  map:
+    fields:
+    - name: omitted
+      type:
+        scalar: numeric
+    - name: users
+      type:
+        map:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Role
   map:
     fields:
@@ -909,6 +1016,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reservedKey
       type:
         scalar: string
+    - name: residualAccess
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.ResidualAccess
+          elementRelationship: atomic
+    - name: residualAccessCount
+      type:
+        scalar: numeric
     - name: roleNames
       type:
         scalar: string

@@ -11,6 +11,8 @@ type AppRoleSubjectApplyConfiguration struct {
 	User *string `json:"user,omitempty"`
 	// name is the RBAC subject that stands for the person.
 	Name *string `json:"name,omitempty"`
+	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group).
+	Group *string `json:"group,omitempty"`
 }
 
 // AppRoleSubjectApplyConfiguration constructs a declarative configuration of the AppRoleSubject type for use with
@@ -32,5 +34,13 @@ func (b *AppRoleSubjectApplyConfiguration) WithUser(value string) *AppRoleSubjec
 // If called multiple times, the Name field is set to the value of the last call.
 func (b *AppRoleSubjectApplyConfiguration) WithName(value string) *AppRoleSubjectApplyConfiguration {
 	b.Name = &value
+	return b
+}
+
+// WithGroup sets the Group field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Group field is set to the value of the last call.
+func (b *AppRoleSubjectApplyConfiguration) WithGroup(value string) *AppRoleSubjectApplyConfiguration {
+	b.Group = &value
 	return b
 }

@@ -25,12 +25,18 @@ type AppSpecApplyConfiguration struct {
 	Roles []RoleApplyConfiguration `json:"roles,omitempty"`
 	// scopes say where a role holds.
 	Scopes *ScopesApplyConfiguration `json:"scopes,omitempty"`
-	// subjectMode chooses what native bindings name: each person, or one Kubernetes group a role.
+	// subjectMode chooses what native bindings name: each person, or, Group, the Kubernetes group (groupPrefix and
+	// display name) of the pushed group by which a person earned the role. Who earned it otherwise is named all the
+	// same. A token that was issued with a group keeps it until it expires: with Group, nothing but the end of that
+	// token, or deactivation.denyRequests, ends the access of somebody who left.
 	SubjectMode *string `json:"subjectMode,omitempty"`
 	// deactivation says what happens when a person leaves.
 	Deactivation *DeactivationApplyConfiguration `json:"deactivation,omitempty"`
 	// safety holds bulk loss of roles that comes from group changes or App edits. Single deactivations are never held.
 	Safety *SafetyApplyConfiguration `json:"safety,omitempty"`
+	// deletionPolicy says what becomes of the App's users and groups when the App is deleted. Its bindings go either
+	// way. Retain keeps the objects, without access; Delete deletes them before the App goes.
+	DeletionPolicy *string `json:"deletionPolicy,omitempty"`
 	// externalURL is the base URL that clients use, put before locations in answers. Empty: the server's own flag,
 	// else the request's host.
 	ExternalURL *string `json:"externalURL,omitempty"`
@@ -139,6 +145,14 @@ func (b *AppSpecApplyConfiguration) WithDeactivation(value *DeactivationApplyCon
 // If called multiple times, the Safety field is set to the value of the last call.
 func (b *AppSpecApplyConfiguration) WithSafety(value *SafetyApplyConfiguration) *AppSpecApplyConfiguration {
 	b.Safety = value
+	return b
+}
+
+// WithDeletionPolicy sets the DeletionPolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DeletionPolicy field is set to the value of the last call.
+func (b *AppSpecApplyConfiguration) WithDeletionPolicy(value string) *AppSpecApplyConfiguration {
+	b.DeletionPolicy = &value
 	return b
 }
 

@@ -20,6 +20,13 @@ type AppStatusApplyConfiguration struct {
 	ActiveUsers *int32 `json:"activeUsers,omitempty"`
 	// tokens counts the App's ready tokens.
 	Tokens *int32 `json:"tokens,omitempty"`
+	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
+	Evaluation *EvaluationApplyConfiguration `json:"evaluation,omitempty"`
+	// removals tells what spec.safety counted, and whom it holds.
+	Removals *RemovalsApplyConfiguration `json:"removals,omitempty"`
+	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users who would need one are not
+	// created.
+	MissingScopes []MissingScopeApplyConfiguration `json:"missingScopes,omitempty"`
 }
 
 // AppStatusApplyConfiguration constructs a declarative configuration of the AppStatus type for use with
@@ -70,5 +77,34 @@ func (b *AppStatusApplyConfiguration) WithActiveUsers(value int32) *AppStatusApp
 // If called multiple times, the Tokens field is set to the value of the last call.
 func (b *AppStatusApplyConfiguration) WithTokens(value int32) *AppStatusApplyConfiguration {
 	b.Tokens = &value
+	return b
+}
+
+// WithEvaluation sets the Evaluation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Evaluation field is set to the value of the last call.
+func (b *AppStatusApplyConfiguration) WithEvaluation(value *EvaluationApplyConfiguration) *AppStatusApplyConfiguration {
+	b.Evaluation = value
+	return b
+}
+
+// WithRemovals sets the Removals field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Removals field is set to the value of the last call.
+func (b *AppStatusApplyConfiguration) WithRemovals(value *RemovalsApplyConfiguration) *AppStatusApplyConfiguration {
+	b.Removals = value
+	return b
+}
+
+// WithMissingScopes adds the given value to the MissingScopes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MissingScopes field.
+func (b *AppStatusApplyConfiguration) WithMissingScopes(values ...*MissingScopeApplyConfiguration) *AppStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMissingScopes")
+		}
+		b.MissingScopes = append(b.MissingScopes, *values[i])
+	}
 	return b
 }

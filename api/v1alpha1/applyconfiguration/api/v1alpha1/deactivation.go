@@ -16,6 +16,11 @@ type DeactivationApplyConfiguration struct {
 	ConfirmWithin *v1.Duration `json:"confirmWithin,omitempty"`
 	// deleteAfter removes a User object this long after it became inactive. Empty: never.
 	DeleteAfter *v1.Duration `json:"deleteAfter,omitempty"`
+	// denyRequests has requests of deactivated people denied whatever binding still names them: their writes for 24
+	// hours by an admission policy, and everything for as long as they are inactive where the API server asks the
+	// authorizer. It reaches beyond this App's bindings, so an App may set it only if its author holds the verb
+	// revoke on usernameprefixes.scim-operator.io of that prefix.
+	DenyRequests *bool `json:"denyRequests,omitempty"`
 }
 
 // DeactivationApplyConfiguration constructs a declarative configuration of the Deactivation type for use with
@@ -37,5 +42,13 @@ func (b *DeactivationApplyConfiguration) WithConfirmWithin(value v1.Duration) *D
 // If called multiple times, the DeleteAfter field is set to the value of the last call.
 func (b *DeactivationApplyConfiguration) WithDeleteAfter(value v1.Duration) *DeactivationApplyConfiguration {
 	b.DeleteAfter = &value
+	return b
+}
+
+// WithDenyRequests sets the DenyRequests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DenyRequests field is set to the value of the last call.
+func (b *DeactivationApplyConfiguration) WithDenyRequests(value bool) *DeactivationApplyConfiguration {
+	b.DenyRequests = &value
 	return b
 }

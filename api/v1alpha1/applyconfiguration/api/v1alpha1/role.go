@@ -15,7 +15,8 @@ type RoleApplyConfiguration struct {
 	Description *string `json:"description,omitempty"`
 	// groups are display names or external ids of pushed groups whose members earn the role.
 	Groups []string `json:"groups,omitempty"`
-	// when is a CEL expression over user that earns the role where it is true.
+	// when is a CEL expression that earns the role where it is true. user is the SCIM user; groups is the list of the
+	// display names of the pushed groups that the person is a member of.
 	When *string `json:"when,omitempty"`
 	// scopes restricts the role to these scopes of the App, whatever the person holds; empty: no restriction.
 	Scopes []string `json:"scopes,omitempty"`

@@ -26,6 +26,11 @@ type UserStatusApplyConfiguration struct {
 	RoleNames *string `json:"roleNames,omitempty"`
 	// inactiveSince is when the controller first saw the user without access.
 	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
+	// residualAccess lists, of somebody whose access was revoked, bindings by other hands that still name them or a
+	// group that they are in; up to 32.
+	ResidualAccess []ResidualAccessApplyConfiguration `json:"residualAccess,omitempty"`
+	// residualAccessCount counts all of them.
+	ResidualAccessCount *int32 `json:"residualAccessCount,omitempty"`
 }
 
 // UserStatusApplyConfiguration constructs a declarative configuration of the UserStatus type for use with
@@ -97,5 +102,26 @@ func (b *UserStatusApplyConfiguration) WithRoleNames(value string) *UserStatusAp
 // If called multiple times, the InactiveSince field is set to the value of the last call.
 func (b *UserStatusApplyConfiguration) WithInactiveSince(value metav1.Time) *UserStatusApplyConfiguration {
 	b.InactiveSince = &value
+	return b
+}
+
+// WithResidualAccess adds the given value to the ResidualAccess field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ResidualAccess field.
+func (b *UserStatusApplyConfiguration) WithResidualAccess(values ...*ResidualAccessApplyConfiguration) *UserStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithResidualAccess")
+		}
+		b.ResidualAccess = append(b.ResidualAccess, *values[i])
+	}
+	return b
+}
+
+// WithResidualAccessCount sets the ResidualAccessCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ResidualAccessCount field is set to the value of the last call.
+func (b *UserStatusApplyConfiguration) WithResidualAccessCount(value int32) *UserStatusApplyConfiguration {
+	b.ResidualAccessCount = &value
 	return b
 }

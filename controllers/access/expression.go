@@ -9,6 +9,7 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/ext"
 
+	"github.com/scim-operator/scim-operator/api/attributes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -82,28 +83,28 @@ func expressionUser(user *v1alpha1.UserSpec) map[string]any {
 		Timezone: user.Timezone, Emails: user.Emails, PhoneNumbers: user.PhoneNumbers, IMs: user.IMs,
 		Photos: user.Photos, Addresses: user.Addresses, Entitlements: user.Entitlements, Roles: user.Roles,
 	}
-	attributes := objectOf(visible)
+	known := objectOf(visible)
 	// The rest of UserSpec is this operator's own bookkeeping; fields without omitempty show up all the same.
-	delete(attributes, "app")
-	delete(attributes, "userNameKey")
-	for name, value := range decode(user.Attributes) {
-		if _, taken := attributes[name]; !taken {
-			attributes[name] = value
+	delete(known, "app")
+	delete(known, "userNameKey")
+	for name, value := range attributes.Object(user.Attributes) {
+		if _, taken := known[name]; !taken {
+			known[name] = value
 		}
 	}
 	if user.Enterprise != nil {
 		extension := objectOf(user.Enterprise)
 		for name, value := range extension {
-			if _, taken := attributes[name]; !taken {
-				attributes[name] = value
+			if _, taken := known[name]; !taken {
+				known[name] = value
 			}
 		}
-		attributes[enterpriseURN] = extension
+		known[attributes.EnterpriseURN] = extension
 	}
-	for urn, extension := range decode(user.Extensions) {
-		attributes[urn] = extension
+	for urn, extension := range attributes.Object(user.Extensions) {
+		known[urn] = extension
 	}
-	return attributes
+	return known
 }
 
 // objectOf gives a value the form that JSON gives it. API types always have one.

@@ -1,8 +1,8 @@
 // Package access is the policy of an App: which roles a person earns, in which scopes, and why.
 //
 // It stands between the App that people write and the controllers that bind: Compile checks an App once and Evaluate
-// answers for one user after the other. It is pure: it holds no client, reads no clock, and imports api/v1alpha1 and
-// the CEL library only.
+// answers for one user after the other. It is pure: it holds no client, reads no clock, and imports api and the
+// CEL library only.
 package access
 
 import (
@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/scim-operator/scim-operator/api/attributes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -117,7 +118,7 @@ func (p *Policy) Evaluate(user *v1alpha1.UserSpec) Decision {
 
 func (p *Policy) earnByAttribute(user *v1alpha1.UserSpec, reasons map[string][]string, decision *Decision) {
 	for _, attribute := range p.fromAttributes {
-		values, multiValued := attributeValues(user, attribute)
+		values, multiValued := attributes.Values(user, attribute)
 		verb := "is"
 		if multiValued {
 			verb = "has"
@@ -163,14 +164,7 @@ func (p *Policy) earnByExpression(user *v1alpha1.UserSpec, reasons map[string][]
 func (p *Policy) scopesOf(user *v1alpha1.UserSpec, decision *Decision) []string {
 	var names []string
 	if p.scopesAttribute != "" {
-		values, _ := attributeValues(user, p.scopesAttribute)
-		for _, value := range values {
-			for name := range strings.SplitSeq(value, ",") {
-				if name = strings.TrimSpace(name); name != "" {
-					names = append(names, name)
-				}
-			}
-		}
+		names = attributes.List(user, p.scopesAttribute)
 	}
 	if len(names) == 0 {
 		for i := range p.scopes {
@@ -179,7 +173,7 @@ func (p *Policy) scopesOf(user *v1alpha1.UserSpec, decision *Decision) []string 
 		return names
 	}
 	var held []string
-	for _, name := range dedupe(names) {
+	for _, name := range names {
 		if p.scopeByName[name] == nil {
 			decision.Problems = append(decision.Problems, Problem{
 				Reason:  v1alpha1.ReasonMissingScope,

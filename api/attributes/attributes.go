@@ -1,4 +1,8 @@
-package access
+// Package attributes reads attributes of a User by name, whatever container the client put them into. The controller
+// evaluates roles and scopes by it, and the server checks by it what a new user would need, so that both agree.
+//
+// It is pure, stands beside the API's kinds and imports api/v1alpha1 only.
+package attributes
 
 import (
 	"encoding/json"
@@ -12,17 +16,17 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-const (
-	coreURN       = "urn:ietf:params:scim:schemas:core:2.0"
-	enterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-)
+const coreURN = "urn:ietf:params:scim:schemas:core:2.0"
 
-// attributeValues returns the values of an attribute as text, and whether it holds an array. The name is compared without
+// EnterpriseURN names the enterprise extension (RFC 7643 section 4.3).
+const EnterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+
+// Values returns the values of an attribute as text, and whether it holds an array. The name is compared without
 // regard to case (RFC 7643 section 2.1). Which container a client put an attribute into does not matter: core and
 // custom attributes are looked at first, then the enterprise extension, then every other extension; a name that begins
 // with a URN (urn:…:attribute) is looked for there alone. Empty values count as absent, as Okta sends them for what is
 // not set.
-func attributeValues(user *v1alpha1.UserSpec, name string) (values []string, multiValued bool) {
+func Values(user *v1alpha1.UserSpec, name string) (values []string, multiValued bool) {
 	container := ""
 	if strings.HasPrefix(strings.ToLower(name), "urn:") {
 		if colon := strings.LastIndex(name, ":"); colon > 0 {
@@ -34,11 +38,11 @@ func attributeValues(user *v1alpha1.UserSpec, name string) (values []string, mul
 		if values, multiValued, found := coreValues(user, name); found {
 			return values, multiValued
 		}
-		if value, found := lookUp(decode(user.Attributes), name); found {
+		if value, found := lookUp(Object(user.Attributes), name); found {
 			return textsOf(value)
 		}
 	}
-	if container == "" || strings.EqualFold(container, enterpriseURN) {
+	if container == "" || strings.EqualFold(container, EnterpriseURN) {
 		if value := enterpriseValue(user.Enterprise, name); value != "" {
 			return []string{value}, false
 		}
@@ -47,6 +51,21 @@ func attributeValues(user *v1alpha1.UserSpec, name string) (values []string, mul
 		return nil, false
 	}
 	return extensionValues(user, container, name)
+}
+
+// List returns the names that an attribute lists: the elements of an array, or a string's, which commas separate; without
+// blanks around them, without empty ones and each once, compared exactly.
+func List(user *v1alpha1.UserSpec, name string) []string {
+	var names []string
+	values, _ := Values(user, name)
+	for _, value := range values {
+		for element := range strings.SplitSeq(value, ",") {
+			if element = strings.TrimSpace(element); element != "" && !slices.Contains(names, element) {
+				names = append(names, element)
+			}
+		}
+	}
+	return names
 }
 
 func isCoreURN(urn string) bool {
@@ -114,7 +133,7 @@ func enterpriseValue(extension *v1alpha1.EnterpriseUser, name string) string {
 }
 
 func extensionValues(user *v1alpha1.UserSpec, container, name string) ([]string, bool) {
-	extensions := decode(user.Extensions)
+	extensions := Object(user.Extensions)
 	for _, urn := range slices.Sorted(maps.Keys(extensions)) {
 		if container != "" && !strings.EqualFold(container, urn) {
 			continue
@@ -130,8 +149,8 @@ func extensionValues(user *v1alpha1.UserSpec, container, name string) ([]string,
 	return nil, false
 }
 
-// decode reads a JSON object that a client sent; what is no object has no attributes.
-func decode(raw *runtime.RawExtension) map[string]any {
+// Object reads a JSON object that a client sent; what is no object has no attributes.
+func Object(raw *runtime.RawExtension) map[string]any {
 	if raw == nil || len(raw.Raw) == 0 {
 		return nil
 	}

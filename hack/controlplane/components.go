@@ -44,12 +44,19 @@ func (c *ControlPlane) startEtcd(ctx context.Context) error {
 	if c.options.UnsafeNoFsync {
 		args = append(args, "--unsafe-no-fsync")
 	}
-	probe := &rest.Config{Host: c.etcdURL, TLSClientConfig: rest.TLSClientConfig{CAFile: ca, CertFile: certificate, KeyFile: key}}
-	etcd, err := c.start(ctx, "etcd", filepath.Join(c.options.BinDir, "etcd"), args, probe, "/readyz")
+	etcd, err := c.start(ctx, "etcd", filepath.Join(c.options.BinDir, "etcd"), args, c.EtcdConfig(), "/readyz")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.etcd = etcd
 	return err
+}
+
+// EtcdConfig reaches etcd itself, behind the API server's back, as an administrator of both may. etcd answers HTTP with
+// JSON under /v3. It is for benchmarks, which need many objects before they measure anything.
+func (c *ControlPlane) EtcdConfig() *rest.Config {
+	return &rest.Config{Host: c.etcdURL, TLSClientConfig: rest.TLSClientConfig{
+		CAFile: c.path("pki/ca.crt"), CertFile: c.path("pki/etcd.crt"), KeyFile: c.path("pki/etcd.key"),
+	}}
 }
 
 // StartAPIServer runs kube-apiserver on the address and the data that it had before, and

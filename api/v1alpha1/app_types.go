@@ -269,6 +269,10 @@ type Scope struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="!self.contains(',')",message="must not contain a comma: attributes list scopes separated by commas"
 	Name string `json:"name"`
+	// displayName is shown to people and to clients, in lists of entitlements and in what an error says.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	DisplayName string `json:"displayName,omitempty"`
 	// namespaces by name.
 	// +optional
 	// +listType=set

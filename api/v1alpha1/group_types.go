@@ -28,6 +28,11 @@ type GroupSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	PendingKey string `json:"pendingKey,omitempty"`
+	// unseenWrites counts the writes of this spec that made no difference to SCIM clients: of pendingKey alone. meta.version
+	// leaves them out, so that a rename that was refused makes no other version.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	UnseenWrites int64 `json:"unseenWrites,omitempty"`
 	// externalId is the client's own identifier of the group.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512

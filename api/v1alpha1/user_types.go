@@ -32,6 +32,12 @@ type UserSpec struct {
 	// +kubebuilder:validation:MaxLength=1024
 	PendingKey string `json:"pendingKey,omitempty"`
 
+	// unseenWrites counts the writes of this spec that made no difference to SCIM clients: of pendingKey alone. meta.version
+	// leaves them out, so that a rename that was refused makes no other version.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	UnseenWrites int64 `json:"unseenWrites,omitempty"`
+
 	// externalId is the client's own identifier of the user; Okta's user id.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
@@ -132,6 +138,10 @@ type UserSpec struct {
 	// lastModified is meta.lastModified: when a client last changed the user.
 	// +optional
 	LastModified *metav1.MicroTime `json:"lastModified,omitempty"`
+	// reactivatedAt is when the client last set active from false to true. Where the App does not update users, a push
+	// within the hour that follows chooses the person's scopes anew, as the assignment of somebody who was unassigned does.
+	// +optional
+	ReactivatedAt *metav1.MicroTime `json:"reactivatedAt,omitempty"`
 }
 
 // Name is the components of a person's name (RFC 7643 section 4.1.1).

@@ -421,6 +421,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sharding
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Sharding
+    - name: unseenWrites
+      type:
+        scalar: numeric
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.GroupStatus
   map:
     fields:
@@ -811,6 +814,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: clusterWide
       type:
         scalar: boolean
+    - name: displayName
+      type:
+        scalar: string
     - name: name
       type:
         scalar: string
@@ -963,6 +969,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: profileUrl
       type:
         scalar: string
+    - name: reactivatedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
     - name: roles
       type:
         list:
@@ -978,6 +987,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: title
       type:
         scalar: string
+    - name: unseenWrites
+      type:
+        scalar: numeric
     - name: userName
       type:
         scalar: string

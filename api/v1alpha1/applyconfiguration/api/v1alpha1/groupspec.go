@@ -20,6 +20,9 @@ type GroupSpecApplyConfiguration struct {
 	DisplayNameKey *string `json:"displayNameKey,omitempty"`
 	// pendingKey is the key that a rename in progress is about to take.
 	PendingKey *string `json:"pendingKey,omitempty"`
+	// unseenWrites counts the writes of this spec that made no difference to SCIM clients: of pendingKey alone. meta.version
+	// leaves them out, so that a rename that was refused makes no other version.
+	UnseenWrites *int64 `json:"unseenWrites,omitempty"`
 	// externalId is the client's own identifier of the group.
 	ExternalID *string `json:"externalId,omitempty"`
 	// attributes holds what else the client sent of the core namespace, by name, as a JSON object.
@@ -74,6 +77,14 @@ func (b *GroupSpecApplyConfiguration) WithDisplayNameKey(value string) *GroupSpe
 // If called multiple times, the PendingKey field is set to the value of the last call.
 func (b *GroupSpecApplyConfiguration) WithPendingKey(value string) *GroupSpecApplyConfiguration {
 	b.PendingKey = &value
+	return b
+}
+
+// WithUnseenWrites sets the UnseenWrites field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UnseenWrites field is set to the value of the last call.
+func (b *GroupSpecApplyConfiguration) WithUnseenWrites(value int64) *GroupSpecApplyConfiguration {
+	b.UnseenWrites = &value
 	return b
 }
 

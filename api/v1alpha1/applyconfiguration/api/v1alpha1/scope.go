@@ -13,6 +13,8 @@ import (
 type ScopeApplyConfiguration struct {
 	// name of the scope, as attributes hold it.
 	Name *string `json:"name,omitempty"`
+	// displayName is shown to people and to clients, in lists of entitlements and in what an error says.
+	DisplayName *string `json:"displayName,omitempty"`
 	// namespaces by name.
 	Namespaces []string `json:"namespaces,omitempty"`
 	// namespaceSelector chooses namespaces by label, also those that appear later.
@@ -32,6 +34,14 @@ func Scope() *ScopeApplyConfiguration {
 // If called multiple times, the Name field is set to the value of the last call.
 func (b *ScopeApplyConfiguration) WithName(value string) *ScopeApplyConfiguration {
 	b.Name = &value
+	return b
+}
+
+// WithDisplayName sets the DisplayName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DisplayName field is set to the value of the last call.
+func (b *ScopeApplyConfiguration) WithDisplayName(value string) *ScopeApplyConfiguration {
+	b.DisplayName = &value
 	return b
 }
 

@@ -20,6 +20,9 @@ type UserSpecApplyConfiguration struct {
 	UserNameKey *string `json:"userNameKey,omitempty"`
 	// pendingKey is the key that a rename in progress is about to take.
 	PendingKey *string `json:"pendingKey,omitempty"`
+	// unseenWrites counts the writes of this spec that made no difference to SCIM clients: of pendingKey alone. meta.version
+	// leaves them out, so that a rename that was refused makes no other version.
+	UnseenWrites *int64 `json:"unseenWrites,omitempty"`
 	// externalId is the client's own identifier of the user; Okta's user id.
 	ExternalID *string `json:"externalId,omitempty"`
 	// active is false for a person who left. An inactive user has no role.
@@ -56,6 +59,9 @@ type UserSpecApplyConfiguration struct {
 	CreatedAt *v1.MicroTime `json:"createdAt,omitempty"`
 	// lastModified is meta.lastModified: when a client last changed the user.
 	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
+	// reactivatedAt is when the client last set active from false to true. Where the App does not update users, a push
+	// within the hour that follows chooses the person's scopes anew, as the assignment of somebody who was unassigned does.
+	ReactivatedAt *v1.MicroTime `json:"reactivatedAt,omitempty"`
 }
 
 // UserSpecApplyConfiguration constructs a declarative configuration of the UserSpec type for use with
@@ -93,6 +99,14 @@ func (b *UserSpecApplyConfiguration) WithUserNameKey(value string) *UserSpecAppl
 // If called multiple times, the PendingKey field is set to the value of the last call.
 func (b *UserSpecApplyConfiguration) WithPendingKey(value string) *UserSpecApplyConfiguration {
 	b.PendingKey = &value
+	return b
+}
+
+// WithUnseenWrites sets the UnseenWrites field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UnseenWrites field is set to the value of the last call.
+func (b *UserSpecApplyConfiguration) WithUnseenWrites(value int64) *UserSpecApplyConfiguration {
+	b.UnseenWrites = &value
 	return b
 }
 
@@ -347,5 +361,13 @@ func (b *UserSpecApplyConfiguration) WithCreatedAt(value v1.MicroTime) *UserSpec
 // If called multiple times, the LastModified field is set to the value of the last call.
 func (b *UserSpecApplyConfiguration) WithLastModified(value v1.MicroTime) *UserSpecApplyConfiguration {
 	b.LastModified = &value
+	return b
+}
+
+// WithReactivatedAt sets the ReactivatedAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReactivatedAt field is set to the value of the last call.
+func (b *UserSpecApplyConfiguration) WithReactivatedAt(value v1.MicroTime) *UserSpecApplyConfiguration {
+	b.ReactivatedAt = &value
 	return b
 }

@@ -174,6 +174,13 @@ func (h *Harness) RunController(ctx context.Context) (*stack.Process, error) {
 	}))
 }
 
+// RunCandidate runs one of several controllers that elect a leader, and waits until it is ready: a standby is ready, too.
+func (h *Harness) RunCandidate(ctx context.Context) (*stack.Process, error) {
+	return h.remember(stack.StartController(ctx, stack.ProcessOptions{
+		Binary: h.binary, Kubeconfig: h.ControllerKubeconfig, Log: h.ControllerLog, LeaderElect: true,
+	}))
+}
+
 func (h *Harness) remember(process *stack.Process, err error) (*stack.Process, error) {
 	if err != nil {
 		return nil, err

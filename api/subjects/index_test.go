@@ -79,7 +79,7 @@ func TestState(t *testing.T) {
 	expect(t, x, "okta:jane", subjects.Revoked)
 	x.PutUser(jane) // an event that comes late
 	expect(t, x, "okta:jane", subjects.Revoked)
-	x.PutUser(person("one", "jane", "jane", func(u *v1alpha1.User) { u.DeletionTimestamp = &metav1.Time{} }))
+	x.PutUser(person("one", "jane", "jane", func(u *v1alpha1.User) { u.DeletionTimestamp = new(metav1.Now()) }))
 	expect(t, x, "okta:jane", subjects.Revoked)
 	x.PutUser(person("one", "jane", "jane", nil))
 	expect(t, x, "okta:jane", subjects.Active)

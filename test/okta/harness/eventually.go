@@ -15,9 +15,15 @@ const pollInterval = 10 * time.Millisecond
 // last error.
 func Eventually(t testing.TB, limit time.Duration, what string, check func(ctx context.Context) error) time.Duration {
 	t.Helper()
+	return EventuallyEvery(t, pollInterval, limit, what, check)
+}
+
+// EventuallyEvery is Eventually for a check that costs so much that it should be asked less often.
+func EventuallyEvery(t testing.TB, interval, limit time.Duration, what string, check func(ctx context.Context) error) time.Duration {
+	t.Helper()
 	begun := time.Now()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), pollInterval, limit, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), interval, limit, true, func(ctx context.Context) (bool, error) {
 		err := check(ctx)
 		if err == nil || ctx.Err() == nil || last == nil { // not what the limit itself cut off
 			last = err

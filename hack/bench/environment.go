@@ -194,18 +194,20 @@ func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
 	return start(ctx, options)
 }
 
-// waitSampleReady returns when the controller has accepted the App and its token: from then on the server does.
-func (e *environment) waitSampleReady(ctx context.Context) error {
+func (e *environment) waitSampleReady(ctx context.Context) error { return e.waitReady(ctx, e.app) }
+
+// waitReady returns when the controller has accepted an App and the token of the same name: from then on the server does.
+func (e *environment) waitReady(ctx context.Context, name client.ObjectKey) error {
 	app, scimToken := &v1alpha1.App{}, &v1alpha1.ScimToken{}
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, readyTimeout, true, func(ctx context.Context) (bool, error) {
-		if err := errors.Join(e.admin.Get(ctx, e.app, app), e.admin.Get(ctx, e.app, scimToken)); err != nil {
+		if err := errors.Join(e.admin.Get(ctx, name, app), e.admin.Get(ctx, name, scimToken)); err != nil {
 			return false, err
 		}
 		return isReady(app.Status.Conditions, app.Generation) && isReady(scimToken.Status.Conditions, scimToken.Generation), nil
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for the sample App and its token: %w (App %v, ScimToken %v)",
-			err, app.Status.Conditions, scimToken.Status.Conditions)
+		return fmt.Errorf("waiting for the App %s and its token: %w (App %v, ScimToken %v)",
+			name.Name, err, app.Status.Conditions, scimToken.Status.Conditions)
 	}
 	return nil
 }

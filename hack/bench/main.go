@@ -6,7 +6,8 @@
 // round, so that a machine that grows slower or faster does so for both.
 //
 // main.go reads the flags; suite.go says what is run; environment.go starts it; load.go makes the load; create.go,
-// read.go, page.go and deactivate.go are the benchmarks; report.go prints. It stands above all packages that it measures
+// read.go, page.go and deactivate.go are the benchmarks; large.go and what begins with it are those of a large directory,
+// which fill.go makes; report.go prints. It stands above all packages that it measures
 // and is imported by none: of the product it knows the API types, the manifests, and the names of claims.
 package main
 
@@ -64,7 +65,8 @@ func parse(args []string, stderr io.Writer) (*suite, error) {
 	pattern := flags.String("run", "", "regular `expression` that selects benchmarks by name; empty: all of them")
 	quick := flags.Bool("quick", false, "small numbers, for a look whether everything works: the figures mean nothing")
 	rounds := flags.Int("rounds", 0, "rounds of each side where a benchmark has a baseline; 0: the usual number")
-	flags.DurationVar(&s.timeout, "timeout", 30*time.Minute, "end of the whole run")
+	users := flags.Int("users", 0, "users of the large App; 0: the usual number, 100000")
+	flags.DurationVar(&s.timeout, "timeout", 60*time.Minute, "end of the whole run")
 	flags.StringVar(&s.logs, "logs", "", "`directory` for the logs of the server and the controller; empty: not kept")
 	flags.BoolVar(&s.list, "list", false, "print the names of the benchmarks and end")
 	if err := flags.Parse(args); err != nil {
@@ -82,6 +84,9 @@ func parse(args []string, stderr io.Writer) (*suite, error) {
 	}
 	if *rounds > 0 {
 		s.plan.rounds = *rounds
+	}
+	if *users > 0 {
+		s.plan.large = max(*users, 10*pageSize)
 	}
 	if names := s.plan.names(); !s.wantsAny(names...) {
 		return nil, fmt.Errorf("-run %q selects none of %s", *pattern, strings.Join(names, ", "))

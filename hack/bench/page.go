@@ -18,7 +18,7 @@ const pageSize = 100
 // of a small App are timed several at a time: else they would be so short that other work on the machine, which takes
 // turns with this one every few milliseconds, never hit them, and always hit the large ones.
 func (s *suite) measurePaging(ctx context.Context, e *environment, size int) (time.Duration, error) {
-	if err := e.waitListed(ctx, size); err != nil {
+	if err := waitListed(ctx, e.scim, size); err != nil {
 		return 0, err
 	}
 	var passes series
@@ -45,10 +45,10 @@ func (s *suite) measurePaging(ctx context.Context, e *environment, size int) (ti
 }
 
 // waitListed returns when the server's lists have caught up with its writes.
-func (e *environment) waitListed(ctx context.Context, size int) error {
+func waitListed(ctx context.Context, scim *scimClient, size int) error {
 	var page userPage
 	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, readyTimeout, true, func(ctx context.Context) (bool, error) {
-		answer, err := e.scim.do(ctx, http.MethodGet, "/Users?startIndex=1&count=2", nil)
+		answer, err := scim.do(ctx, http.MethodGet, "/Users?startIndex=1&count=2", nil)
 		if err == nil {
 			err = errors.Join(answer.expect(http.StatusOK), answer.decode(&page))
 		}
@@ -62,7 +62,8 @@ func (e *environment) waitListed(ctx context.Context, size int) error {
 
 // userPage is what this program reads of a list.
 type userPage struct {
-	TotalResults int `json:"totalResults"`
+	TotalResults int    `json:"totalResults"`
+	NextCursor   string `json:"nextCursor"`
 	Resources    []struct {
 		ID string `json:"id"`
 	}

@@ -74,6 +74,17 @@ func (r reply) expect(status int) error {
 	return fmt.Errorf("answered %d instead of %d: %.300s", r.status, status, r.raw)
 }
 
+// expectText fails, too, when an answer that is not compressed does not contain the text.
+func (r reply) expectText(status int, contains string) error {
+	if err := r.expect(status); err != nil {
+		return err
+	}
+	if !r.compressed && !bytes.Contains(r.raw, []byte(contains)) {
+		return fmt.Errorf("the answer does not contain %s: %.300s", contains, r.raw)
+	}
+	return nil
+}
+
 func (r reply) decode(into any) error {
 	var body io.Reader = bytes.NewReader(r.raw)
 	if r.compressed {
@@ -158,9 +169,28 @@ func (p person) body() ([]byte, error) {
 // deactivation is the request of Okta's template apps.
 var deactivation = []byte(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","value":{"active":false}}]}`)
 
-// create posts a prepared body and returns the id.
+// create posts a user's prepared body and returns the id.
 func (c *scimClient) create(ctx context.Context, body []byte) (string, error) {
-	answer, err := c.do(ctx, http.MethodPost, "/Users", body)
+	return c.createAt(ctx, "/Users", body)
+}
+
+// createGroup posts a group with its members and returns the id.
+func (c *scimClient) createGroup(ctx context.Context, displayName string, members []string) (string, error) {
+	list := make([]map[string]string, len(members))
+	for i, id := range members {
+		list[i] = map[string]string{"value": id}
+	}
+	body, err := json.Marshal(map[string]any{
+		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Group"}, "displayName": displayName, "members": list,
+	})
+	if err != nil {
+		return "", err
+	}
+	return c.createAt(ctx, "/Groups?excludedAttributes=members", body)
+}
+
+func (c *scimClient) createAt(ctx context.Context, path string, body []byte) (string, error) {
+	answer, err := c.do(ctx, http.MethodPost, path, body)
 	if err != nil {
 		return "", err
 	}

@@ -28,9 +28,14 @@ type plan struct {
 	leavers int
 	// pagingPasses are made through each population.
 	pagingPasses int
+	// large is how many users the App of the benchmarks of large.go holds; another one holds a tenth of them.
+	large int
+	// groups of the large App; groupSizes are those of three of them, at most all users, and most the other groups'.
+	groups, groupMembers int
+	groupSizes           []int
 }
 
-// fullPlan is what `make bench` runs: about ten minutes on two cores.
+// fullPlan is what `make bench` runs: about twenty minutes on two cores.
 var fullPlan = plan{
 	rounds:            9,
 	creates:           480,
@@ -40,6 +45,10 @@ var fullPlan = plan{
 	populations:       []int{1000, 10000},
 	leavers:           200,
 	pagingPasses:      11,
+	large:             100_000,
+	groups:            1000,
+	groupMembers:      100,
+	groupSizes:        []int{100, 5000, 100_000},
 }
 
 // quickPlan goes through every step of fullPlan in less than a minute.
@@ -52,6 +61,10 @@ var quickPlan = plan{
 	populations:       []int{120, 240},
 	leavers:           6,
 	pagingPasses:      2,
+	large:             1200,
+	groups:            6,
+	groupMembers:      10,
+	groupSizes:        []int{100, 600, 1200},
 }
 
 const (
@@ -87,7 +100,7 @@ func (p plan) names() []string {
 	for _, population := range p.populations {
 		names = append(names, p.populationNames(population)...)
 	}
-	return names
+	return append(names, p.largeNames()...)
 }
 
 // suite is one run of the program.
@@ -130,14 +143,17 @@ func (s *suite) measure(ctx context.Context) (err error) {
 			return fmt.Errorf("create: %w", err)
 		}
 	}
-	last := s.lastPopulation()
-	if last < 0 {
-		return nil
+	if last := s.lastPopulation(); last >= 0 {
+		if err := s.within(ctx, "directory", func(ctx context.Context, e *environment) error {
+			return s.measureDirectory(ctx, e, s.plan.populations[:last+1])
+		}); err != nil {
+			return fmt.Errorf("directory: %w", err)
+		}
 	}
-	if err := s.within(ctx, "directory", func(ctx context.Context, e *environment) error {
-		return s.measureDirectory(ctx, e, s.plan.populations[:last+1])
-	}); err != nil {
-		return fmt.Errorf("directory: %w", err)
+	if s.wantsAny(s.plan.largeNames()...) {
+		if err := s.within(ctx, "large", s.measureLarge); err != nil {
+			return fmt.Errorf("large: %w", err)
+		}
 	}
 	return nil
 }

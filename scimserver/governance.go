@@ -32,7 +32,7 @@ func (s *Server) entitlementItems(x *exchange) []named {
 	items := make([]named, 0, len(x.app.Spec.Scopes.List))
 	for i := range x.app.Spec.Scopes.List {
 		scope := &x.app.Spec.Scopes.List[i]
-		items = append(items, named{scope.Name, protocol.GovernanceResource(scope.Name, "", entitlementType)})
+		items = append(items, named{scope.Name, protocol.GovernanceResource(nameOr(scope.DisplayName, scope.Name), "", entitlementType)})
 	}
 	return items
 }

@@ -31,7 +31,10 @@ func (s *Server) createUser(x *exchange) error {
 	if err := schemas.Validate(resource); err != nil {
 		return err
 	}
-	user, _, err := s.directory.CreateUser(x.context(), x.app, resource)
+	if _, sent := resource.Attributes["active"]; !sent {
+		resource.Attributes["active"] = true
+	}
+	user, _, err := s.directory.CreateOrRestoreUser(x.context(), x.app, resource, restored(x.app, resource))
 	if err != nil {
 		return err
 	}
@@ -46,10 +49,11 @@ func (s *Server) getUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if x.notModified(directory.Meta(user, "").Version) {
+	meta := s.directory.UserMeta(user, s.baseURL(x))
+	if x.notModified(meta.Version) {
 		return nil
 	}
-	return s.answerUser(x, http.StatusOK, user)
+	return s.answerUserAs(x, http.StatusOK, user, meta)
 }
 
 // replaceUser answers PUT /Users/{id} (RFC 7644 section 3.5.1).
@@ -89,28 +93,29 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	if err != nil {
 		return err
 	}
+	reassigned := false
+	if !x.app.Spec.Provisioning.UpdatesUsers() {
+		stored, err := s.directory.GetUser(x.context(), x.app, x.route.id)
+		if err != nil {
+			return err
+		}
+		reassigned = isReassigned(stored)
+	}
 	schemas := s.directory.Schemas(x.app)
-	apply := change(schemas, body)
-	var leaves bool
-	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
-		next, changed, err := apply(current)
+	made := change(schemas, body)
+	sound := func(current protocol.Resource) (protocol.Resource, bool, error) {
+		next, changed, err := made(current)
 		if err != nil {
 			return next, false, err
 		}
-		if err := schemas.ValidateUpdate(next); err != nil {
-			return next, false, err
-		}
-		wasActive, isActive := isActive(current), isActive(next)
-		leaves = !isActive
-		if wasActive && !isActive && !x.app.Spec.Provisioning.DeactivatesUsers() {
-			return next, false, switchedOff(x.app, "deactivateUsers")
-		}
-		if !x.app.Spec.Provisioning.UpdatesUsers() {
-			next = current.DeepCopy()
-			next.Attributes["active"] = isActive
-			changed = wasActive != isActive
-		}
-		return next, changed, nil
+		return next, changed, schemas.ValidateUpdate(next)
+	}
+	apply := permitted(x.app, reassigned, sound)
+	var leaves bool
+	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
+		next, changed, err := apply(current)
+		leaves = err == nil && !isActive(next)
+		return next, changed, err
 	}, x.condition())
 	if err != nil {
 		return err
@@ -170,6 +175,9 @@ func (s *Server) listUsers(x *exchange) error {
 }
 
 func (s *Server) answerUsers(x *exchange, query listQuery) error {
+	if err := checkImport(x.app, query); err != nil {
+		return err
+	}
 	plain := query.filter == "" && query.sort.IsZero() && query.cursor == nil && query.projection.IsZero()
 	if !plain || !x.app.Spec.Provisioning.ImportsUsers() {
 		return s.users(x).list(x, query)
@@ -182,8 +190,8 @@ func (s *Server) answerUsers(x *exchange, query listQuery) error {
 	return nil
 }
 
-// users is the App's users as lists go through them. Where importing is off, a list without a filter shows none; filters
-// work, because the client looks a person up before it creates them.
+// users is the App's users as lists go through them. Where importing is off, a list without a filter that checkImport lets
+// pass shows none.
 func (s *Server) users(x *exchange) collection[*v1alpha1.User] {
 	base, schemas := s.baseURL(x), s.directory.Schemas(x.app)
 	users := collection[*v1alpha1.User]{
@@ -205,7 +213,7 @@ func (s *Server) users(x *exchange) collection[*v1alpha1.User] {
 			return schemas.Complete(resource, s.directory.UserMeta(user, base)), nil
 		},
 		render: func(user *v1alpha1.User, projection protocol.Projection) (json.RawMessage, error) {
-			return s.renderUser(x, user, projection)
+			return s.renderUser(x, user, s.directory.UserMeta(user, base), projection)
 		},
 		place: func(user *v1alpha1.User) (time.Time, string) { return directory.CreatedAt(user), user.Name },
 	}
@@ -218,28 +226,29 @@ func (s *Server) users(x *exchange) collection[*v1alpha1.User] {
 
 // answerUser answers one user, with the attributes that the request asks for.
 func (s *Server) answerUser(x *exchange, status int, user *v1alpha1.User) error {
+	return s.answerUserAs(x, status, user, s.directory.UserMeta(user, s.baseURL(x)))
+}
+
+// answerUserAs is answerUser with the groups and the version that the caller has decided by.
+func (s *Server) answerUserAs(x *exchange, status int, user *v1alpha1.User, meta protocol.Meta) error {
 	x.resourceID = user.Name
 	projection, err := parseProjection(x.request.URL.Query())
 	if err != nil {
 		return err
 	}
-	body, err := s.renderUser(x, user, projection)
+	body, err := s.renderUser(x, user, meta, projection)
 	if err != nil {
 		return err
 	}
-	x.writer.Header().Set("ETag", directory.Meta(user, "").Version)
+	x.writer.Header().Set("ETag", meta.Version)
 	x.answer(status, body)
 	return nil
 }
 
-func (s *Server) renderUser(x *exchange, user *v1alpha1.User, projection protocol.Projection) ([]byte, error) {
+func (s *Server) renderUser(x *exchange, user *v1alpha1.User, meta protocol.Meta, projection protocol.Projection) ([]byte, error) {
 	resource, err := directory.Resource(user)
 	if err != nil {
 		return nil, err
 	}
-	return s.directory.Schemas(x.app).Render(resource, s.directory.UserMeta(user, s.baseURL(x)), projection)
-}
-
-func switchedOff(app *v1alpha1.App, action string) error {
-	return protocol.NotImplemented("The App %s does not take this action: spec.provisioning.%s is false.", app.Name, action)
+	return s.directory.Schemas(x.app).Render(resource, meta, projection)
 }

@@ -23,11 +23,22 @@ import (
 type Change func(current protocol.Resource) (next protocol.Resource, changed bool, err error)
 
 // CreateUser makes a user: active, unless the resource says otherwise. Where an effective user of the App has the same
-// externalId, that is the person coming back: their record takes the resource's place, keeps its id, and restored is
-// true. Another user's userName answers 409.
+// externalId, that is the person coming back: the resource takes the place of their record, which keeps its id, and
+// restored is true. Another user's userName answers 409, and a scope that the person would need and that is missing 400.
 func (d *Directory) CreateUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource) (user *v1alpha1.User, restored bool, err error) {
+	resource = activated(resource)
+	return d.CreateOrRestoreUser(ctx, app, resource, func(protocol.Resource) (protocol.Resource, bool, error) {
+		return resource, true, nil
+	})
+}
+
+// CreateOrRestoreUser is CreateUser where restore says what becomes of the record of a person who comes back.
+func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource, restore Change) (user *v1alpha1.User, restored bool, err error) {
 	user, err = d.newUser(app, resource)
 	if err != nil {
+		return nil, false, err
+	}
+	if err := checkScopes(app, &user.Spec); err != nil {
 		return nil, false, err
 	}
 	known, err := d.knownAs(ctx, app, user)
@@ -51,7 +62,7 @@ func (d *Directory) CreateUser(ctx context.Context, app *v1alpha1.App, resource 
 	if known == nil || user.Spec.ExternalID == "" || known.Spec.ExternalID != user.Spec.ExternalID {
 		return nil, false, errTaken()
 	}
-	user, err = d.ReplaceUser(ctx, app, known.Name, activated(resource))
+	user, err = d.UpdateUser(ctx, app, known.Name, restore)
 	var problem *protocol.Error
 	if errors.As(err, &problem) && problem.Status == 404 {
 		// Deleted in between: a second attempt makes a new user.
@@ -202,6 +213,9 @@ func apply(user *v1alpha1.User, change Change) (bool, error) {
 	}
 	now := metav1.NowMicro()
 	user.Spec.LastModified = &now
+	if user.Spec.Active && !before.Active {
+		user.Spec.ReactivatedAt = now.DeepCopy()
+	}
 	return true, checkSize(&user.Spec, &before)
 }
 
@@ -234,7 +248,7 @@ func checkSize(spec, before *v1alpha1.UserSpec) error {
 // sizeOf leaves out what every change writes.
 func sizeOf(spec *v1alpha1.UserSpec) (int, error) {
 	measured := *spec
-	measured.Active, measured.LastModified = false, nil
+	measured.Active, measured.LastModified, measured.ReactivatedAt = false, nil, nil
 	body, err := json.Marshal(&measured)
 	if err != nil {
 		return 0, fmt.Errorf("encode user: %w", err)

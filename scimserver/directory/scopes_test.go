@@ -1,0 +1,73 @@
+package directory
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+func TestCheckScopes(t *testing.T) {
+	spec := v1alpha1.AppSpec{
+		RoleAssignment: v1alpha1.RoleAssignment{FromAttributes: []string{"role"}, Default: []string{"reader"}},
+		Roles: []v1alpha1.Role{
+			{Name: "reader"},
+			{Name: "local", Scopes: []string{"us1"}},
+			{Name: "earned by expression", When: "true", Scopes: []string{"emea2"}},
+		},
+		Scopes: v1alpha1.Scopes{FromAttribute: "regions", List: []v1alpha1.Scope{
+			{Name: "us1"}, {Name: "emea2", DisplayName: "Default Business Unit, Europe"},
+		}},
+	}
+	const gone = "no namespace has the labels region=emea2"
+	for title, test := range map[string]struct {
+		missing    []string
+		attributes string
+		want       string // part of the detail; "" for no error
+	}{
+		"all there":                          {nil, `{}`, ""},
+		"all there, one chosen":              {nil, `{"regions":"us1"}`, ""},
+		"unknown":                            {nil, `{"regions":"us1,mars"}`, "regions names a scope that the App own does not have. It has: us1, emea2."},
+		"letters count":                      {nil, `{"regions":["US1"]}`, "does not have"},
+		"every scope, one missing":           {[]string{"emea2"}, `{}`, "the scope emea2 (Default Business Unit, Europe), which is missing from the cluster: " + gone},
+		"the missing one chosen":             {[]string{"emea2"}, `{"regions":"emea2"}`, gone},
+		"another one chosen":                 {[]string{"emea2"}, `{"regions":"us1"}`, ""},
+		"a role that does not hold there":    {[]string{"emea2"}, `{"role":"local"}`, ""},
+		"a role that holds there":            {[]string{"us1"}, `{"role":"local"}`, "the scope us1,"},
+		"an unknown role leaves the default": {[]string{"emea2"}, `{"role":"emperor"}`, gone},
+		"a scope that the App lost since":    {[]string{"former"}, `{}`, ""},
+	} {
+		app := &v1alpha1.App{Spec: spec}
+		app.Name = "own"
+		for _, name := range test.missing {
+			app.Status.MissingScopes = append(app.Status.MissingScopes, v1alpha1.MissingScope{Name: name, Message: gone + "."})
+		}
+		user := &v1alpha1.UserSpec{Attributes: &runtime.RawExtension{Raw: []byte(test.attributes)}}
+		err := checkScopes(app, user)
+		if test.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", title, err)
+			}
+			continue
+		}
+		problem, ok := err.(*protocol.Error)
+		if !ok || problem.Status != 400 || problem.ScimType != "invalidValue" || !strings.Contains(problem.Detail, test.want) {
+			t.Errorf("%s: %v, want 400 invalidValue with %q", title, err, test.want)
+		}
+		if strings.Contains(test.attributes, "mars") && strings.Contains(problem.Detail, "mars") {
+			t.Errorf("%s: the detail repeats a value of the request: %s", title, problem.Detail)
+		}
+	}
+}
+
+// Default roles that nobody would get do not need a scope: those who earn a role by an attribute do not have them.
+func TestCheckScopesOfAnAppThatGrantsNothing(t *testing.T) {
+	app := &v1alpha1.App{Spec: v1alpha1.AppSpec{Scopes: v1alpha1.Scopes{List: []v1alpha1.Scope{{Name: "us1"}}}}}
+	app.Status.MissingScopes = []v1alpha1.MissingScope{{Name: "us1", Message: "gone"}}
+	if err := checkScopes(app, &v1alpha1.UserSpec{}); err != nil {
+		t.Error(err)
+	}
+}

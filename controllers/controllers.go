@@ -154,16 +154,19 @@ func addControllers(ctx context.Context, mgr manager.Manager, namespaces []strin
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Recorder: recorder,
 		Namespaces: namespaces,
 	}
+	memberships := group.NewMemberships(live)
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
+		Memberships: memberships,
 	}
-	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live}
+	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships}
 	return errors.Join(
 		rolebinding.Add(ctx, mgr, syncer),
 		user.Add(ctx, mgr, users),
 		app.Add(mgr, &app.Reconciler{Client: mgr.GetClient(), Policies: policies}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
 		group.Add(mgr, groups),
+		memberships.Watch(ctx, mgr), // after those whom it tells
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: namespaces}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: namespaces}),
 	)

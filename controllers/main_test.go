@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 // deadline of what the controllers are to bring about. They need milliseconds; a busy machine may need more.
-const deadline = 20 * time.Second
+const deadline = 60 * time.Second
 
 // world is one directory: a namespace of its own, with an App, and the controllers that serve it alone.
 type world struct {

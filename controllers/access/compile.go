@@ -35,8 +35,6 @@ func Message(errors []FieldError) string {
 	return strings.Join(texts, "; ")
 }
 
-const notSupported = "not supported by this version"
-
 // Compile checks an App and makes the policy of it. A policy is returned only where there is no error: an App that is
 // partly wrong grants nothing new, because what its author meant is not known.
 func Compile(app *v1alpha1.App) (*Policy, []FieldError) {
@@ -51,7 +49,10 @@ func Compile(app *v1alpha1.App) (*Policy, []FieldError) {
 	if c.policy.mode == "" {
 		c.policy.mode = v1alpha1.ModeEnforce
 	}
-	c.checkUnsupported()
+	if app.Spec.SubjectMode == v1alpha1.SubjectModeGroup {
+		c.policy.subjectsAreGroups, c.policy.groupPrefix = true, app.Spec.Kubernetes.PrefixOfGroups()
+	}
+	c.checkSafety()
 	c.checkPrefixes()
 	c.compileScopes()
 	c.compileRoles()
@@ -72,19 +73,16 @@ func (c *compiler) fail(field, format string, args ...any) {
 	c.errors = append(c.errors, FieldError{Field: field, Reason: fmt.Sprintf(format, args...)})
 }
 
-// checkUnsupported refuses fields that the API has and that this version does not honour: to ignore one would grant
-// more, or less, than the author asked for.
-func (c *compiler) checkUnsupported() {
-	if c.app.Spec.Safety != nil {
-		c.fail("spec.safety", notSupported)
+func (c *compiler) checkSafety() {
+	safety := c.app.Spec.Safety
+	if safety == nil {
+		return
 	}
-	if c.app.Spec.SubjectMode == v1alpha1.SubjectModeGroup {
-		c.fail("spec.subjectMode", "%s: %s", v1alpha1.SubjectModeGroup, notSupported)
+	if safety.MaxRemovals < 1 {
+		c.fail("spec.safety.maxRemovals", "must be at least 1")
 	}
-	for i := range c.app.Spec.Roles {
-		if len(c.app.Spec.Roles[i].Groups) > 0 {
-			c.fail(fmt.Sprintf("spec.roles[%d].groups", i), notSupported)
-		}
+	if safety.Window != nil && safety.Window.Duration <= 0 {
+		c.fail("spec.safety.window", "must be more than 0s")
 	}
 }
 
@@ -140,7 +138,7 @@ func (c *compiler) compileRoles() {
 		spec := &c.app.Spec.Roles[i]
 		field := fmt.Sprintf("spec.roles[%d]", i)
 		compiled := &c.policy.roles[i]
-		*compiled = role{name: spec.Name, grants: spec.Grants}
+		*compiled = role{name: spec.Name, grants: spec.Grants, groups: groupNames(spec.Groups)}
 		if c.policy.roleByName[spec.Name] != nil {
 			c.fail(field+".name", "another role is called %q", spec.Name)
 		}

@@ -3,6 +3,7 @@ package access
 import (
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -78,11 +79,15 @@ func TestCompileNamesTheFieldAtFault(t *testing.T) {
 				`spec.kubernetes.groupPrefix: must not begin with system:`,
 			},
 		},
-		"safety":       {change: func(spec *v1alpha1.AppSpec) { spec.Safety = &v1alpha1.Safety{MaxRemovals: 1} }, want: []string{"spec.safety: not supported by this version"}},
-		"subject mode": {change: func(spec *v1alpha1.AppSpec) { spec.SubjectMode = "Group" }, want: []string{"spec.subjectMode: Group: not supported by this version"}},
-		"groups": {
-			change: role(func(r *v1alpha1.Role) { r.Groups = []string{"Admins"} }),
-			want:   []string{"spec.roles[1].groups: not supported by this version"},
+		"safety that lets nobody go": {
+			change: func(spec *v1alpha1.AppSpec) {
+				spec.Safety = &v1alpha1.Safety{Window: &metav1.Duration{Duration: -time.Second}}
+			},
+			want: []string{`spec.safety.maxRemovals: must be at least 1`, `spec.safety.window: must be more than 0s`},
+		},
+		"expression that takes a group for a person": {
+			change: role(func(r *v1alpha1.Role) { r.When = `user.active && groups.displayName == "admins"` }),
+			want:   []string{`spec.roles[1].when: 1:22: type 'list(string)' does not support field selection`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +130,7 @@ func TestCacheFollowsGeneration(t *testing.T) {
 	if again, _ := cache.Compile(app); again != first {
 		t.Error("the same generation was compiled twice")
 	}
-	app.Spec.Safety, app.Generation = &v1alpha1.Safety{MaxRemovals: 1}, 2
+	app.Spec.Safety, app.Generation = &v1alpha1.Safety{}, 2
 	if policy, errors := cache.Compile(app); policy != nil || len(errors) != 1 {
 		t.Errorf("generation 2: policy %v, errors %v", policy, errors)
 	}

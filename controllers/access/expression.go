@@ -17,14 +17,23 @@ import (
 // 4096 characters over a user of ordinary size stays far below; what exceeds it grants nothing.
 const maxExpressionCost = 1_000_000
 
-// expression is a compiled CEL expression over the variable user.
+// Variables of an expression.
+const (
+	variableUser   = "user"
+	variableGroups = "groups"
+)
+
+// expression is a compiled CEL expression over the variables user and groups.
 type expression struct {
 	program cel.Program
+	// groups says that the expression looks at the person's groups.
+	groups bool
 }
 
 var expressionEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
-		cel.Variable("user", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable(variableUser, cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable(variableGroups, cel.ListType(cel.StringType)),
 		ext.Strings(),
 		ext.Sets(),
 	)
@@ -47,7 +56,11 @@ func compileExpression(text string) (*expression, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &expression{program: program}, nil
+	compiled := &expression{program: program}
+	for _, reference := range ast.NativeRep().ReferenceMap() {
+		compiled.groups = compiled.groups || reference.Name == variableGroups
+	}
+	return compiled, nil
 }
 
 // issueError gives the first of CEL's issues on one line: their own text spans several, to point at the place.

@@ -1,8 +1,8 @@
 // Package access is the policy of an App: which roles a person earns, in which scopes, and why.
 //
 // It stands between the App that people write and the controllers that bind: Compile checks an App once and Evaluate
-// answers for one user after the other. It is pure: it holds no client, reads no clock, and imports api and the
-// CEL library only.
+// answers for one user after the other. It is pure: it holds no client, reads no clock, and imports api, the
+// folding of names in scimserver/protocol and the CEL library only.
 package access
 
 import (
@@ -31,10 +31,14 @@ type Policy struct {
 	roleByName      map[string]*role
 	scopes          []Scope
 	scopeByName     map[string]*Scope
+	// subjectsAreGroups says that who earned a role by a group is bound by the name of that group.
+	subjectsAreGroups bool
+	groupPrefix       string
 }
 
 type role struct {
 	name   string
+	groups []groupName
 	when   *expression
 	scopes map[string]bool
 	grants []v1alpha1.Grant
@@ -50,7 +54,8 @@ type Scope struct {
 
 // Problem is something about one user that kept a role from being granted. It never fails a provisioning request.
 type Problem struct {
-	// Reason is v1alpha1.ReasonMissingScope, v1alpha1.ReasonUnknownRole or ReasonExpressionFailed.
+	// Reason is v1alpha1.ReasonMissingScope, v1alpha1.ReasonUnknownRole, v1alpha1.ReasonInvalidSubject or
+	// ReasonExpressionFailed.
 	Reason string
 	// Message is for an administrator of the identity provider.
 	Message string
@@ -60,6 +65,8 @@ type Problem struct {
 type Decision struct {
 	// Roles earned, sorted by role and scope.
 	Roles []v1alpha1.EarnedRole
+	// Groups names, by role, the Kubernetes group that native bindings name in the person's place (subjectMode Group).
+	Groups map[string]string
 	// Problems that kept roles from being granted.
 	Problems []Problem
 }
@@ -89,13 +96,16 @@ func (r *role) holdsIn(scope string) bool {
 	return r.scopes == nil || r.scopes[scope]
 }
 
-// Evaluate says which roles a user earned. It looks at attributes alone: whether the person may have access at all is
-// the caller's question.
-func (p *Policy) Evaluate(user *v1alpha1.UserSpec) Decision {
+// Evaluate says which roles a user earned, by attributes and by the groups that the person is a member of. Groups must be
+// all that count: those whose name is claimed and that are not being deleted. Whether the person may have access at
+// all is the caller's question.
+func (p *Policy) Evaluate(user *v1alpha1.UserSpec, groups []Group) Decision {
 	var decision Decision
+	groups = sortGroups(groups)
 	reasons := map[string][]string{}
 	p.earnByAttribute(user, reasons, &decision)
-	p.earnByExpression(user, reasons, &decision)
+	p.earnByGroup(groups, reasons, &decision)
+	p.earnByExpression(user, groups, reasons, &decision)
 	if len(reasons) == 0 {
 		for _, name := range p.defaults {
 			reasons[name] = []string{"default role of the App"}
@@ -136,7 +146,7 @@ func (p *Policy) earnByAttribute(user *v1alpha1.UserSpec, reasons map[string][]s
 	}
 }
 
-func (p *Policy) earnByExpression(user *v1alpha1.UserSpec, reasons map[string][]string, decision *Decision) {
+func (p *Policy) earnByExpression(user *v1alpha1.UserSpec, groups []Group, reasons map[string][]string, decision *Decision) {
 	var variables map[string]any
 	for i := range p.roles {
 		candidate := &p.roles[i]
@@ -144,7 +154,7 @@ func (p *Policy) earnByExpression(user *v1alpha1.UserSpec, reasons map[string][]
 			continue
 		}
 		if variables == nil {
-			variables = map[string]any{"user": expressionUser(user)}
+			variables = map[string]any{variableUser: expressionUser(user), variableGroups: displayNames(groups)}
 		}
 		holds, err := candidate.when.holds(variables)
 		switch {

@@ -146,7 +146,7 @@ func TestEvaluate(t *testing.T) {
 			if len(errors) > 0 {
 				t.Fatal(errors)
 			}
-			decision := policy.Evaluate(&test.user)
+			decision := policy.Evaluate(&test.user, nil)
 			var roles, problems []string
 			for _, role := range decision.Roles {
 				roles = append(roles, fmt.Sprintf("%s@%s: %s", role.Role, role.Scope, strings.Join(role.Reasons, ", ")))

@@ -1,11 +1,11 @@
 // Package group keeps Groups in order: it verifies that the claim of the displayName names the Group, takes users that are
-// gone out of their groups, counts members and says in the status what it found.
+// gone out of their groups, counts members and says in the status what it found, and which roles the group confers.
 //
-// Reconcile reads as a list of steps. Reaper, beside it, clears away what crashed requests left: Groups that no claim
-// names, claims that no Group wants, shards that no Group reads. Whom a group's membership gives which role is not
-// decided here.
+// Memberships tells the user controller in which groups somebody is; who gets a role by it is decided there. Reconcile
+// reads as a list of steps. Reaper, beside it, clears away what crashed requests left: Groups that no claim names,
+// claims that no Group wants, shards that no Group reads.
 //
-// It imports the claims and the membership of scimserver/directory and api/v1alpha1.
+// It imports controllers/access, the claims and the membership of scimserver/directory and api/v1alpha1.
 package group
 
 import (
@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
 )
@@ -44,8 +45,11 @@ type Reconciler struct {
 	// Live reads and writes without informers: claims are never cached, and members are never changed by what is.
 	Live client.Client
 
-	// index is the membership as the informers tell it.
-	index *membership.Index
+	// Policies are shared with the user controller.
+	Policies *access.Cache
+	// Memberships as the informers tell them, shared with the user controller.
+	Memberships *Memberships
+
 	// suspects are members that may be no users.
 	suspects suspects
 	// unclaimed counts how often a name was looked for that is not claimed yet.
@@ -56,9 +60,8 @@ type Reconciler struct {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// Add registers the controller.
+// Add registers the controller. The memberships must be watched already.
 func Add(mgr manager.Manager, r *Reconciler) error {
-	r.index = membership.NewIndex()
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
 	c, err := controller.New("group", mgr, controller.Options{
 		Reconciler:              r,
@@ -69,11 +72,11 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	if err != nil {
 		return err
 	}
+	r.Memberships.onGroup = append(r.Memberships.onGroup, r.saw)
 	for _, watch := range []source.Source{
-		source.Func(r.takeQueue),
-		source.Kind(mgr.GetCache(), &v1alpha1.Group{}, r.watchGroups()),
-		source.Kind(mgr.GetCache(), &v1alpha1.MemberShard{}, r.watchShards()),
+		Synced{Memberships: r.Memberships, Func: r.takeQueue},
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, r.watchUsers()),
+		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
 	} {
 		if err := c.Watch(watch); err != nil {
 			return err
@@ -82,52 +85,53 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	return nil
 }
 
+// Synced is a source whose controller begins to work only when every group that there was at the start is known.
+type Synced struct {
+	*Memberships
+	source.Func
+}
+
+// Start is source.Source.
+func (s Synced) Start(ctx context.Context, q queue) error { return s.Func(ctx, q) }
+
 func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
 	r.queue.Store(&q)
+	for _, name := range r.Memberships.all() { // what was told before there was a queue
+		q.Add(reconcile.Request{NamespacedName: name})
+	}
 	return nil
 }
 
-func (r *Reconciler) watchGroups() handler.TypedEventHandler[*v1alpha1.Group, reconcile.Request] {
-	saw := func(group *v1alpha1.Group, q queue) {
-		name := client.ObjectKeyFromObject(group)
-		r.suspects.add(name, r.index.PutGroup(group)...)
-		q.Add(reconcile.Request{NamespacedName: name})
-	}
-	return handler.TypedFuncs[*v1alpha1.Group, reconcile.Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.Group], q queue) { saw(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.Group], q queue) { saw(e.ObjectNew, q) },
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.Group], q queue) {
-			r.index.RemoveGroup(e.Object)
-			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
-		},
+// saw is told of each event of a Group or its shards.
+func (r *Reconciler) saw(group types.NamespacedName, joined []string) {
+	r.suspects.add(group, joined...)
+	if q := r.queue.Load(); q != nil {
+		(*q).Add(reconcile.Request{NamespacedName: group})
 	}
 }
 
-func (r *Reconciler) watchShards() handler.TypedEventHandler[*v1alpha1.MemberShard, reconcile.Request] {
-	enqueue := func(shard *v1alpha1.MemberShard, joined []string, q queue) {
-		name := types.NamespacedName{Namespace: shard.Namespace, Name: shard.Spec.Group}
-		r.suspects.add(name, joined...)
-		q.Add(reconcile.Request{NamespacedName: name})
+// watchApps has the groups of an App looked at whose roles changed.
+func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
+	enqueue := func(app *v1alpha1.App, q queue) {
+		for _, name := range r.Memberships.GroupsOfApp(client.ObjectKeyFromObject(app)) {
+			q.Add(reconcile.Request{NamespacedName: name})
+		}
 	}
-	return handler.TypedFuncs[*v1alpha1.MemberShard, reconcile.Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.MemberShard], q queue) {
-			enqueue(e.Object, r.index.PutShard(e.Object), q)
+	return handler.TypedFuncs[*v1alpha1.App, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) { enqueue(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
+			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID {
+				enqueue(e.ObjectNew, q)
+			}
 		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.MemberShard], q queue) {
-			enqueue(e.ObjectNew, r.index.PutShard(e.ObjectNew), q)
-		},
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.MemberShard], q queue) {
-			r.index.RemoveShard(e.Object)
-			enqueue(e.Object, nil, q)
-		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) { enqueue(e.Object, q) },
 	}
 }
 
 // watchUsers has the groups of a user looked at who is gone, or going.
 func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	left := func(user *v1alpha1.User, q queue) {
-		for _, group := range r.index.GroupsOf(user.Namespace, user.Name) {
-			name := types.NamespacedName{Namespace: user.Namespace, Name: group}
+		for _, name := range r.Memberships.groupsContaining(client.ObjectKeyFromObject(user)) {
 			r.suspects.add(name, user.Name)
 			q.Add(reconcile.Request{NamespacedName: name})
 		}

@@ -100,7 +100,7 @@ func (r *Reaper) suspectStrangers(ctx context.Context, group *v1alpha1.Group) {
 		return // nothing reconciles in this process
 	}
 	var strangers []string
-	for _, id := range r.Reconciler.index.Members(name) {
+	for _, id := range r.Reconciler.Memberships.index.Members(name) {
 		if !r.Reconciler.knows(ctx, group, id) {
 			strangers = append(strangers, id)
 		}

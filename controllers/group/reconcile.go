@@ -42,6 +42,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if group.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil
 	}
+	if err := r.Memberships.settle(ctx, name); err != nil {
+		return reconcile.Result{}, err
+	}
 	more, err := r.removeDeparted(ctx, group)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -51,13 +54,36 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	v.members = r.index.Count(name)
+	v.members = r.Memberships.index.Count(name)
 	v.unknown = unknownOf(group)
+	if v.roles, err = r.rolesOf(ctx, group, &v); err != nil {
+		return reconcile.Result{}, err
+	}
 	wait, err := r.writeStatus(ctx, group, &v)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: soonest(more, retry, wait)}, nil
+}
+
+// rolesOf returns the roles that membership of the group confers: none without the name.
+func (r *Reconciler) rolesOf(ctx context.Context, group *v1alpha1.Group, v *verdict) ([]string, error) {
+	if v.reservedKey == "" {
+		return nil, nil
+	}
+	app := &v1alpha1.App{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: group.Namespace, Name: group.Spec.App}, app, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) || err == nil && !app.DeletionTimestamp.IsZero() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	policy, fieldErrors := r.Policies.Compile(app)
+	if len(fieldErrors) > 0 {
+		return group.Status.Roles, nil // nothing changes until the App is corrected
+	}
+	return policy.ConferredBy(namesOf(group)), nil
 }
 
 func (r *Reconciler) forget(name types.NamespacedName) {

@@ -25,6 +25,7 @@ type verdict struct {
 	fresh   bool
 	members int
 	unknown v1alpha1.UnknownMembers
+	roles   []string
 
 	reservedKey string
 	name        metav1.Condition
@@ -67,6 +68,7 @@ func (v *verdict) apply(group *v1alpha1.Group) {
 	status := &group.Status
 	status.ObservedGeneration = group.Generation
 	status.Members = int32(v.members)
+	status.Roles = v.roles
 	if v.reservedKey != "" {
 		status.ReservedKey = v.reservedKey
 	}

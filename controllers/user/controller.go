@@ -9,6 +9,7 @@ package user
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
@@ -40,6 +42,8 @@ const (
 
 	// priorityRevoke goes before everything else in the queue: somebody must lose access.
 	priorityRevoke = 100
+	// priorityLeave comes right after it: somebody left a group, and may lose a role by that.
+	priorityLeave = 50
 
 	indexApp = "scim.user.app"
 )
@@ -54,10 +58,12 @@ type Reconciler struct {
 	Index    *rolebinding.Index
 	Syncer   *rolebinding.Syncer
 	Recorder recorder.EventRecorder
+	// Memberships tell who is in which groups.
+	Memberships *group.Memberships
 
 	// unclaimed counts how often a name was looked for that is not claimed yet.
 	unclaimed *flowcontrol.Backoff
-	enqueue   func(priority int, users ...types.NamespacedName)
+	queue     atomic.Pointer[queue]
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -79,13 +85,10 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	if err != nil {
 		return err
 	}
-	r.Syncer.OnChange(func(users []types.NamespacedName) {
-		if r.enqueue != nil {
-			r.enqueue(0, users...)
-		}
-	})
+	r.Syncer.OnChange(func(users []types.NamespacedName) { r.enqueue(0, users...) })
+	r.Memberships.OnChange(r.membersChanged)
 	for _, watch := range []source.Source{
-		source.Func(r.takeQueue),
+		group.Synced{Memberships: r.Memberships, Func: r.takeQueue},
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, watchUsers()),
 		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
 	} {
@@ -97,12 +100,35 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 }
 
 func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
-	r.enqueue = func(priority int, users ...types.NamespacedName) {
+	r.queue.Store(&q)
+	return nil
+}
+
+// enqueue has users evaluated. Before there is a queue nobody needs to be: every user comes as an event later.
+func (r *Reconciler) enqueue(priority int, users ...types.NamespacedName) {
+	if q := r.queue.Load(); q != nil {
 		for _, user := range users {
-			add(q, priority, user)
+			add(*q, priority, user)
 		}
 	}
-	return nil
+}
+
+// membersChanged has those evaluated whose roles may depend on the change of a group.
+func (r *Reconciler) membersChanged(change group.Change) {
+	app := &v1alpha1.App{}
+	if err := r.Client.Get(context.Background(), change.App, app, client.UnsafeDisableDeepCopy); err != nil {
+		return // without its App nobody holds a role; and when it comes, everybody is evaluated
+	}
+	policy, fieldErrors := r.Policies.Compile(app)
+	if len(fieldErrors) == 0 && !policy.Concerns(change.Before) && !policy.Concerns(change.After) {
+		return
+	}
+	for _, id := range change.Left {
+		r.enqueue(priorityLeave, types.NamespacedName{Namespace: change.App.Namespace, Name: id})
+	}
+	for _, id := range change.Joined {
+		r.enqueue(0, types.NamespacedName{Namespace: change.App.Namespace, Name: id})
+	}
 }
 
 func add(q queue, priority int, user types.NamespacedName) {

@@ -88,7 +88,11 @@ func (e *evaluation) fetchApp(ctx context.Context) error {
 
 // grant binds the roles that the policy gives, takes away others, and writes the status.
 func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcile.Result, error) {
-	decision := policy.Evaluate(&e.user.Spec)
+	groups, err := e.groupsOf(ctx, policy)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	decision := policy.Evaluate(&e.user.Spec, groups)
 	keys := e.keysOf(decision.Roles)
 	if len(keys) > 0 {
 		if err := e.holdDeletion(ctx); err != nil {
@@ -101,6 +105,15 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	}
 	e.verdict.grantedRoles(decision, policy.Mode(), failure)
 	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// groupsOf returns the groups by which the person may earn roles.
+func (e *evaluation) groupsOf(ctx context.Context, policy *access.Policy) ([]access.Group, error) {
+	if !policy.UsesGroups() {
+		return nil, nil
+	}
+	app := types.NamespacedName{Namespace: e.name.Namespace, Name: e.user.Spec.App}
+	return e.Memberships.GroupsOf(ctx, app, e.name.Name, policy)
 }
 
 // freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.

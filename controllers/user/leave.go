@@ -1,0 +1,78 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// endAccess takes every role from a person who may have no access, and has their requests denied where the App asks for
+// it. Both are under way at once.
+func (e *evaluation) endAccess(ctx context.Context) error {
+	denied := make(chan error, 1)
+	go func() { denied <- e.Revocations.Revoke(ctx, e.user) }()
+	return errors.Join(e.revokeAll(ctx), <-denied)
+}
+
+// denyFormerName has requests denied under the name that a person went by before they were renamed. Where it is the App
+// that names its people differently now, nobody was renamed.
+func (e *evaluation) denyFormerName(ctx context.Context, before *v1alpha1.UserStatus) error {
+	former := before.KubernetesUsername
+	if former == "" || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || before.ObservedGeneration == e.user.Generation {
+		return nil
+	}
+	return e.Revocations.Renamed(ctx, e.user, former)
+}
+
+// otherBindings are what bindings by other hands still give somebody whose access was revoked.
+type otherBindings struct {
+	list  []v1alpha1.ResidualAccess
+	count int
+}
+
+func (e *evaluation) findResidual(ctx context.Context) error {
+	var mapping *v1alpha1.KubernetesMapping
+	if e.app != nil {
+		mapping = &e.app.Spec.Kubernetes
+	}
+	list, count, err := e.Residual.Of(ctx, e.user, mapping)
+	if err == nil {
+		e.verdict.foundResidual(otherBindings{list: list, count: count})
+	}
+	return err
+}
+
+func (v *verdict) foundResidual(found otherBindings) {
+	v.residual = &found
+	if found.count == 0 {
+		v.residualAccess = condition(v1alpha1.ConditionResidualAccess, false, v1alpha1.ReasonNoOtherBindings, "No binding by other hands names the person.")
+		return
+	}
+	first := found.list[0]
+	message := fmt.Sprintf("%s %s names %s and binds %s", first.Kind, nameIn(first.Namespace, first.Name), first.Subject, first.Role)
+	if found.count > 1 {
+		message += fmt.Sprintf("; and %d more", found.count-1)
+	}
+	v.residualAccess = condition(v1alpha1.ConditionResidualAccess, true, v1alpha1.ReasonOtherBindings, "Bindings by other hands still give access: "+message+".")
+}
+
+// tellResidual writes one event when what is left appears or becomes another.
+func (e *evaluation) tellResidual(before, after *v1alpha1.UserStatus) {
+	same := before.ResidualAccessCount == after.ResidualAccessCount && apiequality.Semantic.DeepEqual(before.ResidualAccess, after.ResidualAccess)
+	if after.ResidualAccessCount == 0 || same {
+		return
+	}
+	e.Recorder.Eventf(e.user, nil, corev1.EventTypeWarning, "ResidualAccess", "Report", "%s", e.verdict.residualAccess.Message)
+}
+
+func nameIn(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "/" + name
+}

@@ -9,21 +9,9 @@ import (
 )
 
 // condition is what If-Match and If-None-Match ask of the version that a change is made to (RFC 7644 section 3.14,
-// RFC 9110 section 13.1); nil where they ask nothing.
+// RFC 9110 section 13.1).
 func (x *exchange) condition() directory.Condition {
-	match, noneMatch := x.etags("If-Match"), x.etags("If-None-Match")
-	if match.IsZero() && noneMatch.IsZero() {
-		return nil
-	}
-	return func(version string) error {
-		if !match.IsZero() && !match.MatchStrong(version) {
-			return protocol.PreconditionFailed("The resource has changed: it has the version %s, which If-Match does not name.", version)
-		}
-		if !noneMatch.IsZero() && noneMatch.MatchWeak(version) {
-			return protocol.PreconditionFailed("The resource has the version %s, which If-None-Match names.", version)
-		}
-		return nil
-	}
+	return directory.Condition{Match: x.etags("If-Match"), NoneMatch: x.etags("If-None-Match")}
 }
 
 // notModified answers 304 where the client has this version already, and says whether it did.

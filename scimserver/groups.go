@@ -36,7 +36,7 @@ func (s *Server) createGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.writer.Header().Set("Location", directory.GroupMeta(created, s.baseURL(x)).Location)
+	x.writer.Header().Set("Location", s.directory.GroupMeta(created, s.baseURL(x)).Location)
 	return s.answerGroup(x, http.StatusCreated, created)
 }
 
@@ -63,7 +63,7 @@ func (s *Server) getGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if x.notModified(directory.GroupMeta(group, "").Version) {
+	if x.notModified(s.directory.GroupMeta(group, "").Version) {
 		return nil
 	}
 	return s.answerGroup(x, http.StatusOK, group)
@@ -120,7 +120,7 @@ func (s *Server) patchGroup(x *exchange) error {
 	if delta, known := patch.Normalise(); known {
 		members.Delta = delta
 	} else {
-		members.Resolve = patch.NormaliseOver
+		members.Resolve, members.Joining = patch.NormaliseOver, patch.Joining()
 	}
 	updated, _, err := s.directory.UpdateGroup(x.context(), x.app, x.route.id, change, members, x.condition())
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Server) patchGroup(x *exchange) error {
 	if x.request.URL.Query().Has("attributes") {
 		return s.answerGroup(x, http.StatusOK, updated)
 	}
-	x.writer.Header().Set("ETag", directory.GroupMeta(updated, "").Version)
+	x.writer.Header().Set("ETag", s.directory.GroupMeta(updated, "").Version)
 	x.noContent()
 	return nil
 }
@@ -178,11 +178,11 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 			if err != nil {
 				return nil, err
 			}
-			return schemas.Complete(attributes, directory.GroupMeta(group, base)), nil
+			return schemas.Complete(attributes, s.directory.GroupMeta(group, base)), nil
 		},
 		render: func(group *v1alpha1.Group, projection protocol.Projection) (json.RawMessage, error) {
 			var body bytes.Buffer
-			err := s.renderGroup(x, &body, group, projection, live)
+			_, err := s.renderGroup(x, &body, group, projection, live)
 			return body.Bytes(), err
 		},
 		place: func(group *v1alpha1.Group) (time.Time, string) { return directory.GroupCreatedAt(group), group.Name },
@@ -203,29 +203,34 @@ func (s *Server) answerGroup(x *exchange, status int, group *v1alpha1.Group) err
 		return err
 	}
 	var body bytes.Buffer
-	if err := s.renderGroup(x, &body, group, projection, true); err != nil {
+	version, err := s.renderGroup(x, &body, group, projection, true)
+	if err != nil {
 		return err
 	}
-	x.writer.Header().Set("ETag", directory.GroupMeta(group, "").Version)
+	x.writer.Header().Set("ETag", version)
 	x.answer(status, body.Bytes())
 	return nil
 }
 
-func (s *Server) renderGroup(x *exchange, w io.Writer, group *v1alpha1.Group, projection protocol.Projection, live bool) error {
+// renderGroup writes a group, and returns the version that it has been written with. Where members are shown, the version
+// is by those that are.
+func (s *Server) renderGroup(x *exchange, w io.Writer, group *v1alpha1.Group, projection protocol.Projection, live bool) (string, error) {
 	attributes, err := directory.GroupAttributes(group)
 	if err != nil {
-		return err
+		return "", err
+	}
+	if !projection.Includes("members") {
+		meta := s.directory.GroupMeta(group, s.baseURL(x))
+		return meta.Version, s.directory.GroupSchemas().RenderGroup(w, attributes, meta, nil, projection)
 	}
 	var members []protocol.Member
-	switch {
-	case !projection.Includes("members"):
-	case live:
+	if live {
 		if members, err = s.directory.Members(x.context(), group); err != nil {
-			return err
+			return "", err
 		}
-	default:
+	} else {
 		members = s.directory.CachedMembers(group)
 	}
-	meta := directory.GroupMeta(group, s.baseURL(x))
-	return s.directory.GroupSchemas().RenderGroup(w, attributes, meta, slices.Values(members), projection)
+	meta := directory.GroupMetaWith(group, s.baseURL(x), members)
+	return meta.Version, s.directory.GroupSchemas().RenderGroup(w, attributes, meta, slices.Values(members), projection)
 }

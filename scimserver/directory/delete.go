@@ -39,7 +39,7 @@ func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string
 		if err != nil {
 			return nil, err
 		}
-		if err := check(user, conditions); err != nil {
+		if err := d.awaitUser(ctx, app, user, conditions); err != nil {
 			return nil, err
 		}
 		err = d.claims(app.Namespace).Delete(ctx, user)

@@ -57,9 +57,11 @@ func newDirectory(live client.Client) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
+	users, members := newReadModel(), membership.NewIndex()
+	users.named = members.PutName
 	return &Directory{
-		live: live, users: newReadModel(), unverified: newVerifyQueue(),
-		groups: newGroupModel(), members: membership.NewIndex(), writers: newGroupWriters(),
+		live: live, users: users, unverified: newVerifyQueue(),
+		groups: newGroupModel(), members: members, writers: newGroupWriters(),
 		groupSchemas: schemas, unverifiedGroups: newVerifyQueue(), inlineLimit: membership.InlineLimit,
 	}, nil
 }

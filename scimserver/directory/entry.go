@@ -102,7 +102,7 @@ func emails(user *v1alpha1.User) []string {
 // Meta returns what the server knows about a user (RFC 7643 section 3.1). baseURL has no slash at the end.
 func Meta(user *v1alpha1.User, baseURL string) protocol.Meta {
 	m := protocol.Meta{
-		ID: user.Name, Location: baseURL + location(user), Version: version(user),
+		ID: user.Name, Location: baseURL + location(user), Version: userVersion(user, nil).String(),
 		Created: createdAt(user), LastModified: createdAt(user),
 	}
 	if user.Spec.LastModified != nil {
@@ -137,6 +137,9 @@ func (e *Entry) rendered(schemas *protocol.SchemaSet) (*rendering, error) {
 	if before < 0 {
 		return nil, fmt.Errorf("render user %s: no meta", e.User.Name)
 	}
+	if !bytes.HasSuffix(body, []byte(versionEnd)) {
+		return nil, fmt.Errorf("render user %s: no version at the end", e.User.Name)
+	}
 	made := &rendering{schemas: schemas, head: body[:before], meta: body[before:cut], tail: body[cut:]}
 	e.render.Store(made)
 	return made, nil
@@ -162,8 +165,16 @@ func (r *rendering) append(dst []byte, groups []GroupRef, base []byte) ([]byte, 
 	if len(groups) > 0 {
 		dst = append(dst, "],"...)
 	}
-	return append(append(append(dst, r.meta...), base...), r.tail...), nil
+	dst = append(append(append(dst, r.meta...), base...), r.tail...)
+	if len(groups) > 0 {
+		// meta.version is the last of all, and the groups are a part of it.
+		dst = append(append(dst[:len(dst)-len(versionEnd)], shownSuffix(groupsDigest(groups))...), versionEnd...)
+	}
+	return dst, nil
 }
+
+// versionEnd ends a user's JSON, after meta.version's own text.
+const versionEnd = `\""}}`
 
 // jsonBase returns a base URL as it stands inside a JSON string.
 func jsonBase(baseURL string) ([]byte, error) {

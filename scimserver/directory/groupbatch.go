@@ -75,7 +75,7 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 		}
 		key := next.Spec.DisplayNameKey
 		for i, request := range batch {
-			if err := request.decide(next, &decision); err != nil {
+			if err := request.decide(d, next, &decision); err != nil {
 				return decision, err
 			}
 			if next.Spec.DisplayNameKey != key {
@@ -91,9 +91,9 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 }
 
 // decide adds to a decision what the request comes to, and leaves the reason in err where it is refused.
-func (r *groupRequest) decide(next *v1alpha1.Group, decision *membership.Decision) error {
+func (r *groupRequest) decide(d *Directory, next *v1alpha1.Group, decision *membership.Decision) error {
 	var changed bool
-	if changed, r.err = r.apply(next); r.err == nil {
+	if changed, r.err = r.apply(d, next); r.err == nil {
 		if len(r.conditions) > 0 && next.Spec.Sharding != nil && !r.members.IsZero() {
 			return errReserve
 		}
@@ -106,8 +106,8 @@ func (r *groupRequest) decide(next *v1alpha1.Group, decision *membership.Decisio
 
 // apply makes the group's next attributes in place, if the conditions hold, and reports whether they differ. After an
 // error the group is as it was.
-func (r *groupRequest) apply(next *v1alpha1.Group) (bool, error) {
-	if err := check(next, r.conditions); err != nil {
+func (r *groupRequest) apply(d *Directory, next *v1alpha1.Group) (bool, error) {
+	if err := check(r.conditions, d.groupVersion(next)); err != nil {
 		return false, err
 	}
 	before := next.Spec
@@ -122,7 +122,7 @@ func (r *groupRequest) apply(next *v1alpha1.Group) (bool, error) {
 // written once more, and who has another change on the same condition finds that it does not hold any more.
 func (d *Directory) writeReserved(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
 	_, _, request.err = d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
-		return membership.Decision{Attributes: true}, check(next, request.conditions)
+		return membership.Decision{Attributes: true}, check(request.conditions, d.groupVersion(next))
 	})
 	if request.err == nil {
 		request.conditions = nil
@@ -156,7 +156,7 @@ func (d *Directory) rename(ctx context.Context, app *v1alpha1.App, id string, re
 	if err != nil {
 		return nil, err
 	}
-	if err := check(group, request.conditions); err != nil {
+	if err := check(request.conditions, d.groupVersion(group)); err != nil {
 		return nil, err
 	}
 	next := group.DeepCopy()

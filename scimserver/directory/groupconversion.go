@@ -75,10 +75,19 @@ func GroupAttributes(group *v1alpha1.Group) (protocol.Resource, error) {
 }
 
 // GroupMeta returns what the server knows about a group (RFC 7643 section 3.1). baseURL has no slash at the end. The
-// version changes with every change of the members, too.
-func GroupMeta(group *v1alpha1.Group, baseURL string) protocol.Meta {
+// version is by the members and their names as they are in memory.
+func (d *Directory) GroupMeta(group *v1alpha1.Group, baseURL string) protocol.Meta {
+	return groupMeta(group, baseURL, d.groupVersion(group))
+}
+
+// GroupMetaWith is GroupMeta for an answer that shows these members: the version is by them.
+func GroupMetaWith(group *v1alpha1.Group, baseURL string, members []protocol.Member) protocol.Meta {
+	return groupMeta(group, baseURL, shownVersion(group, members))
+}
+
+func groupMeta(group *v1alpha1.Group, baseURL string, v version) protocol.Meta {
 	m := protocol.Meta{
-		ID: group.Name, Location: baseURL + "/Groups/" + group.Name, Version: version(group),
+		ID: group.Name, Location: baseURL + "/Groups/" + group.Name, Version: v.String(),
 		Created: groupCreatedAt(group), LastModified: groupCreatedAt(group),
 	}
 	if group.Spec.LastModified != nil {

@@ -43,10 +43,10 @@ func (d *Directory) sawGroup(object any) {
 	if !ok {
 		return
 	}
-	d.members.PutGroup(group)
 	if d.groups.put(group, "") {
 		d.unverifiedGroups.AddAfter(nameOf(group), verifyAfter)
 	}
+	d.members.PutGroup(group)
 }
 
 func (d *Directory) sawShard(object any) {

@@ -88,10 +88,11 @@ func (d *Directory) groupsOf(app *v1alpha1.App, userID string) []*groupEntry {
 	return slices.Clip(entries)
 }
 
-// UserMeta is Meta with the groups that the user is in.
+// UserMeta is Meta with the groups that the user is in, and with the version that they make.
 func (d *Directory) UserMeta(user *v1alpha1.User, baseURL string) protocol.Meta {
 	meta := Meta(user, baseURL)
 	meta.Groups = d.GroupsOf(&v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: user.Namespace, Name: user.Spec.App}}, user.Name)
+	meta.Version = userVersion(user, meta.Groups).String()
 	return meta
 }
 

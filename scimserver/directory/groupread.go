@@ -138,7 +138,7 @@ func (d *Directory) matchesGroup(filter *protocol.Filter, group *v1alpha1.Group,
 	if !filter.Mentions("members") {
 		members = nil
 	}
-	return filter.Matches(d.groupSchemas.CompleteGroup(resource, GroupMeta(group, baseURL), members)), nil
+	return filter.Matches(d.groupSchemas.CompleteGroup(resource, d.GroupMeta(group, baseURL), members)), nil
 }
 
 // scanGroups looks at every group of the App.

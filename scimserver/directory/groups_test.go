@@ -219,7 +219,7 @@ func TestMemberDeltas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d.inlineLimit = limit
 			group := mustCreateGroup(t, d, app, name, ids[:10]...)
-			version := func() string { return GroupMeta(read(t, d, app, group.Name), "").Version }
+			version := func() string { return d.GroupMeta(read(t, d, app, group.Name), "").Version }
 			step := func(what string, change MembersChange, changes bool, want ...string) {
 				t.Helper()
 				before := version()
@@ -241,7 +241,7 @@ func TestMemberDeltas(t *testing.T) {
 			step("remove some", removeMembers(ids[30:]...), true, ids[:30]...)
 			step("both", MembersChange{Delta: protocol.MembershipDelta{Add: ids[55:], Remove: ids[:5]}}, true,
 				slices.Concat(ids[5:30], ids[55:])...)
-			step("by a filter", MembersChange{Resolve: func(current iter.Seq[protocol.Member]) (delta protocol.MembershipDelta) {
+			step("by a filter", MembersChange{Resolve: func(current, _ iter.Seq[protocol.Member]) (delta protocol.MembershipDelta) {
 				for member := range current {
 					if member.ID < ids[20] {
 						delta.Remove = append(delta.Remove, member.ID)

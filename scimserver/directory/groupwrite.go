@@ -18,8 +18,10 @@ import (
 // MembersChange is what a request does to a group's members. The zero value does nothing.
 type MembersChange struct {
 	Delta protocol.MembershipDelta
-	// Resolve, where it is set, makes the delta of the current members, as a PATCH must that selects them by a filter.
-	Resolve func(current iter.Seq[protocol.Member]) protocol.MembershipDelta
+	// Resolve, where it is set, makes the delta of the current members and of those users among Joining whom the App has, as
+	// a PATCH must that selects members by a filter.
+	Resolve func(current, joining iter.Seq[protocol.Member]) protocol.MembershipDelta
+	Joining []string
 }
 
 // CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. Another
@@ -93,7 +95,17 @@ func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id strin
 	}
 	request := &groupRequest{
 		change: change, replacesAll: delta.ReplaceAll, unknown: unknown,
-		conditions: slices.DeleteFunc(conditions, func(condition Condition) bool { return condition == nil }),
+		conditions: slices.DeleteFunc(conditions, Condition.IsZero),
+	}
+	if len(request.conditions) > 0 {
+		// Here, where nobody else's change has to wait for it.
+		group, err := d.GetGroup(ctx, app, id)
+		if err == nil {
+			err = d.awaitGroup(ctx, group, request.conditions)
+		}
+		if err != nil {
+			return nil, false, asGroupClientSees(err, id)
+		}
 	}
 	if delta.ReplaceAll {
 		request.members.Replace(known...)
@@ -120,7 +132,11 @@ func (d *Directory) resolve(ctx context.Context, app *v1alpha1.App, id string, m
 	if err != nil {
 		return protocol.MembershipDelta{}, err
 	}
-	return members.Resolve(slices.Values(current)), nil
+	names, err := d.userNames(ctx, appName(app), members.Joining)
+	if err != nil {
+		return protocol.MembershipDelta{}, err
+	}
+	return members.Resolve(slices.Values(current), slices.Values(withNames(members.Joining, names))), nil
 }
 
 // applyToGroup makes a group's next attributes in place, and reports whether they differ.
@@ -173,7 +189,7 @@ func (d *Directory) deleteGroupLive(ctx context.Context, app *v1alpha1.App, id s
 		if err != nil {
 			return nil, err
 		}
-		if err := check(group, conditions); err != nil {
+		if err := d.awaitGroup(ctx, group, conditions); err != nil {
 			return nil, err
 		}
 		err = d.groupClaims(app.Namespace).Delete(ctx, group)

@@ -95,6 +95,7 @@ func (d *Directory) userNames(ctx context.Context, app types.NamespacedName, ids
 		user, err := d.readUser(ctx, of, ids[i])
 		if user != nil {
 			names[i] = user.Spec.UserName
+			d.wrote(user)
 		}
 		return err
 	})
@@ -124,6 +125,7 @@ func (d *Directory) namesByList(ctx context.Context, app types.NamespacedName, i
 			effective, err := d.effective(ctx, user)
 			if effective {
 				names[wanted[user.Name]] = user.Spec.UserName
+				d.wrote(user)
 			}
 			return err
 		})

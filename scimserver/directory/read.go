@@ -188,7 +188,7 @@ func (d *Directory) complete(user *v1alpha1.User, schemas *protocol.SchemaSet, f
 		return nil, err
 	}
 	meta := Meta(user, baseURL)
-	if filter.Mentions("groups") {
+	if filter.Mentions("groups") || filter.Mentions("meta.version") {
 		meta = d.UserMeta(user, baseURL)
 	}
 	return schemas.Complete(resource, meta), nil

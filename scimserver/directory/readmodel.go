@@ -22,6 +22,8 @@ type readModel struct {
 	gone     map[types.NamespacedName]removal
 	forgetAt int
 	watchers map[types.NamespacedName][]chan struct{}
+	// named is told under which name clients of an App see a user; "" where they do not.
+	named func(user types.NamespacedName, app, userName string)
 }
 
 type removal struct {
@@ -136,6 +138,13 @@ func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
 		m.users[name] = entry
 		if entry.visible() {
 			m.index(entry)
+		}
+	}
+	if m.named != nil {
+		if entry != nil && entry.visible() {
+			m.named(name, entry.User.Spec.App, entry.User.Spec.UserName)
+		} else {
+			m.named(name, "", "")
 		}
 	}
 	for _, waiting := range m.watchers[name] {

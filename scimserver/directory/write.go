@@ -148,7 +148,7 @@ func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string
 		if err != nil {
 			return nil, err
 		}
-		if err := check(user, conditions); err != nil {
+		if err := d.awaitUser(ctx, app, user, conditions); err != nil {
 			return nil, err
 		}
 		user, err = d.attempt(ctx, app, user, change)

@@ -1,6 +1,9 @@
 package protocol
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // ETags is the value of If-Match or If-None-Match (RFC 9110 section 13.1, RFC 7644 section 3.14).
 type ETags struct {
@@ -56,6 +59,14 @@ func (e ETags) MatchStrong(version string) bool {
 // MatchWeak is the comparison of If-None-Match, which does not tell weak tags from strong ones.
 func (e ETags) MatchWeak(version string) bool {
 	return e.match(version, func(entityTag, entityTag) bool { return true })
+}
+
+// NamePrefix reports whether a strong tag is the given one, without quotes, or begins with it and a hyphen.
+func (e ETags) NamePrefix(opaque string) bool {
+	return slices.ContainsFunc(e.tags, func(tag entityTag) bool {
+		rest, ok := strings.CutPrefix(tag.opaque, opaque)
+		return ok && !tag.weak && (rest == "" || rest[0] == '-')
+	})
 }
 
 func (e ETags) match(version string, comparable func(tag, current entityTag) bool) bool {

@@ -103,12 +103,14 @@ type Lookup struct {
 	Value     string // as in the filter; userName, displayName and emails.value compare by Fold, the others exactly
 }
 
-// Mentions reports whether the filter asks for a core attribute, by itself or by one of its sub-attributes: what it does not
-// mention need not be there for Matches. The name is the schema's spelling.
+// Mentions reports whether the filter asks for a core attribute, by itself or by one of its sub-attributes, or for one
+// sub-attribute, as in meta.version: what it does not mention need not be there for Matches. The name is the schema's spelling.
 func (f *Filter) Mentions(attribute string) bool {
+	attribute, sub, one := strings.Cut(attribute, ".")
 	found := false
 	visit(f.root, func(r reference) {
-		found = found || !r.element && r.extension == "" && strings.EqualFold(r.name, attribute)
+		found = found || !r.element && r.extension == "" && strings.EqualFold(r.name, attribute) &&
+			(!one || r.sub == "" || strings.EqualFold(r.sub, sub))
 	})
 	return found
 }

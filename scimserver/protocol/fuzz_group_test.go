@@ -104,7 +104,7 @@ func FuzzGroupPatch(f *testing.F) {
 		for _, step := range p.Steps {
 			checkIDs(t, step.IDs)
 		}
-		delta := p.NormaliseOver(membersOfIDs(current.Members))
+		delta := p.NormaliseOver(membersOfIDs(current.Members), membersOfIDs(p.Joining()))
 		checkDelta(t, delta)
 		if blind, ok := p.Normalise(); ok == p.NeedsMembers() {
 			t.Fatalf("Normalise is %v", ok)

@@ -277,7 +277,7 @@ func TestGroupPatchAgainstModel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, body)
 		}
-		deltas := []MembershipDelta{p.NormaliseOver(maps.Values(current))}
+		deltas := []MembershipDelta{p.NormaliseOver(maps.Values(current), nil)}
 		if delta, ok := p.Normalise(); ok != !strings.Contains(body, "display eq") {
 			t.Fatalf("seed %d: Normalise is %v", seed, ok)
 		} else if ok {

@@ -48,7 +48,7 @@ func (p *GroupPatch) Normalise() (delta MembershipDelta, ok bool) {
 	if p.NeedsMembers() {
 		return MembershipDelta{}, false
 	}
-	return p.NormaliseOver(nil), true
+	return p.NormaliseOver(nil, nil), true
 }
 
 // NeedsMembers reports whether a step selects members by anything but their ids.
@@ -56,10 +56,37 @@ func (p *GroupPatch) NeedsMembers() bool {
 	return slices.ContainsFunc(p.Steps, func(m MembershipStep) bool { return m.Op == RemoveMembersWhere })
 }
 
-// NormaliseOver is Normalise with the group's current members, which RemoveMembersWhere steps look at. Of a member that is new
-// with the same request, such a step sees the id and the type.
-func (p *GroupPatch) NormaliseOver(current iter.Seq[Member]) MembershipDelta {
-	sum := membershipSum{state: map[string]bool{}}
+// Joining lists the ids that steps make members before a RemoveMembersWhere step looks at them, each once.
+func (p *GroupPatch) Joining() []string {
+	var ids []string
+	seen := map[string]bool{}
+	last := len(p.Steps)
+	for last > 0 && p.Steps[last-1].Op != RemoveMembersWhere {
+		last--
+	}
+	for _, step := range p.Steps[:last] {
+		if step.Op != AddMembers && step.Op != ReplaceAllMembers {
+			continue
+		}
+		for _, id := range step.IDs {
+			if !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// NormaliseOver is Normalise with the group's current members and those of Joining, as they are once they are members: what
+// RemoveMembersWhere steps look at. Of an id that is in neither, such a step sees the id and the type.
+func (p *GroupPatch) NormaliseOver(current, joining iter.Seq[Member]) MembershipDelta {
+	sum := membershipSum{state: map[string]bool{}, joining: map[string]Member{}}
+	if joining != nil {
+		for member := range joining {
+			sum.joining[member.ID] = member
+		}
+	}
 	for _, step := range p.Steps {
 		switch step.Op {
 		case AddMembers:
@@ -67,7 +94,7 @@ func (p *GroupPatch) NormaliseOver(current iter.Seq[Member]) MembershipDelta {
 		case RemoveMembers:
 			sum.set(step.IDs, false)
 		case ReplaceAllMembers, ClearMembers:
-			sum = membershipSum{state: map[string]bool{}, replaceAll: true}
+			sum = membershipSum{state: map[string]bool{}, replaceAll: true, joining: sum.joining}
 			sum.set(step.IDs, true)
 		case RemoveMembersWhere:
 			sum.removeWhere(step, current)
@@ -81,6 +108,7 @@ type membershipSum struct {
 	replaceAll bool
 	state      map[string]bool // true: added, false: removed
 	order      []string        // the keys of state, as they came
+	joining    map[string]Member
 }
 
 func (m *membershipSum) set(ids []string, member bool) {
@@ -109,7 +137,14 @@ func (m *membershipSum) removeWhere(step MembershipStep, current iter.Seq[Member
 		}
 	}
 	for _, id := range m.order {
-		if m.state[id] && !seen[id] && step.Matches(Member{ID: id}) {
+		if !m.state[id] || seen[id] {
+			continue
+		}
+		member, known := m.joining[id]
+		if !known {
+			member.ID = id
+		}
+		if step.Matches(member) {
 			m.state[id] = false
 		}
 	}

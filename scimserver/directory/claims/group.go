@@ -12,7 +12,8 @@ import (
 var Groups = Kind[*v1alpha1.Group]{
 	Attribute: v1alpha1.ClaimDisplayName,
 	Names: func(group *v1alpha1.Group) Names {
-		return Names{App: group.Spec.App, Key: &group.Spec.DisplayNameKey, Pending: &group.Spec.PendingKey}
+		spec := &group.Spec
+		return Names{App: spec.App, Key: &spec.DisplayNameKey, Pending: &spec.PendingKey, Unseen: &spec.UnseenWrites}
 	},
 	Committed: groupCommitted,
 }

@@ -117,6 +117,7 @@ func (p *Protocol[H]) abandonRead(ctx context.Context, holder H) (bool, error) {
 	names := p.kind.Names(holder)
 	pending := *names.Pending
 	*names.Pending = ""
+	*names.Unseen++
 	err := p.store.UpdateHolder(ctx, holder)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return false, nil

@@ -21,6 +21,7 @@ func (p *Protocol[H]) Rename(ctx context.Context, current H, key string, commit 
 	var none H
 	if names := p.kind.Names(current); *names.Pending != key {
 		*names.Pending = key
+		*names.Unseen++
 		if err := p.store.UpdateHolder(ctx, current); err != nil {
 			return none, err
 		}

@@ -50,6 +50,8 @@ type Names struct {
 	App string
 	// Key is the folded name; Pending the one that a rename is about to take.
 	Key, Pending *string
+	// Unseen counts the writes of Pending alone: nothing else of the holder changed by them.
+	Unseen *int64
 }
 
 // Protocol runs the protocol for one kind of holder in one namespace. It holds no state of its own: any number may

@@ -10,7 +10,8 @@ import (
 var Users = Kind[*v1alpha1.User]{
 	Attribute: v1alpha1.ClaimUserName,
 	Names: func(user *v1alpha1.User) Names {
-		return Names{App: user.Spec.App, Key: &user.Spec.UserNameKey, Pending: &user.Spec.PendingKey}
+		spec := &user.Spec
+		return Names{App: spec.App, Key: &spec.UserNameKey, Pending: &spec.PendingKey, Unseen: &spec.UnseenWrites}
 	},
 	Committed: userCommitted,
 }

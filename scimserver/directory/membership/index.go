@@ -19,8 +19,10 @@ import (
 type Index struct {
 	mu     sync.RWMutex
 	groups map[types.NamespacedName]*indexed
-	// users lists, by namespace and id, the groups that somebody is a member of.
-	users map[string]map[string][]*indexed
+	// users has, by namespace and id, what is known of somebody.
+	users map[string]map[string]person
+	// changed is closed by the next change; nil while nobody waits for one.
+	changed chan struct{}
 	// gone remembers which Groups went, so that the late answer to an earlier write brings none back.
 	gone map[types.UID]time.Time
 }
@@ -29,7 +31,9 @@ type Index struct {
 type indexed struct {
 	name    types.NamespacedName
 	uid     types.UID // empty while only shards are known
+	app     string
 	version string
+	names   uint64 // the sum of the NameDigests of the members that have one
 	epoch   string // of the sharding; empty: inline
 	inline  []string
 	epochs  map[string]*parts
@@ -47,7 +51,7 @@ const goneFor = 5 * time.Minute
 func NewIndex() *Index {
 	return &Index{
 		groups: map[types.NamespacedName]*indexed{},
-		users:  map[string]map[string][]*indexed{},
+		users:  map[string]map[string]person{},
 		gone:   map[types.UID]time.Time{},
 	}
 }
@@ -56,6 +60,7 @@ func NewIndex() *Index {
 func (x *Index) PutGroup(group *v1alpha1.Group) (joined []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.notify()
 	if _, gone := x.gone[group.UID]; gone {
 		return nil
 	}
@@ -67,6 +72,7 @@ func (x *Index) PutGroup(group *v1alpha1.Group) (joined []string) {
 	if group.Spec.Sharding != nil {
 		epoch = group.Spec.Sharding.Epoch
 	}
+	x.belongs(g, group.Spec.App)
 	known := g.uid != ""
 	g.uid, g.version = group.UID, group.ResourceVersion
 	if known && epoch != "" && epoch == g.epoch {
@@ -84,6 +90,7 @@ func (x *Index) PutGroup(group *v1alpha1.Group) (joined []string) {
 func (x *Index) RemoveGroup(group *v1alpha1.Group) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.notify()
 	now := time.Now()
 	if len(x.gone) > 1024 {
 		for uid, when := range x.gone {
@@ -106,6 +113,7 @@ func (x *Index) RemoveGroup(group *v1alpha1.Group) {
 func (x *Index) PutShard(shard *v1alpha1.MemberShard) (joined []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.notify()
 	index := int(shard.Spec.Index)
 	if index < 0 || index >= Shards || shard.Name != ShardName(shard.Spec.Group, shard.Spec.Epoch, index) {
 		return nil
@@ -138,6 +146,7 @@ func (x *Index) PutShard(shard *v1alpha1.MemberShard) (joined []string) {
 func (x *Index) RemoveShard(shard *v1alpha1.MemberShard) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.notify()
 	g := x.groups[types.NamespacedName{Namespace: shard.Namespace, Name: shard.Spec.Group}]
 	index := int(shard.Spec.Index)
 	if g == nil || g.epochs[shard.Spec.Epoch] == nil || index < 0 || index >= Shards {
@@ -162,7 +171,7 @@ func (x *Index) RemoveShard(shard *v1alpha1.MemberShard) {
 func (x *Index) GroupsOf(namespace, id string) []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	of := x.users[namespace][id]
+	of := x.users[namespace][id].groups
 	if len(of) == 0 {
 		return nil
 	}
@@ -256,30 +265,24 @@ func (g *indexed) members() []string {
 
 // exchange notes the members of a group, or of one of its parts, and returns who is new. Both lists are sorted.
 func (x *Index) exchange(g *indexed, before, after []string) (joined []string) {
-	of := x.users[g.name.Namespace]
-	if of == nil {
-		of = map[string][]*indexed{}
-		x.users[g.name.Namespace] = of
-	}
 	for len(before) > 0 || len(after) > 0 {
 		switch {
 		case len(after) == 0 || len(before) > 0 && before[0] < after[0]:
-			if rest := slices.DeleteFunc(of[before[0]], func(other *indexed) bool { return other == g }); len(rest) > 0 {
-				of[before[0]] = rest
-			} else {
-				delete(of, before[0])
-			}
+			somebody := x.users[g.name.Namespace][before[0]]
+			somebody.groups = slices.DeleteFunc(somebody.groups, func(other *indexed) bool { return other == g })
+			g.names -= somebody.digestIn(g)
+			x.setPerson(g.name.Namespace, before[0], somebody)
 			before = before[1:]
 		case len(before) == 0 || after[0] < before[0]:
-			of[after[0]] = append(of[after[0]], g)
+			somebody := x.users[g.name.Namespace][after[0]]
+			somebody.groups = append(somebody.groups, g)
+			g.names += somebody.digestIn(g)
+			x.setPerson(g.name.Namespace, after[0], somebody)
 			joined = append(joined, after[0])
 			after = after[1:]
 		default:
 			before, after = before[1:], after[1:]
 		}
-	}
-	if len(of) == 0 {
-		delete(x.users, g.name.Namespace)
 	}
 	return joined
 }

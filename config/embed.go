@@ -6,5 +6,5 @@ import "embed"
 
 // FS holds the manifests of this folder.
 //
-//go:embed crd rbac samples
+//go:embed crd policies rbac samples
 var FS embed.FS

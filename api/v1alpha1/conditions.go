@@ -100,6 +100,8 @@ const (
 	AnnotationUnknownMembers = GroupName + "/unknown-members"
 	// AnnotationReleaseRemovals of an App releases the removals that spec.safety holds, once for each new value.
 	AnnotationReleaseRemovals = GroupName + "/release-removals"
+	// AnnotationAcceptTokens with the value "true" on a new App lets it have the ScimTokens that named it before it was.
+	AnnotationAcceptTokens = GroupName + "/accept-tokens"
 	// AnnotationAllowDeletion with the value "true" on one of this operator's CustomResourceDefinitions lets it be deleted.
 	AnnotationAllowDeletion = GroupName + "/allow-deletion"
 	// AnnotationWrittenAt of a MemberShard is the generation that its Group had when the shard was last written.

@@ -37,13 +37,14 @@ const (
 )
 
 // installDirs are the folders of config/ that make an installation, without its Deployments.
-var installDirs = []string{"crd/bases", "rbac", "policies"}
+var installDirs = []string{"crd/bases", "rbac", policiesDir}
 
 // Install applies what `kubectl apply -k` of config/ would, but for the Deployments: CRDs,
 // the namespace, RBAC, and admission policies where there are any. Folders that the file
-// system lacks are passed over, except for the CRDs. It returns when the CRDs are served.
+// system lacks are passed over, except for the CRDs. It returns when the CRDs are served and
+// the policies are in force.
 func Install(ctx context.Context, config *rest.Config, manifests fs.FS) error {
-	var objects []*unstructured.Unstructured
+	var objects, policies []*unstructured.Unstructured
 	for _, dir := range installDirs {
 		found, err := ReadObjects(manifests, dir)
 		if errors.Is(err, fs.ErrNotExist) && dir != installDirs[0] {
@@ -52,9 +53,16 @@ func Install(ctx context.Context, config *rest.Config, manifests fs.FS) error {
 		if err != nil {
 			return fmt.Errorf("installing: %w", err)
 		}
+		if dir == policiesDir {
+			sortPolicies(found)
+			policies = found
+		}
 		objects = append(objects, found...)
 	}
 	if err := Apply(ctx, config, objects); err != nil {
+		return fmt.Errorf("installing: %w", err)
+	}
+	if err := waitForPolicies(ctx, config, policies); err != nil {
 		return fmt.Errorf("installing: %w", err)
 	}
 	return nil

@@ -183,6 +183,16 @@ func TestCursors(t *testing.T) {
 	t.Run("with concurrent writes", func(t *testing.T) { s.on(t).cursorsUnderWrites(ids) })
 }
 
+// A cursor of one endpoint is none of another (RFC 9865 section 2).
+func TestCursorOfAnotherEndpoint(t *testing.T) {
+	s := newClient(t, nil)
+	s.user(newName("one"), "")
+	s.user(newName("two"), "")
+	s.listed("/Users", 2)
+	next := okta.Escape(s.cursorPage("/Users?count=1&cursor=").Text("nextCursor"))
+	s.refused(http.StatusBadRequest, "invalidCursor", http.MethodGet, "/Groups?cursor="+next, "")
+}
+
 func (s *scim) cursorsUnderWrites(stay []string) {
 	var mu sync.Mutex
 	var passing []string

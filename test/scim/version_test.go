@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -152,15 +154,124 @@ func TestVersions(t *testing.T) {
 			t.Errorf("the version is %s, after POST it was %s", got, group.Header.Get("ETag"))
 		}
 	})
-	t.Run("the same version in lists", func(t *testing.T) {
-		s := s.on(t)
-		name := newName("listed")
-		id := s.user(name, "")
-		list := s.list("/Users" + query("filter", okta.Equals("userName", name)))
-		if got, want := textsOf(list, "meta", "version"), s.version("/Users/"+id); len(got) != 1 || got[0] != want {
-			t.Errorf("the list has the versions %q, want %s", got, want)
+}
+
+// A version is the same wherever it is answered.
+func TestVersionsAreTheSameEverywhere(t *testing.T) {
+	s := newClient(t, nil)
+	name := newName("listed")
+	user := s.user(name, "")
+	group := s.group("Listed", user, s.user(newName("listed"), ""))
+	s.listed("/Users", 2)
+	s.listed("/Groups", 1)
+	for target, lists := range map[string][]string{
+		"/Users/" + user: {"/Users", "/Users?cursor=", "/Users?sortBy=meta.created", "/Users?attributes=meta", "/Users" + query("filter", okta.Equals("userName", name))},
+		"/Groups/" + group: {"/Groups", "/Groups?cursor=", "/Groups?excludedAttributes=members", "/Groups?attributes=meta,members.value",
+			"/Groups" + query("filter", okta.Equals("displayName", "listed")), "/Groups" + query("filter", okta.Equals("members.value", user))},
+	} {
+		s.soon("versions of "+target, func() error {
+			want := s.version(target)
+			for _, attributes := range []string{"?attributes=meta", "?excludedAttributes=members,groups"} {
+				if got := s.version(target + attributes); got != want {
+					return fmt.Errorf("%s has the version %s, the whole %s", attributes, got, want)
+				}
+			}
+			endpoint, id, _ := strings.Cut(target[1:], "/")
+			for _, list := range append(lists, "/"+endpoint+query("filter", "meta.version eq "+strconv.Quote(want))) {
+				answer := s.get(list)
+				place := slices.Index(idsOf(answer), id)
+				if place < 0 || textsOf(answer, "meta", "version")[place] != want {
+					return fmt.Errorf("%s has the versions %q, want %s", list, textsOf(answer, "meta", "version"), want)
+				}
+			}
+			answer := s.do(http.MethodPatch, target+"?attributes=meta", patchJSON(`{"op":"remove","path":"externalId"}`))
+			if got := answer.Header.Get("ETag"); got != want || answer.Text("meta", "version") != want {
+				return fmt.Errorf("a PATCH that changes nothing answers %s, want %s", got, want)
+			}
+			return nil
+		})
+	}
+}
+
+// A 304 says that the representation is the one the client has: with the groups that the user is in by now, under the
+// names that they have by now.
+func TestVersionCoversGroups(t *testing.T) {
+	s := newClient(t, nil)
+	target := "/Users/" + s.user(newName("joining"), "")
+	first := s.version(target)
+	group := s.group("Joined", target[len("/Users/"):])
+	for _, step := range []struct {
+		what    string
+		display any
+		do      func()
+	}{
+		{"joined", "Joined", func() {}},
+		{"the group has another name", "Renamed", func() {
+			s.must(s.do(http.MethodPatch, "/Groups/"+group, patchJSON(`{"op":"replace","path":"displayName","value":"Renamed"}`)).ExpectStatus(http.StatusNoContent))
+		}},
+		{"the group is gone", nil, func() {
+			s.must(s.do(http.MethodDelete, "/Groups/"+group, "").ExpectStatus(http.StatusNoContent))
+		}},
+	} {
+		before := s.version(target)
+		step.do()
+		s.soon(step.what, func() error {
+			if got := s.get(target).At("groups", 0, "display"); got != step.display {
+				return fmt.Errorf("groups[0] is named %v", got)
+			}
+			return nil
+		})
+		if step.what != "joined" {
+			s.must(s.do(http.MethodGet, target, "", ifNoneMatch(before)).ExpectStatus(http.StatusOK))
+			s.refused(http.StatusPreconditionFailed, "", http.MethodPatch, target, patchJSON(`{"op":"replace","path":"title","value":"x"}`), ifMatch(before))
+		} else if s.version(target) == first {
+			t.Errorf("%s: the version is still %s", step.what, first)
 		}
-	})
+	}
+	if got := s.version(target); got != first {
+		t.Errorf("without groups the version is %s again, want %s", got, first)
+	}
+}
+
+// The same of a group whose member has another userName, which is the member's display.
+func TestVersionCoversDisplay(t *testing.T) {
+	s := newClient(t, nil)
+	id := s.user(newName("former"), "")
+	target := "/Groups/" + s.group("Renamed member", id)
+	before := s.version(target)
+	s.must(s.do(http.MethodPatch, "/Users/"+id, patchJSON(`{"op":"replace","path":"userName","value":"`+newName("renamed")+`"}`)).ExpectStatus(http.StatusOK))
+	for _, query := range []string{"", "?excludedAttributes=members"} {
+		s.must(s.do(http.MethodGet, target+query, "", ifNoneMatch(before)).ExpectStatus(http.StatusOK))
+	}
+	s.refused(http.StatusPreconditionFailed, "", http.MethodPatch, target, patchJSON(`{"op":"remove","path":"members"}`), ifMatch(before))
+	s.must(s.do(http.MethodPatch, target, patchJSON(`{"op":"remove","path":"members"}`), ifMatch(s.version(target))).ExpectStatus(http.StatusNoContent))
+}
+
+// A rename that is refused changes nothing, the version included: who holds the version may go on with it.
+func TestRefusedRenameKeepsTheVersion(t *testing.T) {
+	s := newClient(t, nil)
+	takenName := newName("taken")
+	s.user(takenName, "")
+	s.group("Taken")
+	for _, test := range []struct{ target, rename, put, next string }{
+		{"/Users/" + s.user(newName("renaming"), ""), `{"op":"replace","path":"userName","value":"` + strings.ToUpper(takenName) + `"}`,
+			userJSON(takenName, ""), `{"op":"replace","path":"title","value":"T"}`},
+		{"/Groups/" + s.group("Renaming"), `{"op":"replace","path":"displayName","value":"taken"}`,
+			groupJSON("TAKEN", nil), `{"op":"replace","path":"externalId","value":"T"}`},
+	} {
+		before := s.get(test.target)
+		for range 3 {
+			s.refused(http.StatusConflict, "uniqueness", http.MethodPatch, test.target, patchJSON(test.rename))
+			s.refused(http.StatusConflict, "uniqueness", http.MethodPut, test.target, test.put, ifMatch(before.Header.Get("ETag")))
+		}
+		if after := s.get(test.target); string(after.Body) != string(before.Body) || after.Header.Get("ETag") != before.Header.Get("ETag") {
+			t.Errorf("before the refused renames\n%s\nafter\n%s", before, after)
+		}
+		answer := s.do(http.MethodPatch, test.target, patchJSON(test.next), ifMatch(before.Header.Get("ETag")))
+		if answer.Status >= 300 || answer.Header.Get("ETag") == before.Header.Get("ETag") {
+			t.Errorf("a change of the version that was kept\n%s", answer)
+		}
+	}
 }
 
 // Of many changes made to the same version, one is made.

@@ -1,0 +1,34 @@
+package scim_test
+
+import (
+	"net/http"
+	"testing"
+)
+
+// Operations take effect one after the other: each sees what those before it have made (RFC 7644 section 3.5.2).
+func TestMembersInOrderOfOperations(t *testing.T) {
+	s := newClient(t, nil)
+	names := []string{newName("order"), newName("order")}
+	ids := []string{s.user(names[0], ""), s.user(names[1], "")}
+	add := func(id string) string { return `{"op":"add","path":"members","value":[{"value":"` + id + `"}]}` }
+	remove := func(name string) string { return `{"op":"remove","path":"members[display eq \"` + name + `\"]"}` }
+	replace := func(id string) string { return `{"op":"replace","path":"members","value":[{"value":"` + id + `"}]}` }
+	for what, test := range map[string]struct {
+		operations []string
+		want       []string
+	}{
+		"added, then removed by name":             {[]string{add(ids[0]), remove(names[0])}, nil},
+		"removed by name, then added":             {[]string{remove(names[0]), add(ids[0])}, ids[:1]},
+		"one of two that were added":              {[]string{add(ids[0]), add(ids[1]), remove(names[0])}, ids[1:]},
+		"put in place of all, then removed":       {[]string{add(ids[1]), replace(ids[0]), remove(names[0])}, nil},
+		"removed by name, added, removed again":   {[]string{add(ids[0]), remove(names[0]), add(ids[0]), remove(names[0])}, nil},
+		"by a name that nobody has":               {[]string{add(ids[0]), remove("nobody")}, ids[:1]},
+		"by what all have, then another is added": {[]string{add(ids[0]), `{"op":"remove","path":"members[display pr]"}`, add(ids[1])}, ids[1:]},
+	} {
+		target := "/Groups/" + s.group("Order: "+what)
+		s.must(s.do(http.MethodPatch, target, patchJSON(test.operations...)).ExpectStatus(http.StatusNoContent))
+		if members := s.get(target).Members(); !sameSet(members, test.want) {
+			t.Errorf("%s: the group has the members %q, want %q", what, members, test.want)
+		}
+	}
+}

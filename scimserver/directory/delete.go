@@ -7,6 +7,7 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -67,9 +68,12 @@ func (d *Directory) WaitRevoked(ctx context.Context, user *v1alpha1.User, patien
 	})
 }
 
+// revoked says whether the controller did all that it does to end a user's access. That group bindings may outlast it in
+// tokens that were issued is final, too: there is nothing to wait for.
 func revoked(user *v1alpha1.User, generation int64) bool {
-	return user.Status.ObservedGeneration >= generation &&
-		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
+	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
+	return user.Status.ObservedGeneration >= generation && revocation != nil &&
+		(revocation.Status == metav1.ConditionTrue || revocation.Reason == v1alpha1.ReasonBoundByGroup)
 }
 
 // waitFor waits for a state of one user in the read model, patience at most. nil stands for a user that is not there.

@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,10 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/group"
+	"github.com/scim-operator/scim-operator/controllers/residual"
+	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/controllers/scimtoken"
 	"github.com/scim-operator/scim-operator/controllers/user"
 )
@@ -37,6 +41,8 @@ import (
 const (
 	// LeaderElectionID is the name of the Lease; config/rbac names it, too.
 	LeaderElectionID = "scim-operator-controller"
+	// DefaultOperatorNamespace is where config/ installs the operator.
+	DefaultOperatorNamespace = "scim-operator-system"
 	// fieldOwner of everything that the controllers write.
 	fieldOwner = "scim-operator-controller"
 	// shutdownTimeout is what running reconciles get to end.
@@ -55,6 +61,8 @@ type Options struct {
 	LeaderElectNamespace string
 	// Namespaces whose Apps are served; empty for all. Bindings may be in any namespace all the same.
 	Namespaces []string
+	// OperatorNamespace holds the RevocationList; empty for DefaultOperatorNamespace.
+	OperatorNamespace string
 	// SkipNameValidation lets one process run several managers, as tests do.
 	SkipNameValidation bool
 }
@@ -71,13 +79,14 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err != nil {
 		return nil, err
 	}
+	options.OperatorNamespace = cmp.Or(options.OperatorNamespace, DefaultOperatorNamespace)
 	restConfig = rest.CopyConfig(restConfig)
 	restConfig.QPS = -1 // the API server's priority and fairness is the limit
 	shutdown := shutdownTimeout
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme: scheme,
 		Logger: options.Logger,
-		Cache:  cacheOptions(options.Namespaces),
+		Cache:  cacheOptions(options),
 		NewClient: func(restConfig *rest.Config, clientOptions client.Options) (client.Client, error) {
 			c, err := client.New(restConfig, clientOptions)
 			if err != nil {
@@ -101,7 +110,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err != nil {
 		return nil, err
 	}
-	if err := addControllers(ctx, mgr, options.Namespaces); err != nil {
+	if err := addControllers(ctx, mgr, options); err != nil {
 		return nil, err
 	}
 	return mgr, addChecks(mgr)
@@ -109,11 +118,11 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 
 // cacheOptions keep in memory no more than the controllers need: of bindings, this operator's; of Secrets, those that hold
 // tokens; of no object the managed fields.
-func cacheOptions(namespaces []string) cache.Options {
+func cacheOptions(options Options) cache.Options {
 	var directories map[string]cache.Config
-	if len(namespaces) > 0 {
+	if len(options.Namespaces) > 0 {
 		directories = map[string]cache.Config{}
-		for _, namespace := range namespaces {
+		for _, namespace := range options.Namespaces {
 			directories[namespace] = cache.Config{}
 		}
 	}
@@ -127,6 +136,7 @@ func cacheOptions(namespaces []string) cache.Options {
 			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
 			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
+			&v1alpha1.RevocationList{}:   {Namespaces: map[string]cache.Config{options.OperatorNamespace: {}}},
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
 			&rbacv1.RoleBinding{}:        {Label: rolebinding.CacheLabel()},
 			&rbacv1.ClusterRoleBinding{}: {Label: rolebinding.CacheLabel()},
@@ -134,7 +144,7 @@ func cacheOptions(namespaces []string) cache.Options {
 	}
 }
 
-func addControllers(ctx context.Context, mgr manager.Manager, namespaces []string) error {
+func addControllers(ctx context.Context, mgr manager.Manager, options Options) error {
 	if err := addInformers(ctx, mgr); err != nil {
 		return err
 	}
@@ -152,23 +162,34 @@ func addControllers(ctx context.Context, mgr manager.Manager, namespaces []strin
 	)
 	syncer := &rolebinding.Syncer{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Recorder: recorder,
-		Namespaces: namespaces,
+		Namespaces: options.Namespaces,
 	}
 	memberships := group.NewMemberships(live)
+	revocations := &revocation.Keeper{Client: mgr.GetClient(), Live: live, Namespace: options.OperatorNamespace}
+	others := residual.NewFinder(mgr.GetClient(), memberships.NamesOf)
+	memberships.OnChange(func(change group.Change) {
+		others.Left(change.App.Namespace, change.Before.DisplayName, change.Left)
+	})
+	guard, progress := &safety.Guard{Live: live}, &app.Progress{}
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
-		Memberships: memberships,
+		Revocations: revocations, Residual: others,
+		Memberships: memberships, Guard: guard, Progress: progress,
 	}
 	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships}
 	return errors.Join(
 		rolebinding.Add(ctx, mgr, syncer),
+		revocation.Add(ctx, mgr, revocations),
+		residual.Add(ctx, mgr, others),
 		user.Add(ctx, mgr, users),
-		app.Add(mgr, &app.Reconciler{Client: mgr.GetClient(), Policies: policies}),
+		app.Add(mgr, &app.Reconciler{
+			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress,
+		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
 		group.Add(mgr, groups),
 		memberships.Watch(ctx, mgr), // after those whom it tells
-		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: namespaces}),
-		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: namespaces}),
+		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
+		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
 	)
 }
 

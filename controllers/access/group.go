@@ -42,6 +42,13 @@ func (r *role) names(group Group) bool {
 	})
 }
 
+const reasonMember = "member of group "
+
+// ByGroup says whether a role was earned by membership of a group.
+func ByGroup(role v1alpha1.EarnedRole) bool {
+	return slices.ContainsFunc(role.Reasons, func(reason string) bool { return strings.HasPrefix(reason, reasonMember) })
+}
+
 // ConferredBy returns the names of the roles that membership of a group confers, sorted.
 func (p *Policy) ConferredBy(group Group) []string {
 	var names []string
@@ -80,7 +87,7 @@ func (p *Policy) earnByGroup(groups []Group, reasons map[string][]string, decisi
 			continue
 		}
 		for _, name := range roles {
-			reasons[name] = append(reasons[name], fmt.Sprintf("member of group %q", shorten(group.DisplayName)))
+			reasons[name] = append(reasons[name], fmt.Sprintf("%s%q", reasonMember, shorten(group.DisplayName)))
 			if p.subjectsAreGroups && decision.Groups[name] == "" {
 				if decision.Groups == nil {
 					decision.Groups = map[string]string{}

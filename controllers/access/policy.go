@@ -92,6 +92,9 @@ func (p *Policy) Scope(name string) (Scope, bool) {
 	return *scope, true
 }
 
+// Scopes returns all scopes of the App. The slice is shared: not to be changed.
+func (p *Policy) Scopes() []Scope { return p.scopes }
+
 func (r *role) holdsIn(scope string) bool {
 	return r.scopes == nil || r.scopes[scope]
 }

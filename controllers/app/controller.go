@@ -1,13 +1,18 @@
-// Package app says of each App whether its specification is sound, and counts its users and tokens.
+// Package app says of each App whether its specification is sound, counts its users and tokens, tells how far the evaluation
+// of its users has come, which of its scopes no namespace is in, and what spec.safety holds. Where an App is deleted whose
+// policy says so, it deletes the App's users and groups.
 //
 // What the App means for people is not its business: the user and role-binding controllers compile the same policy
-// (controllers/access) by themselves. It imports controllers/access and api/v1alpha1.
+// (controllers/access) by themselves. It imports controllers/access, controllers/rolebinding, controllers/safety, the
+// claims and the membership of scimserver/directory and api/v1alpha1.
 package app
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,11 +30,17 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/safety"
 )
 
 const (
 	// countDelay gathers changes of users and tokens into one write of the status.
 	countDelay = 3 * time.Second
+	// scopeDelay gathers changes of namespaces.
+	scopeDelay = 50 * time.Millisecond
+	// progressEvery is the time between two writes of the status that tell nothing but progress.
+	progressEvery = time.Second
 	// conflictDelay is how long a reconcile that met a newer App waits for the informer to show it.
 	conflictDelay = 10 * time.Millisecond
 	maxBackoff    = time.Minute
@@ -38,11 +49,19 @@ const (
 // Reconciler of Apps.
 type Reconciler struct {
 	// Client reads from informers and writes.
-	Client   client.Client
+	Client client.Client
+	// Live reads and writes without informers.
+	Live     client.Client
 	Policies *access.Cache
+	// Index tells who was evaluated.
+	Index *rolebinding.Index
+	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
+	Guard    *safety.Guard
+	Progress *Progress
 
 	users  counter
 	tokens counter
+	queue  atomic.Pointer[queue]
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -56,9 +75,17 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	if err != nil {
 		return err
 	}
+	r.Guard.OnChange(r.removalsChanged)
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, watch := range []source.Source{
+		source.Func(r.takeQueue),
 		source.Kind(mgr.GetCache(), &v1alpha1.App{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.App]{},
-			predicate.TypedGenerationChangedPredicate[*v1alpha1.App]{}),
+			predicate.Or[*v1alpha1.App](
+				predicate.TypedGenerationChangedPredicate[*v1alpha1.App]{},
+				predicate.TypedAnnotationChangedPredicate[*v1alpha1.App]{},
+			)),
+		source.Kind(mgr.GetCache(), namespace, r.watchNamespaces()),
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, count(&r.users,
 			func(user *v1alpha1.User) string { return user.Spec.App },
 			func(user *v1alpha1.User) bool { return user.Spec.Active })),
@@ -95,31 +122,67 @@ func count[T client.Object](counts *counter, appOf func(T) string, marked func(T
 	}
 }
 
+func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
+	r.queue.Store(&q)
+	return nil
+}
+
+// removalsChanged has the status of an App written, a little later: bulk loss comes one by one.
+func (r *Reconciler) removalsChanged(app types.NamespacedName) {
+	if q := r.queue.Load(); q != nil {
+		(*q).AddAfter(reconcile.Request{NamespacedName: app}, progressEvery/4)
+	}
+}
+
 // Reconcile writes the status of one App where it says anything new.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	app := &v1alpha1.App{}
 	if err := r.Client.Get(ctx, request.NamespacedName, app); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Guard.Forget(request.NamespacedName)
+			r.Progress.forget(request.NamespacedName)
+		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	before := app.Status.DeepCopy()
-	_, fieldErrors := r.Policies.Compile(app)
-	app.Status.ObservedGeneration = app.Generation
-	app.Status.Users, app.Status.ActiveUsers = r.users.get(request.NamespacedName)
-	_, app.Status.Tokens = r.tokens.get(request.NamespacedName)
-	ready := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
-		Message: "The specification is sound.", ObservedGeneration: app.Generation,
-	}
-	if len(fieldErrors) > 0 {
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec, access.Message(fieldErrors)
-	}
-	meta.SetStatusCondition(&app.Status.Conditions, ready)
-	if apiequality.Semantic.DeepEqual(*before, app.Status) {
-		return reconcile.Result{}, nil
-	}
-	err := r.Client.Status().Update(ctx, app)
+	result, err := r.reconcile(ctx, app)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	return result, client.IgnoreNotFound(err)
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcile.Result, error) {
+	if !app.DeletionTimestamp.IsZero() {
+		return r.finish(ctx, app)
+	}
+	if err := r.keepFinalizer(ctx, app); err != nil {
+		return reconcile.Result{}, err
+	}
+	before := app.Status.DeepCopy()
+	name := client.ObjectKeyFromObject(app)
+	app.Status.ObservedGeneration = app.Generation
+	app.Status.Users, app.Status.ActiveUsers = r.users.get(name)
+	_, app.Status.Tokens = r.tokens.get(name)
+	evaluated := r.setEvaluation(app)
+	if err := r.setScopes(ctx, app); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.setRemovals(ctx, app, evaluated); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.writeStatus(ctx, app, before); err != nil {
+		return reconcile.Result{}, err
+	}
+	if !evaluated || r.Guard.Releasing(app) {
+		return reconcile.Result{RequeueAfter: progressEvery}, nil
+	}
+	return reconcile.Result{RequeueAfter: r.Guard.Expiry(app)}, nil
+}
+
+// writeStatus writes the status of an App as it was read.
+func (r *Reconciler) writeStatus(ctx context.Context, app *v1alpha1.App, before *v1alpha1.AppStatus) error {
+	if apiequality.Semantic.DeepEqual(*before, app.Status) {
+		return nil
+	}
+	return r.Client.Status().Update(ctx, app)
 }

@@ -9,6 +9,7 @@ package user
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,8 +28,12 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/group"
+	"github.com/scim-operator/scim-operator/controllers/residual"
+	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
@@ -58,8 +63,16 @@ type Reconciler struct {
 	Index    *rolebinding.Index
 	Syncer   *rolebinding.Syncer
 	Recorder recorder.EventRecorder
+	// Revocations has the requests of people denied whose access ended, where their App asks for it.
+	Revocations *revocation.Keeper
+	// Residual knows what bindings by other hands still give them.
+	Residual *residual.Finder
 	// Memberships tell who is in which groups.
 	Memberships *group.Memberships
+	// Guard holds bulk loss of roles.
+	Guard *safety.Guard
+	// Progress takes what goes wrong, for the status of Apps.
+	Progress *app.Progress
 
 	// unclaimed counts how often a name was looked for that is not claimed yet.
 	unclaimed *flowcontrol.Backoff
@@ -87,6 +100,8 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	}
 	r.Syncer.OnChange(func(users []types.NamespacedName) { r.enqueue(0, users...) })
 	r.Memberships.OnChange(r.membersChanged)
+	r.Guard.OnRelease(func(users []types.NamespacedName) { r.enqueue(priorityLeave, users...) })
+	r.Residual.OnChange(func(users []types.NamespacedName) { r.enqueue(0, users...) })
 	for _, watch := range []source.Source{
 		group.Synced{Memberships: r.Memberships, Func: r.takeQueue},
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, watchUsers()),
@@ -115,11 +130,11 @@ func (r *Reconciler) enqueue(priority int, users ...types.NamespacedName) {
 
 // membersChanged has those evaluated whose roles may depend on the change of a group.
 func (r *Reconciler) membersChanged(change group.Change) {
-	app := &v1alpha1.App{}
-	if err := r.Client.Get(context.Background(), change.App, app, client.UnsafeDisableDeepCopy); err != nil {
+	current := &v1alpha1.App{}
+	if err := r.Client.Get(context.Background(), change.App, current, client.UnsafeDisableDeepCopy); err != nil {
 		return // without its App nobody holds a role; and when it comes, everybody is evaluated
 	}
-	policy, fieldErrors := r.Policies.Compile(app)
+	policy, fieldErrors := r.Policies.Compile(current)
 	if len(fieldErrors) == 0 && !policy.Concerns(change.Before) && !policy.Concerns(change.After) {
 		return
 	}
@@ -189,7 +204,8 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
-			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID {
+			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID ||
+				!slices.Equal(e.ObjectOld.Status.MissingScopes, e.ObjectNew.Status.MissingScopes) {
 				enqueue(ctx, e.ObjectNew, q)
 			}
 		},

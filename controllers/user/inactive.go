@@ -15,7 +15,7 @@ import (
 
 // reconcileInactive takes everything from a person who left, is suspended or is being deleted.
 func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, error) {
-	if err := e.revokeAll(ctx); err != nil {
+	if err := e.endAccess(ctx); err != nil {
 		e.verdict.revocationFailed(e.user, err)
 		if written := e.writeStatus(ctx); written != nil && !apierrors.IsNotFound(written) {
 			log.FromContext(ctx).V(1).Info("Could not write why the revocation failed", "reason", written.Error())
@@ -26,6 +26,9 @@ func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, e
 		return reconcile.Result{}, e.letGo(ctx)
 	}
 	e.verdict.revoked(e.user)
+	if err := e.findResidual(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
 	retry, err := e.verifyName(ctx)
 	if err != nil {
 		// The access is gone, and whoever waits for it shall know; the claim can wait.

@@ -27,6 +27,8 @@ type evaluation struct {
 	name types.NamespacedName
 	// app is nil where it is gone.
 	app *v1alpha1.App
+	// kept are keys that the person holds for now without having earned them.
+	kept map[rolebinding.Key]bool
 	// verdict is what the status will say.
 	verdict verdict
 }
@@ -44,10 +46,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	result, err := e.reconcile(ctx)
-	if apierrors.IsConflict(err) {
+	switch {
+	case errors.Is(err, errPending):
+		return reconcile.Result{}, nil
+	case apierrors.IsConflict(err):
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
+	e.note(err)
 	return result, err
+}
+
+// note keeps why a person could not be evaluated, or bound, for the App's status.
+func (e *evaluation) note(err error) {
+	if err != nil && e.app != nil {
+		e.Progress.Failed(e.appName(), err)
+	}
 }
 
 func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
@@ -65,7 +78,7 @@ func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 		return e.withholdUnclaimed(ctx, retry)
 	}
 	if e.verdict.subject, err = access.Subject(e.app.Spec.Kubernetes, &e.user.Spec); err != nil {
-		return e.withhold(ctx, v1alpha1.ReasonInvalidSubject, sentence(err.Error()))
+		return e.withholdNameless(ctx, err)
 	}
 	policy, fieldErrors := e.Policies.Compile(e.app)
 	if len(fieldErrors) > 0 {
@@ -93,17 +106,29 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 		return reconcile.Result{}, err
 	}
 	decision := policy.Evaluate(&e.user.Spec, groups)
+	decision.Problems = append(decision.Problems, e.missingScopes(decision.Roles)...)
 	keys := e.keysOf(decision.Roles)
+	kept, err := e.keepHeld(ctx, keys, policy.Mode())
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	e.kept = e.keysOf(kept)
+	for key := range e.kept {
+		keys[key] = true
+	}
 	if len(keys) > 0 {
 		if err := e.holdDeletion(ctx); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
-	failure, err := e.bind(ctx, keys)
+	failure, err := e.bind(ctx, keys, decision.Groups)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	e.note(failure)
 	e.verdict.grantedRoles(decision, policy.Mode(), failure)
+	e.verdict.nowhere(e.app, decision.Roles)
+	e.verdict.kept(kept)
 	return reconcile.Result{}, e.writeStatus(ctx)
 }
 
@@ -112,8 +137,7 @@ func (e *evaluation) groupsOf(ctx context.Context, policy *access.Policy) ([]acc
 	if !policy.UsesGroups() {
 		return nil, nil
 	}
-	app := types.NamespacedName{Namespace: e.name.Namespace, Name: e.user.Spec.App}
-	return e.Memberships.GroupsOf(ctx, app, e.name.Name, policy)
+	return e.Memberships.GroupsOf(ctx, e.appName(), e.name.Name, policy)
 }
 
 // freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.
@@ -134,7 +158,12 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 			roles = append(roles, role)
 		}
 	}
-	if _, err := e.bind(ctx, held); err != nil {
+	before, _ := e.Index.Get(e.name)
+	groups := map[string]string{}
+	for key, group := range before.Groups {
+		groups[key.Role] = group
+	}
+	if _, err := e.bind(ctx, held, groups); err != nil {
 		return reconcile.Result{}, err
 	}
 	e.verdict.frozen(roles, message)
@@ -150,22 +179,23 @@ func (e *evaluation) withhold(ctx context.Context, reason, message string) (reco
 	return reconcile.Result{}, e.writeStatus(ctx)
 }
 
-// bind records what a person holds, binds what is new and unbinds what is not held any more. It returns why roles held
-// may not be bound; an error means that what was lost may still be bound.
-func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool) (failure, err error) {
-	bound, err := e.Syncer.Bound(ctx, e.name)
+// bind records what a person holds, binds what is new and unbinds what is not held any more. groups are those that bind
+// roles in the person's place. It returns why roles held may not be bound; an error means that what was lost may still
+// be bound.
+func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, groups map[string]string) (failure, err error) {
+	bound, err := e.Syncer.Subjects(ctx, e.name)
 	if err != nil {
 		return nil, err
 	}
 	before, _ := e.Index.Get(e.name)
-	entry := rolebinding.Entry{Subject: e.verdict.subject}
-	var gained, settled []rolebinding.Key
+	entry := rolebinding.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
 	for key := range held {
 		entry.Keys = append(entry.Keys, key)
-		if e.needsRun(key, bound) {
-			gained = append(gained, key)
-		} else {
-			settled = append(settled, key)
+		if group := groups[key.Role]; group != "" {
+			if entry.Groups == nil {
+				entry.Groups = map[rolebinding.Key]string{}
+			}
+			entry.Groups[key] = group
 		}
 	}
 	lost := map[rolebinding.Key]bool{}
@@ -175,32 +205,56 @@ func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool) (f
 	for _, key := range before.Keys {
 		lost[key] = !held[key]
 	}
-	e.Index.Set(e.name, entry)
-
-	failures := make([]error, len(gained))
-	inParallel(gained, func(i int, key rolebinding.Key) {
-		sync := e.Syncer.Sync
-		if bound[key] != "" { // under the subject of an earlier name
-			sync = e.Syncer.SyncUrgently
-		}
-		failures[i] = sync(ctx, key).Grant
-	})
-	for _, key := range settled {
-		outcome, _ := e.Syncer.State(key)
-		failures = append(failures, outcome.Grant)
+	revision := e.Index.Set(e.name, entry)
+	failure, err = e.bindGained(ctx, entry, revision, bound, hasTrue(lost))
+	if err != nil {
+		return nil, err
 	}
-	return firstError(failures), e.unbind(ctx, lost)
+	return failure, e.unbind(ctx, lost)
 }
 
-// needsRun says whether a role that is held may not be bound yet.
-func (e *evaluation) needsRun(key rolebinding.Key, bound map[rolebinding.Key]string) bool {
-	if bound[key] != e.verdict.subject {
-		return true
+// errPending ends a reconcile of a person who asked for runs of the roles that they gained: they come back when all of
+// them ran. To wait for them here would hold a worker whom somebody may need who must lose access.
+var errPending = errors.New("asked for bindings")
+
+// bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound.
+func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, revision uint64,
+	bound map[rolebinding.Key]v1alpha1.AppRoleSubject, loses bool,
+) (failure, err error) {
+	answers, answered := e.Syncer.Answer(e.name, revision)
+	var gained []rolebinding.Key
+	var failures []error
+	urgent := loses
+	for _, key := range entry.Keys {
+		answer, ran := answers[key]
+		switch {
+		case ran:
+			failures = append(failures, answer)
+		case answered || e.Syncer.IsSettled(key, bound[key], entry):
+			outcome, _ := e.Syncer.State(key)
+			failures = append(failures, outcome.Grant)
+		default:
+			gained = append(gained, key)
+			// Under the subject of an earlier name: that must go.
+			urgent = urgent || bound[key].Name != "" && bound[key].Name != entry.Subject
+		}
 	}
-	if _, known := e.Syncer.State(key); known {
-		return false // the last run bound the person, or failed and is repeated by itself
+	if len(gained) > 0 && !urgent {
+		e.Syncer.Ask(e.name, revision, gained)
+		return nil, errPending
 	}
-	return !wasGranted(e.user)
+	synced := make([]error, len(gained))
+	inParallel(gained, func(i int, key rolebinding.Key) { synced[i] = e.Syncer.SyncUrgently(ctx, key).Grant })
+	return firstError(append(failures, synced...)), nil
+}
+
+func hasTrue(set map[rolebinding.Key]bool) bool {
+	for _, is := range set {
+		if is {
+			return true
+		}
+	}
+	return false
 }
 
 // revokeAll takes everything away, whatever this person may hold by any account.
@@ -210,6 +264,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 		return err
 	}
 	before, _ := e.Index.Get(e.name)
+	e.verdict.byGroup = e.isBoundByGroup(before)
 	keys := e.keysOf(e.user.Status.Roles)
 	for key := range bound {
 		keys[key] = true
@@ -217,7 +272,8 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	for _, key := range before.Keys {
 		keys[key] = true
 	}
-	e.Index.Set(e.name, rolebinding.Entry{})
+	e.Index.Set(e.name, rolebinding.Entry{App: e.generation()})
+	e.Guard.Settle(e.appName(), e.name.Name)
 	return e.unbind(ctx, keys)
 }
 
@@ -236,10 +292,13 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 		keys[key] = true
 	}
 	r.Index.Set(name, rolebinding.Entry{})
+	r.Guard.Settle(before.App.Name, name.Name)
 	if err := r.unbind(ctx, keys); err != nil {
 		return err
 	}
 	r.Index.Forget(name)
+	r.Syncer.Withdraw(name)
+	r.Residual.Forget(name)
 	r.unclaimed.DeleteEntry(name.String())
 	return nil
 }
@@ -272,6 +331,18 @@ func firstError(errs []error) error {
 		}
 	}
 	return nil
+}
+
+func (e *evaluation) appName() types.NamespacedName {
+	return types.NamespacedName{Namespace: e.name.Namespace, Name: e.user.Spec.App}
+}
+
+// generation is the state of the App that the person is evaluated for.
+func (e *evaluation) generation() rolebinding.AppGeneration {
+	if e.app == nil {
+		return rolebinding.AppGeneration{}
+	}
+	return rolebinding.AppGeneration{Name: e.appName(), UID: e.app.UID, Generation: e.app.Generation}
 }
 
 func (e *evaluation) keyOf(role v1alpha1.EarnedRole) rolebinding.Key {

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,8 +31,14 @@ type verdict struct {
 	subject     string
 	reservedKey string
 	roles       []v1alpha1.EarnedRole
+	// byGroup says that native bindings named a group in the place of a person whose access ended.
+	byGroup bool
 
 	name, granted, revocation, ready metav1.Condition
+
+	// residual is nil where it was not looked for.
+	residual       *otherBindings
+	residualAccess metav1.Condition
 }
 
 func condition(kind string, holds bool, reason, message string) metav1.Condition {
@@ -96,12 +103,31 @@ func (v *verdict) grantedRoles(decision access.Decision, mode string, failure er
 	}
 }
 
+// kept adds roles that are held though they are not earned any more.
+func (v *verdict) kept(roles []v1alpha1.EarnedRole) {
+	if len(roles) == 0 {
+		return
+	}
+	v.roles = slices.SortedFunc(slices.Values(slices.Concat(v.roles, roles)), func(a, b v1alpha1.EarnedRole) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
+	})
+	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonTooManyRemovals,
+		"The person keeps roles that are not earned any more, until somebody releases what the App's spec.safety holds: "+difference(roles, nil)+".")
+	if v.granted.Reason == v1alpha1.ReasonNoRole {
+		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "Every role held is bound.")
+	}
+}
+
 func (v *verdict) revoked(user *v1alpha1.User) {
 	v.subject = user.Status.KubernetesUsername
 	v.revocation = condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, "No binding of this operator names the person.")
 	reason, message := whyInactive(user)
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 	v.ready = condition(v1alpha1.ConditionReady, true, reason, message)
+	if v.byGroup {
+		v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonBoundByGroup, boundByGroup)
+		v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonBoundByGroup, boundByGroup)
+	}
 }
 
 func (v *verdict) revocationFailed(user *v1alpha1.User, failure error) {
@@ -134,7 +160,7 @@ func isReserved(user *v1alpha1.User) bool {
 // isRevoked says whether the status speaks of the User as it is and tells that its access is gone.
 func isRevoked(user *v1alpha1.User) bool {
 	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-	return revocation != nil && revocation.Status == metav1.ConditionTrue &&
+	return revocation != nil && (revocation.Status == metav1.ConditionTrue || revocation.Reason == v1alpha1.ReasonBoundByGroup) &&
 		revocation.ObservedGeneration == user.Generation && user.DeletionTimestamp.IsZero()
 }
 
@@ -146,15 +172,22 @@ func wasGranted(user *v1alpha1.User) bool {
 
 // writeStatus writes the verdict where it says anything new, and tells what changed in events.
 func (e *evaluation) writeStatus(ctx context.Context) error {
+	if e.user.MayHaveAccess() {
+		e.Residual.Forget(e.name)
+	}
 	before := e.user.Status.DeepCopy()
 	e.verdict.apply(e.user, time.Now())
 	if apiequality.Semantic.DeepEqual(*before, e.user.Status) {
 		return nil
 	}
+	if err := e.denyFormerName(ctx, before); err != nil {
+		return err
+	}
 	if err := e.Client.Status().Update(ctx, e.user); err != nil {
 		return err
 	}
 	e.tell(before.Roles, e.user.Status.Roles)
+	e.tellResidual(before, &e.user.Status)
 	return nil
 }
 
@@ -176,7 +209,14 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 	}
 	status.Roles = v.roles[:min(len(v.roles), maxRoles)]
 	status.RoleNames = roleNames(v.roles)
-	for _, c := range []metav1.Condition{v.name, v.granted, v.revocation, v.ready} {
+	switch {
+	case user.MayHaveAccess():
+		status.ResidualAccess, status.ResidualAccessCount = nil, 0
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionResidualAccess)
+	case v.residual != nil:
+		status.ResidualAccess, status.ResidualAccessCount = v.residual.list, int32(v.residual.count)
+	}
+	for _, c := range []metav1.Condition{v.name, v.granted, v.revocation, v.residualAccess, v.ready} {
 		if c.Type == "" {
 			continue
 		}

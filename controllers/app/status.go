@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/safety"
+)
+
+func set(app *v1alpha1.App, condition metav1.Condition) {
+	condition.ObservedGeneration = app.Generation
+	meta.SetStatusCondition(&app.Status.Conditions, condition)
+}
+
+// setEvaluation says how far the evaluation of the App's users has come, and whether this process evaluated all of them.
+func (r *Reconciler) setEvaluation(app *v1alpha1.App) (evaluated bool) {
+	name := client.ObjectKeyFromObject(app)
+	done := int32(r.Index.Evaluated(rolebinding.AppGeneration{Name: name, UID: app.UID, Generation: app.Generation}))
+	users := app.Status.Users
+	app.Status.Evaluation = evaluationOf(app.Status.Evaluation, app.Generation, users, done, r.Progress.lastError(name))
+	through := isThrough(app.Status.Evaluation)
+	if through {
+		r.Progress.forget(name)
+		set(app, metav1.Condition{
+			Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonReady,
+			Message: "Every user was evaluated for this specification.",
+		})
+	} else {
+		set(app, metav1.Condition{
+			Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonProgressing,
+			Message: "Users are evaluated for this specification: status.evaluation tells how far that has come.",
+		})
+	}
+	return through && done >= users
+}
+
+// setScopes says whether the specification is sound, and which of its scopes no namespace is in.
+func (r *Reconciler) setScopes(ctx context.Context, app *v1alpha1.App) error {
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: "The specification is sound.",
+	}
+	policy, fieldErrors := r.Policies.Compile(app)
+	if len(fieldErrors) > 0 {
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec, access.Message(fieldErrors)
+		set(app, ready)
+		app.Status.MissingScopes = nil
+		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionScopesFound)
+		return nil
+	}
+	set(app, ready)
+	there, err := r.namespaces(ctx)
+	if err != nil {
+		return err
+	}
+	r.setMissing(app, policy, there)
+	return nil
+}
+
+func (r *Reconciler) setMissing(app *v1alpha1.App, policy *access.Policy, there map[string]labels.Set) {
+	missing := missingScopes(policy.Scopes(), there)
+	set(app, scopesCondition(missing))
+	app.Status.MissingScopes = missing[:min(len(missing), maxMissing)]
+}
+
+// setRemovals says what spec.safety counted and holds, and how to release it.
+func (r *Reconciler) setRemovals(ctx context.Context, app *v1alpha1.App, evaluated bool) error {
+	removals, err := r.Guard.Status(ctx, app, evaluated)
+	if err != nil {
+		return err
+	}
+	app.Status.Removals = removals
+	if removals == nil {
+		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionRemovalsHeld)
+		return nil
+	}
+	held := metav1.Condition{
+		Type: v1alpha1.ConditionRemovalsHeld, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNoneHeld, Message: "No removal of a role is held.",
+	}
+	if removals.Held > 0 {
+		held.Status, held.Reason = metav1.ConditionTrue, v1alpha1.ReasonTooManyRemovals
+		held.Message = fmt.Sprintf("%d people keep roles that they do not earn any more: changes of groups or of the App would have taken "+
+			"roles from more than %d people within %v. To let all of them go: kubectl annotate app %s -n %s %s=<any new value> --overwrite",
+			removals.Held, app.Spec.Safety.MaxRemovals, safety.WindowOf(app.Spec.Safety), app.Name, app.Namespace, v1alpha1.AnnotationReleaseRemovals)
+	}
+	set(app, held)
+	return nil
+}

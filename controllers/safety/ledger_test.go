@@ -1,0 +1,81 @@
+package safety
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestLedger(t *testing.T) {
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	const most, window = 2, time.Hour
+	type step struct {
+		minute             int
+		user               string
+		wasHeld, releasing bool
+		want               answer
+	}
+	for name, test := range map[string]struct {
+		prepare func(*ledger)
+		steps   []step
+	}{
+		"up to the limit, then no more": {steps: []step{
+			{0, "a", false, false, record}, {1, "b", false, false, record}, {2, "c", false, false, hold}, {3, "c", false, false, hold},
+		}},
+		"who is counted may lose more": {steps: []step{
+			{0, "a", false, false, record}, {1, "a", false, false, record}, {2, "b", false, false, record}, {3, "a", false, false, record},
+		}},
+		"the window slides": {steps: []step{
+			{0, "a", false, false, record}, {30, "b", false, false, record}, {59, "c", false, false, hold},
+			{60, "d", false, false, record}, {61, "e", false, false, hold}, {90, "f", false, false, record},
+		}},
+		"who is held stays held when the window has passed": {steps: []step{
+			{0, "a", false, false, record}, {0, "b", false, false, record}, {1, "c", false, false, hold}, {200, "c", false, false, hold},
+		}},
+		"the status tells who was held before a restart": {steps: []step{{0, "c", true, false, hold}, {1, "c", false, false, hold}}},
+		"a release lets go who is held, and counts others": {steps: []step{
+			{0, "a", false, false, record}, {0, "b", false, false, record}, {0, "c", false, false, hold},
+			{1, "c", false, true, let}, {1, "d", true, true, let}, {1, "e", false, true, hold},
+		}},
+		"what an earlier process counted": {
+			prepare: func(l *ledger) { l.earlier, l.since = 2, start.Add(-30*time.Minute) },
+			steps:   []step{{0, "a", false, false, hold}, {29, "b", false, false, hold}, {30, "d", false, false, record}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			if test.prepare != nil {
+				test.prepare(l)
+			}
+			for i, step := range test.steps {
+				now := start.Add(time.Duration(step.minute) * time.Minute)
+				l.expire(now, window)
+				if got := l.ask(step.user, step.wasHeld, step.releasing, most, now); got != step.want {
+					t.Errorf("step %d: %s is answered %d, want %d", i, step.user, got, step.want)
+				}
+			}
+		})
+	}
+}
+
+// A removal that is written is let through without another write; a release begins anew.
+func TestLedgerRelease(t *testing.T) {
+	l, now := newLedger(), time.Now()
+	for i := range 3 {
+		l.ask(fmt.Sprint(i), false, false, 3, now)
+	}
+	l.written["1"] = true
+	if got := l.ask("1", false, false, 3, now); got != let {
+		t.Errorf("a removal that is written is answered %d", got)
+	}
+	if removals := l.status(); removals.Count != 3 || removals.Since == nil || removals.Held != 0 {
+		t.Errorf("status %+v", removals)
+	}
+	l.release("x")
+	if removals := l.status(); removals.Count != 0 || removals.Since != nil || removals.Released != "x" {
+		t.Errorf("status after the release %+v", removals)
+	}
+	if got := l.ask("4", false, false, 3, now); got != record {
+		t.Errorf("after the release somebody new is answered %d", got)
+	}
+}

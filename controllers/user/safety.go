@@ -1,0 +1,97 @@
+package user
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+)
+
+// reasonHeld is the reason of a role that is kept though it is not earned any more. The next evaluation knows by it, also
+// after a restart, what is held.
+const reasonHeld = "held by the App's spec.safety: not earned any more"
+
+func isHeld(role v1alpha1.EarnedRole) bool { return slices.Contains(role.Reasons, reasonHeld) }
+
+// keepHeld returns roles that the person does not earn any more and keeps all the same, because too many people would lose
+// roles by a change of a group or an edit of the App. What the person's own change takes is never held, and neither is
+// anything where nothing is bound.
+func (e *evaluation) keepHeld(ctx context.Context, earned map[rolebinding.Key]bool, mode string) ([]v1alpha1.EarnedRole, error) {
+	var lost []rolebinding.Key
+	if e.app.Spec.Safety != nil && mode != v1alpha1.ModeObserve {
+		var err error
+		if lost, err = e.lostByOthers(ctx, earned); err != nil {
+			return nil, err
+		}
+	}
+	if len(lost) == 0 {
+		e.Guard.Settle(e.appName(), e.name.Name)
+		return nil, nil
+	}
+	hold, err := e.Guard.Hold(ctx, e.app, e.name.Name, slices.ContainsFunc(e.user.Status.Roles, isHeld))
+	if err != nil || !hold {
+		return nil, err
+	}
+	kept := make([]v1alpha1.EarnedRole, len(lost))
+	for i, key := range lost {
+		kept[i] = v1alpha1.EarnedRole{Role: key.Role, Scope: key.Scope, Reasons: []string{reasonHeld}}
+	}
+	return kept, nil
+}
+
+// lostByOthers returns the keys that the person holds, or is bound by, and does not earn any more, without those that are
+// lost by the person's own change, in order.
+func (e *evaluation) lostByOthers(ctx context.Context, earned map[rolebinding.Key]bool) ([]rolebinding.Key, error) {
+	held := map[rolebinding.Key]bool{}
+	for _, role := range e.user.Status.Roles {
+		if isHeld(role) {
+			held[e.keyOf(role)] = true
+		}
+	}
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return nil, err
+	}
+	before, _ := e.Index.Get(e.name)
+	ownChange := e.user.Status.ObservedGeneration != e.user.Generation
+	var lost []rolebinding.Key
+	take := func(key rolebinding.Key) {
+		if key.App == e.user.Spec.App && !earned[key] && (!ownChange || held[key]) {
+			lost = append(lost, key)
+		}
+	}
+	for key := range bound {
+		take(key)
+	}
+	for _, key := range before.Keys {
+		take(key)
+	}
+	slices.SortFunc(lost, func(a, b rolebinding.Key) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
+	})
+	return slices.Compact(lost), nil
+}
+
+// withholdNameless takes every role away from a person whom no RBAC name stands for any more. Where that comes from an
+// edit of the App, it may be held.
+func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reconcile.Result, error) {
+	kept, err := e.keepHeld(ctx, nil, e.app.Spec.Mode)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if len(kept) == 0 || e.user.Status.KubernetesUsername == "" {
+		return e.withhold(ctx, v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))
+	}
+	e.verdict.subject = e.user.Status.KubernetesUsername
+	keys := e.keysOf(kept)
+	if _, err := e.bind(ctx, keys, nil); err != nil {
+		return reconcile.Result{}, err
+	}
+	e.verdict.withheld(v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))
+	e.verdict.kept(kept)
+	return reconcile.Result{}, e.writeStatus(ctx)
+}

@@ -32,7 +32,7 @@ func TestDriftIsRepaired(t *testing.T) {
 	}{
 		"a subject is added": {
 			edit:  func() { update(w, native(), func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, mallory) }) },
-			event: "was changed by someone else; it was restored",
+			event: `was changed by "controllers.test"; it was restored: User mallory had been added`,
 		},
 		"a group is added": {
 			edit: func() {
@@ -77,7 +77,7 @@ func TestDriftIsRepaired(t *testing.T) {
 					b.Spec.Subjects = append(b.Spec.Subjects, v1alpha1.AppRoleSubject{User: "mallory", Name: "mallory"})
 				})
 			},
-			event: "The binding was changed by someone else; it was restored",
+			event: `The binding was changed by "controllers.test"; it was restored: mallory as mallory had been added`,
 		},
 		"the name of a subject is changed in the AppRoleBinding": {
 			edit: func() { update(w, binding(), func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects[0].Name = "mallory" }) },

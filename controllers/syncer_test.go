@@ -82,7 +82,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 	})
 	name := client.ObjectKeyFromObject(user)
 	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
-	granted := rolebinding.Entry{Subject: "okta:jane", Keys: []rolebinding.Key{key}}
+	granted := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
 	colleague := types.NamespacedName{Namespace: w.namespace, Name: "colleague"}
 	const rounds = 150
 	var granting, removing time.Duration
@@ -97,7 +97,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 				}
 				return ""
 			})
-			syncer.Index.Set(colleague, rolebinding.Entry{Subject: "okta:second", Keys: []rolebinding.Key{key}})
+			syncer.Index.Set(colleague, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:second", Keys: []rolebinding.Key{key}})
 		}
 		syncer.Index.Set(name, granted)
 		begin := time.Now()
@@ -175,7 +175,7 @@ func TestSyncIsBatched(t *testing.T) {
 	for i, user := range users {
 		go func() {
 			subject := fmt.Sprintf("okta:user-%d", i)
-			syncer.Index.Set(user, rolebinding.Entry{Subject: subject, Keys: []rolebinding.Key{key}})
+			syncer.Index.Set(user, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: subject, Keys: []rolebinding.Key{key}})
 			if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 				problems <- outcome.Err().Error()
 				return

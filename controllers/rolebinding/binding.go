@@ -15,13 +15,17 @@ import (
 )
 
 // writeBindings writes the AppRoleBindings of chunks that hold somebody, before any native binding grants to them: so
-// at every moment, whatever crashes, who is in a native binding is in its AppRoleBinding, too.
-func (r *run) writeBindings(ctx context.Context) error {
+// at every moment, whatever crashes, who is in a native binding is in its AppRoleBinding, too. Those that somebody left
+// come first and by themselves.
+func (r *run) writeBindings(ctx context.Context, left bool) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if len(c.subjects) == 0 {
+		if len(c.members) == 0 || c.left != left {
 			continue
+		}
+		if !left && r.isInterrupted() {
+			return errInterrupted
 		}
 		if c.existing != nil && !c.existing.DeletionTimestamp.IsZero() {
 			// Somebody deleted it while it is needed. Its native bindings stay: their names do not depend on it.
@@ -44,6 +48,7 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 		return nil
 	}
 	base := c.existing
+	tell := r.reportBindingEdit(ctx, base, want)
 	for attempt := 0; ; attempt++ {
 		object := want.DeepCopy()
 		var err error
@@ -57,7 +62,9 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 			err = r.Client.Update(ctx, object)
 		}
 		if err == nil {
-			r.reportBindingEdit(base, object)
+			if tell != nil {
+				tell(object)
+			}
 			r.writes.remember(r.key, idOf(object), object)
 			c.existing = object
 			return nil
@@ -92,7 +99,7 @@ func (r *run) buildBinding(c *chunk) *v1alpha1.AppRoleBinding {
 			Scope:    r.key.Scope,
 			Index:    c.index,
 			Mode:     mode,
-			Subjects: c.subjects,
+			Subjects: c.subjects(),
 		},
 	}
 }
@@ -117,7 +124,7 @@ func (r *run) pruneBindings(ctx context.Context) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if len(c.subjects) > 0 || c.existing == nil {
+		if !c.touched || len(c.members) > 0 || c.existing == nil {
 			continue
 		}
 		if r.hasNatives(c) {

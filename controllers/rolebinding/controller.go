@@ -29,8 +29,10 @@ const (
 
 	concurrency = 8
 	maxBackoff  = time.Minute
-	// ownDelay gathers the events of this process's own writes, which call for nothing but a status.
-	ownDelay = time.Second
+	// ownDelay gathers the events of this process's own writes, which call for nothing but a status; ownDelayFactor has
+	// statuses of a key that is written again and again wait for several runs.
+	ownDelay       = time.Second
+	ownDelayFactor = 3
 )
 
 // queue of the controller.
@@ -112,18 +114,43 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 func (s *Syncer) takeQueue(_ context.Context, q queue) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.retry = func(key Key) { q.AddRateLimited(key) }
+	s.retry = func(key Key) { q.AddRateLimited(s.check(key)) }
 	return nil
 }
 
 func (s *Syncer) reconcile(ctx context.Context, key Key) (reconcile.Result, error) {
-	if err := s.syncWithStatus(ctx, key).Err(); err != nil {
+	s.mutex.Lock()
+	full := s.unchecked[key]
+	delete(s.unchecked, key)
+	s.mutex.Unlock()
+	if err := s.syncWithStatus(ctx, key, full).Err(); err != nil {
 		return reconcile.Result{}, err
 	}
 	if _, bound := s.State(key); !bound {
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{RequeueAfter: recheckEvery}, nil
+}
+
+// check has a key looked at as a whole by the next reconcile.
+func (s *Syncer) check(key Key) Key {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.unchecked == nil {
+		s.unchecked = map[Key]bool{}
+	}
+	s.unchecked[key] = true
+	return key
+}
+
+// statusDelay is how long the status of a key's AppRoleBindings may wait after a write.
+func (s *Syncer) statusDelay(key Key) time.Duration {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if m := s.memories[key]; m != nil {
+		return ownDelay + ownDelayFactor*max(0, time.Until(m.restUntil))
+	}
+	return ownDelay
 }
 
 // watchOwn takes events of what this package writes. An edit by somebody else is undone at once.
@@ -136,11 +163,11 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.Typ
 		}
 		switch {
 		case initial:
-			addWithPriority(q, key, handler.LowPriority)
+			addWithPriority(q, s.check(key), handler.LowPriority)
 		case own:
-			q.AddAfter(key, ownDelay)
+			q.AddAfter(key, s.statusDelay(key))
 		default:
-			q.Add(key)
+			q.Add(s.check(key))
 		}
 	}
 	return handler.TypedFuncs[T, Key]{
@@ -150,7 +177,7 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.Typ
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
 			if old, found := keyOf(e.ObjectOld); found {
 				if key, _ := keyOf(e.ObjectNew); key != old && s.serves(old) {
-					q.Add(old) // its marks were changed
+					q.Add(s.check(old)) // its marks were changed
 				}
 			}
 			enqueue(q, e.ObjectNew, false, false)
@@ -173,7 +200,7 @@ func addWithPriority(q queue, key Key, priority int) {
 func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, Key] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
 		for key := range s.keysOfApp(ctx, app.Namespace, app.Name) {
-			q.Add(key)
+			q.Add(s.check(key))
 		}
 	}
 	return handler.TypedFuncs[*v1alpha1.App, Key]{
@@ -228,7 +255,7 @@ func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObje
 			if !seen[key] {
 				seen[key] = true
 				if s.concerns(ctx, key, states) {
-					q.Add(key)
+					q.Add(s.check(key))
 				}
 			}
 		}

@@ -139,20 +139,17 @@ func (w *lastWrites) observe(id objectID, object client.Object, deleted bool) (o
 	return own
 }
 
-// find returns the keys of which a write, not seen by the informers yet, fulfils a condition.
-func (w *lastWrites) find(matches func(client.Object) bool) []Key {
+// bindings returns the writes of AppRoleBindings of a namespace that the informers may not show yet.
+func (w *lastWrites) bindings(namespace string) map[objectID]*lastWrite {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	var keys []Key
-	for key, writes := range w.keys {
-		for _, write := range writes {
-			if write.object != nil && matches(write.object) {
-				keys = append(keys, key)
-				break
-			}
+	writes := map[objectID]*lastWrite{}
+	for id, key := range w.ids {
+		if id.kind == kindAppRoleBinding && id.namespace == namespace {
+			writes[id] = w.keys[key][id]
 		}
 	}
-	return keys
+	return writes
 }
 
 // wait returns once informers show the last writes of these objects. current reads an informer: the event of a write may

@@ -24,12 +24,15 @@ type native struct {
 	subjects []rbacv1.Subject
 }
 
-// desiredNative is one as it should be. Its subjects are those of a chunk.
+// desiredNative is one as it should be.
 type desiredNative struct {
 	roleRef rbacv1.RoleRef
 	chunk   *chunk
-	// names are the RBAC subjects of the chunk.
-	names []string
+	// subjects are sorted and each there once.
+	subjects []rbacv1.Subject
+	// retiring says that the App does not ask for it any more: it is there for people who have not been evaluated for the App
+	// as it is, and shrinks when everything else is done.
+	retiring bool
 }
 
 func nativeOf(object client.Object) native {
@@ -42,34 +45,20 @@ func nativeOf(object client.Object) native {
 	panic(fmt.Sprintf("no native binding: %T", object))
 }
 
-// isPerson says whether a subject is one that this operator writes.
-func isPerson(subject rbacv1.Subject) bool {
-	return subject.Kind == rbacv1.UserKind && subject.Namespace == ""
-}
-
-func subjectsOf(names []string) []rbacv1.Subject {
-	subjects := make([]rbacv1.Subject, 0, len(names))
-	for _, name := range names {
-		subjects = append(subjects, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name})
-	}
-	return subjects
-}
-
-// among returns the people of a binding who are in names, sorted, and whether the binding names anybody else.
-func (n *native) among(names []string) (people []string, others bool) {
+// among returns the subjects of a binding that a chunk may name, sorted, and whether the binding names anybody else.
+func (n *native) among(c *chunk) (remain []rbacv1.Subject, others bool) {
 	for _, subject := range n.subjects {
-		if _, found := slices.BinarySearch(names, subject.Name); found && isPerson(subject) {
-			people = append(people, subject.Name)
+		if c != nil && c.mayName(subject) {
+			remain = append(remain, subject)
 		} else {
 			others = true
 		}
 	}
-	slices.Sort(people)
-	return slices.Compact(people), others
+	return sorted(remain), others
 }
 
 // build returns the whole object with other subjects: a copy of what is there, or a new one.
-func (k Key) build(id objectID, index int32, ref rbacv1.RoleRef, names []string, base client.Object) client.Object {
+func (k Key) build(id objectID, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject, base client.Object) client.Object {
 	var object client.Object
 	switch id.kind {
 	case kindClusterRoleBinding:
@@ -77,14 +66,14 @@ func (k Key) build(id objectID, index int32, ref rbacv1.RoleRef, names []string,
 		if base != nil {
 			binding = base.(*rbacv1.ClusterRoleBinding).DeepCopy()
 		}
-		binding.RoleRef, binding.Subjects = ref, subjectsOf(names)
+		binding.RoleRef, binding.Subjects = ref, slices.Clone(subjects)
 		object = binding
 	default:
 		binding := &rbacv1.RoleBinding{}
 		if base != nil {
 			binding = base.(*rbacv1.RoleBinding).DeepCopy()
 		}
-		binding.RoleRef, binding.Subjects = ref, subjectsOf(names)
+		binding.RoleRef, binding.Subjects = ref, slices.Clone(subjects)
 		object = binding
 	}
 	object.SetNamespace(id.namespace)
@@ -137,15 +126,30 @@ func (s *Syncer) nativesOf(ctx context.Context, key Key) (map[objectID]native, e
 	return natives, nil
 }
 
-// plan decides which native bindings there should be, and leaves alone what is not this key's.
+// plan decides which native bindings there should be, and leaves alone what is not this key's or not looked at.
 func (r *run) plan(ctx context.Context) error {
+	r.known, r.waiting, r.byIndex = map[objectID]bool{}, map[int32]bool{}, make(map[int32]*chunk, len(r.chunks))
+	for i := range r.chunks {
+		r.byIndex[r.chunks[i].index] = &r.chunks[i]
+	}
+	for id, existing := range r.existing {
+		if c := r.chunkOf(id, existing.roleRef); c != nil && !c.touched {
+			delete(r.existing, id)
+		}
+	}
 	if err := r.planDesired(ctx); err != nil {
 		return err
 	}
 	for id, existing := range r.existing {
-		if _, wanted := r.desired[id]; !wanted && !r.isOwn(id, existing.roleRef) {
+		_, wanted := r.desired[id]
+		if !wanted && !r.isOwn(id, existing.roleRef) {
 			delete(r.existing, id) // its marks were changed: the key that its name stands for takes it back
+			continue
 		}
+		r.known[id] = true
+	}
+	for id := range r.desired {
+		r.known[id] = true
 	}
 	return nil
 }
@@ -155,9 +159,9 @@ func (r *run) planDesired(ctx context.Context) error {
 	if r.frozen {
 		// What is there stays, for those who stay. Where the App would bind them is not known.
 		for id, existing := range r.existing {
-			if c := r.chunkOf(id, existing.roleRef); c != nil && len(c.subjects) > 0 {
-				if people, _ := existing.among(c.names()); len(people) > 0 {
-					r.desired[id] = desiredNative{roleRef: existing.roleRef, chunk: c, names: people}
+			if c := r.chunkOf(id, existing.roleRef); c != nil {
+				if remain, _ := existing.among(c); len(remain) > 0 {
+					r.desired[id] = desiredNative{roleRef: existing.roleRef, chunk: c, subjects: remain}
 				}
 			}
 		}
@@ -172,37 +176,64 @@ func (r *run) planDesired(ctx context.Context) error {
 	}
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if len(c.subjects) == 0 {
+		if len(c.members) == 0 {
 			continue
 		}
-		names := c.names()
 		for _, grant := range r.grants {
 			ref := roleRef(grant)
 			name := r.key.nativeName(c.index, ref)
-			want := desiredNative{roleRef: ref, chunk: c, names: names}
 			if clusterWide {
-				r.desire(ctx, objectID{kind: kindClusterRoleBinding, name: name}, want)
+				r.desire(ctx, objectID{kind: kindClusterRoleBinding, name: name}, ref, c)
 			}
 			for _, namespace := range namespaces {
-				r.desire(ctx, objectID{kind: kindRoleBinding, namespace: namespace, name: name}, want)
+				r.desire(ctx, objectID{kind: kindRoleBinding, namespace: namespace, name: name}, ref, c)
 			}
 		}
 	}
+	r.planRetiring()
 	return nil
 }
 
 // desire plans a native binding if this process was given the right to bind its role. Where that cannot be found out, a
 // binding that is there stays, so that people can leave it, and none is added.
-func (r *run) desire(ctx context.Context, id objectID, want desiredNative) {
-	allowed, err := r.permissions.mayBind(ctx, r.Client, id.namespace, want.roleRef)
+func (r *run) desire(ctx context.Context, id objectID, ref rbacv1.RoleRef, c *chunk) {
+	existing, found := r.existing[id]
+	allowed, err := r.permissions.mayBind(ctx, r.Client, id.namespace, ref)
 	if err != nil {
 		r.unknown = errors.Join(r.unknown, err)
-		_, allowed = r.existing[id]
+		allowed = found
 	} else if !allowed {
-		r.refused.add(want.roleRef, id.namespace)
+		r.refused.add(ref, id.namespace)
 	}
-	if allowed {
-		r.desired[id] = want
+	if !allowed {
+		return
+	}
+	if existing.roleRef != ref {
+		existing.subjects = nil // another role's subjects are nobody's claim to this one
+	}
+	subjects, waiting := c.wanted(existing.subjects)
+	r.waiting[c.index] = r.waiting[c.index] || waiting
+	if len(subjects) > 0 {
+		r.desired[id] = desiredNative{roleRef: ref, chunk: c, subjects: subjects}
+	}
+}
+
+// planRetiring keeps native bindings that the App does not ask for any more, for those of their people who were not
+// evaluated for the App as it is: what they hold instead, if anything, is granted first.
+func (r *run) planRetiring() {
+	for id, existing := range r.existing {
+		if _, wanted := r.desired[id]; wanted {
+			continue
+		}
+		c := r.chunkOf(id, existing.roleRef)
+		if c == nil || r.refused.includes(existing.roleRef) {
+			continue
+		}
+		subjects, waiting := c.retained(existing.subjects)
+		r.waiting[c.index] = r.waiting[c.index] || waiting
+		if len(subjects) > 0 {
+			r.desired[id] = desiredNative{roleRef: existing.roleRef, chunk: c, subjects: subjects, retiring: true}
+		}
 	}
 }
 
@@ -219,12 +250,7 @@ func (r *run) chunkOf(id objectID, ref rbacv1.RoleRef) *chunk {
 	if !found {
 		return nil
 	}
-	for i := range r.chunks {
-		if r.chunks[i].index == index {
-			return &r.chunks[i]
-		}
-	}
-	return nil
+	return r.byIndex[index]
 }
 
 // isOwn says whether a native binding of that name and role is one that this key makes, whatever its labels say.

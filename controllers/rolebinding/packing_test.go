@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -47,9 +49,9 @@ func TestPack(t *testing.T) {
 				holders[user] = "n-" + user
 			}
 			var got []string
-			for _, c := range pack(existing, holders, decide) {
+			for _, c := range packAll(existing, holders, decide) {
 				text := fmt.Sprintf("%d:", c.index)
-				for _, s := range c.subjects {
+				for _, s := range c.subjects() {
 					text += fmt.Sprintf(" %s=%s", s.User, s.Name)
 				}
 				got = append(got, text)
@@ -59,6 +61,19 @@ func TestPack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// packAll packs people who have been evaluated for the App as it is; decide says under what name one stays, or "".
+func packAll(existing []*v1alpha1.AppRoleBinding, holders map[string]string, decide func(v1alpha1.AppRoleSubject) string) []chunk {
+	p := packing{newcomers: map[string]member{}}
+	for user, name := range holders {
+		p.newcomers[user] = member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: name}, current: true}
+	}
+	p.decide = func(s v1alpha1.AppRoleSubject) (member, bool) {
+		name := decide(s)
+		return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: s.User, Name: name}, current: true}, name != ""
+	}
+	return p.pack(existing)
 }
 
 func without(users ...string) func(v1alpha1.AppRoleSubject) string {
@@ -85,21 +100,21 @@ func TestPackIsStable(t *testing.T) {
 				holders[user] = "okta:" + user
 			}
 		}
-		chunks := pack(bindings, holders, func(s v1alpha1.AppRoleSubject) string { return holders[s.User] })
+		chunks := packAll(bindings, holders, func(s v1alpha1.AppRoleSubject) string { return holders[s.User] })
 		bindings = nil
 		seen := map[string]int32{}
 		for _, c := range chunks {
-			if len(c.subjects) > maxSubjects {
-				t.Fatalf("round %d: %d people in a chunk", round, len(c.subjects))
+			if len(c.members) > maxSubjects || len(c.members) != c.size {
+				t.Fatalf("round %d: %d people in a chunk of %d", round, len(c.members), c.size)
 			}
-			for _, s := range c.subjects {
+			for _, s := range c.subjects() {
 				if before, stayed := place[s.User]; stayed && before != c.index {
 					t.Fatalf("round %d: %s moved from %d to %d", round, s.User, before, c.index)
 				}
 				seen[s.User] = c.index
 			}
-			if len(c.subjects) > 0 {
-				bindings = append(bindings, &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: c.index, Subjects: c.subjects}})
+			if len(c.members) > 0 {
+				bindings = append(bindings, &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: c.index, Subjects: c.subjects()}})
 			}
 		}
 		if len(seen) != len(holders) {
@@ -109,5 +124,117 @@ func TestPackIsStable(t *testing.T) {
 	}
 	if len(bindings) < 2 {
 		t.Errorf("%d chunks: the test has too few people", len(bindings))
+	}
+}
+
+func person(user, group string, current bool) member {
+	return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user, Group: group}, current: current}
+}
+
+// Chunks that a run does not look at stay as they are, and nobody is put into them.
+func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
+	binding := func(index int32, users ...string) *v1alpha1.AppRoleBinding {
+		b := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: index}}
+		for _, user := range users {
+			b.Spec.Subjects = append(b.Spec.Subjects, person(user, "", true).AppRoleSubject)
+		}
+		return b
+	}
+	p := packing{
+		touched: func(b *v1alpha1.AppRoleBinding) bool { return b.Spec.Index == 1 },
+		decide: func(s v1alpha1.AppRoleSubject) (member, bool) {
+			if s.User == "a" {
+				t.Error("somebody was looked at in vain")
+			}
+			return person(s.User, "", true), s.User != "c"
+		},
+		newcomers: map[string]member{"d": person("d", "", true)},
+	}
+	chunks := p.pack([]*v1alpha1.AppRoleBinding{binding(0, "a"), binding(1, "b", "c")})
+	if len(chunks) != 2 || chunks[0].touched || chunks[0].size != 1 || !chunks[1].left || chunks[1].size != 2 ||
+		chunks[1].members[0].User != "b" || chunks[1].members[1].User != "d" {
+		t.Errorf("got %+v", chunks)
+	}
+}
+
+// Names that Kubernetes keeps for itself are never bound, whoever asks.
+func TestPackRefusesReservedNames(t *testing.T) {
+	p := packing{
+		decide: func(s v1alpha1.AppRoleSubject) (member, bool) { return member{AppRoleSubject: s, current: true}, true },
+		newcomers: map[string]member{
+			"a": person("a", "system:masters", true),
+			"b": {AppRoleSubject: v1alpha1.AppRoleSubject{User: "b", Name: "system:admin"}, current: true},
+			"c": person("c", "staff", true),
+		},
+	}
+	existing := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Subjects: []v1alpha1.AppRoleSubject{
+		{User: "d", Name: "n-d", Group: "system:masters"},
+	}}}
+	chunks := p.pack([]*v1alpha1.AppRoleBinding{existing})
+	if len(chunks) != 1 || len(chunks[0].members) != 1 || chunks[0].members[0].User != "c" {
+		t.Errorf("got %+v", chunks)
+	}
+}
+
+// Who is in a native binding: of those who were evaluated for the App as it is, everybody; of the others, who is in it
+// now.
+func TestSubjectsOfNatives(t *testing.T) {
+	user := func(name string) rbacv1.Subject {
+		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}
+	}
+	group := func(name string) rbacv1.Subject {
+		return rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: name}
+	}
+	switched := person("s", "", true)
+	switched.before = "old"
+	for name, test := range map[string]struct {
+		members          []member
+		existing         []rbacv1.Subject
+		wanted, retained []rbacv1.Subject
+		waiting          bool
+	}{
+		"everybody is evaluated": {
+			members: []member{person("b", "", true), person("a", "", true)},
+			wanted:  []rbacv1.Subject{user("a"), user("b")},
+		},
+		"one is not, and is not in it": {
+			members: []member{person("a", "", true), person("b", "", false)},
+			wanted:  []rbacv1.Subject{user("a")}, waiting: true,
+		},
+		"one is not, and is in it": {
+			members: []member{person("a", "", true), person("b", "", false)}, existing: []rbacv1.Subject{user("b")},
+			wanted: []rbacv1.Subject{user("a"), user("b")}, retained: []rbacv1.Subject{user("b")},
+		},
+		"people of one group": {
+			members: []member{person("a", "staff", true), person("b", "staff", true), person("c", "", true)},
+			wanted:  []rbacv1.Subject{group("staff"), user("c")},
+		},
+		"to groups, evaluated": {
+			members: []member{person("a", "staff", true)}, existing: []rbacv1.Subject{user("a")},
+			wanted: []rbacv1.Subject{group("staff")},
+		},
+		"to groups, not evaluated": {
+			members: []member{person("a", "staff", false)}, existing: []rbacv1.Subject{user("a")},
+			wanted: []rbacv1.Subject{user("a")}, retained: []rbacv1.Subject{user("a")}, waiting: true,
+		},
+		"back from groups": {
+			members: []member{switched}, existing: []rbacv1.Subject{group("old")},
+			wanted: []rbacv1.Subject{user("s")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &chunk{members: test.members}
+			wanted, waiting := c.wanted(test.existing)
+			if !slices.Equal(wanted, test.wanted) || waiting != test.waiting {
+				t.Errorf("wanted %v, waiting %v", wanted, waiting)
+			}
+			if retained, _ := c.retained(test.existing); !slices.Equal(retained, test.retained) {
+				t.Errorf("retained %v", retained)
+			}
+			existing := native{subjects: test.existing}
+			if remain, others := existing.among(c); others || len(remain) != len(test.existing) {
+				t.Errorf("somebody would lose access for a moment: %v of %v remain", remain, test.existing)
+			}
+		})
 	}
 }

@@ -101,6 +101,9 @@ func (r *refusal) add(ref rbacv1.RoleRef, namespace string) {
 	r.places[ref] = append(r.places[ref], namespace)
 }
 
+// includes says whether a role was refused anywhere.
+func (r *refusal) includes(ref rbacv1.RoleRef) bool { return len(r.places[ref]) > 0 }
+
 // err returns nil where nothing was refused.
 func (r *refusal) err() error {
 	if len(r.places) == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,9 +21,17 @@ import (
 type run struct {
 	*Syncer
 	key Key
+	// full runs look at everything, others at the chunks of people whose standing changed since the run before.
+	full bool
+	// status has the AppRoleBindings' status written, also of chunks where nobody's standing changed.
+	status bool
+	// isInterrupted says that somebody must lose access: what only grants can wait.
+	isInterrupted func() bool
 
 	// app as the informer shows it; nil where it is gone.
 	app *v1alpha1.App
+	// generation of the App; zero where it is gone.
+	generation AppGeneration
 	// policy of the App; nil where the App is gone or wrong.
 	policy *access.Policy
 	// grants of the role; empty where it holds in no such scope.
@@ -30,9 +39,18 @@ type run struct {
 	// frozen says that the App is wrong: people may leave, and nothing else changes.
 	frozen bool
 
-	chunks   []chunk
+	// touched are the people whose standing changed.
+	touched []string
+	chunks  []chunk
+	byIndex map[int32]*chunk
+	// existing and desired native bindings of the chunks that the run looks at.
 	existing map[objectID]native
 	desired  map[objectID]desiredNative
+	// known are all of them that the run has seen so far.
+	known map[objectID]bool
+	// waiting are chunks with people who are left out of native bindings, or left in, until they have been evaluated for the
+	// App as it is.
+	waiting map[int32]bool
 	// refused are roles that this process has no right to bind; unknown tells why that could not be found out.
 	refused refusal
 	unknown error
@@ -42,32 +60,45 @@ type run struct {
 	// names of native bindings by role, and the index of the chunk that each stands for.
 	names map[rbacv1.RoleRef]map[string]int32
 
-	// deletedMutex guards deleted: native bindings that this run deleted.
-	deletedMutex sync.Mutex
-	deleted      map[objectID]bool
+	// noteMutex guards native bindings that this run deleted, and those of which it told that others had edited them.
+	noteMutex         sync.Mutex
+	deleted, reported map[objectID]bool
 }
 
-// run does what Sync promises. It calls removed exactly once: as soon as nobody is bound who should not be.
-func (s *Syncer) run(ctx context.Context, key Key, status bool, removed func(error)) Outcome {
-	r := &run{Syncer: s, key: key, deleted: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{}}
-	if err := r.load(ctx); err != nil {
+// errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out.
+var errInterrupted = errors.New("interrupted by a removal")
+
+// run does what Sync promises. It calls removed, at most once, as soon as nobody is bound who should not be.
+func (r *run) run(ctx context.Context, removed func(error)) Outcome {
+	failed := func(err error) Outcome {
+		if r.known != nil {
+			r.remember(false)
+		}
 		removed(err)
 		return Outcome{Removal: err, Grant: err}
 	}
-	removal := r.removePeople(ctx)
-	if removal != nil {
-		removed(removal)
-		return Outcome{Removal: removal, Grant: removal}
+	if err := r.load(ctx); err != nil {
+		return failed(err)
 	}
-	bindings := errors.Join(r.writeBindings(ctx), r.pruneBindings(ctx))
-	removed(bindings)
-	if bindings != nil {
-		return Outcome{Removal: bindings, Grant: bindings}
+	if err := r.removePeople(ctx); err != nil {
+		return failed(err)
 	}
-	outcome := Outcome{Grant: cmp.Or(r.refused.err(), r.unknown, r.writeGrants(ctx))}
+	if err := errors.Join(r.writeBindings(ctx, true), r.pruneBindings(ctx)); err != nil {
+		return failed(err)
+	}
+	removed(nil)
+	outcome := Outcome{Grant: r.writeBindings(ctx, false)}
+	if outcome.Grant == nil {
+		outcome.Grant = cmp.Or(r.refused.err(), r.unknown, r.writeGrants(ctx))
+	}
+	if r.isInterrupted() {
+		r.Index.giveBack(r.key, r.touched)
+		r.remember(r.memory.clean && !r.full)
+		return Outcome{Grant: errInterrupted}
+	}
 	outcome.Prune = errors.Join(r.pruneNatives(ctx), r.pruneBindings(ctx))
-	r.remember()
-	if status {
+	r.remember(outcome.Err() == nil)
+	if r.status {
 		outcome.Prune = errors.Join(outcome.Prune, r.writeStatus(ctx, outcome.Grant))
 	}
 	return outcome
@@ -82,23 +113,26 @@ func (r *run) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	view := r.Index.view(r.key, bindings)
-	decide, err := r.decider(ctx, bindings, view)
-	if err != nil {
-		return err
-	}
-	newcomers, err := r.newcomers(ctx, bindings, view)
-	if err != nil {
-		return err
-	}
-	r.chunks = pack(bindings, newcomers, decide)
-	if r.existing, err = r.nativesOf(ctx, r.key); err != nil {
-		return err
-	}
 	r.mutex.Lock()
 	r.memory = *r.memoryOf(r.key)
 	r.mutex.Unlock()
+	r.full = r.full || !r.memory.clean || r.memory.app != r.generation || time.Since(r.memory.lastFull) > recheckEvery ||
+		slices.ContainsFunc(bindings, r.isForeign)
+	r.touched = r.Index.takeTouched(r.key)
+	packing, err := r.packing(ctx, bindings)
+	if err != nil {
+		return err
+	}
+	r.chunks = packing.pack(bindings)
+	if r.existing, err = r.nativesOf(ctx, r.key); err != nil {
+		return err
+	}
 	return r.plan(ctx)
+}
+
+// isForeign says of an AppRoleBinding that its specification is not what this process wrote last.
+func (r *run) isForeign(binding *v1alpha1.AppRoleBinding) bool {
+	return r.memory.generations[binding.Name] != binding.Generation
 }
 
 func (r *run) loadPolicy(ctx context.Context) error {
@@ -113,7 +147,7 @@ func (r *run) loadPolicy(ctx context.Context) error {
 	if !app.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	r.app = app
+	r.app, r.generation = app, AppGenerationOf(app)
 	policy, fieldErrors := r.Policies.Compile(app)
 	if len(fieldErrors) > 0 {
 		r.frozen = true
@@ -127,86 +161,6 @@ func (r *run) loadPolicy(ctx context.Context) error {
 
 // void says that nobody can hold the key: its App, role or scope is no more.
 func (r *run) void() bool { return r.policy == nil && !r.frozen }
-
-// decider returns the verdict on people who are bound now.
-func (r *run) decider(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, view keyView) (func(v1alpha1.AppRoleSubject) string, error) {
-	if r.void() {
-		return func(v1alpha1.AppRoleSubject) string { return "" }, nil
-	}
-	// Who was not evaluated yet since this process began stays bound, if the User object as such allows it: to prune
-	// from a state that is half known would take access from people who have earned it.
-	unevaluated := map[string]string{}
-	for _, binding := range bindings {
-		for i := range binding.Spec.Subjects {
-			name := binding.Spec.Subjects[i].User
-			if view.evaluated[name] {
-				continue
-			}
-			user, err := r.activeUser(ctx, name)
-			if err != nil {
-				return nil, err
-			}
-			if user != nil {
-				if subject, err := access.Subject(r.app.Spec.Kubernetes, &user.Spec); err == nil {
-					unevaluated[name] = subject
-				}
-			}
-		}
-	}
-	return func(subject v1alpha1.AppRoleSubject) string {
-		if view.evaluated[subject.User] {
-			return view.holders[subject.User]
-		}
-		if unevaluated[subject.User] == subject.Name {
-			return subject.Name
-		}
-		return ""
-	}, nil
-}
-
-// newcomers returns the holders who are to be bound. Those who are not bound yet are checked against their User object
-// once more: the index may be older than a deactivation that waits in the queue.
-func (r *run) newcomers(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, view keyView) (map[string]string, error) {
-	if r.policy == nil {
-		return nil, nil
-	}
-	bound := map[string]bool{}
-	for _, binding := range bindings {
-		for i := range binding.Spec.Subjects {
-			bound[binding.Spec.Subjects[i].User] = true
-		}
-	}
-	newcomers := map[string]string{}
-	for name, subject := range view.holders {
-		if bound[name] {
-			continue
-		}
-		user, err := r.activeUser(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if user != nil {
-			newcomers[name] = subject
-		}
-	}
-	return newcomers, nil
-}
-
-// activeUser returns a User of the key's App that may have access; nil where there is none.
-func (r *run) activeUser(ctx context.Context, name string) (*v1alpha1.User, error) {
-	user := &v1alpha1.User{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.key.Namespace, Name: name}, user, client.UnsafeDisableDeepCopy)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !user.MayHaveAccess() || user.Spec.App != r.key.App {
-		return nil, nil
-	}
-	return user, nil
-}
 
 // bindingsOf returns the AppRoleBindings of a key, each at least as new as this process's last write of it. What
 // somebody else created under another name is none of them: it binds nobody.
@@ -272,18 +226,38 @@ func idOf(object client.Object) objectID {
 	return id
 }
 
-// remember keeps what the next run needs to tell edits by others from this run's own writes.
-func (r *run) remember() {
+// remember keeps what the next run needs: to tell edits by others from this run's own writes, and to look at no more than
+// it has to.
+func (r *run) remember(clean bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	m := r.memoryOf(r.key)
-	m.natives, m.generations = map[objectID]string{}, map[string]int64{}
+	m.clean, m.app = clean, r.generation
+	if r.full {
+		m.lastFull = time.Now()
+		m.natives, m.generations, m.waiting = nil, nil, nil
+	}
+	if m.natives == nil {
+		m.natives, m.generations, m.waiting = map[objectID]string{}, map[string]int64{}, map[int32]bool{}
+	}
+	for id := range r.known {
+		delete(m.natives, id)
+	}
 	for id, existing := range r.existing {
 		m.natives[id] = existing.object.GetResourceVersion()
 	}
 	for i := range r.chunks {
-		if existing := r.chunks[i].existing; existing != nil {
-			m.generations[existing.Name] = existing.Generation
+		c := &r.chunks[i]
+		if !c.touched {
+			continue
+		}
+		delete(m.generations, r.key.bindingName(c.index))
+		if c.existing != nil {
+			m.generations[c.existing.Name] = c.existing.Generation
+		}
+		delete(m.waiting, c.index)
+		if r.waiting[c.index] {
+			m.waiting[c.index] = true
 		}
 	}
 }

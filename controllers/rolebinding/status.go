@@ -8,12 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -26,7 +24,7 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if c.existing == nil {
+		if !c.touched || c.existing == nil {
 			continue
 		}
 		object := c.existing.DeepCopy()
@@ -112,57 +110,4 @@ func FailureMessage(err error) string {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return text
-}
-
-// editedByOthers says whether somebody else wrote a native binding since the last run.
-func (r *run) editedByOthers(id objectID, object client.Object) bool {
-	version := r.memory.natives[id]
-	return version != "" && version != object.GetResourceVersion()
-}
-
-// Reasons of events about what somebody else did. An event of the same reason and objects is counted, not written anew.
-const (
-	reasonChanged = "BindingChanged"
-	reasonDeleted = "BindingDeleted"
-)
-
-// reportRepair tells on the AppRoleBinding that a native binding was edited by somebody else and is put right.
-func (r *run) reportRepair(id objectID, reason string) {
-	object := emptyNative(id)
-	how := "changed"
-	if reason == reasonDeleted {
-		how = "deleted"
-	}
-	for i := range r.chunks {
-		c := &r.chunks[i]
-		if c.existing == nil || !r.madeFrom(id, c) {
-			continue
-		}
-		r.Recorder.Eventf(c.existing, object, corev1.EventTypeWarning, reason, "Repair",
-			"%s %s was %s by someone else; it was restored", id.kind, client.ObjectKeyFromObject(object), how)
-		return
-	}
-}
-
-func (r *run) madeFrom(id objectID, c *chunk) bool {
-	if want, found := r.desired[id]; found {
-		return want.chunk == c
-	}
-	if existing, found := r.existing[id]; found {
-		return r.chunkOf(id, existing.roleRef) == c
-	}
-	return false
-}
-
-// reportBindingEdit tells that an AppRoleBinding itself was edited by somebody else.
-func (r *run) reportBindingEdit(before, after *v1alpha1.AppRoleBinding) {
-	generation, known := r.memory.generations[after.Name]
-	switch {
-	case !known:
-		return
-	case before == nil:
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, reasonDeleted, "Repair", "The binding was deleted by someone else; it was restored")
-	case before.Generation != generation:
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, reasonChanged, "Repair", "The binding was changed by someone else; it was restored")
-	}
 }

@@ -24,29 +24,26 @@ func (r *run) removePeople(ctx context.Context) error {
 	type removal struct {
 		ref    rbacv1.RoleRef
 		index  int32
-		remain []string
+		remain []rbacv1.Subject
 	}
 	removals := map[objectID]removal{}
 	for id, existing := range r.existing {
-		var allowed []string
 		want, wanted := r.desired[id]
 		c := want.chunk
-		if wanted {
-			allowed = want.names
-		} else if c = r.chunkOf(id, existing.roleRef); c != nil {
-			allowed = c.names()
+		if !wanted {
+			c = r.chunkOf(id, existing.roleRef)
 		}
-		people, others := existing.among(allowed)
+		subjects, others := existing.among(c)
 		if !others {
 			continue
 		}
 		remove := removal{ref: existing.roleRef}
 		if wanted && want.roleRef == existing.roleRef {
-			remove.remain, remove.index = people, c.index
+			remove.remain, remove.index = subjects, c.index
 		}
 		removals[id] = remove
 		if r.editedByOthers(id, existing.object) {
-			r.reportRepair(id, reasonChanged)
+			r.reportRepair(ctx, id, existing.object, reasonChanged)
 		}
 	}
 	if len(removals) == 0 {
@@ -86,7 +83,7 @@ func (r *run) removePeople(ctx context.Context) error {
 // removeFrom writes a native binding with the people who remain, or deletes it where none does. To change a binding
 // needs the right to bind its role; to delete it does not. So where that right was taken away the binding goes as a
 // whole, rather than keep somebody who left.
-func (r *run) removeFrom(ctx context.Context, id objectID, existing native, index int32, ref rbacv1.RoleRef, remain []string) (client.Object, error) {
+func (r *run) removeFrom(ctx context.Context, id objectID, existing native, index int32, ref rbacv1.RoleRef, remain []rbacv1.Subject) (client.Object, error) {
 	if len(remain) > 0 {
 		object, err := r.update(ctx, id, existing.object, index, ref, remain)
 		if err == nil || !apierrors.IsForbidden(err) {
@@ -100,10 +97,13 @@ func (r *run) removeFrom(ctx context.Context, id objectID, existing native, inde
 func (r *run) writeGrants(ctx context.Context) error {
 	var mutex sync.Mutex
 	return eachOf(r.desired, func(id objectID, want desiredNative) error {
+		if want.retiring || r.isInterrupted() {
+			return nil
+		}
 		mutex.Lock()
 		existing, found := r.existing[id]
 		mutex.Unlock()
-		if found && existing.roleRef == want.roleRef && slices.Equal(existing.subjects, subjectsOf(want.names)) &&
+		if found && existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) &&
 			r.key.marked(existing.object, want.chunk.index) {
 			return nil
 		}
@@ -122,9 +122,9 @@ func (r *run) writeGrants(ctx context.Context) error {
 func (r *run) grant(ctx context.Context, id objectID, existing client.Object, want desiredNative) (client.Object, error) {
 	switch {
 	case existing == nil && r.memory.natives[id] != "":
-		r.reportRepair(id, reasonDeleted)
+		r.reportRepair(ctx, id, nil, reasonDeleted)
 	case existing != nil && r.editedByOthers(id, existing):
-		r.reportRepair(id, reasonChanged)
+		r.reportRepair(ctx, id, existing, reasonChanged)
 	}
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
 		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.
@@ -134,9 +134,9 @@ func (r *run) grant(ctx context.Context, id objectID, existing client.Object, wa
 		existing = nil
 	}
 	if existing != nil {
-		return r.update(ctx, id, existing, want.chunk.index, want.roleRef, want.names)
+		return r.update(ctx, id, existing, want.chunk.index, want.roleRef, want.subjects)
 	}
-	object := r.key.build(id, want.chunk.index, want.roleRef, want.names, nil)
+	object := r.key.build(id, want.chunk.index, want.roleRef, want.subjects, nil)
 	err := r.Client.Create(ctx, object)
 	switch {
 	case apierrors.IsAlreadyExists(err):
@@ -160,35 +160,46 @@ func (r *run) takeOver(ctx context.Context, id objectID, want desiredNative) (cl
 	if nativeOf(object).roleRef != want.roleRef {
 		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.kind, client.ObjectKeyFromObject(object))
 	}
-	return r.update(ctx, id, object, want.chunk.index, want.roleRef, want.names)
+	return r.update(ctx, id, object, want.chunk.index, want.roleRef, want.subjects)
 }
 
 // pruneNatives deletes native bindings that are not needed any more: of namespaces that left the scope, of grants
-// that left the role.
+// that left the role. From those that are retiring it takes who does not need them any more.
 func (r *run) pruneNatives(ctx context.Context) error {
 	surplus := map[objectID]native{}
 	for id, existing := range r.existing {
-		if _, wanted := r.desired[id]; !wanted {
+		want, wanted := r.desired[id]
+		if !wanted || want.retiring && !slices.Equal(existing.subjects, want.subjects) {
 			surplus[id] = existing
 		}
 	}
 	var mutex sync.Mutex
 	return eachOf(surplus, func(id objectID, existing native) error {
-		if err := r.delete(ctx, id, existing.object); err != nil {
+		var remain []rbacv1.Subject
+		var index int32
+		if want, wanted := r.desired[id]; wanted {
+			remain, index = want.subjects, want.chunk.index
+		}
+		object, err := r.removeFrom(ctx, id, existing, index, existing.roleRef, remain)
+		if err != nil {
 			return err
 		}
 		mutex.Lock()
 		defer mutex.Unlock()
-		delete(r.existing, id)
+		if object == nil {
+			delete(r.existing, id)
+		} else {
+			r.existing[id] = nativeOf(object)
+		}
 		return nil
 	})
 }
 
 // update writes a native binding whole, over what others may have written in the meantime. Where it is gone it is
 // created.
-func (r *run) update(ctx context.Context, id objectID, base client.Object, index int32, ref rbacv1.RoleRef, names []string) (client.Object, error) {
+func (r *run) update(ctx context.Context, id objectID, base client.Object, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject) (client.Object, error) {
 	for attempt := 0; ; attempt++ {
-		object := r.key.build(id, index, ref, names, base)
+		object := r.key.build(id, index, ref, subjects, base)
 		var err error
 		if base == nil {
 			object.SetResourceVersion("")
@@ -219,8 +230,8 @@ func (r *run) delete(ctx context.Context, id objectID, object client.Object) err
 		uid := object.GetUID()
 		err := r.Client.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid})
 		if client.IgnoreNotFound(err) == nil {
-			r.deletedMutex.Lock()
-			defer r.deletedMutex.Unlock()
+			r.noteMutex.Lock()
+			defer r.noteMutex.Unlock()
 			r.deleted[id] = true
 			return nil
 		}

@@ -54,15 +54,18 @@ type AppRoleSubject struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	User string `json:"user"`
-	// name is the RBAC subject that stands for the person.
+	// name is the RBAC subject that stands for the person. It must not begin with "system:". (A pattern says so, not a
+	// rule: rules are evaluated for each of a thousand subjects at every write.)
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	// +kubebuilder:validation:Pattern=`^(?:$|[^s]|s(?:$|[^y]|y(?:$|[^s]|s(?:$|[^t]|t(?:$|[^e]|e(?:$|[^m]|m(?:$|[^:])))))))`
 	Name string `json:"name"`
-	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group).
+	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group). It must not begin
+	// with "system:".
 	// +optional
 	// +kubebuilder:validation:MaxLength=1100
+	// +kubebuilder:validation:Pattern=`^(?:$|[^s]|s(?:$|[^y]|y(?:$|[^s]|s(?:$|[^t]|t(?:$|[^e]|e(?:$|[^m]|m(?:$|[^:])))))))`
 	Group string `json:"group,omitempty"`
 }
 

@@ -9,9 +9,11 @@ package v1alpha1
 type AppRoleSubjectApplyConfiguration struct {
 	// user names the User object.
 	User *string `json:"user,omitempty"`
-	// name is the RBAC subject that stands for the person.
+	// name is the RBAC subject that stands for the person. It must not begin with "system:". (A pattern says so, not a
+	// rule: rules are evaluated for each of a thousand subjects at every write.)
 	Name *string `json:"name,omitempty"`
-	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group).
+	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group). It must not begin
+	// with "system:".
 	Group *string `json:"group,omitempty"`
 }
 

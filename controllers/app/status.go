@@ -71,7 +71,11 @@ func (r *Reconciler) setMissing(app *v1alpha1.App, policy *access.Policy, there 
 }
 
 // setRemovals says what spec.safety counted and holds, and how to release it.
+// Of an App that is wrong, nobody is evaluated: what was held stays so.
 func (r *Reconciler) setRemovals(ctx context.Context, app *v1alpha1.App, evaluated bool) error {
+	if !meta.IsStatusConditionTrue(app.Status.Conditions, v1alpha1.ConditionReady) {
+		return nil
+	}
 	removals, err := r.Guard.Status(ctx, app, evaluated)
 	if err != nil {
 		return err

@@ -87,8 +87,8 @@ func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reco
 		return e.withhold(ctx, v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))
 	}
 	e.verdict.subject = e.user.Status.KubernetesUsername
-	keys := e.keysOf(kept)
-	if _, err := e.bind(ctx, keys, nil); err != nil {
+	e.kept = e.keysOf(kept)
+	if _, err := e.bind(ctx, e.kept, nil); err != nil {
 		return reconcile.Result{}, err
 	}
 	e.verdict.withheld(v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))

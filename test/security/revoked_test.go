@@ -1,0 +1,108 @@
+package security_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+const revokedPolicy = "scim-operator-revoked"
+
+func keyOf(namespace, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: namespace, Name: name}
+}
+
+// revoke puts people on a list of the operator's own namespace, beside the controller's, and takes it away at the end.
+func revoke(t *testing.T, users ...string) (release func()) {
+	t.Helper()
+	list := &v1alpha1.RevocationList{
+		ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, GenerateName: "by-hand-"},
+		Spec:       v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{}},
+	}
+	for _, user := range users {
+		list.Spec.Users[user] = metav1.NewTime(time.Now().Add(time.Hour))
+	}
+	must(t, operator.Env.Client.Create(t.Context(), list))
+	release = func() { must(t, client.IgnoreNotFound(operator.Env.Client.Delete(context.WithoutCancel(t.Context()), list))) }
+	t.Cleanup(release)
+	return release
+}
+
+// Whatever else gives somebody access, somebody on the list writes nothing, deletes nothing and connects to nothing.
+func TestRevokedPeopleAreDenied(t *testing.T) {
+	n := newTenant(t)
+	existing := configMap(n.namespace, "existing")
+	must(t, n.admin.Create(t.Context(), existing))
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "pod"},
+		Spec:       corev1.PodSpec{NodeName: "none", Containers: []corev1.Container{{Name: "c", Image: "c"}}},
+	}
+	must(t, n.admin.Create(t.Context(), pod))
+	for name, groups := range map[string][]string{"by bindings": nil, "as one of system:masters": {"system:masters"}} {
+		t.Run(name, func(t *testing.T) {
+			c := asUser(t, n.user, groups...)
+			config, err := operator.Env.ControlPlane.UserConfig(n.user, groups...)
+			must(t, err)
+			clientset := kubernetes.NewForConfigOrDie(config)
+			connect := func(ctx context.Context) error {
+				return clientset.CoreV1().RESTClient().Post().Namespace(n.namespace).Resource("pods").Name(pod.Name).SubResource("exec").
+					Param("command", "true").Param("stdout", "true").Do(ctx).Error()
+			}
+			requests := map[string]func(context.Context) error{
+				"create":  func(ctx context.Context) error { return c.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll) },
+				"update":  func(ctx context.Context) error { return c.Patch(ctx, existing.DeepCopy(), mergePatch(`{"data":{"a":"b"}}`)) },
+				"delete":  func(ctx context.Context) error { return c.Delete(ctx, existing.DeepCopy(), client.DryRunAll) },
+				"connect": connect,
+			}
+			for name, request := range requests {
+				if err := request(t.Context()); apierrors.IsForbidden(err) {
+					t.Fatalf("%s is forbidden before the revocation: %v", name, err)
+				}
+			}
+			release := revoke(t, n.user, "okta:somebody")
+			n.refusedSoon(t, revokedPolicy, requests["create"])
+			for name, request := range requests {
+				t.Run(name, func(t *testing.T) {
+					refusedBy(t, request(t.Context()), revokedPolicy, n.user, "was revoked by the identity provider")
+				})
+			}
+			must(t, n.admin.Create(t.Context(), configMap(n.namespace, "others"), client.DryRunAll))
+			release()
+			harness.Eventually(t, patience, "the end of the revocation", requests["create"])
+		})
+	}
+}
+
+// A list that names the system's own users would stop the cluster: they are let through.
+func TestSystemIsNeverRevoked(t *testing.T) {
+	n := newTenant(t)
+	system := "system:serviceaccount:" + n.namespace + ":robot"
+	robot := asUser(t, system, "system:masters")
+	revoke(t, system, n.user)
+	n.refusedSoon(t, revokedPolicy, func(ctx context.Context) error { return n.client.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll) })
+	must(t, robot.Create(t.Context(), configMap(n.namespace, "new")))
+}
+
+// No trouble with the list may stop the writes of everybody else.
+func TestWritesGoOnWithoutAnyList(t *testing.T) {
+	n := newTenant(t)
+	lists := &v1alpha1.RevocationListList{}
+	must(t, n.admin.List(t.Context(), lists, client.InNamespace(stack.Namespace)))
+	for i := range lists.Items {
+		must(t, client.IgnoreNotFound(n.admin.Delete(t.Context(), &lists.Items[i])))
+	}
+	for i := range 20 {
+		must(t, n.client.Create(t.Context(), configMap(n.namespace, fmt.Sprint("write-", i))))
+	}
+}

@@ -38,8 +38,8 @@ import (
 )
 
 const (
-	// concurrency is high because a reconcile mostly waits: for the run of a role's bindings, which takes everybody
-	// along who waits for it. It is how many people one write of a binding can let in.
+	// concurrency is how many people one write of a binding can put out: only those wait for it. Who is let in comes back
+	// when that is done, and holds nobody's place.
 	concurrency = 128
 	maxBackoff  = time.Minute
 	// reconcileTimeout bounds one reconcile: the runs of its keys end by themselves within a minute.
@@ -49,6 +49,14 @@ const (
 	priorityRevoke = 100
 	// priorityLeave comes right after it: somebody left a group, and may lose a role by that.
 	priorityLeave = 50
+
+	// claimDelay is how long after a User its claim is looked for: the server writes it right after the User, so that to
+	// look at once would be in vain.
+	claimDelay = 20 * time.Millisecond
+
+	// Events of grants: what they say is in the status of each User, too.
+	grantEventsPerSecond = 20
+	grantEventsBurst     = 200
 
 	indexApp = "scim.user.app"
 )
@@ -74,6 +82,9 @@ type Reconciler struct {
 	// Progress takes what goes wrong, for the status of Apps.
 	Progress *app.Progress
 
+	recent recent
+	// grantEvents are bounded: an import would fill etcd with them.
+	grantEvents flowcontrol.PassiveRateLimiter
 	// unclaimed counts how often a name was looked for that is not claimed yet.
 	unclaimed *flowcontrol.Backoff
 	queue     atomic.Pointer[queue]
@@ -84,6 +95,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // Add registers the controller.
 func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
+	r.grantEvents = flowcontrol.NewTokenBucketPassiveRateLimiter(grantEventsPerSecond, grantEventsBurst)
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.User{}, indexApp, func(object client.Object) []string {
 		return []string{object.(*v1alpha1.User).Spec.App}
 	}); err != nil {
@@ -104,7 +116,7 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	r.Residual.OnChange(func(users []types.NamespacedName) { r.enqueue(0, users...) })
 	for _, watch := range []source.Source{
 		group.Synced{Memberships: r.Memberships, Func: r.takeQueue},
-		source.Kind(mgr.GetCache(), &v1alpha1.User{}, watchUsers()),
+		source.Kind(mgr.GetCache(), &v1alpha1.User{}, r.watchUsers()),
 		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
 	} {
 		if err := c.Watch(watch); err != nil {
@@ -155,9 +167,9 @@ func add(q queue, priority int, user types.NamespacedName) {
 	q.Add(request)
 }
 
-// watchUsers puts those who must lose access first, and last what is only listed at the start or this controller's own
-// writing of a status.
-func watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
+// watchUsers puts those who must lose access first, and last what is only listed at the start. This controller's own
+// writing of the status of somebody who has access calls for nothing.
+func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	priorityOf := func(user *v1alpha1.User, otherwise int) int {
 		if !user.MayHaveAccess() && !isRevoked(user) {
 			return priorityRevoke
@@ -166,18 +178,26 @@ func watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	}
 	return handler.TypedFuncs[*v1alpha1.User, reconcile.Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.User], q queue) {
-			otherwise := 0
-			if e.IsInInitialList {
-				otherwise = handler.LowPriority
+			name := client.ObjectKeyFromObject(e.Object)
+			switch {
+			case e.IsInInitialList:
+				add(q, priorityOf(e.Object, handler.LowPriority), name)
+			case e.Object.MayHaveAccess() && e.Object.Status.ObservedGeneration == 0:
+				q.AddAfter(reconcile.Request{NamespacedName: name}, claimDelay)
+			default:
+				add(q, priorityOf(e.Object, 0), name)
 			}
-			add(q, priorityOf(e.Object, otherwise), client.ObjectKeyFromObject(e.Object))
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.User], q queue) {
+			name := client.ObjectKeyFromObject(e.ObjectNew)
+			if own := r.recent.isOwn(name, e.ObjectNew); own && e.ObjectNew.MayHaveAccess() && e.ObjectOld.UID == e.ObjectNew.UID {
+				return
+			}
 			otherwise := 0
 			if e.ObjectOld.Generation == e.ObjectNew.Generation && e.ObjectOld.UID == e.ObjectNew.UID {
 				otherwise = handler.LowPriority
 			}
-			add(q, priorityOf(e.ObjectNew, otherwise), client.ObjectKeyFromObject(e.ObjectNew))
+			add(q, priorityOf(e.ObjectNew, otherwise), name)
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.User], q queue) {
 			add(q, priorityRevoke, client.ObjectKeyFromObject(e.Object))

@@ -298,6 +298,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	}
 	r.Index.Forget(name)
 	r.Syncer.Withdraw(name)
+	r.recent.forget(name)
 	r.Residual.Forget(name)
 	r.unclaimed.DeleteEntry(name.String())
 	return nil

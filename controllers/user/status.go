@@ -186,6 +186,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	if err := e.Client.Status().Update(ctx, e.user); err != nil {
 		return err
 	}
+	e.recent.wrote(e.name, e.user)
 	e.tell(before.Roles, e.user.Status.Roles)
 	e.tellResidual(before, &e.user.Status)
 	return nil
@@ -263,7 +264,7 @@ func sentence(text string) string {
 
 // tell writes events about roles that came and went. They name roles, never attributes.
 func (e *evaluation) tell(before, after []v1alpha1.EarnedRole) {
-	if gained := difference(after, before); gained != "" {
+	if gained := difference(after, before); gained != "" && e.grantEvents.TryAccept() {
 		e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessGranted", "Grant", "Granted %s", gained)
 	}
 	if lost := difference(before, after); lost != "" {

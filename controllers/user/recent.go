@@ -1,0 +1,72 @@
+package user
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// recent is what this process found out or wrote a moment ago, and informers do not show yet. It spares the API server a
+// second question, and this process a second evaluation, for each of the people of an import. What is missing here is
+// asked and evaluated once more, and nothing else. The zero value is ready to use.
+type recent struct {
+	mutex sync.Mutex
+	// reserved are keys of names whose claim was read, until a status says so.
+	reserved map[types.NamespacedName]reservation
+	// written are resourceVersions of Users whose status was written, until an event shows them.
+	written map[types.NamespacedName]string
+}
+
+type reservation struct {
+	uid types.UID
+	key string
+}
+
+// reserve notes that the claim of a User's key names it: a claim never leaves a holder that exists and keeps its key.
+func (r *recent) reserve(name types.NamespacedName, user *v1alpha1.User) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.reserved == nil {
+		r.reserved = map[types.NamespacedName]reservation{}
+	}
+	r.reserved[name] = reservation{uid: user.UID, key: user.Spec.UserNameKey}
+}
+
+func (r *recent) isReserved(name types.NamespacedName, user *v1alpha1.User) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	known, found := r.reserved[name]
+	return found && known == reservation{uid: user.UID, key: user.Spec.UserNameKey}
+}
+
+// wrote notes that the status of a User was written, as the API server returned it.
+func (r *recent) wrote(name types.NamespacedName, user *v1alpha1.User) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.reserved, name)
+	if r.written == nil {
+		r.written = map[types.NamespacedName]string{}
+	}
+	r.written[name] = user.ResourceVersion
+}
+
+// isOwn says, once, whether a User is as this process wrote it: nothing but that happened to it.
+func (r *recent) isOwn(name types.NamespacedName, user *v1alpha1.User) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	version, found := r.written[name]
+	if !found {
+		return false
+	}
+	delete(r.written, name) // an event of another state has come: that of the write came before, or will be evaluated
+	return version == user.ResourceVersion
+}
+
+func (r *recent) forget(name types.NamespacedName) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.reserved, name)
+	delete(r.written, name)
+}

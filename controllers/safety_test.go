@@ -94,7 +94,9 @@ func TestBulkRemovalIsHeldAndReleased(t *testing.T) {
 	if want := fmt.Sprintf("kubectl annotate app demo -n %s scim-operator.io/release-removals=", w.namespace); !strings.Contains(c.Message, want) || !strings.HasPrefix(c.Message, "7 people") {
 		t.Errorf("message = %q, want %q", c.Message, want)
 	}
-	w.eventually(func() string { return unless(len(w.heldOf(users)) == 7, "the status of 7 people tells that they are held") })
+	w.eventually(func() string {
+		return unless(len(w.heldOf(users)) == 7, "the status of 7 people tells that they are held")
+	})
 	held := w.heldOf(users)
 	for _, user := range held {
 		w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTooManyRemovals)

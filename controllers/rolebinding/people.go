@@ -107,6 +107,8 @@ func (r *run) unevaluated(ctx context.Context, bound []string, standings map[str
 		}
 		if subject, err := access.Subject(r.app.Spec.Kubernetes, &user.Spec); err == nil {
 			subjects[name] = subject
+		} else if r.app.Spec.Safety != nil && user.Status.ObservedGeneration == user.Generation {
+			subjects[name] = user.Status.KubernetesUsername // an edit of the App took the name: the guard may hold the person
 		}
 	}
 	return subjects, nil

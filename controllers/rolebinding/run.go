@@ -38,6 +38,9 @@ type run struct {
 	grants []v1alpha1.Grant
 	// frozen says that the App is wrong: people may leave, and nothing else changes.
 	frozen bool
+	// dropped says that the App has no such role or scope any more: who is bound leaves when they have been evaluated, and
+	// may be held until then.
+	dropped bool
 
 	// touched are the people whose standing changed.
 	touched []string
@@ -153,14 +156,14 @@ func (r *run) loadPolicy(ctx context.Context) error {
 		r.frozen = true
 		return nil
 	}
-	if grants, found := policy.Grants(r.key.Role, r.key.Scope); found {
-		r.policy, r.grants = policy, grants
-	}
+	// Of a role or scope that is no more nothing is granted; who is bound leaves when they have been evaluated.
+	grants, found := policy.Grants(r.key.Role, r.key.Scope)
+	r.policy, r.grants, r.dropped = policy, grants, !found
 	return nil
 }
 
-// void says that nobody can hold the key: its App, role or scope is no more.
-func (r *run) void() bool { return r.policy == nil && !r.frozen }
+// void says that nobody can hold the key: its App is no more.
+func (r *run) void() bool { return r.app == nil }
 
 // bindingsOf returns the AppRoleBindings of a key, each at least as new as this process's last write of it. What
 // somebody else created under another name is none of them: it binds nobody.

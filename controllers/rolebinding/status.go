@@ -72,6 +72,8 @@ func (r *run) ready(object *v1alpha1.AppRoleBinding, grant error, natives int) m
 	switch {
 	case grant != nil:
 		refuse(FailureReason(grant), FailureMessage(grant))
+	case r.dropped:
+		refuse(v1alpha1.ReasonTooManyRemovals, "The App has no such role in this scope any more: who is still bound is held by its spec.safety.")
 	case r.frozen:
 		refuse(v1alpha1.ReasonAppNotReady, "The App's specification is invalid: nothing new is granted until it is corrected.")
 	case len(r.missing) > 0:

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -15,10 +16,11 @@ const (
 	maxBulkOperations = 1000
 	// maxBulkBody bounds the body of a bulk request, in bytes.
 	maxBulkBody = 4 << 20
+	// bulkAtOnce is how many operations of one request are under way at a time. More would not end sooner, and hold up others.
+	bulkAtOnce = 16
 )
 
-// bulk answers POST /Bulk (RFC 7644 section 3.7): each operation goes the way that its own request would, one after the
-// other.
+// bulk answers POST /Bulk (RFC 7644 section 3.7): each operation goes the way that its own request would.
 func (s *Server) bulk(x *exchange) error {
 	body, err := x.body(maxBulkBody)
 	if err != nil {
@@ -30,17 +32,9 @@ func (s *Server) bulk(x *exchange) error {
 	}
 	run := &bulkRun{server: s, exchange: x, request: &request, ids: protocol.BulkIDs{}, results: make([]*protocol.BulkResult, len(request.Operations))}
 	steps := request.Plan()
-	for i := range request.Operations {
-		if problem := request.Operations[i].Err; problem != nil {
-			run.finish(i, protocol.BulkFailure(request.Operations[i], "", problem))
-		}
-	}
-	for _, step := range steps {
-		if request.Stops(run.errors) {
-			break
-		}
-		run.step(step)
-	}
+	names := func(endpoint, id string) map[string]string { return s.directory.NamesOf(x.app, endpoint, id) }
+	schedule := bulkSchedule{after: request.Dependencies(steps, names), stops: request.Stops}
+	schedule.run(bulkAtOnce, func(at int) bool { return run.step(steps[at]) })
 	var results []protocol.BulkResult
 	for _, result := range run.results {
 		if result != nil {
@@ -56,59 +50,85 @@ type bulkRun struct {
 	server   *Server
 	exchange *exchange
 	request  *protocol.BulkRequest
-	ids      protocol.BulkIDs
+
+	mu  sync.Mutex
+	ids protocol.BulkIDs
 	// results by operation; nil for what was not attempted.
 	results []*protocol.BulkResult
-	errors  int
 }
 
-func (b *bulkRun) finish(index int, result protocol.BulkResult) {
-	if result.Status >= 400 {
-		b.errors++
+// finish notes a result, and reports whether it is an error.
+func (b *bulkRun) finish(index int, result protocol.BulkResult) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	operation := b.request.Operations[index]
+	if operation.Method == http.MethodPost && result.Status < 300 && operation.BulkID != "" {
+		b.ids[operation.BulkID] = result.Location[strings.LastIndex(result.Location, "/")+1:]
 	}
 	b.results[index] = &result
+	return result.Status >= 400
 }
 
-func (b *bulkRun) step(step protocol.BulkStep) {
-	operation := b.request.Operations[step.Index]
-	switch step.Phase {
-	case protocol.BulkRest:
-		created := b.results[step.Index]
-		if created.Status >= 400 {
-			return
-		}
-		// The resource was created without what did not exist yet: now it gets the rest.
-		data, err := b.ids.Resolve(operation)
-		if err != nil {
-			b.finish(step.Index, b.failure(operation, created.Location, err))
-			return
-		}
-		path := operation.Path + "/" + b.ids[operation.BulkID]
-		result := b.attempt(operation, http.MethodPut, path, data)
-		if result.Status < 400 {
-			result.Status = created.Status
-		}
-		b.finish(step.Index, result)
-	default:
-		resolve := b.ids.Resolve
-		if step.Phase == protocol.BulkPart {
-			resolve = b.ids.ResolvePart
-		}
-		path, err := b.ids.ResolvePath(operation)
-		var data []byte
-		if err == nil {
-			data, err = resolve(operation)
-		}
-		if err != nil {
-			b.finish(step.Index, b.failure(operation, "", err))
-			return
-		}
-		result := b.attempt(operation, operation.Method, path, data)
-		if operation.Method == http.MethodPost && result.Status < 300 && operation.BulkID != "" {
-			b.ids[operation.BulkID] = result.Location[strings.LastIndex(result.Location, "/")+1:]
-		}
-		b.finish(step.Index, result)
+// resolved is the path and the data of an operation with the ids of what was created.
+func (b *bulkRun) resolved(operation protocol.BulkOperation, part bool) (path string, data []byte, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if path, err = b.ids.ResolvePath(operation); err != nil {
+		return "", nil, err
 	}
+	if part {
+		data, err = b.ids.ResolvePart(operation)
+	} else {
+		data, err = b.ids.Resolve(operation)
+	}
+	return path, data, err
+}
+
+func (b *bulkRun) result(index int) protocol.BulkResult {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return *b.results[index]
+}
+
+// step does one step, and reports whether it ended in an error.
+func (b *bulkRun) step(step protocol.BulkStep) (failed bool) {
+	operation := b.request.Operations[step.Index]
+	defer func() {
+		if cause := recover(); cause != nil {
+			logPanic(b.exchange.log, cause)
+			failed = b.finish(step.Index, b.failure(operation, "", errors.New("panic")))
+		}
+	}()
+	switch step.Phase {
+	case protocol.BulkRefused:
+		return b.finish(step.Index, protocol.BulkFailure(operation, "", operation.Err))
+	case protocol.BulkRest:
+		return b.complete(step.Index, operation)
+	default:
+		path, data, err := b.resolved(operation, step.Phase == protocol.BulkPart)
+		if err != nil {
+			return b.finish(step.Index, b.failure(operation, "", err))
+		}
+		return b.finish(step.Index, b.attempt(operation, operation.Method, path, data))
+	}
+}
+
+// complete gives a resource that was created without what did not exist yet the rest.
+func (b *bulkRun) complete(index int, operation protocol.BulkOperation) (failed bool) {
+	created := b.result(index)
+	if created.Status >= 400 {
+		return false // that has been counted
+	}
+	_, data, err := b.resolved(operation, false)
+	if err != nil {
+		return b.finish(index, b.failure(operation, created.Location, err))
+	}
+	path := operation.Path + created.Location[strings.LastIndex(created.Location, "/"):]
+	result := b.attempt(operation, http.MethodPut, path, data)
+	if result.Status < 400 {
+		result.Status = created.Status
+	}
+	return b.finish(index, result)
 }
 
 func (b *bulkRun) failure(operation protocol.BulkOperation, location string, err error) protocol.BulkResult {

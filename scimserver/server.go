@@ -93,8 +93,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(cause)
 			}
-			// Only the stack is logged: the cause's text could carry values of the request.
-			log.Error(fmt.Errorf("panic of type %T", cause), "Request panicked", "stack", string(debug.Stack()))
+			logPanic(log, cause)
 			if x.status == 0 {
 				x.fail(protocol.Internal("The server failed to answer this request. Its log tells why."))
 			}
@@ -104,6 +103,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.handle(x, known); err != nil {
 		x.fail(err)
 	}
+}
+
+// logPanic logs the stack only: the cause's text could carry values of the request.
+func logPanic(log logr.Logger, cause any) {
+	log.Error(fmt.Errorf("panic of type %T", cause), "Request panicked", "stack", string(debug.Stack()))
 }
 
 // handle routes a request: the path first, then who asks, then what for.

@@ -18,6 +18,8 @@ const (
 	// that the BulkPart created; the result is the operation's, with the POST's status. Where the BulkPart failed, there is nothing
 	// to do; where Resolve fails, the answer is its 409 (RFC 7644 section 3.7.1).
 	BulkRest
+	// BulkRefused means that there is nothing to do: the operation's Err is the result.
+	BulkRefused
 )
 
 // BulkStep is one thing to do for a bulk request.
@@ -27,8 +29,9 @@ type BulkStep struct {
 }
 
 // Plan puts the operations into an order in which each comes after those whose resources it refers to by bulkId, and which
-// otherwise is the client's. Where operations refer to each other in a circle, one of them is done in two steps. Operations whose
-// Err is set have no step; Plan sets it, to invalidValue, where a bulkId belongs to no operation that creates something.
+// otherwise is the client's. Where operations refer to each other in a circle, one of them is done in two steps. Plan sets an
+// operation's Err, to invalidValue, where a bulkId belongs to no operation that creates something. Dependencies says which steps
+// need not wait for each other.
 func (b *BulkRequest) Plan() []BulkStep {
 	p := planner{operations: b.Operations, creator: map[string]int{}, state: make([]visitState, len(b.Operations))}
 	for i, o := range b.Operations {
@@ -70,7 +73,12 @@ type planner struct {
 
 // visit plans what an operation refers to, and then the operation.
 func (p *planner) visit(i int) {
-	if p.state[i] != notVisited || p.operations[i].Err != nil {
+	if p.state[i] != notVisited {
+		return
+	}
+	if p.operations[i].Err != nil {
+		p.state[i] = visited
+		p.steps = append(p.steps, BulkStep{i, BulkRefused})
 		return
 	}
 	p.state[i] = visiting

@@ -102,7 +102,7 @@ func TestDecodeBulkErrors(t *testing.T) {
 		steps := request.Plan()
 		o := request.Operations[0]
 		wantError(t, o.Err, 400, c.scimType, c.detail)
-		if len(steps) != 1 || steps[0] != (BulkStep{1, BulkWhole}) {
+		if !slices.Equal(steps, []BulkStep{{0, BulkRefused}, {1, BulkWhole}}) {
 			t.Errorf("%s: steps %v", c.operation, steps)
 		}
 	}
@@ -112,7 +112,7 @@ func TestDecodeBulkErrors(t *testing.T) {
 func planText(steps []BulkStep) string {
 	var texts []string
 	for _, step := range steps {
-		texts = append(texts, fmt.Sprint(step.Index)+[]string{"", "part", "rest"}[step.Phase])
+		texts = append(texts, fmt.Sprint(step.Index)+[]string{"", "part", "rest", "refused"}[step.Phase])
 	}
 	return strings.Join(texts, " ")
 }
@@ -211,16 +211,25 @@ func TestBulkResponse(t *testing.T) {
 func checkPlan(t *testing.T, request BulkRequest) {
 	t.Helper()
 	steps := request.Plan()
-	ids := BulkIDs{}
+	after := request.Dependencies(steps, nil)
+	ids, creators := BulkIDs{}, map[string]int{}
 	done := make([]int, len(request.Operations)) // 1: part, 2: all
-	for _, step := range steps {
+	for at, step := range steps {
 		o := request.Operations[step.Index]
+		if refused := step.Phase == BulkRefused; refused != (o.Err != nil) || refused && done[step.Index] != 0 {
+			t.Fatalf("operation %d: %v in %s", step.Index, o.Err, planText(steps))
+		}
 		if o.Err != nil {
-			t.Fatalf("operation %d has a step and an error", step.Index)
+			done[step.Index] = 2
+			continue
 		}
 		for _, reference := range o.references {
-			if _, created := ids[reference]; !created && step.Phase != BulkPart && !failed(request, reference) {
+			_, created := ids[reference]
+			if !created && step.Phase != BulkPart && !failed(request, reference) {
 				t.Fatalf("step %v comes before what it refers to: %s", step, planText(steps))
+			}
+			if created && creators[reference] != at && !slices.Contains(after[at], creators[reference]) {
+				t.Fatalf("step %v does not wait for what it refers to: %s", step, planText(steps))
 			}
 		}
 		if expected := map[BulkPhase]int{BulkWhole: 0, BulkPart: 0, BulkRest: 1}[step.Phase]; done[step.Index] != expected {
@@ -241,11 +250,11 @@ func checkPlan(t *testing.T, request BulkRequest) {
 			}
 		}
 		if o.creates() {
-			ids[o.BulkID] = fmt.Sprintf("id %d", step.Index)
+			ids[o.BulkID], creators[o.BulkID] = fmt.Sprintf("id %d", step.Index), at
 		}
 	}
 	for i, o := range request.Operations {
-		if (o.Err == nil) != (done[i] == 2) {
+		if done[i] != 2 {
 			t.Fatalf("operation %d: %v, done %d in %s", i, o.Err, done[i], planText(steps))
 		}
 	}

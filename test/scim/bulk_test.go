@@ -80,13 +80,13 @@ func TestBulk(t *testing.T) {
 	t.Run("every method", func(t *testing.T) {
 		s := s.on(t)
 		replaced, patched, deleted := s.user(newName("replaced"), ""), s.user(newName("patched"), ""), s.user(newName("deleted"), "")
-		name := newName("bulk")
+		member, name := s.user(newName("member"), ""), newName("bulk")
 		answer := s.bulk("",
 			postUser("one", name, ""),
 			`{"method":"put","path":"/Users/`+replaced+`","data":`+userJSON(newName("renamed"), `,"title":"R"`)+`}`,
 			`{"method":"PATCH","path":"/Users/`+patched+`","version":"`+strings.ReplaceAll(s.version("/Users/"+patched), `"`, `\"`)+`","data":`+patchJSON(`{"op":"replace","path":"title","value":"P"}`)+`}`,
 			`{"method":"DELETE","path":"/Users/`+deleted+`"}`,
-			postGroup("two", "Bulk group", patched))
+			postGroup("two", "Bulk group", member))
 		if got := statuses(answer); got != "201 200 200 204 201" {
 			t.Fatalf("the statuses are %s\n%s", got, answer)
 		}
@@ -112,7 +112,7 @@ func TestBulk(t *testing.T) {
 			}
 		}
 		s.refused(http.StatusNotFound, "", http.MethodGet, "/Users/"+deleted, "")
-		if got := s.get("/Groups/" + s.created(answer, 4)).Members(); !slices.Equal(got, []string{patched}) {
+		if got := s.get("/Groups/" + s.created(answer, 4)).Members(); !slices.Equal(got, []string{member}) {
 			t.Errorf("the group has the members %q", got)
 		}
 	})
@@ -198,6 +198,79 @@ func TestBulk(t *testing.T) {
 		}
 		if got := statuses(s.bulk("", operations...)); got != "409 400 409 400 201" {
 			t.Errorf("without failOnErrors the statuses are %q", got)
+		}
+	})
+	t.Run("failOnErrors counts what cannot even be tried, in its place", func(t *testing.T) {
+		s := s.on(t)
+		operations := []string{postUser("1", newName("fail"), ""), `{"method":"GET","path":"/Users/x"}`, postUser("3", newName("fail"), "")}
+		if got := statuses(s.bulk(`,"failOnErrors":1`, operations...)); got != "201 400" {
+			t.Errorf("the statuses are %q", got)
+		}
+	})
+	t.Run("failOnErrors among many", func(t *testing.T) {
+		s := s.on(t)
+		var operations, want []string
+		failed := 0
+		for i := range 60 {
+			name := newName("many")
+			if i%6 == 5 {
+				name = ""
+			}
+			operations = append(operations, postUser(fmt.Sprint(i), name, ""))
+			if failed < 4 && name == "" {
+				failed++
+				want = append(want, "400")
+			} else if failed < 4 {
+				want = append(want, "201")
+			}
+		}
+		answer := s.bulk(`,"failOnErrors":4`, operations...)
+		if got := statuses(answer); got != strings.Join(want, " ") {
+			t.Errorf("the statuses are %q, want %q", got, want)
+		}
+		for i := range resultsOf(answer) {
+			if got := answer.Text("Operations", i, "bulkId"); got != fmt.Sprint(i) {
+				t.Errorf("Operations[%d] has the bulkId %q", i, got)
+			}
+		}
+	})
+	t.Run("names that change hands", func(t *testing.T) {
+		s := s.on(t)
+		one, two, team := newName("one"), newName("two"), "Change of hands"
+		first, second, group := s.user(one, ""), s.user(two, `,"externalId":"`+two+`"`), s.group(team)
+		rename := func(name string) string {
+			return patchJSON(`{"op":"replace","path":"userName","value":"` + name + `"}`)
+		}
+		answer := s.bulk("",
+			postUser("a", one, ""), // taken
+			`{"method":"DELETE","path":"/Users/`+first+`"}`,
+			postUser("b", strings.ToUpper(one), ""),                                // free
+			`{"method":"PATCH","path":"/Users/`+second+`","data":`+rename(one)+`}`, // taken by b
+			`{"method":"PATCH","path":"/Users/bulkId:b","data":`+rename(newName("three"))+`}`,
+			`{"method":"PATCH","path":"/Users/`+second+`","data":`+rename(one)+`}`, // free again
+			postUser("c", two, ""),                                                 // free
+			`{"method":"DELETE","path":"/Groups/`+group+`"}`,
+			postGroup("d", team, second),
+			postGroup("e", strings.ToUpper(team)))
+		if got, want := statuses(answer), "409 204 201 409 200 200 201 204 201 409"; got != want {
+			t.Fatalf("the statuses are %s, want %s\n%s", got, want, answer)
+		}
+		if got := s.get("/Users/" + second).Text("userName"); got != one {
+			t.Errorf("the user who took the name is called %q", got)
+		}
+	})
+	t.Run("a person who joins and leaves", func(t *testing.T) {
+		s := s.on(t)
+		id, group := s.user(newName("short"), ""), s.group("Short stay")
+		change := func(op string) string {
+			return `{"method":"PATCH","path":"/Groups/` + group + `","data":` + patchJSON(`{"op":"`+op+`","path":"members","value":[{"value":"`+id+`"}]}`) + `}`
+		}
+		answer := s.bulk("", change("add"), change("remove"), change("add"), change("remove"), change("add"), `{"method":"DELETE","path":"/Users/`+id+`"}`)
+		if got := statuses(answer); got != "204 204 204 204 204 204" {
+			t.Errorf("the statuses are %s\n%s", got, answer)
+		}
+		if members := s.get("/Groups/" + group).Members(); len(members) != 0 {
+			t.Errorf("the group has the members %q", members)
 		}
 	})
 	t.Run("nothing", func(t *testing.T) {

@@ -5,18 +5,21 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"sort"
 	"strings"
 	"time"
 
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// cursor is a place in a list, by the last resource that was answered (RFC 9865). It holds no secret and no state: any
-// replica takes it, at any time, and a client that makes one up gains nothing, because the query decides what is seen.
+// cursor is a place in a list, by a resource that was answered (RFC 9865). It holds no secret and no state: any replica takes
+// it, at any time, and a client that makes one up gains nothing, because the query decides what is seen.
 type cursor struct {
 	// Query tells whether the cursor belongs to the request's endpoint, filter and order.
 	Query uint32 `json:"q"`
-	// ID of the last resource; "" before the first.
+	// Before asks for the page before the place, not after it.
+	Before bool `json:"b,omitempty"`
+	// ID of the resource; "" before the first.
 	ID string `json:"i,omitempty"`
 	// Created places it in the order of creation; Key in the order of the sort.
 	Created time.Time         `json:"c,omitzero"`
@@ -54,4 +57,140 @@ func (c cursor) String() string {
 func queryDigest(identity []string) uint32 {
 	sum := sha256.Sum256([]byte(strings.Join(identity, "\x00")))
 	return binary.BigEndian.Uint32(sum[:])
+}
+
+// listByCursor answers the page beside a place (RFC 9865). What was written before that place in the meantime neither
+// hides a resource nor shows one twice.
+func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
+	list, err := c.sequence(query)
+	if err != nil {
+		return err
+	}
+	page := list.beside(*query.cursor, query.count)
+	if len(page.rows) == 0 && query.cursor.Before {
+		// Those before are gone: what is there now begins after the place.
+		page = list.beside(cursor{}, query.count)
+	}
+	answer := protocol.ListResponse{TotalResults: list.total}
+	if page.before {
+		answer.PreviousCursor = query.cursorAt(page.rows[0].asPlace(), true)
+	}
+	if page.more {
+		answer.NextCursor = query.cursorAt(page.rows[len(page.rows)-1].asPlace(), false)
+	}
+	if answer.Resources, err = c.renderAll(itemsOf(page.rows), query.projection); err != nil {
+		return err
+	}
+	x.answerList(answer)
+	return nil
+}
+
+// asPlace is a cursor without its query.
+func (r row[T]) asPlace() cursor { return cursor{ID: r.id, Created: r.created, Key: &r.key} }
+
+func (q *listQuery) cursorAt(place cursor, before bool) string {
+	if place.Query, place.Before = q.cursor.Query, before; q.sort.IsZero() {
+		place.Key = nil
+	}
+	return place.String()
+}
+
+// sequence is everything that a query matches, in its order: so many from the beginning, after a place, or the last before
+// one.
+type sequence[T any] struct {
+	total  int
+	first  func(count int) []row[T]
+	after  func(place row[T], count int) []row[T]
+	before func(place row[T], count int) []row[T]
+}
+
+// cursorPage is a page, and whether there are resources before and after it. A page of nothing has none beside it: it is the
+// way to ask for the total.
+type cursorPage[T any] struct {
+	rows         []row[T]
+	before, more bool
+}
+
+func (s sequence[T]) beside(at cursor, count int) (page cursorPage[T]) {
+	place := row[T]{created: at.Created, id: at.ID}
+	if at.Key != nil {
+		place.key = *at.Key
+	}
+	if at.Before {
+		rows := s.before(place, count+1)
+		page.before = len(rows) > count
+		page.rows = rows[max(0, len(rows)-count):]
+	} else {
+		rows := s.first
+		if at.ID != "" {
+			rows = func(count int) []row[T] { return s.after(place, count) }
+		}
+		page.rows = rows(count + 1)
+		page.more = len(page.rows) > count
+		page.rows = page.rows[:min(len(page.rows), count)]
+	}
+	switch {
+	case len(page.rows) == 0:
+		return cursorPage[T]{}
+	case at.Before:
+		page.more = len(s.after(page.rows[len(page.rows)-1], 1)) > 0
+	case at.ID != "":
+		page.before = len(s.before(page.rows[0], 1)) > 0
+	}
+	return page
+}
+
+func (c collection[T]) sequence(query listQuery) (sequence[T], error) {
+	if query.filter == "" && query.sort.IsZero() {
+		return c.byCreation(), nil
+	}
+	if query.filter == "" && c.ordered != nil {
+		order, err := query.sort.Bind(c.schemas)
+		if err != nil {
+			return sequence[T]{}, err
+		}
+		if _, total, ok := c.ordered(order, 1, 0); ok {
+			return sequence[T]{
+				total:  total,
+				first:  func(count int) []row[T] { rows, _, _ := c.ordered(order, 1, count); return rows },
+				after:  func(place row[T], count int) []row[T] { rows, _, _ := c.orderedAfter(order, place, count); return rows },
+				before: func(place row[T], count int) []row[T] { return c.orderedBefore(order, place, count) },
+			}, nil
+		}
+	}
+	rows, compare, err := c.rows(query)
+	return sequence[T]{
+		total: len(rows),
+		first: func(count int) []row[T] { return rows[:min(count, len(rows))] },
+		after: func(place row[T], count int) []row[T] {
+			rest := rows[sort.Search(len(rows), func(i int) bool { return compare(rows[i], place) > 0 }):]
+			return rest[:min(count, len(rest))]
+		},
+		before: func(place row[T], count int) []row[T] {
+			some := rows[:sort.Search(len(rows), func(i int) bool { return compare(rows[i], place) >= 0 })]
+			return some[max(0, len(some)-count):]
+		},
+	}, err
+}
+
+// byCreation is the whole collection.
+func (c collection[T]) byCreation() sequence[T] {
+	rows := func(items []T) []row[T] {
+		rows := make([]row[T], len(items))
+		for i, item := range items {
+			rows[i].item = item
+			rows[i].created, rows[i].id = c.place(item)
+		}
+		return rows
+	}
+	_, total := c.page(1, 0)
+	return sequence[T]{
+		total: total,
+		first: func(count int) []row[T] { items, _ := c.after(time.Time{}, "", count); return rows(items) },
+		after: func(place row[T], count int) []row[T] {
+			items, _ := c.after(place.created, place.id, count)
+			return rows(items)
+		},
+		before: func(place row[T], count int) []row[T] { return rows(c.before(place.created, place.id, count)) },
+	}
 }

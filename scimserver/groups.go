@@ -168,6 +168,9 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 		after: func(created time.Time, id string, count int) ([]*v1alpha1.Group, int) {
 			return s.directory.GroupsAfter(x.app, created, id, count)
 		},
+		before: func(created time.Time, id string, count int) []*v1alpha1.Group {
+			return s.directory.GroupsBefore(x.app, created, id, count)
+		},
 		find: func(filter *protocol.Filter) ([]*v1alpha1.Group, error) {
 			found, err := s.directory.FindGroups(x.context(), x.app, filter, base)
 			live = len(found) <= fewGroups
@@ -190,6 +193,7 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		groups.page = func(int, int) ([]*v1alpha1.Group, int) { return nil, 0 }
 		groups.after = func(time.Time, string, int) ([]*v1alpha1.Group, int) { return nil, 0 }
+		groups.before = func(time.Time, string, int) []*v1alpha1.Group { return nil }
 		groups.find = func(*protocol.Filter) ([]*v1alpha1.Group, error) { return nil, nil }
 	}
 	return groups

@@ -1,6 +1,7 @@
 package scimserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,6 +59,15 @@ func peopleOf(t *testing.T, people *[]person) collection[person] {
 			}
 			return rest[:min(count, len(rest))], len(*people)
 		},
+		before: func(created time.Time, id string, count int) []person {
+			to := slices.IndexFunc(*people, func(p person) bool {
+				return cmp.Or(p.created.Compare(created), cmp.Compare(p.id, id)) >= 0
+			})
+			if to < 0 {
+				to = len(*people)
+			}
+			return (*people)[max(0, to-count):to]
+		},
 		find: func(filter *protocol.Filter) ([]person, error) {
 			var found []person
 			for _, p := range *people {
@@ -80,7 +90,9 @@ type listAnswer struct {
 	StartIndex   *int
 	ItemsPerPage int
 	NextCursor   string
-	Resources    []struct{ ID, Title string }
+
+	PreviousCursor string
+	Resources      []struct{ ID, Title string }
 }
 
 func ask(t *testing.T, c collection[person], query string) listAnswer {
@@ -146,19 +158,33 @@ func TestPagesByIndexAndCursorAgree(t *testing.T) {
 				}
 				byIndex = append(byIndex, ids(page)...)
 			}
-			next := ""
+			next, previous := "", ""
+			var pages [][]string
 			for {
 				page := ask(t, c, fmt.Sprintf("%s&cursor=%s&count=%d", query, next, count))
 				if page.TotalResults != whole.TotalResults || page.StartIndex != nil {
 					t.Fatalf("%s at %q: %+v", query, next, page)
 				}
-				byCursor = append(byCursor, ids(page)...)
+				if byCursor = append(byCursor, ids(page)...); len(page.Resources) > 0 {
+					pages = append(pages, ids(page))
+				}
+				if first := len(pages) < 2; first != (page.PreviousCursor == "") {
+					t.Fatalf("%s by %d: page %d has the previousCursor %q", query, count, len(pages), page.PreviousCursor)
+				}
+				previous = page.PreviousCursor
 				if next = page.NextCursor; next == "" {
 					break
 				}
 				if url.QueryEscape(next) != next {
 					t.Fatalf("cursor %q is not made of unreserved characters", next)
 				}
+			}
+			for i := len(pages) - 2; i >= 0; i-- {
+				page := ask(t, c, fmt.Sprintf("%s&cursor=%s&count=%d", query, previous, count))
+				if !slices.Equal(ids(page), pages[i]) || page.NextCursor == "" || (i == 0) != (page.PreviousCursor == "") {
+					t.Fatalf("%s by %d: back on page %d: %+v, before it was %q", query, count, i, page, pages[i])
+				}
+				previous = page.PreviousCursor
 			}
 			if !slices.Equal(byIndex, ids(whole)) || !slices.Equal(byCursor, ids(whole)) {
 				t.Errorf("%s by %d: %d by index, %d by cursor, %d in all, or in another order", query, count, len(byIndex), len(byCursor), len(whole.Resources))
@@ -212,6 +238,27 @@ func TestCursorIsStableUnderWrites(t *testing.T) {
 	}
 }
 
+// A page of nothing tells the total; the way back leads to what is there, whatever has gone.
+func TestCursorsAtTheEdges(t *testing.T) {
+	people := crowd(9)
+	c := peopleOf(t, &people)
+	for _, query := range []string{"", "&filter=userName+pr", "&sortBy=userName"} {
+		for _, count := range []string{"0", "-3"} {
+			if page := ask(t, c, "cursor=&count="+count+query); page.TotalResults != len(people) || len(page.Resources) > 0 || page.NextCursor != "" || page.PreviousCursor != "" {
+				t.Errorf("%s: a page of %s: %+v", query, count, page)
+			}
+		}
+	}
+	second := ask(t, c, "count=3&cursor="+ask(t, c, "count=3&cursor=").NextCursor)
+	people = people[3:]
+	if page := ask(t, c, "count=3&cursor="+second.PreviousCursor); !slices.Equal(ids(page), ids(second)) || page.PreviousCursor != "" || page.NextCursor == "" {
+		t.Errorf("back to where nobody is left: %+v", page)
+	}
+	if page := ask(t, c, "count=3&cursor="+second.NextCursor); len(page.Resources) != 3 || page.PreviousCursor == "" || page.NextCursor != "" {
+		t.Errorf("the last page: %+v", page)
+	}
+}
+
 func TestListQueryRefuses(t *testing.T) {
 	people := crowd(20)
 	c := peopleOf(t, &people)
@@ -222,7 +269,7 @@ func TestListQueryRefuses(t *testing.T) {
 		"sortOrder=up&sortBy=title":      "invalidValue",
 		"filter=":                        "invalidFilter",
 		"filter=+%20":                    "invalidFilter",
-		"cursor=&count=0":                "invalidCount",
+		"cursor=&count=x":                "invalidCount",
 		"cursor=nonsense!":               "invalidCursor",
 		"cursor=e30":                     "invalidCursor",
 		"filter=title+pr&cursor=" + good: "invalidCursor",

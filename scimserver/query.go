@@ -37,6 +37,9 @@ func parseListQuery(endpoint string, values url.Values) (listQuery, error) {
 		return query, err
 	}
 	count, err := integerParameter(values, "count")
+	if err != nil && values.Has("cursor") {
+		err = protocol.InvalidCount("The query parameter count must be an integer.")
+	}
 	if err != nil {
 		return query, err
 	}
@@ -77,9 +80,6 @@ func (q *listQuery) place(startIndex, count *int, given *string, identity []stri
 	}
 	if given == nil {
 		return nil
-	}
-	if q.count == 0 {
-		return protocol.InvalidCount("A page of a cursor holds at least one resource: count must be 1 to %d.", maxPageSize)
 	}
 	var err error
 	q.cursor, err = parseCursor(*given, identity)

@@ -25,7 +25,8 @@ type SearchRequest struct {
 }
 
 // DecodeSearchRequest reads the message. Member names are matched in any letter case, null means absent, and numbers may be
-// strings. Errors are invalidSyntax where the body is not a JSON object, and invalidValue with the member's name.
+// strings. Errors are invalidSyntax where the body is not a JSON object, and invalidValue with the member's name; for the count of a
+// page of a cursor invalidCount.
 func DecodeSearchRequest(body []byte) (SearchRequest, error) {
 	message, err := parseObject(body)
 	if err != nil {
@@ -59,7 +60,9 @@ func DecodeSearchRequest(body []byte) (SearchRequest, error) {
 	if request.StartIndex, err = integerIn(message, "startIndex"); err != nil {
 		return SearchRequest{}, err
 	}
-	request.Count, err = integerIn(message, "count")
+	if request.Count, err = integerIn(message, "count"); err != nil && request.Cursor != nil {
+		err = InvalidCount("%s", detailOf(err))
+	}
 	return request, err
 }
 

@@ -204,7 +204,9 @@ func must(t testing.TB, err error) {
 }
 
 // mergePatch is JSON merge patch (RFC 7386).
-func mergePatch(text string) client.Patch { return client.RawPatch("application/merge-patch+json", []byte(text)) }
+func mergePatch(text string) client.Patch {
+	return client.RawPatch("application/merge-patch+json", []byte(text))
+}
 
 func configMap(namespace, name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}

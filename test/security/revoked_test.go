@@ -24,7 +24,7 @@ func keyOf(namespace, name string) client.ObjectKey {
 }
 
 // revoke puts people on a list of the operator's own namespace, beside the controller's, and takes it away at the end.
-func revoke(t *testing.T, users ...string) (release func()) {
+func revoke(t testing.TB, users ...string) (release func()) {
 	t.Helper()
 	list := &v1alpha1.RevocationList{
 		ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, GenerateName: "by-hand-"},
@@ -34,7 +34,9 @@ func revoke(t *testing.T, users ...string) (release func()) {
 		list.Spec.Users[user] = metav1.NewTime(time.Now().Add(time.Hour))
 	}
 	must(t, operator.Env.Client.Create(t.Context(), list))
-	release = func() { must(t, client.IgnoreNotFound(operator.Env.Client.Delete(context.WithoutCancel(t.Context()), list))) }
+	release = func() {
+		must(t, client.IgnoreNotFound(operator.Env.Client.Delete(context.WithoutCancel(t.Context()), list)))
+	}
 	t.Cleanup(release)
 	return release
 }
@@ -60,8 +62,10 @@ func TestRevokedPeopleAreDenied(t *testing.T) {
 					Param("command", "true").Param("stdout", "true").Do(ctx).Error()
 			}
 			requests := map[string]func(context.Context) error{
-				"create":  func(ctx context.Context) error { return c.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll) },
-				"update":  func(ctx context.Context) error { return c.Patch(ctx, existing.DeepCopy(), mergePatch(`{"data":{"a":"b"}}`)) },
+				"create": func(ctx context.Context) error { return c.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll) },
+				"update": func(ctx context.Context) error {
+					return c.Patch(ctx, existing.DeepCopy(), mergePatch(`{"data":{"a":"b"}}`))
+				},
 				"delete":  func(ctx context.Context) error { return c.Delete(ctx, existing.DeepCopy(), client.DryRunAll) },
 				"connect": connect,
 			}
@@ -90,7 +94,9 @@ func TestSystemIsNeverRevoked(t *testing.T) {
 	system := "system:serviceaccount:" + n.namespace + ":robot"
 	robot := asUser(t, system, "system:masters")
 	revoke(t, system, n.user)
-	n.refusedSoon(t, revokedPolicy, func(ctx context.Context) error { return n.client.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll) })
+	n.refusedSoon(t, revokedPolicy, func(ctx context.Context) error {
+		return n.client.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll)
+	})
 	must(t, robot.Create(t.Context(), configMap(n.namespace, "new")))
 }
 

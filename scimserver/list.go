@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
@@ -16,15 +15,23 @@ import (
 // was created at the same time: a resource never changes its place, so that pages are stable under writes.
 type collection[T any] struct {
 	schemas *protocol.SchemaSet
-	// page and after return resources of the whole collection, by index from 1 or after a place, and how many there are.
-	page  func(startIndex, count int) ([]T, int)
-	after func(created time.Time, id string, count int) ([]T, int)
+	// page and after return resources of the whole collection, by index from 1 or after a place, and how many there are;
+	// before the last ones that come before a place.
+	page   func(startIndex, count int) ([]T, int)
+	after  func(created time.Time, id string, count int) ([]T, int)
+	before func(created time.Time, id string, count int) []T
 	// find returns what a bound filter matches, in order.
 	find func(filter *protocol.Filter) ([]T, error)
 	// complete returns a resource as sorting sees it.
 	complete func(T) (map[string]any, error)
 	render   func(T, protocol.Projection) (json.RawMessage, error)
 	place    func(T) (created time.Time, id string)
+	// ordered and orderedAfter are page and after in another order, where that is kept; ok is false where it is not, and nil
+	// where none is.
+	ordered      func(by protocol.Sort, startIndex, count int) (rows []row[T], total int, ok bool)
+	orderedAfter func(by protocol.Sort, place row[T], count int) (rows []row[T], total int, ok bool)
+	// orderedBefore is before in such an order.
+	orderedBefore func(by protocol.Sort, place row[T], count int) []row[T]
 }
 
 // results are what a query matches: how many, and pages of them by index from 0.
@@ -61,6 +68,18 @@ func (c collection[T]) results(query listQuery) (results, error) {
 			items, _ := c.page(from+1, count)
 			return c.renderAll(items, query.projection)
 		}}, nil
+	}
+	if query.filter == "" && c.ordered != nil {
+		order, err := query.sort.Bind(c.schemas)
+		if err != nil {
+			return results{}, err
+		}
+		if _, total, ok := c.ordered(order, 1, 0); ok {
+			return results{total: total, page: func(from, count int) ([]json.RawMessage, error) {
+				rows, _, _ := c.ordered(order, from+1, count)
+				return c.renderAll(itemsOf(rows), query.projection)
+			}}, nil
+		}
 	}
 	rows, _, err := c.rows(query)
 	if err != nil {
@@ -128,50 +147,6 @@ func (c collection[T]) matching(text string) ([]T, error) {
 		return nil, err
 	}
 	return c.find(filter)
-}
-
-// listByCursor answers the page after a place (RFC 9865). What was written before that place in the meantime neither
-// hides a resource nor shows one twice.
-func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
-	list := protocol.ListResponse{}
-	place := *query.cursor
-	var rest []row[T]
-	if query.filter == "" && query.sort.IsZero() {
-		items, total := c.after(place.Created, place.ID, query.count+1)
-		list.TotalResults = total
-		for _, item := range items {
-			created, id := c.place(item)
-			rest = append(rest, row[T]{item: item, created: created, id: id})
-		}
-	} else {
-		rows, compare, err := c.rows(query)
-		if err != nil {
-			return err
-		}
-		list.TotalResults, rest = len(rows), rows
-		if place.ID != "" {
-			last := row[T]{created: place.Created, id: place.ID}
-			if place.Key != nil {
-				last.key = *place.Key
-			}
-			rest = rows[sort.Search(len(rows), func(i int) bool { return compare(rows[i], last) > 0 }):]
-		}
-	}
-	if len(rest) > query.count {
-		rest = rest[:query.count]
-		last := rest[len(rest)-1]
-		next := cursor{Query: place.Query, ID: last.id, Created: last.created}
-		if !query.sort.IsZero() {
-			next.Key = &last.key
-		}
-		list.NextCursor = next.String()
-	}
-	var err error
-	if list.Resources, err = c.renderAll(itemsOf(rest), query.projection); err != nil {
-		return err
-	}
-	x.answerList(list)
-	return nil
 }
 
 func itemsOf[T any](rows []row[T]) []T {

@@ -192,36 +192,56 @@ func (s *Server) answerUsers(x *exchange, query listQuery) error {
 
 // users is the App's users as lists go through them. Where importing is off, a list without a filter that checkImport lets
 // pass shows none.
-func (s *Server) users(x *exchange) collection[*v1alpha1.User] {
-	base, schemas := s.baseURL(x), s.directory.Schemas(x.app)
-	users := collection[*v1alpha1.User]{
-		schemas: schemas,
-		page: func(startIndex, count int) ([]*v1alpha1.User, int) {
+func (s *Server) users(x *exchange) collection[*directory.Entry] {
+	base := s.baseURL(x)
+	users := collection[*directory.Entry]{
+		schemas: s.directory.Schemas(x.app),
+		page: func(startIndex, count int) ([]*directory.Entry, int) {
 			return s.directory.Users(x.app, startIndex, count)
 		},
-		after: func(created time.Time, id string, count int) ([]*v1alpha1.User, int) {
+		after: func(created time.Time, id string, count int) ([]*directory.Entry, int) {
 			return s.directory.UsersAfter(x.app, created, id, count)
 		},
-		find: func(filter *protocol.Filter) ([]*v1alpha1.User, error) {
+		before: func(created time.Time, id string, count int) []*directory.Entry {
+			return s.directory.UsersBefore(x.app, created, id, count)
+		},
+		find: func(filter *protocol.Filter) ([]*directory.Entry, error) {
 			return s.directory.Find(x.context(), x.app, filter, base)
 		},
-		complete: func(user *v1alpha1.User) (map[string]any, error) {
-			resource, err := directory.Resource(user)
-			if err != nil {
-				return nil, err
-			}
-			return schemas.Complete(resource, s.directory.UserMeta(user, base)), nil
+		complete: func(user *directory.Entry) (map[string]any, error) {
+			return s.directory.Complete(x.app, base, user)
 		},
-		render: func(user *v1alpha1.User, projection protocol.Projection) (json.RawMessage, error) {
-			return s.renderUser(x, user, s.directory.UserMeta(user, base), projection)
+		render: func(user *directory.Entry, projection protocol.Projection) (json.RawMessage, error) {
+			return s.directory.Render(x.app, base, user, projection)
 		},
-		place: func(user *v1alpha1.User) (time.Time, string) { return directory.CreatedAt(user), user.Name },
+		place: func(user *directory.Entry) (time.Time, string) { return user.CreatedAt(), user.ID() },
+		ordered: func(by protocol.Sort, startIndex, count int) ([]row[*directory.Entry], int, bool) {
+			sorted, total, ok := s.directory.Ordered(x.app, by, startIndex, count)
+			return rowsOf(sorted), total, ok
+		},
+		orderedAfter: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], int, bool) {
+			sorted, total, ok := s.directory.OrderedAfter(x.app, by, place.key, place.created, place.id, count)
+			return rowsOf(sorted), total, ok
+		},
+		orderedBefore: func(by protocol.Sort, place row[*directory.Entry], count int) []row[*directory.Entry] {
+			return rowsOf(s.directory.OrderedBefore(x.app, by, place.key, place.created, place.id, count))
+		},
 	}
 	if !x.app.Spec.Provisioning.ImportsUsers() {
-		users.page = func(int, int) ([]*v1alpha1.User, int) { return nil, 0 }
-		users.after = func(time.Time, string, int) ([]*v1alpha1.User, int) { return nil, 0 }
+		users.page = func(int, int) ([]*directory.Entry, int) { return nil, 0 }
+		users.after = func(time.Time, string, int) ([]*directory.Entry, int) { return nil, 0 }
+		users.before = func(time.Time, string, int) []*directory.Entry { return nil }
+		users.ordered, users.orderedAfter = nil, nil
 	}
 	return users
+}
+
+func rowsOf(sorted []directory.Sorted) []row[*directory.Entry] {
+	rows := make([]row[*directory.Entry], len(sorted))
+	for i, one := range sorted {
+		rows[i] = row[*directory.Entry]{item: one.User, key: one.Key, created: one.User.CreatedAt(), id: one.User.ID()}
+	}
+	return rows
 }
 
 // answerUser answers one user, with the attributes that the request asks for.

@@ -69,7 +69,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 		Scheme: newScheme(),
 		Logger: log,
 		Cache: cache.Options{
-			DefaultTransform:            cache.TransformStripManagedFields(),
+			DefaultTransform:            directory.Compact,
 			ReaderFailOnMissingInformer: true,
 		},
 		Metrics:                flags.metrics(),

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
@@ -206,4 +208,56 @@ func (g generator) name() string {
 
 func (g generator) text() string {
 	return []string{"a", "Ünï", "<b>&", "\"quoted\"", "1.0", "true", fmt.Sprint(g.IntN(1000)), " ", "\u0000"}[g.IntN(9)]
+}
+
+// TestEntriesShowWhatObjectsHold holds the bytes that are kept of a user against the object: they are the same in every App,
+// and all of it comes back from them.
+func TestEntriesShowWhatObjectsHold(t *testing.T) {
+	declared := &v1alpha1.App{Spec: v1alpha1.AppSpec{Attributes: []v1alpha1.CustomAttribute{
+		{Name: "role", Required: true, CanonicalValues: []string{"viewer"}}, {Name: "regions", MultiValued: true},
+		{Name: "level", Type: protocol.TypeInteger}, {Name: "badge", Schema: "urn:example:extra"},
+	}}}
+	resource := person("Ada@Example.com", "active", true, "externalId", "00u1", "title", "<Dr> \"é\" ☃\n",
+		"name", map[string]any{"givenName": "Ada"}, "emails", []any{map[string]any{"value": "A@x"}, map[string]any{"value": "a@X"}},
+		"role", "viewer", "regions", []any{"us1"}, "level", json.Number("1.50"),
+		protocol.EnterpriseUserSchema, map[string]any{"department": "Engines"},
+		"urn:example:extra", map[string]any{"badge": json.Number("7")})
+	resource.Containers = map[string]string{
+		"role": "urn:ietf:params:scim:schemas:core:2.0:user", "level": "urn:ietf:params:scim:schemas:core:2.0:user",
+		protocol.EnterpriseUserSchema: strings.ToLower(protocol.EnterpriseUserSchema),
+	}
+	user, back := roundTrip(t, resource)
+	user.Name, user.UID, user.Generation = "ada-x", "0123-4", 7
+	entry := newEntry(user)
+	if got, err := entry.resource(); err != nil || !reflect.DeepEqual(got, back) {
+		t.Errorf("from the bytes came back\n%v, want\n%v (%v)", got, back, err)
+	}
+	groups := []GroupRef{{ID: "g", Display: `A "group"`}}
+	for _, app := range []*v1alpha1.App{{}, declared} {
+		meta := Meta(user, baseURL)
+		meta.Groups, meta.Version = groups, userVersion(user, groups).String()
+		if got := entry.meta(baseURL, groups); !reflect.DeepEqual(got, meta) {
+			t.Errorf("meta is %+v, want %+v", got, meta)
+		}
+		want, err := schemasOf(app).Render(back, meta, protocol.Projection{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := entry.append(nil, groups, []byte(baseURL))
+		// Groups stand elsewhere.
+		if err != nil || !reflect.DeepEqual(protocol.ReadRendered(got), protocol.ReadRendered(want)) {
+			t.Errorf("the bytes show\n%s, want\n%s (%v)", got, want, err)
+		}
+	}
+}
+
+// TestEntriesAreSmall keeps what a hundred thousand users take in memory: the bytes that are shown, and little else.
+func TestEntriesAreSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Entry{}); size > 208 {
+		t.Errorf("an Entry takes %d bytes beside its texts", size)
+	}
+	user := stored("ada-x", "ada@example.com", 1, epoch)
+	if entry := newEntry(user); cap(entry.body) > len(entry.body)*5/4 {
+		t.Errorf("%d bytes are held for %d", cap(entry.body), len(entry.body))
+	}
 }

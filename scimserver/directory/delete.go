@@ -23,7 +23,7 @@ func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string
 	}
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
 	d.users.hide(name)
-	if !d.waitFor(ctx, name, patience, func(entry *Entry) bool { return entry == nil || entry.User.UID != user.UID }) {
+	if !d.waitFor(ctx, name, patience, func(entry *Entry) bool { return entry == nil || entry.uid != user.UID }) {
 		return nil
 	}
 	if err := d.claims(app.Namespace).Release(ctx, user); err != nil {
@@ -64,16 +64,15 @@ func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string
 func (d *Directory) WaitRevoked(ctx context.Context, user *v1alpha1.User, patience time.Duration) bool {
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
 	return d.waitFor(ctx, name, patience, func(entry *Entry) bool {
-		return entry == nil || entry.User.UID != user.UID || revoked(entry.User, user.Generation)
+		return entry == nil || entry.uid != user.UID || entry.revoked && entry.observed >= user.Generation
 	})
 }
 
 // revoked says whether the controller did all that it does to end a user's access. That group bindings may outlast it in
 // tokens that were issued is final, too: there is nothing to wait for.
-func revoked(user *v1alpha1.User, generation int64) bool {
+func revoked(user *v1alpha1.User) bool {
 	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-	return user.Status.ObservedGeneration >= generation && revocation != nil &&
-		(revocation.Status == metav1.ConditionTrue || revocation.Reason == v1alpha1.ReasonBoundByGroup)
+	return revocation != nil && (revocation.Status == metav1.ConditionTrue || revocation.Reason == v1alpha1.ReasonBoundByGroup)
 }
 
 // waitFor waits for a state of one user in the read model, patience at most. nil stands for a user that is not there.

@@ -21,7 +21,7 @@ const maxSpecBytes = 192 << 10
 
 // Directory is the users and groups of all Apps. Make one with New, run it with Start.
 //
-// Objects that its methods return are shared with the read model: not to be changed.
+// Groups and Apps that its methods return are shared with the read model: not to be changed.
 type Directory struct {
 	live       client.Client
 	users      *readModel
@@ -38,8 +38,8 @@ type Directory struct {
 	inlineLimit int
 }
 
-// New returns a Directory. live must not read from a cache, nor limit its own rate. informers must strip managed
-// fields, and watch Users, Groups, MemberShards and Apps in every namespace served. They need not run yet.
+// New returns a Directory. live must not read from a cache, nor limit its own rate. informers must transform objects by
+// Compact, and watch Users, Groups, MemberShards and Apps in every namespace served. They need not run yet.
 func New(ctx context.Context, live client.Client, informers cache.Cache) (*Directory, error) {
 	d, err := newDirectory(live)
 	if err != nil {
@@ -95,6 +95,5 @@ func (d *Directory) wroteGroup(group *v1alpha1.Group) {
 
 // wrote takes a user that this process has just written, and whose name it holds, into the read model.
 func (d *Directory) wrote(user *v1alpha1.User) {
-	user.ManagedFields = nil
-	d.users.put(user, user.Spec.UserNameKey)
+	d.users.put(newEntry(user), user.Spec.UserNameKey)
 }

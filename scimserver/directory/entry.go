@@ -6,56 +6,119 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
+	"unique"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// Entry is one user as the read model has it. It never changes: a newer state is another Entry.
+// Entry is one user as the read model has it: the bytes that lists show, and what finds and orders them. The object itself,
+// which takes several times the memory, is not kept. An Entry never changes: a newer state is another one.
 type Entry struct {
-	// User is the informer's own object: not to be changed.
-	User *v1alpha1.User
+	id  string
+	app unique.Handle[types.NamespacedName]
+	uid types.UID
+	// resourceVersion tells the newer of two states.
+	resourceVersion string
 
-	created time.Time
-	// verified is the key whose claim this process saw naming the user. It stays true while the user has the key.
-	verified string
-	// deleted is set by this process' own deletion, before the watch tells.
-	deleted bool
-	render  atomic.Pointer[rendering]
+	userName, key, externalID string
+	emails                    []string // folded, each once
+	// created and lastModified are in microseconds since 1970, which is how the API server keeps them.
+	created, lastModified int64
+
+	// observed is the generation that the controller has seen; revoked says that it has ended the person's access since.
+	observed int64
+	revoked  bool
+	// reserved says that the controller has verified, for the very name that the user has, that its claim names it.
+	reserved bool
+	// terminating is set once the object is being deleted; deleted by this process' own deletion, before the watch tells.
+	terminating, deleted bool
+	// verified says that this process saw the claim of the key naming the user. It stays true while the user has the key.
+	verified bool
+
+	rendering
 }
 
-// rendering is a user's JSON, without groups, cut before meta, where groups belong, and where the base URL does. Groups
-// come and go without a change of the user: they are put in for each answer.
+// rendering is a user's JSON, without groups and without the base URL. Groups come and go without a change of the user: they
+// are put in for each answer, before meta. It is the same whatever attributes the App has, and nothing that a client ever
+// sees of a user is missing from it.
 type rendering struct {
-	schemas          *protocol.SchemaSet
-	head, meta, tail []byte
+	body []byte // nil where the object could not be read
+	// metaAt is where meta begins, baseAt where the base URL belongs.
+	metaAt, baseAt uint32
+	// containers is protocol.Resource's, as JSON; most users of an App share it. The zero Handle: none.
+	containers unique.Handle[string]
 }
 
-func newEntry(user *v1alpha1.User, verified string) *Entry {
-	entry := &Entry{User: user, created: createdAt(user)}
-	if verified == user.Spec.UserNameKey {
-		entry.verified = verified
+var noContainers unique.Handle[string]
+
+// newEntry returns what is kept of a user. It keeps nothing of the object itself.
+func newEntry(user *v1alpha1.User) *Entry {
+	spec := &user.Spec
+	e := &Entry{
+		id: user.Name, app: unique.Make(types.NamespacedName{Namespace: user.Namespace, Name: spec.App}),
+		uid: user.UID, resourceVersion: user.ResourceVersion,
+		userName: spec.UserName, key: spec.UserNameKey, externalID: spec.ExternalID,
+		created: createdAt(user).UnixMicro(), lastModified: lastModified(user).UnixMicro(),
+		observed:    user.Status.ObservedGeneration,
+		revoked:     revoked(user),
+		reserved:    reserved(user),
+		terminating: user.DeletionTimestamp != nil,
 	}
-	return entry
+	if e.key == e.userName {
+		e.key = e.userName // one copy of the text
+	}
+	if e.emails = emails(user); len(e.emails) > 0 && e.emails[0] == e.key {
+		e.emails[0] = e.key
+	}
+	// What cannot be rendered is an error of whoever asks for it.
+	e.rendering, _ = render(user)
+	return e
 }
 
-// inherit takes over from an earlier entry of the same object what still holds.
-func (e *Entry) inherit(old *Entry) {
-	if e.User.UID != old.User.UID {
-		return
+// knowing returns the entry with what this process knows about the user, or itself where that is nothing new.
+func (e *Entry) knowing(verified, deleted bool) *Entry {
+	// What the controller has verified need not be known twice.
+	verified = verified && !e.reserved
+	if e.verified == verified && e.deleted == deleted {
+		return e
 	}
-	if e.verified == "" && old.verified == e.User.Spec.UserNameKey {
-		e.verified = old.verified
+	next := *e
+	next.verified, next.deleted = verified, deleted
+	return &next
+}
+
+// Compact is the transformation of the cache that a Directory is made with: of users it keeps Entries only, and of other
+// objects everything but managed fields.
+func Compact(object any) (any, error) {
+	if user, ok := object.(*v1alpha1.User); ok {
+		return newEntry(user), nil
 	}
-	e.deleted = e.deleted || old.deleted
-	if e.User.ResourceVersion == old.User.ResourceVersion {
-		e.render.Store(old.render.Load())
+	if accessor, err := meta.Accessor(object); err == nil && accessor.GetManagedFields() != nil {
+		accessor.SetManagedFields(nil)
 	}
+	return object, nil
+}
+
+// GetObjectMeta tells a cache which object the entry is of.
+func (e *Entry) GetObjectMeta() metav1.Object {
+	return &metav1.ObjectMeta{Namespace: e.app.Value().Namespace, Name: e.id, UID: e.uid, ResourceVersion: e.resourceVersion}
+}
+
+// ID is the user's SCIM id.
+func (e *Entry) ID() string { return e.id }
+
+// CreatedAt is when the user was created, as lists are ordered by it.
+func (e *Entry) CreatedAt() time.Time { return time.UnixMicro(e.created).UTC() }
+
+func (e *Entry) name() types.NamespacedName {
+	return types.NamespacedName{Namespace: e.app.Value().Namespace, Name: e.id}
 }
 
 func createdAt(user *v1alpha1.User) time.Time {
@@ -65,7 +128,13 @@ func createdAt(user *v1alpha1.User) time.Time {
 	return user.CreationTimestamp.Time
 }
 
-// reserved says whether the controller has verified, for the very name that the user has, that its claim names it.
+func lastModified(user *v1alpha1.User) time.Time {
+	if user.Spec.LastModified != nil {
+		return user.Spec.LastModified.Time
+	}
+	return createdAt(user)
+}
+
 func reserved(user *v1alpha1.User) bool {
 	return user.Status.ReservedKey == user.Spec.UserNameKey &&
 		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionNameReserved)
@@ -73,19 +142,23 @@ func reserved(user *v1alpha1.User) bool {
 
 // visible says whether SCIM clients see the user.
 func (e *Entry) visible() bool {
-	return !e.deleted && e.User.DeletionTimestamp == nil && (e.verified != "" || reserved(e.User))
-}
-
-func (e *Entry) app() types.NamespacedName {
-	return types.NamespacedName{Namespace: e.User.Namespace, Name: e.User.Spec.App}
+	return !e.deleted && !e.terminating && (e.verified || e.reserved)
 }
 
 // compare is the order of lists: by creation, then by name. It is total, and a user's place in it never changes.
 func (e *Entry) compare(other *Entry) int {
-	if order := e.created.Compare(other.created); order != 0 {
-		return order
+	switch {
+	case e.created < other.created:
+		return -1
+	case e.created > other.created:
+		return 1
 	}
-	return strings.Compare(e.User.Name, other.User.Name)
+	return strings.Compare(e.id, other.id)
+}
+
+// placeOf returns an entry that stands for a place in the order of lists.
+func placeOf(created time.Time, id string) *Entry {
+	return &Entry{id: id, created: created.UnixMicro()}
 }
 
 // emails returns the folded addresses of a user, without repetition.
@@ -96,58 +169,67 @@ func emails(user *v1alpha1.User) []string {
 			folded = append(folded, key)
 		}
 	}
-	return folded
+	return slices.Clip(folded)
 }
 
 // Meta returns what the server knows about a user (RFC 7643 section 3.1). baseURL has no slash at the end.
 func Meta(user *v1alpha1.User, baseURL string) protocol.Meta {
-	m := protocol.Meta{
-		ID: user.Name, Location: baseURL + location(user), Version: userVersion(user, nil).String(),
-		Created: createdAt(user), LastModified: createdAt(user),
+	return protocol.Meta{
+		ID: user.Name, Location: baseURL + location(user.Name), Version: userVersion(user, nil).String(),
+		Created: createdAt(user), LastModified: lastModified(user),
 	}
-	if user.Spec.LastModified != nil {
-		m.LastModified = user.Spec.LastModified.Time
-	}
-	return m
 }
 
-func location(user *v1alpha1.User) string { return "/Users/" + user.Name }
+func location(id string) string { return "/Users/" + id }
 
-// rendered returns the user's JSON, made once for a set of schemas: whoever needs it first makes it.
-func (e *Entry) rendered(schemas *protocol.SchemaSet) (*rendering, error) {
-	if made := e.render.Load(); made != nil && made.schemas == schemas {
-		return made, nil
-	}
-	resource, err := Resource(e.User)
+// plainSchemas are RFC 7643's.
+var plainSchemas = sync.OnceValue(func() *protocol.SchemaSet { return schemasOf(&v1alpha1.App{}) })
+
+const (
+	metaBegin     = `"meta":{`
+	locationBegin = `"location":"`
+	versionBegin  = `"version":"\"`
+	// versionEnd ends a user's JSON, after meta.version's own text.
+	versionEnd = `\""}}`
+)
+
+func render(user *v1alpha1.User) (rendering, error) {
+	resource, err := Resource(user)
 	if err != nil {
-		return nil, err
+		return rendering{}, err
 	}
-	body, err := schemas.Render(resource, Meta(e.User, ""), protocol.Projection{})
+	body, err := plainSchemas().Render(resource, Meta(user, ""), protocol.Projection{})
 	if err != nil {
-		return nil, fmt.Errorf("render user %s: %w", e.User.Name, err)
+		return rendering{}, fmt.Errorf("render user %s: %w", user.Name, err)
 	}
 	// meta comes last, and no string in JSON holds a bare quote: the last match is the location.
-	mark := []byte(`"location":"` + location(e.User))
-	cut := bytes.LastIndex(body, mark)
-	if cut < 0 {
-		return nil, fmt.Errorf("render user %s: no location", e.User.Name)
+	base := bytes.LastIndex(body, []byte(locationBegin+location(user.Name))) + len(locationBegin)
+	begin := bytes.LastIndex(body, []byte(metaBegin))
+	if begin < 0 || base < begin || !bytes.HasSuffix(body, []byte(versionEnd)) {
+		return rendering{}, fmt.Errorf("render user %s: meta is not as expected", user.Name)
 	}
-	cut += len(`"location":"`)
-	before := bytes.LastIndex(body[:cut], []byte(`"meta":{`))
-	if before < 0 {
-		return nil, fmt.Errorf("render user %s: no meta", e.User.Name)
+	made := rendering{body: bytes.Clone(body), metaAt: uint32(begin), baseAt: uint32(base)}
+	if len(resource.Containers) > 0 {
+		containers, err := json.Marshal(resource.Containers)
+		if err != nil {
+			return rendering{}, err
+		}
+		made.containers = unique.Make(string(containers))
 	}
-	if !bytes.HasSuffix(body, []byte(versionEnd)) {
-		return nil, fmt.Errorf("render user %s: no version at the end", e.User.Name)
-	}
-	made := &rendering{schemas: schemas, head: body[:before], meta: body[before:cut], tail: body[cut:]}
-	e.render.Store(made)
 	return made, nil
+}
+
+// problem is the error of a user that could not be rendered.
+func (e *Entry) problem() error {
+	if e.body == nil {
+		return fmt.Errorf("user %s cannot be shown: the object holds what no client can have sent", e.id)
+	}
+	return nil
 }
 
 // append adds the user to dst, with the groups that it is in.
 func (r *rendering) append(dst []byte, groups []GroupRef, base []byte) ([]byte, error) {
-	dst = append(dst, r.head...)
+	dst = append(dst, r.body[:r.metaAt]...)
 	for i, group := range groups {
 		opening := `,{"$ref":"`
 		if i == 0 {
@@ -165,7 +247,7 @@ func (r *rendering) append(dst []byte, groups []GroupRef, base []byte) ([]byte, 
 	if len(groups) > 0 {
 		dst = append(dst, "],"...)
 	}
-	dst = append(append(append(dst, r.meta...), base...), r.tail...)
+	dst = append(append(append(dst, r.body[r.metaAt:r.baseAt]...), base...), r.body[r.baseAt:]...)
 	if len(groups) > 0 {
 		// meta.version is the last of all, and the groups are a part of it.
 		dst = append(append(dst[:len(dst)-len(versionEnd)], shownSuffix(groupsDigest(groups))...), versionEnd...)
@@ -173,8 +255,36 @@ func (r *rendering) append(dst []byte, groups []GroupRef, base []byte) ([]byte, 
 	return dst, nil
 }
 
-// versionEnd ends a user's JSON, after meta.version's own text.
-const versionEnd = `\""}}`
+// resource returns the user as SCIM describes it, which is what Resource returned for the object.
+func (e *Entry) resource() (protocol.Resource, error) {
+	if err := e.problem(); err != nil {
+		return protocol.Resource{}, err
+	}
+	resource := protocol.Resource{Attributes: protocol.ReadRendered(e.body)}
+	for _, name := range []string{"schemas", "id", "meta"} {
+		delete(resource.Attributes, name)
+	}
+	if e.containers == noContainers {
+		return resource, nil
+	}
+	if err := json.Unmarshal([]byte(e.containers.Value()), &resource.Containers); err != nil {
+		return protocol.Resource{}, err
+	}
+	resource.Unpack()
+	return resource, nil
+}
+
+// meta is Meta of the object, with groups and the version that they make.
+func (e *Entry) meta(baseURL string, groups []GroupRef) protocol.Meta {
+	v := version{shown: groupsDigest(groups)}
+	if at := bytes.LastIndex(e.body, []byte(versionBegin)); at >= 0 {
+		v.object = string(e.body[at+len(versionBegin) : len(e.body)-len(versionEnd)])
+	}
+	return protocol.Meta{
+		ID: e.id, Location: baseURL + location(e.id), Version: v.String(), Groups: groups,
+		Created: e.CreatedAt(), LastModified: time.UnixMicro(e.lastModified).UTC(),
+	}
+}
 
 // jsonBase returns a base URL as it stands inside a JSON string.
 func jsonBase(baseURL string) ([]byte, error) {

@@ -75,7 +75,7 @@ func (d *Directory) groupsOf(app *v1alpha1.App, userID string) []*groupEntry {
 	if len(names) == 0 {
 		return nil
 	}
-	if user := d.users.get(types.NamespacedName{Namespace: app.Namespace, Name: userID}); user == nil || !user.visible() || user.app() != appName(app) {
+	if user := d.users.get(types.NamespacedName{Namespace: app.Namespace, Name: userID}); user == nil || !user.visible() || user.app.Value() != appName(app) {
 		return nil
 	}
 	entries := make([]*groupEntry, 0, len(names))
@@ -97,16 +97,16 @@ func (d *Directory) UserMeta(user *v1alpha1.User, baseURL string) protocol.Meta 
 }
 
 // usersIn returns the App's users that are in a group, from memory.
-func (d *Directory) usersIn(app *v1alpha1.App, group string) []*v1alpha1.User {
+func (d *Directory) usersIn(app *v1alpha1.App, group string) []*Entry {
 	name := types.NamespacedName{Namespace: app.Namespace, Name: group}
 	if entry := d.groups.get(name); entry == nil || !entry.visible() || entry.app() != appName(app) {
 		return nil
 	}
-	var users []*v1alpha1.User
+	var users []*Entry
 	for _, id := range d.members.Members(name) {
 		entry := d.users.get(types.NamespacedName{Namespace: app.Namespace, Name: id})
-		if entry != nil && entry.visible() && entry.app() == appName(app) {
-			users = append(users, entry.User)
+		if entry != nil && entry.visible() && entry.app.Value() == appName(app) {
+			users = append(users, entry)
 		}
 	}
 	return users

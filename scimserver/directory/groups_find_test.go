@@ -208,7 +208,7 @@ func TestUsersShowTheirGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 		if found, err := d.Find(t.Context(), app, filter, baseURL); err != nil || len(found) != count {
-			t.Errorf("%s: %v, %v", text, strings.Join(names(found), ","), err)
+			t.Errorf("%s: %v, %v", text, strings.Join(namesOf(found), ","), err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func remember(t testing.TB, d *Directory, app *v1alpha1.App, count int) []string
 			t.Fatal(err)
 		}
 		user.UID, user.ResourceVersion = types.UID(user.Name), "1"
-		d.users.put(user, user.Spec.UserNameKey)
+		d.users.put(newEntry(user), user.Spec.UserNameKey)
 		ids[i] = user.Name
 	}
 	slices.Sort(ids)

@@ -30,8 +30,8 @@ func (d *Directory) follow(ctx context.Context, informers cache.Cache) error {
 		AddFunc:    func(object any) { d.saw(object) },
 		UpdateFunc: func(_, object any) { d.saw(object) },
 		DeleteFunc: func(object any) {
-			if user, ok := deleted[*v1alpha1.User](object); ok {
-				d.users.remove(types.NamespacedName{Namespace: user.Namespace, Name: user.Name}, user.UID)
+			if user, ok := deletedEntry(object); ok {
+				d.users.remove(user.name(), user.uid)
 			}
 		},
 	})
@@ -76,10 +76,29 @@ func deleted[T any](object any) (T, bool) {
 }
 
 func (d *Directory) saw(object any) {
-	user, ok := object.(*v1alpha1.User)
-	if ok && d.users.put(user, "") {
-		d.unverified.AddAfter(types.NamespacedName{Namespace: user.Namespace, Name: user.Name}, verifyAfter)
+	entry, ok := asEntry(object)
+	if ok && d.users.put(entry, "") {
+		d.unverified.AddAfter(entry.name(), verifyAfter)
 	}
+}
+
+// asEntry takes what the informer has: an Entry where its cache transforms by Compact, a User otherwise.
+func asEntry(object any) (*Entry, bool) {
+	switch object := object.(type) {
+	case *Entry:
+		return object, true
+	case *v1alpha1.User:
+		return newEntry(object), true
+	}
+	return nil, false
+}
+
+// deletedEntry returns the user of a removal, also of one that the watch missed.
+func deletedEntry(object any) (*Entry, bool) {
+	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = missed.Obj
+	}
+	return asEntry(object)
 }
 
 func newVerifyQueue() workqueue.TypedRateLimitingInterface[types.NamespacedName] {
@@ -118,12 +137,12 @@ func (d *Directory) verifyNext(ctx context.Context) bool {
 	}
 	defer d.unverified.Done(name)
 	entry := d.users.get(name)
-	if entry == nil || entry.visible() || entry.deleted || entry.User.DeletionTimestamp != nil {
+	if entry == nil || entry.visible() || entry.deleted || entry.terminating {
 		d.unverified.Forget(name)
 		return true
 	}
-	key := entry.User.Spec.UserNameKey
-	named, err := d.claims(name.Namespace).Verify(ctx, entry.User.Spec.App, v1alpha1.ClaimUserName, key, name.Name)
+	key := entry.key
+	named, err := d.claims(name.Namespace).Verify(ctx, entry.app.Value().Name, v1alpha1.ClaimUserName, key, name.Name)
 	switch {
 	case named:
 		d.users.verify(name, key)

@@ -43,7 +43,7 @@ func replica(t testing.TB, app *v1alpha1.App) *Directory {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	informers, err := cache.New(env.Config, cache.Options{
-		Scheme: env.Scheme, DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
+		Scheme: env.Scheme, DefaultTransform: Compact, ReaderFailOnMissingInformer: true,
 		DefaultNamespaces: map[string]cache.Config{app.Namespace: {}},
 	})
 	if err != nil {

@@ -64,8 +64,8 @@ func (m *readModel) names(app types.NamespacedName, ids []string) (names []strin
 	defer m.mu.RUnlock()
 	for i, id := range ids {
 		entry := m.users[types.NamespacedName{Namespace: app.Namespace, Name: id}]
-		if entry != nil && entry.visible() && entry.app() == app {
-			names[i] = entry.User.Spec.UserName
+		if entry != nil && entry.visible() && entry.app.Value() == app {
+			names[i] = entry.userName
 		} else {
 			missing++
 		}

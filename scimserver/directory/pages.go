@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
 // List returns the App's users from startIndex on, which counts from 1 (RFC 7644 section 3.4.2.4), as JSON, at most
@@ -21,38 +21,19 @@ func (d *Directory) List(app *v1alpha1.App, baseURL string, startIndex, count in
 	return rendered, total, err
 }
 
-// Users returns the objects of the same page as List.
-func (d *Directory) Users(app *v1alpha1.App, startIndex, count int) ([]*v1alpha1.User, int) {
-	entries, total := d.users.page(appName(app), max(startIndex, 1)-1, count)
-	users := make([]*v1alpha1.User, len(entries))
-	for i, entry := range entries {
-		users[i] = entry.User
-	}
-	return users, total
+// Users returns the users of the same page as List.
+func (d *Directory) Users(app *v1alpha1.App, startIndex, count int) ([]*Entry, int) {
+	return d.users.page(appName(app), max(startIndex, 1)-1, count)
 }
 
 // UsersAfter returns the first count users that come after a place in the order of creation, or from the beginning where
 // the id is "", and how many there are in all. The user in that place need not be there any more.
-func (d *Directory) UsersAfter(app *v1alpha1.App, created time.Time, id string, count int) ([]*v1alpha1.User, int) {
-	sorted := d.users.snapshot(appName(app))
-	users := make([]*v1alpha1.User, 0, min(count, sorted.Len()))
-	place := &Entry{created: created, User: &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Name: id}}}
-	visit := func(entry *Entry) bool {
-		if len(users) < count && (id == "" || entry.compare(place) > 0) {
-			users = append(users, entry.User)
-		}
-		return len(users) < count
-	}
+func (d *Directory) UsersAfter(app *v1alpha1.App, created time.Time, id string, count int) ([]*Entry, int) {
 	if id == "" {
-		sorted.Scan(visit)
-	} else {
-		sorted.Ascend(place, visit)
+		return d.users.after(appName(app), nil, count)
 	}
-	return users, sorted.Len()
+	return d.users.after(appName(app), placeOf(created, id), count)
 }
-
-// CreatedAt is when the user was created, as lists are ordered by it.
-func CreatedAt(user *v1alpha1.User) time.Time { return createdAt(user) }
 
 // Count returns how many users the App has.
 func (d *Directory) Count(app *v1alpha1.App) int {
@@ -72,23 +53,54 @@ func (d *Directory) RenderAll(app *v1alpha1.App, baseURL string, entries []*Entr
 	if err != nil {
 		return nil, err
 	}
-	schemas := d.Schemas(app)
-	parts, size := make([]*rendering, len(entries)), 0
+	groups, size := make([][]GroupRef, len(entries)), 0
 	for i, entry := range entries {
-		if parts[i], err = entry.rendered(schemas); err != nil {
+		if err := entry.problem(); err != nil {
 			return nil, err
 		}
-		size += len(parts[i].head) + len(parts[i].meta) + len(base) + len(parts[i].tail)
+		groups[i] = d.GroupsOf(app, entry.id)
+		size += len(entry.body) + len(base)
+		for _, group := range groups[i] {
+			size += groupBytes + len(base) + 2*len(group.ID) + len(group.Display)
+		}
 	}
 	buffer, page := make([]byte, 0, size), make([]json.RawMessage, len(entries))
-	for i, part := range parts {
+	for i, entry := range entries {
 		from := len(buffer)
-		if buffer, err = part.append(buffer, d.GroupsOf(app, entries[i].User.Name), base); err != nil {
+		if buffer, err = entry.append(buffer, groups[i], base); err != nil {
 			return nil, err
 		}
 		page[i] = buffer[from:len(buffer):len(buffer)]
 	}
 	return page, nil
+}
+
+// groupBytes is about what a group takes in a user's JSON beside its names.
+const groupBytes = 80
+
+// Render returns one user as JSON, with the attributes that a request asks for.
+func (d *Directory) Render(app *v1alpha1.App, baseURL string, entry *Entry, projection protocol.Projection) (json.RawMessage, error) {
+	if projection.IsZero() {
+		page, err := d.RenderAll(app, baseURL, []*Entry{entry})
+		if err != nil {
+			return nil, err
+		}
+		return page[0], nil
+	}
+	resource, err := entry.resource()
+	if err != nil {
+		return nil, err
+	}
+	return d.Schemas(app).Render(resource, entry.meta(baseURL, d.GroupsOf(app, entry.id)), projection)
+}
+
+// Complete returns a user as filters and orders see it, with its groups.
+func (d *Directory) Complete(app *v1alpha1.App, baseURL string, entry *Entry) (map[string]any, error) {
+	resource, err := entry.resource()
+	if err != nil {
+		return nil, err
+	}
+	return d.Schemas(app).Complete(resource, entry.meta(baseURL, d.GroupsOf(app, entry.id))), nil
 }
 
 func appName(app *v1alpha1.App) types.NamespacedName {

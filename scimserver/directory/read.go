@@ -64,7 +64,7 @@ func (d *Directory) effective(ctx context.Context, user *v1alpha1.User) (bool, e
 		return true, nil
 	}
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
-	if entry := d.users.get(name); entry != nil && entry.User.UID == user.UID && entry.verified == user.Spec.UserNameKey {
+	if entry := d.users.get(name); entry != nil && entry.uid == user.UID && entry.verified && entry.key == user.Spec.UserNameKey {
 		return true, nil
 	}
 	named, err := d.claims(user.Namespace).Verify(ctx, user.Spec.App, v1alpha1.ClaimUserName, user.Spec.UserNameKey, user.Name)
@@ -83,7 +83,7 @@ func (d *Directory) FindByUserName(ctx context.Context, app *v1alpha1.App, userN
 
 func (d *Directory) readByKey(ctx context.Context, app *v1alpha1.App, key string) (*v1alpha1.User, error) {
 	if entry := d.users.byKey(appName(app), key); entry != nil {
-		user, err := d.readUser(ctx, app, entry.User.Name)
+		user, err := d.readUser(ctx, app, entry.id)
 		if err != nil || user != nil && user.Spec.UserNameKey == key {
 			return user, err
 		}
@@ -118,7 +118,7 @@ func (d *Directory) FindByEmail(ctx context.Context, app *v1alpha1.App, email st
 func (d *Directory) confirm(ctx context.Context, app *v1alpha1.App, proposed []*Entry, matches func(*v1alpha1.User) bool) ([]*v1alpha1.User, error) {
 	var confirmed []*v1alpha1.User
 	for _, entry := range proposed {
-		user, err := d.readUser(ctx, app, entry.User.Name)
+		user, err := d.readUser(ctx, app, entry.id)
 		if err != nil {
 			return nil, asClientSees(err)
 		}
@@ -133,12 +133,13 @@ func (d *Directory) confirm(ctx context.Context, app *v1alpha1.App, proposed []*
 // Find returns the App's users that a bound filter matches, each once, in the order of creation. A filter that asks for
 // userName, id, externalId or an address is answered by live reads as the functions above say; any other by the read
 // model, user by user. baseURL is what meta.location begins with.
-func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*v1alpha1.User, error) {
+func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*Entry, error) {
+	matches := d.matcher(app, filter, baseURL)
 	lookups, exact := filter.Lookups()
 	if lookups == nil {
-		return d.scan(app, filter, baseURL)
+		return d.scan(app, matches)
 	}
-	var all []*v1alpha1.User
+	var all []*Entry
 	for _, lookup := range lookups {
 		some, err := d.lookUp(ctx, app, lookup)
 		if err != nil {
@@ -146,68 +147,75 @@ func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protoco
 		}
 		all = append(all, some...)
 	}
-	slices.SortFunc(all, inOrder)
-	all = slices.CompactFunc(all, func(a, b *v1alpha1.User) bool { return a.Name == b.Name })
+	slices.SortFunc(all, (*Entry).compare)
+	all = slices.CompactFunc(all, func(a, b *Entry) bool { return a.id == b.id })
 	if exact {
 		return all, nil
 	}
-	schemas := d.Schemas(app)
-	var matching []*v1alpha1.User
-	for _, user := range all {
-		attributes, err := d.complete(user, schemas, filter, baseURL)
+	var matching []*Entry
+	for _, entry := range all {
+		match, err := matches(entry)
 		if err != nil {
 			return nil, err
 		}
-		if filter.Matches(attributes) {
-			matching = append(matching, user)
+		if match {
+			matching = append(matching, entry)
 		}
 	}
 	return matching, nil
 }
 
 // scan looks at every user of the App.
-func (d *Directory) scan(app *v1alpha1.App, filter *protocol.Filter, baseURL string) (matching []*v1alpha1.User, err error) {
-	schemas := d.Schemas(app)
+func (d *Directory) scan(app *v1alpha1.App, matches func(*Entry) (bool, error)) (matching []*Entry, err error) {
 	d.Scan(app, func(entry *Entry) bool {
-		var attributes map[string]any
-		if attributes, err = d.complete(entry.User, schemas, filter, baseURL); err != nil {
-			return false
+		var match bool
+		if match, err = matches(entry); match {
+			matching = append(matching, entry)
 		}
-		if filter.Matches(attributes) {
-			matching = append(matching, entry.User)
-		}
-		return true
+		return err == nil
 	})
 	return matching, err
 }
 
-// complete returns a user as the filter runs on it: with id, schemas and meta, and with groups where it asks for them.
-func (d *Directory) complete(user *v1alpha1.User, schemas *protocol.SchemaSet, filter *protocol.Filter, baseURL string) (map[string]any, error) {
-	resource, err := Resource(user)
-	if err != nil {
-		return nil, err
+// matcher evaluates a bound filter over one entry after the other: over what it asks for in their JSON, or, where that
+// does not have all, over the whole user.
+func (d *Directory) matcher(app *v1alpha1.App, filter *protocol.Filter, baseURL string) func(*Entry) (bool, error) {
+	if scanner, ok := filter.Scanner(); ok {
+		return func(entry *Entry) (bool, error) {
+			if err := entry.problem(); err != nil {
+				return false, err
+			}
+			return scanner.Matches(entry.body), nil
+		}
 	}
-	meta := Meta(user, baseURL)
-	if filter.Mentions("groups") || filter.Mentions("meta.version") {
-		meta = d.UserMeta(user, baseURL)
+	return func(entry *Entry) (bool, error) {
+		attributes, err := d.Complete(app, baseURL, entry)
+		return err == nil && filter.Matches(attributes), err
 	}
-	return schemas.Complete(resource, meta), nil
 }
 
-func (d *Directory) lookUp(ctx context.Context, app *v1alpha1.App, lookup protocol.Lookup) ([]*v1alpha1.User, error) {
+func (d *Directory) lookUp(ctx context.Context, app *v1alpha1.App, lookup protocol.Lookup) ([]*Entry, error) {
+	var users []*v1alpha1.User
+	var err error
 	switch lookup.Attribute {
 	case "userName":
-		return d.FindByUserName(ctx, app, lookup.Value)
+		users, err = d.FindByUserName(ctx, app, lookup.Value)
 	case "externalId":
-		return d.FindByExternalID(ctx, app, lookup.Value)
+		users, err = d.FindByExternalID(ctx, app, lookup.Value)
 	case "emails.value":
-		return d.FindByEmail(ctx, app, lookup.Value)
+		users, err = d.FindByEmail(ctx, app, lookup.Value)
 	case "groups.value":
 		return d.usersIn(app, lookup.Value), nil
 	default: // id
-		user, err := d.readUser(ctx, app, lookup.Value)
-		return found(user), asClientSees(err)
+		var user *v1alpha1.User
+		user, err = d.readUser(ctx, app, lookup.Value)
+		users, err = found(user), asClientSees(err)
 	}
+	entries := make([]*Entry, len(users))
+	for i, user := range users {
+		entries[i] = newEntry(user)
+	}
+	return entries, err
 }
 
 func found(user *v1alpha1.User) []*v1alpha1.User {

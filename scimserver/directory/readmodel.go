@@ -8,8 +8,6 @@ import (
 	"github.com/tidwall/btree"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
-
-	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
 // readModel holds every user of every App in memory, sorted and indexed. Watch events feed it, and so do this process'
@@ -37,6 +35,8 @@ type appIndex struct {
 	userName   map[string]*Entry
 	externalID map[string][]*Entry
 	email      map[string][]*Entry
+	// orders are those other than that of creation that clients have lately asked for; see order.go.
+	orders map[string]*order
 }
 
 // goneFor is how long a removal is remembered: longer than any request lasts.
@@ -56,28 +56,30 @@ func newAppIndex() *appIndex {
 	return &appIndex{
 		sorted:   btree.NewBTreeGOptions(func(a, b *Entry) bool { return a.compare(b) < 0 }, btree.Options{NoLocks: true}),
 		userName: map[string]*Entry{}, externalID: map[string][]*Entry{}, email: map[string][]*Entry{},
+		orders: map[string]*order{},
 	}
 }
 
 // put takes in a state of a user, unless a newer one is there. verified is the key that the caller knows the user's
 // claim for, "" where it does not know. It reports whether the user is there, and cannot be shown for want of that.
-func (m *readModel) put(user *v1alpha1.User, verified string) (unverified bool) {
-	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
+func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
+	name := entry.name()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.gone[name].uid == user.UID {
+	if m.gone[name].uid == entry.uid {
 		return false
 	}
 	old := m.users[name]
-	if old != nil && older(user.ResourceVersion, old.User.ResourceVersion) {
-		user = old.User
+	if old != nil && older(entry.resourceVersion, old.resourceVersion) {
+		entry = old
 	}
-	entry := newEntry(user, verified)
-	if old != nil {
-		entry.inherit(old)
+	known, deleted := verified != "" && verified == entry.key, false
+	if old != nil && old.uid == entry.uid {
+		known, deleted = known || old.verified && old.key == entry.key, old.deleted
 	}
+	entry = entry.knowing(known, deleted)
 	m.replace(name, old, entry)
-	return !entry.visible() && !entry.deleted && user.DeletionTimestamp == nil
+	return !entry.visible() && !entry.deleted && !entry.terminating
 }
 
 // older compares resourceVersions. What cannot be compared counts as newer: an informer's events come in order.
@@ -90,10 +92,8 @@ func older(a, b string) bool {
 func (m *readModel) verify(name types.NamespacedName, key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if old := m.users[name]; old != nil && old.User.Spec.UserNameKey == key && old.verified == "" {
-		entry := newEntry(old.User, key)
-		entry.inherit(old)
-		m.replace(name, old, entry)
+	if old := m.users[name]; old != nil && old.key == key {
+		m.replace(name, old, old.knowing(true, old.deleted))
 	}
 }
 
@@ -102,9 +102,7 @@ func (m *readModel) hide(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.users[name]; old != nil && !old.deleted {
-		entry := newEntry(old.User, old.verified)
-		entry.deleted = true
-		m.replace(name, old, entry)
+		m.replace(name, old, old.knowing(old.verified, true))
 	}
 }
 
@@ -122,7 +120,7 @@ func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
 		}
 		m.forgetAt = 2*len(m.gone) + 1024
 	}
-	if old := m.users[name]; old != nil && old.User.UID == uid {
+	if old := m.users[name]; old != nil && old.uid == uid {
 		m.replace(name, old, nil)
 	}
 }
@@ -142,7 +140,7 @@ func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
 	}
 	if m.named != nil {
 		if entry != nil && entry.visible() {
-			m.named(name, entry.User.Spec.App, entry.User.Spec.UserName)
+			m.named(name, entry.app.Value().Name, entry.userName)
 		} else {
 			m.named(name, "", "")
 		}
@@ -156,35 +154,41 @@ func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
 }
 
 func (m *readModel) index(entry *Entry) {
-	app := m.apps[entry.app()]
+	name := entry.app.Value()
+	app := m.apps[name]
 	if app == nil {
 		app = newAppIndex()
-		m.apps[entry.app()] = app
+		m.apps[name] = app
 	}
-	spec := &entry.User.Spec
 	app.sorted.Set(entry)
-	app.userName[spec.UserNameKey] = entry
-	if spec.ExternalID != "" {
-		app.externalID[spec.ExternalID] = append(app.externalID[spec.ExternalID], entry)
+	app.userName[entry.key] = entry
+	if entry.externalID != "" {
+		app.externalID[entry.externalID] = append(app.externalID[entry.externalID], entry)
 	}
-	for _, email := range emails(entry.User) {
+	for _, email := range entry.emails {
 		app.email[email] = append(app.email[email], entry)
+	}
+	for _, order := range app.orders {
+		order.add(entry)
 	}
 }
 
 func (m *readModel) unindex(entry *Entry) {
-	app := m.apps[entry.app()]
-	spec := &entry.User.Spec
+	name := entry.app.Value()
+	app := m.apps[name]
 	app.sorted.Delete(entry)
-	if app.userName[spec.UserNameKey] == entry {
-		delete(app.userName, spec.UserNameKey)
+	if app.userName[entry.key] == entry {
+		delete(app.userName, entry.key)
 	}
-	dropFrom(app.externalID, spec.ExternalID, entry)
-	for _, email := range emails(entry.User) {
+	dropFrom(app.externalID, entry.externalID, entry)
+	for _, email := range entry.emails {
 		dropFrom(app.email, email, entry)
 	}
+	for _, order := range app.orders {
+		order.remove(entry)
+	}
 	if app.sorted.Len() == 0 {
-		delete(m.apps, entry.app())
+		delete(m.apps, name)
 	}
 }
 
@@ -237,21 +241,45 @@ func (m *readModel) byEmail(app types.NamespacedName, key string) []*Entry {
 func (m *readModel) page(app types.NamespacedName, from, count int) ([]*Entry, int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return pageOf(index.sorted, from, count), index.sorted.Len()
+	}
+	return nil, 0
+}
+
+func pageOf[T any](sorted *btree.BTreeG[T], from, count int) []T {
+	first, found := sorted.GetAt(from)
+	if !found || count <= 0 {
+		return nil
+	}
+	items := make([]T, 0, min(count, sorted.Len()-from))
+	sorted.Ascend(first, func(item T) bool {
+		items = append(items, item)
+		return len(items) < count
+	})
+	return items
+}
+
+// after returns the entries after a place, and how many there are in all. The place need not be an entry's any more; nil is
+// the beginning.
+func (m *readModel) after(app types.NamespacedName, place *Entry, count int) ([]*Entry, int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	index := m.apps[app]
 	if index == nil {
 		return nil, 0
 	}
-	total := index.sorted.Len()
-	first, found := index.sorted.GetAt(from)
-	if !found || count <= 0 {
-		return nil, total
+	if place == nil {
+		return pageOf(index.sorted, 0, count), index.sorted.Len()
 	}
-	entries := make([]*Entry, 0, min(count, total-from))
-	index.sorted.Ascend(first, func(entry *Entry) bool {
-		entries = append(entries, entry)
+	entries := make([]*Entry, 0, min(count, index.sorted.Len()))
+	index.sorted.Ascend(place, func(entry *Entry) bool {
+		if len(entries) < count && entry.compare(place) > 0 {
+			entries = append(entries, entry)
+		}
 		return len(entries) < count
 	})
-	return entries, total
+	return entries, index.sorted.Len()
 }
 
 // snapshot returns the App's users as they are now, for a reading that takes its time. It copies nothing yet.

@@ -41,6 +41,14 @@ func names(users []*v1alpha1.User) []string {
 	return all
 }
 
+func namesOf(users []*Entry) []string {
+	var all []string
+	for _, user := range users {
+		all = append(all, user.userName)
+	}
+	return all
+}
+
 func TestCreateAndRead(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

@@ -1,0 +1,189 @@
+package directory
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tidwall/btree"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
+)
+
+// maxOrders bounds how many orders of one App are kept, in some 64 bytes a user each: the one that was asked for longest ago
+// makes room for another.
+const maxOrders = 4
+
+// order keeps an App's visible users sorted by an attribute. The first request that asks for it makes it; from then on it
+// follows every change, so that a page costs what is on it.
+type order struct {
+	schemas *protocol.SchemaSet
+	by      protocol.Sort
+	keys    *protocol.Keys // under the read model's lock
+	used    time.Time
+
+	ready  chan struct{} // closed once sorted is there
+	sorted *btree.BTreeG[Sorted]
+	// missed is what changed while the order was being made.
+	missed []missedChange
+}
+
+type missedChange struct {
+	entry *Entry
+	added bool
+}
+
+// Sorted is a user with what it is sorted by.
+type Sorted struct {
+	Key  protocol.SortKey
+	User *Entry
+}
+
+func newOrder(by protocol.Sort, schemas *protocol.SchemaSet) (*order, bool) {
+	keys, ok := by.Keys()
+	return &order{schemas: schemas, by: by, keys: keys, used: time.Now(), ready: make(chan struct{})}, ok
+}
+
+// compare breaks ties as lists do, whichever way the order goes.
+func (o *order) compare(a, b Sorted) int {
+	return cmp.Or(o.by.Compare(a.Key, b.Key), a.User.compare(b.User))
+}
+
+func (o *order) of(keys *protocol.Keys, entry *Entry) Sorted {
+	if entry.body == nil {
+		return Sorted{User: entry}
+	}
+	return Sorted{Key: keys.Of(entry.body), User: entry}
+}
+
+func (o *order) add(entry *Entry) {
+	if o.sorted == nil {
+		o.missed = append(o.missed, missedChange{entry, true})
+		return
+	}
+	o.sorted.Set(o.of(o.keys, entry))
+}
+
+func (o *order) remove(entry *Entry) {
+	if o.sorted == nil {
+		o.missed = append(o.missed, missedChange{entry, false})
+		return
+	}
+	o.sorted.Delete(o.of(o.keys, entry))
+}
+
+// fill makes the order of a snapshot, in the time that it takes, and then, under the read model's lock, adds what changed.
+func (m *readModel) fill(o *order, snapshot *btree.BTreeG[*Entry]) {
+	keys, _ := o.by.Keys()
+	all := make([]Sorted, 0, snapshot.Len())
+	snapshot.Scan(func(entry *Entry) bool {
+		all = append(all, o.of(keys, entry))
+		return true
+	})
+	slices.SortFunc(all, o.compare)
+	sorted := btree.NewBTreeGOptions(func(a, b Sorted) bool { return o.compare(a, b) < 0 }, btree.Options{NoLocks: true})
+	for _, one := range all {
+		sorted.Load(one)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o.sorted = sorted
+	for _, change := range o.missed {
+		if change.added {
+			o.add(change.entry)
+		} else {
+			o.remove(change.entry)
+		}
+	}
+	o.missed = nil
+	close(o.ready)
+}
+
+// orderAttempts bounds how often a request looks for an order that others push out.
+const orderAttempts = 3
+
+// inOrder calls read with an App's users in an order, which it makes where there is none yet. ok is false where the order is
+// by something that entries do not have.
+func (m *readModel) inOrder(app types.NamespacedName, by protocol.Sort, schemas *protocol.SchemaSet, read func(*order)) (ok bool) {
+	for range orderAttempts {
+		o := m.order(app, by, schemas)
+		if o == nil {
+			return false
+		}
+		<-o.ready
+		m.mu.RLock()
+		if index := m.apps[app]; index != nil && index.orders[by.Order()] == o {
+			read(o)
+			m.mu.RUnlock()
+			return true
+		}
+		m.mu.RUnlock()
+	}
+	return false
+}
+
+func (m *readModel) order(app types.NamespacedName, by protocol.Sort, schemas *protocol.SchemaSet) *order {
+	name := by.Order()
+	m.mu.Lock()
+	index := m.apps[app]
+	if index == nil {
+		m.mu.Unlock()
+		return nil
+	}
+	if o := index.orders[name]; o != nil && o.schemas == schemas {
+		o.used = time.Now()
+		m.mu.Unlock()
+		return o
+	}
+	o, ok := newOrder(by, schemas)
+	if !ok {
+		m.mu.Unlock()
+		return nil
+	}
+	delete(index.orders, name)
+	index.makeRoom()
+	index.orders[name] = o
+	snapshot := index.sorted.Copy()
+	m.mu.Unlock()
+	m.fill(o, snapshot)
+	return o
+}
+
+// makeRoom forgets the order that was asked for longest ago, where there are as many as there may be.
+func (x *appIndex) makeRoom() {
+	for len(x.orders) >= maxOrders {
+		oldest := ""
+		for name, o := range x.orders {
+			if oldest == "" || o.used.Before(x.orders[oldest].used) {
+				oldest = name
+			}
+		}
+		delete(x.orders, oldest)
+	}
+}
+
+// Ordered returns the App's users from startIndex on, which counts from 1, in another order than that of creation, and how
+// many there are in all. by is bound to the App's schemas. ok is false where nothing is kept to answer this from.
+func (d *Directory) Ordered(app *v1alpha1.App, by protocol.Sort, startIndex, count int) (users []Sorted, total int, ok bool) {
+	ok = d.users.inOrder(appName(app), by, d.Schemas(app), func(o *order) {
+		users, total = pageOf(o.sorted, max(startIndex, 1)-1, count), o.sorted.Len()
+	})
+	return users, total, ok
+}
+
+// OrderedAfter is Ordered from the first user on that comes after a place. The user in that place need not be there any more.
+func (d *Directory) OrderedAfter(app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool) {
+	place := Sorted{Key: key, User: placeOf(created, id)}
+	ok = d.users.inOrder(appName(app), by, d.Schemas(app), func(o *order) {
+		users, total = make([]Sorted, 0, min(count, o.sorted.Len())), o.sorted.Len()
+		o.sorted.Ascend(place, func(one Sorted) bool {
+			if len(users) < count && o.compare(one, place) > 0 {
+				users = append(users, one)
+			}
+			return len(users) < count
+		})
+	})
+	return users, total, ok
+}

@@ -9,6 +9,7 @@ package app
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,10 @@ type Reconciler struct {
 	users  counter
 	tokens counter
 	queue  atomic.Pointer[queue]
+
+	// known are the Apps all of whose users this process evaluated at some time; mutex guards it.
+	mutex sync.Mutex
+	known map[types.NamespacedName]types.UID
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -139,8 +144,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	app := &v1alpha1.App{}
 	if err := r.Client.Get(ctx, request.NamespacedName, app); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Guard.Forget(request.NamespacedName)
-			r.Progress.forget(request.NamespacedName)
+			r.forget(request.NamespacedName)
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
@@ -167,16 +171,38 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	if err := r.setScopes(ctx, app); err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := r.setRemovals(ctx, app, evaluated); err != nil {
+	if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
 		return reconcile.Result{}, err
 	}
 	if err := r.writeStatus(ctx, app, before); err != nil {
 		return reconcile.Result{}, err
 	}
-	if !evaluated || r.Guard.Releasing(app) {
+	if r.Guard.Releasing(app) || !evaluated {
 		return reconcile.Result{RequeueAfter: progressEvery}, nil
 	}
 	return reconcile.Result{RequeueAfter: r.Guard.Expiry(app)}, nil
+}
+
+// isKnown says whether this process has evaluated all users of an App at some time, if evaluated says so for now.
+func (r *Reconciler) isKnown(app *v1alpha1.App, evaluated bool) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	name := client.ObjectKeyFromObject(app)
+	if r.known == nil {
+		r.known = map[types.NamespacedName]types.UID{}
+	}
+	if evaluated {
+		r.known[name] = app.UID
+	}
+	return r.known[name] == app.UID
+}
+
+func (r *Reconciler) forget(app types.NamespacedName) {
+	r.Guard.Forget(app)
+	r.Progress.forget(app)
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.known, app)
 }
 
 // writeStatus writes the status of an App as it was read.

@@ -18,14 +18,14 @@ type Progress struct {
 	last  map[types.NamespacedName]string
 }
 
-// Failed keeps an error.
-func (p *Progress) Failed(app types.NamespacedName, err error) {
+// Failed keeps what went wrong. The reason must tell nothing about a person.
+func (p *Progress) Failed(app types.NamespacedName, reason string) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.last == nil {
 		p.last = map[types.NamespacedName]string{}
 	}
-	text := []rune(strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "�"), "\n", "; "))
+	text := []rune(strings.ReplaceAll(strings.ToValidUTF8(reason, "�"), "\n", "; "))
 	p.last[app] = string(text[:min(len(text), maxLastError)])
 }
 

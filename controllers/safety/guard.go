@@ -65,9 +65,10 @@ func (g *Guard) Hold(ctx context.Context, app *v1alpha1.App, user string, wasHel
 	}
 	g.mutex.Lock()
 	a.ledger.expire(time.Now(), WindowOf(app.Spec.Safety))
-	before := len(a.ledger.held)
-	answered := a.ledger.ask(user, wasHeld, isReleasing(app, a.ledger), app.Spec.Safety.MaxRemovals, time.Now())
-	differs := len(a.ledger.held) != before
+	a.ledger.begin(releaseValue(app))
+	before := a.ledger.heldCount()
+	answered := a.ledger.ask(user, wasHeld, app.Spec.Safety.MaxRemovals, time.Now())
+	differs := a.ledger.heldCount() != before
 	g.mutex.Unlock()
 	if differs {
 		g.tell(app)
@@ -82,18 +83,15 @@ func (g *Guard) Hold(ctx context.Context, app *v1alpha1.App, user string, wasHel
 func (g *Guard) Settle(app types.NamespacedName, user string) {
 	g.mutex.Lock()
 	a := g.apps[app]
-	held := a != nil && a.ledger != nil && a.ledger.held[user]
-	if held {
-		delete(a.ledger.held, user)
-	}
+	differs := a != nil && a.ledger != nil && a.ledger.settle(user)
 	g.mutex.Unlock()
-	if held && g.changed != nil {
+	if differs && g.changed != nil {
 		g.changed(app)
 	}
 }
 
-// Status returns what the App's status is to say. evaluated says that this process evaluated every user of the App:
-// before that it does not know of everybody who is held.
+// Status returns what the App's status is to say, and begins a release that somebody asked for. evaluated says that this
+// process evaluated every user of the App once: before that it does not know of everybody who is held.
 func (g *Guard) Status(ctx context.Context, app *v1alpha1.App, evaluated bool) (*v1alpha1.Removals, error) {
 	if app.Spec.Safety == nil {
 		g.Forget(client.ObjectKeyFromObject(app))
@@ -106,8 +104,9 @@ func (g *Guard) Status(ctx context.Context, app *v1alpha1.App, evaluated bool) (
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	a.ledger.expire(time.Now(), WindowOf(app.Spec.Safety))
-	if isReleasing(app, a.ledger) && evaluated && len(a.ledger.held) == 0 {
-		a.ledger.release(releaseValue(app))
+	a.ledger.begin(releaseValue(app))
+	if evaluated {
+		a.ledger.conclude()
 	}
 	removals := a.ledger.status()
 	if before := app.Status.Removals; before != nil && !evaluated {
@@ -116,18 +115,17 @@ func (g *Guard) Status(ctx context.Context, app *v1alpha1.App, evaluated bool) (
 	return removals, nil
 }
 
-// Releasing says whether somebody asked for the release of those who are held, which has not come about yet. If so it has
-// them evaluated.
+// Releasing says whether a release is under way. If so it has those evaluated who may go.
 func (g *Guard) Releasing(app *v1alpha1.App) bool {
 	name := client.ObjectKeyFromObject(app)
 	g.mutex.Lock()
 	a := g.apps[name]
-	if app.Spec.Safety == nil || a == nil || a.ledger == nil || !isReleasing(app, a.ledger) {
+	if app.Spec.Safety == nil || a == nil || a.ledger == nil || a.ledger.pending == "" {
 		g.mutex.Unlock()
 		return false
 	}
-	users := make([]types.NamespacedName, 0, len(a.ledger.held))
-	for user := range a.ledger.held {
+	users := make([]types.NamespacedName, 0, len(a.ledger.freed))
+	for user := range a.ledger.freed {
 		users = append(users, types.NamespacedName{Namespace: name.Namespace, Name: user})
 	}
 	g.mutex.Unlock()
@@ -145,7 +143,7 @@ func (g *Guard) Expiry(app *v1alpha1.App) time.Duration {
 	if app.Spec.Safety == nil || a == nil || a.ledger == nil || a.ledger.count() == 0 {
 		return 0
 	}
-	return max(time.Until(a.ledger.begin().Add(WindowOf(app.Spec.Safety))), time.Second)
+	return max(time.Until(a.ledger.oldest().Add(WindowOf(app.Spec.Safety))), time.Second)
 }
 
 // Forget drops what is known of an App that is gone, or is not guarded any more.
@@ -168,15 +166,10 @@ func releaseValue(app *v1alpha1.App) string {
 	return string(value[:min(len(value), maxReleased)])
 }
 
-func isReleasing(app *v1alpha1.App, l *ledger) bool {
-	value := releaseValue(app)
-	return value != "" && value != l.released
-}
-
 func (l *ledger) status() *v1alpha1.Removals {
-	removals := &v1alpha1.Removals{Count: l.count(), Held: int32(len(l.held)), Released: l.released}
-	if begin := l.begin(); !begin.IsZero() {
-		removals.Since = &metav1.Time{Time: begin.Truncate(time.Second)}
+	removals := &v1alpha1.Removals{Count: l.count(), Held: l.heldCount(), Released: l.released}
+	if oldest := l.oldest(); !oldest.IsZero() {
+		removals.Since = &metav1.Time{Time: oldest.Truncate(time.Second)}
 	}
 	return removals
 }

@@ -13,14 +13,15 @@ type ledger struct {
 	// earlier people were counted by another process, since that time.
 	earlier int32
 	since   time.Time
-	// held are people who keep roles that they do not earn any more.
-	held map[string]bool
-	// released is the value of the annotation that was last acted upon.
-	released string
+	// held are people who keep roles that they do not earn any more, freed those of them who may go.
+	held, freed map[string]bool
+	// released is the value of the annotation that was last acted upon, pending one that is being acted upon: empty for
+	// none.
+	released, pending string
 }
 
 func newLedger() *ledger {
-	return &ledger{removed: map[string]time.Time{}, written: map[string]bool{}, held: map[string]bool{}}
+	return &ledger{removed: map[string]time.Time{}, written: map[string]bool{}, held: map[string]bool{}, freed: map[string]bool{}}
 }
 
 // expire forgets removals that the window does not reach back to. Those of another process go together, when the first
@@ -39,8 +40,8 @@ func (l *ledger) expire(now time.Time, window time.Duration) {
 
 func (l *ledger) count() int32 { return l.earlier + int32(len(l.removed)) }
 
-// begin returns when the oldest removal that counts was; zero where none does.
-func (l *ledger) begin() time.Time {
+// oldest returns when the oldest removal that counts was; zero where none does.
+func (l *ledger) oldest() time.Time {
 	oldest := l.since
 	for _, when := range l.removed {
 		if oldest.IsZero() || when.Before(oldest) {
@@ -62,15 +63,17 @@ const (
 	let
 )
 
-// ask decides about one person. wasHeld says that the person's status tells of roles that are held.
-func (l *ledger) ask(user string, wasHeld, releasing bool, most int32, now time.Time) answer {
+// ask decides about one person. wasHeld says that the person's status tells of roles that are held: whom this process did
+// not hold itself, a former one did, and a release that is under way lets them go.
+func (l *ledger) ask(user string, wasHeld bool, most int32, now time.Time) answer {
 	_, counted := l.removed[user]
 	switch {
+	case l.freed[user]:
+		delete(l.freed, user)
+		return let
+	case wasHeld && !l.held[user] && l.pending != "":
+		return let
 	case wasHeld || l.held[user]:
-		if releasing {
-			delete(l.held, user)
-			return let
-		}
 		l.held[user] = true
 		return hold
 	case counted && l.written[user]:
@@ -85,8 +88,34 @@ func (l *ledger) ask(user string, wasHeld, releasing bool, most int32, now time.
 	return record
 }
 
-// release begins anew once nobody is held any more.
-func (l *ledger) release(value string) {
-	l.removed, l.written = map[string]time.Time{}, map[string]bool{}
-	l.earlier, l.since, l.released = 0, time.Time{}, value
+// begin frees everybody who is held, once for each new value of the annotation. Who comes to be held later is not.
+func (l *ledger) begin(value string) {
+	if value == "" || value == l.released || value == l.pending {
+		return
+	}
+	l.pending = value
+	for user := range l.held {
+		l.freed[user] = true
+	}
+	l.held = map[string]bool{}
 }
+
+// conclude ends a release whose people all went, and counts anew.
+func (l *ledger) conclude() {
+	if l.pending == "" || len(l.freed) > 0 {
+		return
+	}
+	l.removed, l.written = map[string]time.Time{}, map[string]bool{}
+	l.earlier, l.since = 0, time.Time{}
+	l.released, l.pending = l.pending, ""
+}
+
+// settle forgets that somebody is held.
+func (l *ledger) settle(user string) (differs bool) {
+	differs = l.held[user] || l.freed[user]
+	delete(l.held, user)
+	delete(l.freed, user)
+	return differs
+}
+
+func (l *ledger) heldCount() int32 { return int32(len(l.held) + len(l.freed)) }

@@ -56,13 +56,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	return result, err
 }
 
-// note keeps why a person could not be evaluated, or bound, for the App's status.
-func (e *evaluation) note(err error) {
-	if err != nil && e.app != nil {
-		e.Progress.Failed(e.appName(), err)
-	}
-}
-
 func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 	if !e.user.MayHaveAccess() {
 		return e.reconcileInactive(ctx)

@@ -171,6 +171,31 @@ func TestCursors(t *testing.T) {
 			t.Errorf("%d pages, want 1", len(pages))
 		}
 	})
+	t.Run("back", func(t *testing.T) {
+		s := s.on(t)
+		for _, target := range []string{"/Users?count=5", "/Users?count=5&sortBy=title", "/Users?count=5&filter=title%20pr&sortBy=userName", "/Groups?count=3"} {
+			pages := s.through(target)
+			page := s.cursorPage(target + "&cursor=")
+			for page.At("nextCursor") != nil {
+				page = s.cursorPage(target + "&cursor=" + okta.Escape(page.Text("nextCursor")))
+			}
+			for i := len(pages) - 2; i >= 0; i-- {
+				page = s.cursorPage(target + "&cursor=" + okta.Escape(page.Text("previousCursor")))
+				if !slices.Equal(idsOf(page), pages[i]) || page.At("nextCursor") == nil {
+					t.Errorf("%s: back on page %d there are %q, before there were %q", target, i, idsOf(page), pages[i])
+				}
+			}
+			if page.At("previousCursor") != nil {
+				t.Errorf("%s: the first page has a previousCursor\n%s", target, page)
+			}
+		}
+	})
+	t.Run("the total alone", func(t *testing.T) {
+		page := s.on(t).cursorPage("/Users?cursor=&count=0")
+		if page.Number("totalResults") != len(ids) || len(page.Resources()) != 0 || page.At("nextCursor") != nil {
+			t.Errorf("a page of nothing\n%s", page)
+		}
+	})
 	t.Run("refused", func(t *testing.T) {
 		s := s.on(t)
 		page := s.cursorPage("/Users?count=5&cursor=")
@@ -178,7 +203,8 @@ func TestCursors(t *testing.T) {
 		s.refused(http.StatusBadRequest, "invalidCursor", http.MethodGet, "/Users?cursor=made-up", "")
 		s.refused(http.StatusBadRequest, "invalidCursor", http.MethodGet, "/Users?cursor="+next+"&filter=title%20pr", "")
 		s.refused(http.StatusBadRequest, "invalidCursor", http.MethodGet, "/Users?cursor="+next+"&sortBy=title", "")
-		s.refused(http.StatusBadRequest, "invalidCount", http.MethodGet, "/Users?cursor=&count=0", "")
+		s.refused(http.StatusBadRequest, "invalidCount", http.MethodGet, "/Users?cursor=&count=few", "")
+		s.refused(http.StatusBadRequest, "invalidCount", http.MethodPost, "/Users/.search", `{"cursor":"","count":"few"}`)
 	})
 	t.Run("with concurrent writes", func(t *testing.T) { s.on(t).cursorsUnderWrites(ids) })
 }

@@ -1,4 +1,4 @@
-package rfc
+package scim_test
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -22,20 +21,16 @@ const (
 	enterpriseSchema = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 	listSchema       = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 	patchSchema      = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-	searchSchema     = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 	errorSchema      = "urn:ietf:params:scim:api:messages:2.0:Error"
 	bulkSchema       = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
 	listLimit = 10 * time.Second
 )
 
-var operator *harness.Harness
-
-func TestMain(m *testing.M) { harness.Main(m, &operator) }
-
 type object = map[string]any
 
-// provider is the server as one App's client sees it.
+// provider is the server as one App's client sees it, with nothing between the test and HTTP: what it sends need not be
+// proper, and what it gets is looked at as it is. It is what the tests of rfc_*_test.go use, one a section or two.
 type provider struct {
 	t           *testing.T
 	base, token string
@@ -197,14 +192,6 @@ func (p provider) search(path string, query object) answer {
 	p.t.Helper()
 	query["schemas"] = []string{searchSchema}
 	return p.send("POST", path+"/.search", query)
-}
-
-func query(names ...string) string {
-	values := url.Values{}
-	for i := 0; i < len(names); i += 2 {
-		values.Set(names[i], names[i+1])
-	}
-	return "?" + values.Encode()
 }
 
 // awaitTotal waits until a list, which follows the API server by watch, has so many resources.

@@ -1,4 +1,4 @@
-package rfc
+package scim_test
 
 import (
 	"strings"

@@ -1,4 +1,4 @@
-package rfc
+package scim_test
 
 import (
 	"fmt"
@@ -73,7 +73,7 @@ func TestFilter(t *testing.T) {
 }
 
 // RFC 7644 section 3.4.2.3.
-func TestSort(t *testing.T) {
+func TestSortOrder(t *testing.T) {
 	p := newProvider(t, nil)
 	email := func(value string, primary bool) object { return object{"value": value, "primary": primary} }
 	p.create("b", object{"title": "a", "name": object{"familyName": "Zuse"}, "externalId": "B", "emails": []object{email("9@x.org", false), email("1@x.org", true)}})
@@ -97,7 +97,7 @@ func TestSort(t *testing.T) {
 }
 
 // RFC 7644 section 3.4.3, and section 3.4.2.1 for searches of the root.
-func TestSearch(t *testing.T) {
+func TestSearchMessages(t *testing.T) {
 	p := newProvider(t, nil)
 	id := p.create("ada", object{"displayName": "Ada"})
 	p.send("POST", "/Groups", object{"schemas": []string{groupSchema}, "displayName": "Adas"}).expect(201)
@@ -125,7 +125,7 @@ func TestSearch(t *testing.T) {
 }
 
 // RFC 9865.
-func TestCursors(t *testing.T) {
+func TestCursorMessages(t *testing.T) {
 	p := newProvider(t, nil)
 	var names []string
 	for i := range 7 {
@@ -172,7 +172,19 @@ func TestCursors(t *testing.T) {
 	cursor := p.get("/Users?cursor=&count=3").text("nextCursor")
 	p.get("/Users?cursor=nonsense").refuses(400, "invalidCursor")
 	p.get("/Users?sortBy=userName&cursor="+cursor).refuses(400, "invalidCursor")
-	p.get("/Users?cursor=&count=0").refuses(400, "invalidCount")
+	p.get("/Users?cursor=&count=x").refuses(400, "invalidCount")
+	for _, count := range []string{"0", "-1"} {
+		if page := p.get("/Users?cursor=&count=" + count).expect(200); page.number("totalResults") != 7 || len(page.texts("id")) != 0 {
+			t.Errorf("a page of %s: %s", count, page.what)
+		}
+	}
+	if first := p.get("/Users?cursor=&count=3").expect(200); first.at("previousCursor") != nil {
+		t.Errorf("the first page: %s", first.what)
+	}
+	if second := p.get("/Users?count=3&cursor=" + cursor).expect(200); !unreserved.MatchString(second.text("previousCursor")) ||
+		!slices.Equal(p.get("/Users?count=3&cursor="+second.text("previousCursor")).expect(200).texts("userName"), names[:3]) {
+		t.Errorf("the second page: %s", second.what)
+	}
 	if pagination, _ := p.get("/ServiceProviderConfig").at("pagination").(object); pagination["cursor"] != true || pagination["index"] != true ||
 		pagination["defaultPaginationMethod"] != "index" || pagination["maxPageSize"] == nil || pagination["defaultPageSize"] == nil {
 		t.Errorf("pagination %v", pagination)

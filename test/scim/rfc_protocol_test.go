@@ -1,4 +1,4 @@
-package rfc
+package scim_test
 
 import (
 	"fmt"
@@ -37,7 +37,7 @@ func TestHTTP(t *testing.T) {
 }
 
 // RFC 7644 section 3.7.
-func TestBulk(t *testing.T) {
+func TestBulkMessages(t *testing.T) {
 	p := newProvider(t, nil)
 	bulk := func(failOnErrors int, operations ...object) answer {
 		t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -345,6 +346,28 @@ func (s *scim) people(count int) []string {
 	return ids
 }
 
+// shardReads counts what the API server was asked of MemberShards, by anybody, watches apart.
+func (s *scim) shardReads() int {
+	s.t.Helper()
+	metrics, err := operator.Clientset.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	reads := 0
+	for line := range strings.Lines(string(metrics)) {
+		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `resource="membershards"`) ||
+			!strings.Contains(line, `verb="LIST"`) && !strings.Contains(line, `verb="GET"`) {
+			continue
+		}
+		count, err := strconv.Atoi(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		reads += count
+	}
+	return reads
+}
+
 // A group of 600, beyond what one object holds inline, used like any other.
 func TestLargeGroup(t *testing.T) {
 	s := newClient(t, nil)
@@ -366,6 +389,13 @@ func TestLargeGroup(t *testing.T) {
 		return nil
 	})
 	operator.NothingLargerThan(t, s.app, 256<<10)
+	before := s.shardReads()
+	for range 50 {
+		s.get("/Groups/" + group + "?excludedAttributes=members")
+	}
+	if reads := s.shardReads() - before; reads >= 50 {
+		t.Errorf("50 answers without members read shards %d times", reads)
+	}
 	change := func(operations ...string) {
 		t.Helper()
 		s.must(s.do(http.MethodPatch, "/Groups/"+group, patchJSON(operations...)).ExpectStatus(http.StatusNoContent))

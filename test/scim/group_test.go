@@ -5,6 +5,24 @@ import (
 	"testing"
 )
 
+// OpenID IPSIE asks for 50 operations on members in one PATCH; each has its effect here.
+func TestManyOperationsOnMembers(t *testing.T) {
+	s := newClient(t, nil)
+	ids := s.people(60)
+	target := "/Groups/" + s.group("Many operations")
+	var operations []string
+	for _, id := range ids {
+		operations = append(operations, `{"op":"add","path":"members","value":[{"value":"`+id+`"}]}`)
+	}
+	for _, id := range ids[:25] {
+		operations = append(operations, `{"op":"remove","path":"members[value eq \"`+id+`\"]"}`)
+	}
+	s.must(s.do(http.MethodPatch, target, patchJSON(operations...)).ExpectStatus(http.StatusNoContent))
+	if members := s.get(target).Members(); !sameSet(members, ids[25:]) {
+		t.Errorf("%d operations left %d members, want %d", len(operations), len(members), len(ids)-25)
+	}
+}
+
 // Operations take effect one after the other: each sees what those before it have made (RFC 7644 section 3.5.2).
 func TestMembersInOrderOfOperations(t *testing.T) {
 	s := newClient(t, nil)

@@ -160,6 +160,9 @@ func TestGroups(t *testing.T) {
 	if user.text("groups", 0, "value") != created.text("id") || user.text("groups", 0, "$ref") != p.base+path || user.text("groups", 0, "type") != "direct" {
 		t.Errorf("the member's groups: %s", user.what)
 	}
+	for _, reference := range []string{created.text("members", 0, "$ref"), user.text("groups", 0, "$ref")} {
+		p.get(strings.TrimPrefix(reference, p.base)).expect(200)
+	}
 	p.patch(path, object{"op": "remove", "path": `members[value eq "` + ada + `"]`}).expect(204)
 	members(bob)
 	p.patch(path, object{"op": "remove", "path": `members[value eq "` + ada + `"]`}).expect(204)

@@ -29,6 +29,7 @@ func TestHTTP(t *testing.T) {
 	if created.text("title") != "警察" || created.text("nickName") != "🦊" || created.text("userName") != "zoë" {
 		t.Errorf("UTF-8: %s", created.what)
 	}
+	p.send("POST", "/Users", "{\"userName\":\"zo\xeb\"}").refuses(400, "invalidSyntax")
 	unversioned := p
 	unversioned.base = strings.TrimSuffix(p.base, "/v2")
 	unversioned.get("/Users").expect(200)

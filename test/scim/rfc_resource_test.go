@@ -1,6 +1,7 @@
 package scim_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,9 @@ func TestCommonAttributes(t *testing.T) {
 	if schemas, _ := created.at("schemas").([]any); len(schemas) != 1 || schemas[0] != userSchema {
 		t.Errorf("schemas %v", schemas)
 	}
+	if linked := p.get(strings.TrimPrefix(created.text("meta", "location"), p.base)).expect(200); linked.text("id") != id {
+		t.Errorf("meta.location leads to %s", linked.what)
+	}
 	if created.at("externalId") != nil {
 		t.Errorf("an externalId that no client gave: %s", created.what)
 	}
@@ -53,7 +57,14 @@ func TestSchemasAttribute(t *testing.T) {
 	if len(schemas) != 2 || !slices.Contains(schemas, any(enterpriseSchema)) || patched.text(enterpriseSchema, "department") != "Analysis" {
 		t.Errorf("after adding to an extension: %s", patched.what)
 	}
-	p.send("POST", "/Users", `{"schemas":["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User","urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"order"}`).expect(201)
+	var department []any
+	for i, order := range [][]string{{enterpriseSchema, userSchema}, {userSchema, enterpriseSchema}} {
+		created := p.send("POST", "/Users", object{"schemas": order, "userName": []string{"one", "two"}[i], enterpriseSchema: object{"department": "Order"}}).expect(201)
+		department = append(department, created.at(enterpriseSchema, "department"), created.at("schemas"))
+	}
+	if !reflect.DeepEqual(department[:2], department[2:]) || department[0] != "Order" {
+		t.Errorf("in two orders: %v", department)
+	}
 }
 
 // RFC 7643 section 2.4: at most one primary value, and no (type, value) twice.

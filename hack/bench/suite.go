@@ -100,7 +100,7 @@ func (p plan) names() []string {
 	for _, population := range p.populations {
 		names = append(names, p.populationNames(population)...)
 	}
-	return append(names, p.largeNames()...)
+	return slices.Concat(names, p.largeNames(), p.convergeNames())
 }
 
 // suite is one run of the program.
@@ -148,6 +148,11 @@ func (s *suite) measure(ctx context.Context) (err error) {
 			return s.measureDirectory(ctx, e, s.plan.populations[:last+1])
 		}); err != nil {
 			return fmt.Errorf("directory: %w", err)
+		}
+	}
+	if s.wantsAny(s.plan.convergeNames()...) {
+		if err := s.measureConvergence(ctx); err != nil {
+			return err
 		}
 	}
 	if s.wantsAny(s.plan.largeNames()...) {

@@ -86,7 +86,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme: scheme,
 		Logger: options.Logger,
-		Cache:  cacheOptions(options),
+		Cache:  cacheOptions(options.Namespaces),
 		NewClient: func(restConfig *rest.Config, clientOptions client.Options) (client.Client, error) {
 			c, err := client.New(restConfig, clientOptions)
 			if err != nil {
@@ -118,11 +118,11 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 
 // cacheOptions keep in memory no more than the controllers need: of bindings, this operator's; of Secrets, those that hold
 // tokens; of no object the managed fields.
-func cacheOptions(options Options) cache.Options {
+func cacheOptions(namespaces []string) cache.Options {
 	var directories map[string]cache.Config
-	if len(options.Namespaces) > 0 {
+	if len(namespaces) > 0 {
 		directories = map[string]cache.Config{}
-		for _, namespace := range options.Namespaces {
+		for _, namespace := range namespaces {
 			directories[namespace] = cache.Config{}
 		}
 	}
@@ -136,7 +136,6 @@ func cacheOptions(options Options) cache.Options {
 			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
 			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
-			&v1alpha1.RevocationList{}:   {Namespaces: map[string]cache.Config{options.OperatorNamespace: {}}},
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
 			&rbacv1.RoleBinding{}:        {Label: rolebinding.CacheLabel()},
 			&rbacv1.ClusterRoleBinding{}: {Label: rolebinding.CacheLabel()},

@@ -53,7 +53,9 @@ type world struct {
 	app       *v1alpha1.App
 	// config of the controllers' own credentials.
 	config *rest.Config
-	stop   func()
+	// operatorNamespace holds the RevocationList; empty for the default.
+	operatorNamespace string
+	stop              func()
 }
 
 // newWorld makes a directory and starts its controllers, with the rights that config/rbac grants and nothing else.
@@ -95,7 +97,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 	mgr, err := controllers.NewManager(ctx, w.config, controllers.Options{
 		Logger: ctrl.Log, HealthListen: "0", Metrics: metricsserver.Options{BindAddress: "0"},
-		Namespaces: []string{w.namespace}, SkipNameValidation: true,
+		Namespaces: []string{w.namespace}, OperatorNamespace: w.operatorNamespace, SkipNameValidation: true,
 	})
 	if err != nil {
 		cancel()
@@ -169,12 +171,16 @@ func (w *world) provision(user *v1alpha1.User) *v1alpha1.User {
 
 func (w *world) claim(user *v1alpha1.User) {
 	w.Helper()
-	w.create(&v1alpha1.NameClaim{
+	w.create(w.claimOf(user))
+}
+
+func (w *world) claimOf(user *v1alpha1.User) *v1alpha1.NameClaim {
+	return &v1alpha1.NameClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: claims.Name(user.Spec.App, v1alpha1.ClaimUserName, user.Spec.UserNameKey)},
 		Spec: v1alpha1.NameClaimSpec{
 			App: user.Spec.App, Attribute: v1alpha1.ClaimUserName, Value: user.Spec.UserNameKey, Holder: user.Name,
 		},
-	})
+	}
 }
 
 // update changes an object as often as it takes.

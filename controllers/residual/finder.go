@@ -1,0 +1,260 @@
+// Package residual finds what bindings by other hands still give to people whose access was revoked: RoleBindings and
+// ClusterRoleBindings that this operator did not write, or wrote for another App.
+//
+// A cache of its own holds the bindings of others, reduced to names and subjects. The user controller asks Of for each
+// person whose access it revoked, writes the answer into the status, and is told by OnChange when it may have become another.
+// The package reads, and writes nothing. It imports api/v1alpha1 only.
+package residual
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// MaxReported is how many bindings a status names; it counts them all.
+const MaxReported = 32
+
+// Finder knows the bindings of others by subject. Its fields are set before Add and not changed after.
+type Finder struct {
+	// Client reads Users and this operator's own bindings from informers.
+	Client client.Client
+	// GroupsOf returns the display names of the groups that somebody is a member of now.
+	GroupsOf func(user *v1alpha1.User) []string
+
+	changed func(users []types.NamespacedName)
+
+	mutex sync.Mutex
+	// foreign bindings, and those that name a subject.
+	foreign   map[bindingID]*binding
+	bySubject map[string][]*binding
+	// asked are the subjects that stand for each revoked person, and the other way round.
+	asked   map[types.NamespacedName]question
+	askedBy map[string]map[types.NamespacedName]bool
+	names   nameHolders
+	former  formerMemberships
+	// affected people, and the bindings found of all of them.
+	affected, found int
+
+	synced []toolscache.InformerSynced
+}
+
+type bindingID struct{ kind, namespace, name string }
+
+// binding is what is kept of one by other hands.
+type binding struct {
+	bindingID
+	role     string
+	subjects []string
+}
+
+// question is what was asked of a person, and how many bindings were found.
+type question struct {
+	subjects []string
+	found    int
+}
+
+// NewFinder returns a Finder that knows nothing yet.
+func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string) *Finder {
+	return &Finder{
+		Client: c, GroupsOf: groupsOf,
+		foreign: map[bindingID]*binding{}, bySubject: map[string][]*binding{},
+		asked: map[types.NamespacedName]question{}, askedBy: map[string]map[types.NamespacedName]bool{},
+	}
+}
+
+// OnChange has f called with people of whom Of was asked, when the answer may have become another. It must be called before
+// Add.
+func (f *Finder) OnChange(changed func(users []types.NamespacedName)) { f.changed = changed }
+
+// Of returns up to MaxReported bindings that still name a person whose access was revoked, or a group that they are or were
+// in, sorted, and how many there are. mapping is the App's, nil where the App is gone.
+func (f *Finder) Of(ctx context.Context, user *v1alpha1.User, mapping *v1alpha1.KubernetesMapping) ([]v1alpha1.ResidualAccess, int, error) {
+	name := client.ObjectKeyFromObject(user)
+	subjects := f.subjectsOf(user, mapping)
+	// Recorded before anything is looked up: what changes from now on is told.
+	f.ask(name, subjects)
+	found := f.lookUp(subjects)
+	own, err := f.ofOtherApps(ctx, user, subjects)
+	if err != nil {
+		return nil, 0, err
+	}
+	found = append(found, own...)
+	slices.SortFunc(found, func(a, b v1alpha1.ResidualAccess) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subject, b.Subject))
+	})
+	f.answered(name, len(found))
+	return found[:min(len(found), MaxReported)], len(found), nil
+}
+
+// Forget says that somebody has access again, or is gone.
+func (f *Finder) Forget(user types.NamespacedName) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.account(f.asked[user].found, 0)
+	f.forget(user)
+}
+
+func (f *Finder) forget(user types.NamespacedName) {
+	for _, subject := range f.asked[user].subjects {
+		delete(f.askedBy[subject], user)
+		if len(f.askedBy[subject]) == 0 {
+			delete(f.askedBy, subject)
+		}
+	}
+	delete(f.asked, user)
+}
+
+func (f *Finder) ask(user types.NamespacedName, subjects []string) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	before := f.asked[user].found
+	f.forget(user)
+	f.asked[user] = question{subjects: subjects, found: before}
+	for _, subject := range subjects {
+		if f.askedBy[subject] == nil {
+			f.askedBy[subject] = map[types.NamespacedName]bool{}
+		}
+		f.askedBy[subject][user] = true
+	}
+}
+
+func (f *Finder) answered(user types.NamespacedName, found int) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if q, asked := f.asked[user]; asked {
+		f.account(q.found, found)
+		q.found = found
+		f.asked[user] = q
+	}
+}
+
+// subjectsOf returns what stands for a person in bindings: their user name, and the names of the groups that they are in or
+// were in lately: a token that was issued before keeps them. Groups that the status tells of already stay.
+func (f *Finder) subjectsOf(user *v1alpha1.User, mapping *v1alpha1.KubernetesMapping) []string {
+	var subjects []string
+	if name := kubernetesName(user, mapping); name != "" {
+		subjects = append(subjects, userSubject(name))
+	}
+	if mapping != nil {
+		prefix := mapping.PrefixOfGroups()
+		groups := f.GroupsOf(user)
+		f.mutex.Lock()
+		groups = append(groups, f.former.of(client.ObjectKeyFromObject(user))...)
+		f.mutex.Unlock()
+		for _, group := range groups {
+			subjects = append(subjects, groupSubject(prefix+group))
+		}
+	}
+	for i := range user.Status.ResidualAccess {
+		if subject := user.Status.ResidualAccess[i].Subject; strings.HasPrefix(subject, rbacv1.GroupKind+"/") {
+			subjects = append(subjects, subject)
+		}
+	}
+	slices.Sort(subjects)
+	return slices.Compact(subjects)
+}
+
+// kubernetesName is the user name that the person had, or would have.
+func kubernetesName(user *v1alpha1.User, mapping *v1alpha1.KubernetesMapping) string {
+	if user.Status.KubernetesUsername != "" || mapping == nil {
+		return user.Status.KubernetesUsername
+	}
+	return mapping.Username(&user.Spec)
+}
+
+func (f *Finder) lookUp(subjects []string) []v1alpha1.ResidualAccess {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	var found []v1alpha1.ResidualAccess
+	for _, subject := range subjects {
+		for _, b := range f.bySubject[subject] {
+			found = append(found, v1alpha1.ResidualAccess{Kind: b.kind, Namespace: b.namespace, Name: b.name, Role: b.role, Subject: subject})
+		}
+	}
+	return found
+}
+
+// ofOtherApps returns bindings that this operator wrote for the same Kubernetes user in another App. There are none as a
+// rule; where another User goes by the name, its App's bindings are looked through.
+func (f *Finder) ofOtherApps(ctx context.Context, user *v1alpha1.User, subjects []string) ([]v1alpha1.ResidualAccess, error) {
+	self := client.ObjectKeyFromObject(user)
+	apps := map[types.NamespacedName]bool{}
+	var name string
+	for _, subject := range subjects {
+		kubernetesName, isUser := strings.CutPrefix(subject, rbacv1.UserKind+"/")
+		if !isUser {
+			continue
+		}
+		name = kubernetesName
+		f.mutex.Lock()
+		others := f.names.others(name, self)
+		f.mutex.Unlock()
+		for _, other := range others {
+			object := &v1alpha1.User{}
+			if err := f.Client.Get(ctx, other, object, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
+				return nil, err
+			} else if err == nil && (other.Namespace != self.Namespace || object.Spec.App != user.Spec.App) {
+				apps[types.NamespacedName{Namespace: other.Namespace, Name: object.Spec.App}] = true
+			}
+		}
+	}
+	var found []v1alpha1.ResidualAccess
+	for app := range apps {
+		bindings, err := f.bindingsOf(ctx, app, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, bindings...)
+	}
+	return found, nil
+}
+
+// bindingsOf returns an App's native bindings that name a user.
+func (f *Finder) bindingsOf(ctx context.Context, app types.NamespacedName, name string) ([]v1alpha1.ResidualAccess, error) {
+	var found []v1alpha1.ResidualAccess
+	take := func(object client.Object, kind string, roleRef rbacv1.RoleRef, subjects []rbacv1.Subject) {
+		if slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool { return s.Kind == rbacv1.UserKind && s.Name == name }) {
+			found = append(found, v1alpha1.ResidualAccess{
+				Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Role: roleOf(roleRef), Subject: userSubject(name),
+			})
+		}
+	}
+	labels := client.MatchingLabels{v1alpha1.LabelApp: app.Name, v1alpha1.LabelAppNamespace: app.Namespace}
+	var roleBindings rbacv1.RoleBindingList
+	var clusterRoleBindings rbacv1.ClusterRoleBindingList
+	for _, list := range []client.ObjectList{&roleBindings, &clusterRoleBindings} {
+		if err := f.Client.List(ctx, list, labels, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing the bindings of App %s: %w", app, err)
+		}
+	}
+	for i := range roleBindings.Items {
+		b := &roleBindings.Items[i]
+		take(b, kindRoleBinding, b.RoleRef, b.Subjects)
+	}
+	for i := range clusterRoleBindings.Items {
+		b := &clusterRoleBindings.Items[i]
+		take(b, kindClusterRoleBinding, b.RoleRef, b.Subjects)
+	}
+	return found, nil
+}
+
+const (
+	kindRoleBinding        = "RoleBinding"
+	kindClusterRoleBinding = "ClusterRoleBinding"
+)
+
+func userSubject(name string) string  { return rbacv1.UserKind + "/" + name }
+func groupSubject(name string) string { return rbacv1.GroupKind + "/" + name }
+
+func roleOf(ref rbacv1.RoleRef) string { return ref.Kind + "/" + ref.Name }

@@ -1,0 +1,281 @@
+package residual
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// Add has the Finder fed by a cache of its own for the bindings of others, and by the manager's cache, which must hold Users
+// and the bindings that carry v1alpha1.LabelManagedBy. Every replica follows them, standbys too.
+func Add(ctx context.Context, mgr manager.Manager, f *Finder) error {
+	others, err := newCache(mgr)
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(&foreignCache{others}); err != nil {
+		return err
+	}
+	own := mgr.GetCache()
+	for _, watch := range []struct {
+		cache   cache.Cache
+		object  client.Object
+		handler toolscache.ResourceEventHandler
+	}{
+		{others, &rbacv1.RoleBinding{}, f.watchForeign()},
+		{others, &rbacv1.ClusterRoleBinding{}, f.watchForeign()},
+		{own, &rbacv1.RoleBinding{}, f.watchOwn()},
+		{own, &rbacv1.ClusterRoleBinding{}, f.watchOwn()},
+		{own, &v1alpha1.User{}, f.watchUsers()},
+	} {
+		informer, err := watch.cache.GetInformer(ctx, watch.object, cache.BlockUntilSynced(false))
+		if err != nil {
+			return err
+		}
+		registration, err := informer.AddEventHandler(watch.handler)
+		if err != nil {
+			return err
+		}
+		f.synced = append(f.synced, registration.HasSynced)
+	}
+	return nil
+}
+
+// newCache makes a cache of the bindings that do not carry this operator's label, with little more than their subjects.
+func newCache(mgr manager.Manager) (cache.Cache, error) {
+	notOurs, err := labels.NewRequirement(v1alpha1.LabelManagedBy, selection.NotEquals, []string{v1alpha1.ManagedByValue})
+	if err != nil {
+		return nil, err
+	}
+	selector := labels.NewSelector().Add(*notOurs)
+	return cache.New(mgr.GetConfig(), cache.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		ByObject: map[client.Object]cache.ByObject{
+			&rbacv1.RoleBinding{}:        {Label: selector, Transform: reduce},
+			&rbacv1.ClusterRoleBinding{}: {Label: selector, Transform: reduce},
+		},
+	})
+}
+
+// reduce drops what is of no use here, ServiceAccounts first of all.
+func reduce(object any) (any, error) {
+	metadata := func(from metav1.ObjectMeta) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: from.Namespace, Name: from.Name, ResourceVersion: from.ResourceVersion, UID: from.UID}
+	}
+	isService := func(subject rbacv1.Subject) bool {
+		return subject.Kind != rbacv1.UserKind && subject.Kind != rbacv1.GroupKind
+	}
+	switch b := object.(type) {
+	case *rbacv1.RoleBinding:
+		return &rbacv1.RoleBinding{ObjectMeta: metadata(b.ObjectMeta), RoleRef: b.RoleRef, Subjects: slices.Clip(slices.DeleteFunc(b.Subjects, isService))}, nil
+	case *rbacv1.ClusterRoleBinding:
+		return &rbacv1.ClusterRoleBinding{ObjectMeta: metadata(b.ObjectMeta), RoleRef: b.RoleRef, Subjects: slices.Clip(slices.DeleteFunc(b.Subjects, isService))}, nil
+	}
+	return object, nil
+}
+
+// foreignCache has the manager start the cache with its own, before any controller.
+type foreignCache struct{ cache.Cache }
+
+func (c *foreignCache) GetCache() cache.Cache { return c.Cache }
+
+// WaitForSync returns true once every binding that there was at the start is known.
+func (f *Finder) WaitForSync(ctx context.Context) bool {
+	return toolscache.WaitForCacheSync(ctx.Done(), f.synced...)
+}
+
+// watchForeign follows bindings by others.
+func (f *Finder) watchForeign() toolscache.ResourceEventHandler {
+	put := func(object any) {
+		if b := bindingOf(object); b != nil {
+			f.put(b)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    put,
+		UpdateFunc: func(_, object any) { put(object) },
+		DeleteFunc: func(object any) {
+			if b := bindingOf(lastKnown(object)); b != nil {
+				b.subjects = nil
+				f.put(b)
+			}
+		},
+	}
+}
+
+// put takes in a binding by others; without subjects it is forgotten.
+func (f *Finder) put(b *binding) {
+	f.mutex.Lock()
+	before := f.foreign[b.bindingID]
+	if before == nil {
+		before = &binding{}
+	}
+	var touched []string
+	for _, subject := range before.subjects {
+		f.bySubject[subject] = slices.DeleteFunc(f.bySubject[subject], func(other *binding) bool { return other == before })
+		if len(f.bySubject[subject]) == 0 {
+			delete(f.bySubject, subject)
+		}
+		if !slices.Contains(b.subjects, subject) || before.role != b.role {
+			touched = append(touched, subject)
+		}
+	}
+	for _, subject := range b.subjects {
+		f.bySubject[subject] = append(f.bySubject[subject], b)
+		if !slices.Contains(before.subjects, subject) || before.role != b.role {
+			touched = append(touched, subject)
+		}
+	}
+	if len(b.subjects) > 0 {
+		f.foreign[b.bindingID] = b
+	} else {
+		delete(f.foreign, b.bindingID)
+	}
+	concerned := f.concerned(touched)
+	f.mutex.Unlock()
+	f.tell(concerned)
+}
+
+// concerned returns the revoked people for whom subjects stand; the mutex is held.
+func (f *Finder) concerned(subjects []string) []types.NamespacedName {
+	users := map[types.NamespacedName]bool{}
+	for _, subject := range subjects {
+		maps.Copy(users, f.askedBy[subject])
+	}
+	return slices.Collect(maps.Keys(users))
+}
+
+func (f *Finder) tell(users []types.NamespacedName) {
+	if len(users) > 0 && f.changed != nil {
+		f.changed(users)
+	}
+}
+
+// watchOwn follows what this operator wrote: it concerns people who share a Kubernetes user name across Apps, and them only.
+// What carries its label but belongs to no App is by another hand.
+func (f *Finder) watchOwn() toolscache.ResourceEventHandler {
+	event := func(object any, isGone bool, before any) {
+		b := bindingOf(object)
+		if b == nil {
+			return
+		}
+		if marks := object.(client.Object).GetLabels(); marks[v1alpha1.LabelApp] == "" || marks[v1alpha1.LabelAppNamespace] == "" {
+			if isGone {
+				b.subjects = nil
+			}
+			f.put(b)
+			return
+		}
+		f.mutex.Lock()
+		var concerned []types.NamespacedName
+		if f.names.anyShared() {
+			concerned = f.concerned(difference(b, bindingOf(before), isGone))
+		}
+		f.mutex.Unlock()
+		f.tell(concerned)
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { event(object, false, nil) },
+		UpdateFunc: func(before, object any) { event(object, false, before) },
+		DeleteFunc: func(object any) { event(lastKnown(object), true, nil) },
+	}
+}
+
+// difference returns the subjects by which two states of a binding differ; one that came or went differs by all.
+func difference(b, before *binding, isGone bool) []string {
+	if before == nil || isGone {
+		return b.subjects
+	}
+	held := make(map[string]bool, len(before.subjects))
+	for _, subject := range before.subjects {
+		held[subject] = true
+	}
+	var differ []string
+	for _, subject := range b.subjects {
+		if !held[subject] {
+			differ = append(differ, subject)
+		}
+		delete(held, subject)
+	}
+	for subject := range held {
+		differ = append(differ, subject)
+	}
+	return differ
+}
+
+// watchUsers follows who goes by which Kubernetes user name.
+func (f *Finder) watchUsers() toolscache.ResourceEventHandler {
+	put := func(before, after *v1alpha1.User) {
+		var key types.NamespacedName
+		var names [2]string
+		for i, user := range []*v1alpha1.User{before, after} {
+			if user != nil {
+				key, names[i] = client.ObjectKeyFromObject(user), user.Status.KubernetesUsername
+			}
+		}
+		if names[0] == names[1] {
+			return
+		}
+		f.mutex.Lock()
+		f.names.put(key, names[0], names[1])
+		concerned := f.concerned([]string{userSubject(names[0]), userSubject(names[1])})
+		f.mutex.Unlock()
+		f.tell(slices.DeleteFunc(concerned, func(other types.NamespacedName) bool { return other == key }))
+	}
+	userOf := func(object any) *v1alpha1.User {
+		user, _ := object.(*v1alpha1.User)
+		return user
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { put(nil, userOf(object)) },
+		UpdateFunc: func(before, after any) { put(userOf(before), userOf(after)) },
+		DeleteFunc: func(object any) {
+			if user := userOf(lastKnown(object)); user != nil {
+				put(user, nil)
+				f.Forget(client.ObjectKeyFromObject(user))
+			}
+		},
+	}
+}
+
+// bindingOf returns a binding as it is kept; nil for anything else.
+func bindingOf(object any) *binding {
+	var b *binding
+	var subjects []rbacv1.Subject
+	switch object := object.(type) {
+	case *rbacv1.RoleBinding:
+		b = &binding{bindingID: bindingID{kindRoleBinding, object.Namespace, object.Name}, role: roleOf(object.RoleRef)}
+		subjects = object.Subjects
+	case *rbacv1.ClusterRoleBinding:
+		b = &binding{bindingID: bindingID{kindClusterRoleBinding, "", object.Name}, role: roleOf(object.RoleRef)}
+		subjects = object.Subjects
+	default:
+		return nil
+	}
+	for _, subject := range subjects {
+		if text := subject.Kind + "/" + subject.Name; (subject.Kind == rbacv1.UserKind || subject.Kind == rbacv1.GroupKind) && !slices.Contains(b.subjects, text) {
+			b.subjects = append(b.subjects, text)
+		}
+	}
+	return b
+}
+
+// lastKnown returns the object of a removal, also of one that the watch missed.
+func lastKnown(object any) any {
+	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		return missed.Obj
+	}
+	return object
+}

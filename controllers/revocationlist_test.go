@@ -1,0 +1,451 @@
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+)
+
+// denying has requests of those who left denied, under a prefix that no other test has.
+func denying(prefix string) func(*v1alpha1.AppSpec) {
+	return func(spec *v1alpha1.AppSpec) {
+		spec.Kubernetes.UsernamePrefix = &prefix
+		spec.Deactivation.DenyRequests = true
+	}
+}
+
+// newDenyingWorld is a world whose RevocationList is in its own namespace, so that no other test writes it.
+func newDenyingWorld(t *testing.T, change func(*v1alpha1.AppSpec)) *world {
+	t.Helper()
+	w := newStoppedWorld(t, change)
+	w.keepListHere()
+	w.start()
+	return w
+}
+
+func (w *world) keepListHere() {
+	w.Helper()
+	w.operatorNamespace = w.namespace
+	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"revocationlists"}, Verbs: []string{"get", "list", "watch", "create", "update"},
+	}}})
+	w.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "revocations"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "scim-operator-system", Name: "scim-operator-controller"}},
+	})
+}
+
+// list returns the RevocationList, empty where there is none.
+func (w *world) list() *v1alpha1.RevocationList {
+	w.Helper()
+	list := &v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{Namespace: w.operatorNamespace, Name: v1alpha1.RevocationListName}}
+	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(list), list); err != nil && !apierrors.IsNotFound(err) {
+		w.Fatal(err)
+	}
+	return list
+}
+
+func (w *world) listed() []string { return slices.Sorted(maps.Keys(w.list().Spec.Users)) }
+
+func (w *world) eventuallyListed(want ...string) {
+	w.Helper()
+	w.eventually(func() string {
+		if got := w.listed(); !slices.Equal(got, want) {
+			return fmt.Sprintf("listed are %q, want %q", got, want)
+		}
+		return ""
+	})
+}
+
+func (w *world) eventuallyRevoked(user *v1alpha1.User) {
+	w.Helper()
+	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+}
+
+func deactivate(u *v1alpha1.User) { u.Spec.Active = false }
+func reactivate(u *v1alpha1.User) { u.Spec.Active, u.Spec.Suspended = true, false }
+
+// When AccessRevoked is True the list names the person already; when they are back, it does not.
+func TestRevocationList(t *testing.T) {
+	w := newDenyingWorld(t, denying("list:"))
+	for name, leave := range map[string]func(*world, *v1alpha1.User){
+		"deactivated": func(w *world, u *v1alpha1.User) { update(w, u, deactivate) },
+		"suspended":   func(w *world, u *v1alpha1.User) { update(w, u, func(u *v1alpha1.User) { u.Spec.Suspended = true }) },
+	} {
+		w.Run(name, func(t *testing.T) {
+			w := *w
+			w.T = t
+			user := w.provision(w.newUser(name, ""))
+			w.eventuallyGranted(user)
+			for range 3 {
+				leave(&w, user)
+				w.eventuallyRevoked(user)
+				expires, found := w.list().Spec.Users["list:"+name]
+				if remaining := time.Until(expires.Time); !found || remaining < 23*time.Hour || remaining > 24*time.Hour {
+					t.Fatalf("AccessRevoked is True, and the list has %v, which expires in %v", w.listed(), remaining)
+				}
+				update(&w, user, reactivate)
+				w.eventuallyGranted(user)
+				w.eventuallyListed()
+			}
+		})
+	}
+	w.Run("deleted", func(t *testing.T) {
+		w := *w
+		w.T = t
+		user := w.provision(w.newUser("deleted", ""))
+		w.eventuallyGranted(user)
+		if err := env.Client.Delete(w.ctx, user); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(func() string {
+			if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); !apierrors.IsNotFound(err) {
+				return fmt.Sprintf("the User is still there: %v", err)
+			}
+			return ""
+		})
+		if got := w.listed(); !slices.Contains(got, "list:deleted") {
+			t.Fatalf("the User is gone, and the list has %q", got)
+		}
+		// Somebody who gets the name is not to be denied.
+		w.eventuallyGranted(w.provisionAgain("deleted"))
+		w.eventuallyListed()
+	})
+	w.Run("vanished", func(t *testing.T) {
+		w := *w
+		w.T = t
+		user := w.newUser("vanished", "")
+		user.Finalizers = nil
+		w.provision(user)
+		w.eventuallyGranted(user)
+		update(&w, user, func(u *v1alpha1.User) { u.Finalizers = nil })
+		if err := env.Client.Delete(w.ctx, user); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(func() string {
+			if got := w.listed(); !slices.Contains(got, "list:vanished") {
+				return fmt.Sprintf("the list has %q", got)
+			}
+			return ""
+		})
+	})
+	w.Run("renamed", func(t *testing.T) {
+		w := *w
+		w.T = t
+		user := w.provision(w.newUser("maiden", ""))
+		w.eventuallyGranted(user)
+		w.renameUser(user, "married")
+		w.eventually(func() string {
+			if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil || user.Status.KubernetesUsername != "list:married" {
+				return fmt.Sprintf("the status has %s: %v", user.Status.KubernetesUsername, err)
+			}
+			return ""
+		})
+		if got := w.listed(); !slices.Contains(got, "list:maiden") || slices.Contains(got, "list:married") {
+			t.Fatalf("renamed from maiden to married, and the list has %q", got)
+		}
+	})
+	w.Run("inactive from the beginning", func(t *testing.T) {
+		w := *w
+		w.T = t
+		user := w.newUser("never", "")
+		user.Spec.Active = false
+		w.eventuallyRevoked(w.provision(user))
+		if got := w.listed(); slices.Contains(got, "list:never") {
+			t.Fatalf("nothing was revoked, and the list has %q", got)
+		}
+	})
+}
+
+// provisionAgain makes a user whose name somebody else had before.
+func (w *world) provisionAgain(userName string) *v1alpha1.User {
+	w.Helper()
+	user := w.newUser(userName, "")
+	w.create(user)
+	w.eventually(func() string {
+		err := env.Client.Create(w.ctx, w.claimOf(user))
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	return user
+}
+
+// renameUser does what the server does, with nobody competing.
+func (w *world) renameUser(user *v1alpha1.User, userName string) {
+	w.Helper()
+	renamed := user.DeepCopy()
+	renamed.Spec.UserName, renamed.Spec.UserNameKey = userName, claims.Key(userName)
+	w.create(w.claimOf(renamed))
+	update(w, user, func(u *v1alpha1.User) { u.Spec.UserName, u.Spec.UserNameKey = userName, claims.Key(userName) })
+}
+
+// Apps that do not ask for it, and names that Kubernetes keeps for itself, leave no trace on the list.
+func TestRevocationListLeavesOut(t *testing.T) {
+	w := newDenyingWorld(t, func(spec *v1alpha1.AppSpec) {
+		denying("")(spec)
+		spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierExternalID
+	})
+	silent := w.app.DeepCopy()
+	silent.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "silent"}
+	silent.Spec.Deactivation.DenyRequests = false
+	w.create(silent)
+
+	for i, test := range []struct {
+		app, externalID string
+		listed          bool
+	}{
+		{"silent", "leaver", false},
+		{"demo", "system:kube-scheduler", false},
+		{"demo", "system:serviceaccount:scim-operator-system:scim-operator-controller", false},
+		{"demo", "ordinary", true},
+	} {
+		user := w.newUser(fmt.Sprintf("person-%d", i), "")
+		user.Spec.App, user.Spec.ExternalID = test.app, test.externalID
+		w.provision(user)
+		w.eventuallyCondition(user, v1alpha1.ConditionNameReserved, metav1.ConditionTrue, v1alpha1.ReasonNameReserved)
+		update(w, user, deactivate)
+		w.eventuallyRevoked(user)
+		if got := slices.Contains(w.listed(), test.externalID); got != test.listed {
+			t.Errorf("%s of App %s: listed %v, want %v", test.externalID, test.app, got, test.listed)
+		}
+	}
+	// Not even by another's hand.
+	update(w, w.list(), func(list *v1alpha1.RevocationList) {
+		list.Spec.Users["system:apiserver"] = metav1.Time{Time: time.Now().Add(time.Hour)}
+		list.Spec.Users["by-hand"] = metav1.Time{Time: time.Now().Add(time.Hour)}
+	})
+	w.eventuallyListed("by-hand", "ordinary")
+}
+
+// The same person in two Apps: leaving one of them denies them nothing while they are active in the other.
+func TestRevocationListActiveElsewhere(t *testing.T) {
+	w := newDenyingWorld(t, denying("both:"))
+	second := w.app.DeepCopy()
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "second"}
+	w.create(second)
+	one := w.provision(w.newUser("jane", ""))
+	other := w.newUser("jane", "")
+	other.Spec.App = "second"
+	w.provision(other)
+	w.eventuallyGranted(one)
+	w.eventuallyGranted(other)
+
+	update(w, one, deactivate)
+	w.eventuallyRevoked(one)
+	if got := w.listed(); len(got) > 0 {
+		t.Errorf("active in another App, and the list has %q", got)
+	}
+	update(w, other, deactivate)
+	w.eventuallyRevoked(other)
+	if got := w.listed(); !slices.Equal(got, []string{"both:jane"}) {
+		t.Errorf("active nowhere, and the list has %q", got)
+	}
+	update(w, one, reactivate)
+	w.eventuallyListed()
+
+	// An App that stops asking for it lifts the denial of its people.
+	update(w, one, deactivate)
+	w.eventuallyListed("both:jane")
+	for _, app := range []*v1alpha1.App{w.app, second} {
+		update(w, app, func(a *v1alpha1.App) { a.Spec.Deactivation.DenyRequests = false })
+	}
+	w.eventuallyListed()
+	update(w, w.app, func(a *v1alpha1.App) { a.Spec.Deactivation.DenyRequests = true })
+	w.eventuallyListed("both:jane")
+}
+
+// Entries go when they expire, without anything else happening.
+func TestRevocationListExpiry(t *testing.T) {
+	w := newStoppedWorld(t, denying("expiry:"))
+	w.keepListHere()
+	soon := time.Now().Add(5 * time.Second)
+	w.create(&v1alpha1.RevocationList{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: v1alpha1.RevocationListName},
+		Spec: v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{
+			"expiry:past": {Time: time.Now().Add(-time.Second)}, "expiry:soon": {Time: soon}, "expiry:later": {Time: soon.Add(time.Hour)},
+			"expiry:too-late": {Time: time.Now().Add(1000 * time.Hour)},
+		}},
+	})
+	// Somebody who left nearly a day ago, as a new leader finds them: the list need not have known.
+	left := w.provision(w.newUser("left", ""))
+	w.start()
+	w.eventuallyGranted(left)
+	update(w, left, deactivate)
+	w.eventuallyRevoked(left)
+	w.stop()
+	left.Status.InactiveSince = &metav1.Time{Time: time.Now().Add(time.Minute - 24*time.Hour)}
+	if err := env.Client.Status().Update(w.ctx, left); err != nil {
+		t.Fatal(err)
+	}
+	update(w, w.list(), func(list *v1alpha1.RevocationList) { delete(list.Spec.Users, "expiry:left") })
+	w.start()
+	w.eventuallyListed("expiry:later", "expiry:left", "expiry:too-late")
+	if early := time.Until(soon); early > time.Second {
+		t.Errorf("an entry went %v before its time", early)
+	}
+	users := w.list().Spec.Users
+	if remaining := time.Until(users["expiry:too-late"].Time); remaining > 24*time.Hour {
+		t.Errorf("an entry is to stay for %v", remaining)
+	}
+	if remaining := time.Until(users["expiry:left"].Time); remaining > time.Minute {
+		t.Errorf("somebody who left a day ago stays for %v", remaining)
+	}
+}
+
+// Many who leave at once cost few writes, and beyond the limit those longest ago are left out.
+func TestRevocationListMany(t *testing.T) {
+	const people = 60
+	w := newStoppedWorld(t, denying("many:"))
+	w.keepListHere()
+	full := map[string]metav1.Time{}
+	for i := range v1alpha1.MaxRevocations {
+		full[fmt.Sprintf("many:before-%04d", i)] = metav1.Time{Time: time.Now().Add(time.Hour + time.Duration(i)*time.Second)}
+	}
+	w.create(&v1alpha1.RevocationList{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: v1alpha1.RevocationListName},
+		Spec:       v1alpha1.RevocationListSpec{Users: full},
+	})
+	w.start()
+	users := make([]*v1alpha1.User, people)
+	for i := range users {
+		users[i] = w.provision(w.newUser(fmt.Sprintf("person-%d", i), ""))
+	}
+	for _, user := range users {
+		w.eventuallyGranted(user)
+	}
+	w.stop()
+	for _, user := range users {
+		update(w, user, deactivate)
+	}
+	writes := w.countWrites(w.list())
+	w.start()
+	for _, user := range users {
+		w.eventuallyRevoked(user)
+	}
+	list := w.list()
+	if len(list.Spec.Users) != v1alpha1.MaxRevocations || list.Spec.Omitted != people {
+		t.Errorf("%d listed, %d omitted", len(list.Spec.Users), list.Spec.Omitted)
+	}
+	for i := range people {
+		if _, found := list.Spec.Users[fmt.Sprintf("many:person-%d", i)]; !found {
+			t.Errorf("person %d, who left last, is not on the list", i)
+		}
+		if _, found := list.Spec.Users[fmt.Sprintf("many:before-%04d", i)]; found {
+			t.Errorf("entry %d of those longest ago is still on the list", i)
+		}
+	}
+	// 128 reconciles run at a time: one write has them all, but for those who come while it is under way.
+	if got := writes.Load(); got > people/4 {
+		t.Errorf("%d people cost %d writes", people, got)
+	} else {
+		t.Logf("%d people cost %d writes", people, got)
+	}
+	// Who is back makes room for somebody who was left out.
+	update(w, users[0], reactivate)
+	w.eventually(func() string {
+		list := w.list()
+		if _, back := list.Spec.Users[fmt.Sprintf("many:before-%04d", people-1)]; !back || list.Spec.Omitted != people-1 {
+			return fmt.Sprintf("%d listed, %d omitted, the one left out last is back: %v", len(list.Spec.Users), list.Spec.Omitted, back)
+		}
+		return ""
+	})
+}
+
+// countWrites counts the changes of an object from now on.
+func (w *world) countWrites(object *v1alpha1.RevocationList) *atomic.Int64 {
+	w.Helper()
+	watching, err := client.NewWithWatch(env.Config, client.Options{Scheme: env.Scheme})
+	if err != nil {
+		w.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	w.Cleanup(cancel)
+	events, err := watching.Watch(ctx, &v1alpha1.RevocationListList{}, client.InNamespace(object.Namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: object.ResourceVersion}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	var count atomic.Int64
+	go func() {
+		for event := range events.ResultChan() {
+			if event.Type == watch.Modified || event.Type == watch.Added {
+				count.Add(1)
+			}
+		}
+	}()
+	return &count
+}
+
+// What one leader did not get to do, the next one does: the list and the Users say all that there is to know.
+func TestRevocationListLeaderChange(t *testing.T) {
+	w := newDenyingWorld(t, denying("leader:"))
+	deleted, left, back := w.provision(w.newUser("deleted", "")), w.provision(w.newUser("left", "")), w.provision(w.newUser("back", ""))
+	staying := w.provision(w.newUser("staying", ""))
+	for _, user := range []*v1alpha1.User{deleted, left, back, staying} {
+		w.eventuallyGranted(user)
+	}
+	if err := env.Client.Delete(w.ctx, deleted); err != nil {
+		t.Fatal(err)
+	}
+	update(w, back, deactivate)
+	w.eventuallyListed("leader:back", "leader:deleted")
+	expires := w.list().Spec.Users["leader:deleted"]
+
+	w.stop()
+	update(w, left, deactivate)
+	update(w, back, reactivate)
+	w.start()
+	w.eventuallyRevoked(left)
+	w.eventuallyListed("leader:deleted", "leader:left")
+	if now := w.list().Spec.Users["leader:deleted"]; !now.Equal(&expires) {
+		t.Errorf("the entry of somebody whose User is gone expires at %v, was %v", now, expires)
+	}
+
+	// Nobody else's hand takes a person off who left; one whose User is gone may go.
+	update(w, w.list(), func(list *v1alpha1.RevocationList) { list.Spec.Users = nil })
+	w.eventuallyListed("leader:left")
+	if err := env.Client.Delete(w.ctx, w.list()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventuallyListed("leader:left")
+}
+
+// While the list cannot be written nobody is told that their access is gone; without denyRequests it is.
+func TestRevocationListForbidden(t *testing.T) {
+	w := newStoppedWorld(t, denying("forbidden:"))
+	w.keepListHere()
+	update(w, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}}, func(role *rbacv1.Role) {
+		role.Rules[0].Verbs = []string{"get", "list", "watch"}
+	})
+	w.start()
+	user := w.provision(w.newUser("leaver", ""))
+	w.eventuallyGranted(user)
+	update(w, user, deactivate)
+	failure := w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBindingFailed)
+	if !strings.Contains(failure.Message, "RevocationList") {
+		t.Errorf("message %q", failure.Message)
+	}
+	w.eventuallyCan("forbidden:leaver", "get", w.namespace, false) // the bindings go all the same
+	update(w, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}}, func(role *rbacv1.Role) {
+		role.Rules[0].Verbs = []string{"get", "list", "watch", "create", "update"}
+	})
+	w.eventuallyRevoked(user)
+	w.eventuallyListed("forbidden:leaver")
+}

@@ -117,6 +117,9 @@ func (r reference) anyBelow(element any, satisfies func(any) bool) bool {
 
 // anyValue visits a value, or each value of an array, or that sub-attribute of them.
 func (r reference) anyValue(value any, sub string, satisfies func(any) bool) bool {
+	if raw, ok := value.(unbuilt); ok {
+		return r.anyUnbuilt(raw, sub, satisfies)
+	}
 	if list, ok := value.([]any); ok {
 		for _, element := range list {
 			if r.anyValue(element, sub, satisfies) {

@@ -111,12 +111,18 @@ func rawEnd(raw []byte, at int) int {
 
 // stringEnd finds the byte after the string that begins at a byte.
 func stringEnd(raw []byte, at int) int {
-	for at++; raw[at] != '"'; at++ {
-		if raw[at] == '\\' {
-			at++
+	at++
+	for {
+		at += bytes.IndexByte(raw[at:], '"')
+		escapes := 0
+		for raw[at-1-escapes] == '\\' {
+			escapes++
+		}
+		at++
+		if escapes%2 == 0 {
+			return at
 		}
 	}
-	return at + 1
 }
 
 // unquoted is a string's text. It may share the string's bytes.

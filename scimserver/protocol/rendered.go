@@ -23,6 +23,7 @@ func (f *Filter) Scanner() (scanner *Scanner, ok bool) {
 	var references []reference
 	visit(f.root, func(r reference) { references = append(references, r) })
 	reader, ok := newPartReader(references)
+	reader.leave = true
 	return &Scanner{filter: f, reader: reader}, ok
 }
 
@@ -64,10 +65,36 @@ type partReader struct {
 	references []reference
 	decisions  map[string]decision // of each key met
 	part       map[string]any
+	// leave objects and arrays unbuilt: reference.any reads them where they stand.
+	leave bool
+}
+
+// unbuilt is an object or an array as it stands in a rendered resource.
+type unbuilt []byte
+
+// anyUnbuilt is anyValue.
+func (r reference) anyUnbuilt(raw []byte, sub string, satisfies func(any) bool) bool {
+	switch {
+	case raw[0] == '[':
+		for element := range rawElements(raw) {
+			if r.anyUnbuilt(element, sub, satisfies) {
+				return true
+			}
+		}
+		return false
+	case sub == "":
+		return satisfies(rawValue(raw))
+	case raw[0] != '{':
+		return sub == "value" && satisfies(rawValue(raw))
+	}
+	value, ok := rawMember(raw, sub)
+	return ok && r.anyUnbuilt(value, "", satisfies)
 }
 
 type decision struct {
 	wanted bool
+	// whole says that reference.find looks into the value.
+	whole bool
 	// settles is for how many references nothing else needs to be looked at once the key is found.
 	settles int
 }
@@ -111,7 +138,11 @@ func (p *partReader) read(rendered []byte) map[string]any {
 			p.decisions[string(name)] = decided
 		}
 		if decided.wanted {
-			p.part[string(name)] = rawValue(value)
+			if p.leave && !decided.whole && (value[0] == '{' || value[0] == '[') {
+				p.part[string(name)] = unbuilt(value)
+			} else {
+				p.part[string(name)] = rawValue(value)
+			}
 			if open -= decided.settles; open == 0 {
 				break
 			}
@@ -132,6 +163,7 @@ func (p *partReader) decide(key string) (d decision) {
 		}
 		container := r.extension == "" && strings.IndexByte(key, ':') >= 0 && r.set.isCoreContainer(key)
 		d.wanted = d.wanted || container || strings.EqualFold(key, name)
+		d.whole = d.whole || container || r.extension != ""
 	}
 	return d
 }

@@ -17,8 +17,8 @@ import (
 const (
 	// storePrefix is where the API server keeps the operator's objects in etcd.
 	storePrefix = "/registry/scim-operator.io/"
-	// etcdConcurrency of the writes that fill a directory: etcd writes what arrives together to disk at once.
-	etcdConcurrency = 48
+	// etcdConcurrency of the writes that fill a directory: etcd waits for the disk once for all that arrive meanwhile.
+	etcdConcurrency = 240
 )
 
 // tenant is one App with its client and its people.

@@ -32,6 +32,7 @@ type serverFlags struct {
 	certFile    string
 	keyFile     string
 	logBodies   bool
+	pprofListen string
 }
 
 func newServerCommand() *cobra.Command {
@@ -54,6 +55,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.StringVar(&flags.certFile, "tls-cert-file", "", "certificate to serve HTTPS with; read again when it changes")
 	set.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
+	set.StringVar(&flags.pprofListen, "pprof-listen", "", "loopback address of /debug/pprof, to profile with; empty for none")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
 	return command
 }
@@ -61,6 +63,9 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 func runServer(command *cobra.Command, flags serverFlags) error {
 	ctx := command.Context()
 	log := flags.logger(command.ErrOrStderr())
+	if flags.pprofListen != "" && !isLoopback(flags.pprofListen) {
+		return fmt.Errorf("--pprof-listen=%s: profiles hold personal data: only a loopback address is taken", flags.pprofListen)
+	}
 	config, err := flags.restConfig()
 	if err != nil {
 		return err
@@ -74,6 +79,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 		},
 		Metrics:                flags.metrics(),
 		HealthProbeBindAddress: flags.healthListen,
+		PprofBindAddress:       flags.pprofListen,
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -99,6 +100,7 @@ func newTenant(t testing.TB) *tenant {
 	n := &tenant{namespace: namespace, prefix: namespace + ":", user: namespace + ":mallory", admin: admin}
 	n.client = asUser(t, n.user)
 	n.bind(t, "admin", rbacv1.RoleRef{Kind: "ClusterRole", Name: "admin"})
+	n.holds(t, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}}, namespace)
 	n.allow(t, "everything-of-scim", rbacv1.PolicyRule{APIGroups: []string{"scim-operator.io"}, Resources: []string{"*"}, Verbs: []string{"*"}})
 	n.allowBind(t, "view")
 	n.allowPrefix(t, n.prefix, "use")
@@ -133,6 +135,28 @@ func (n *tenant) allow(t testing.TB, name string, rule rbacv1.PolicyRule) {
 	t.Helper()
 	must(t, n.admin.Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name}, Rules: []rbacv1.PolicyRule{rule}}))
 	n.bind(t, name, rbacv1.RoleRef{Kind: "Role", Name: name})
+	n.holds(t, rule, n.namespace)
+}
+
+// holds waits until the administrator has a rule's right, which follows its binding by milliseconds.
+func (n *tenant) holds(t testing.TB, rule rbacv1.PolicyRule, namespace string) {
+	t.Helper()
+	attributes := &authorizationv1.ResourceAttributes{
+		Namespace: namespace, Group: rule.APIGroups[0], Resource: rule.Resources[0], Verb: rule.Verbs[len(rule.Verbs)-1],
+	}
+	if len(rule.ResourceNames) > 0 {
+		attributes.Name = rule.ResourceNames[0]
+	}
+	harness.Eventually(t, patience, "a right of "+n.user, func(ctx context.Context) error {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: n.user, ResourceAttributes: attributes}}
+		if err := n.admin.Create(ctx, review); err != nil {
+			return err
+		}
+		if !review.Status.Allowed {
+			return fmt.Errorf("not allowed: %+v", attributes)
+		}
+		return nil
+	})
 }
 
 // allowBind lets the administrator bind a ClusterRole in the tenant's namespace.
@@ -155,6 +179,7 @@ func (n *tenant) allowEverywhere(t testing.TB, rule rbacv1.PolicyRule) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects:   n.subjects(),
 	}))
+	n.holds(t, rule, "")
 }
 
 // allowPrefix lets the administrator use a prefix of user names, or revoke its people.

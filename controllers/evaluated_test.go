@@ -208,3 +208,22 @@ func TestGroupsInNativeBindings(t *testing.T) {
 	c.sync()
 	c.named(get)
 }
+
+// Somebody who was bound before this process began, and turns out to have lost the role, leaves: although the index never
+// knew that they held it, and a run that looked at everything came before.
+func TestTheLateEvaluatedLeave(t *testing.T) {
+	c := newCast(t, 2)
+	c.evaluate(0, nil)
+	c.evaluate(1, nil)
+	c.sync()
+	c.syncer.Index.Forget(c.users[1])
+	for range 2 {
+		c.sync()
+		c.named(bindable("get"), "User okta:person-0", "User okta:person-1")
+	}
+	c.evaluate(1, func(e *rolebinding.Entry) { e.Keys = nil })
+	if err := c.syncer.SyncRemoval(c.ctx, c.key); err != nil {
+		t.Fatal(err)
+	}
+	c.named(bindable("get"), "User okta:person-0")
+}

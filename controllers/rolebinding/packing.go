@@ -24,6 +24,8 @@ type member struct {
 	// current says that the person was evaluated for the App as it is. Others keep the native bindings in which they
 	// are, and get into no other.
 	current bool
+	// unevaluated says that this process has not evaluated the person for any state.
+	unevaluated bool
 	// kept says of one who is not current that this is so until somebody decides otherwise: nothing waits for it.
 	kept bool
 	// before is the person's Kubernetes group as it was recorded: native bindings may name it until they are rewritten.

@@ -39,7 +39,7 @@ func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) 
 		if known := standings[subject.User]; known.evaluated {
 			return member{AppRoleSubject: known.subject, current: known.isCurrent(r.generation), kept: known.kept}, known.holds
 		}
-		return member{AppRoleSubject: subject}, unevaluated[subject.User] == subject.Name
+		return member{AppRoleSubject: subject, unevaluated: true}, unevaluated[subject.User] == subject.Name
 	}
 	p.newcomers, err = r.newcomers(ctx, candidates, standings)
 	return p, err
@@ -69,8 +69,8 @@ func isIn(binding *v1alpha1.AppRoleBinding, name string) bool {
 	return found
 }
 
-// looked are the bindings that a run looks at which is not full: those of people whose standing changed, those whose
-// status is behind, and the first ones with room for newcomers.
+// looked are the bindings that a run looks at which is not full: those of people whose standing changed, or who had not
+// been evaluated when a run looked last; those whose status is behind; and the first ones with room for newcomers.
 func (r *run) looked(bindings []*v1alpha1.AppRoleBinding, newcomers int) []*v1alpha1.AppRoleBinding {
 	slices.SortFunc(bindings, func(a, b *v1alpha1.AppRoleBinding) int { return cmp.Compare(a.Spec.Index, b.Spec.Index) })
 	var looked []*v1alpha1.AppRoleBinding
@@ -81,7 +81,7 @@ func (r *run) looked(bindings []*v1alpha1.AppRoleBinding, newcomers int) []*v1al
 			looked = append(looked, binding)
 			continue
 		}
-		if r.status && binding.Status.ObservedGeneration != binding.Generation ||
+		if r.memory.unevaluated[binding.Spec.Index] || r.status && binding.Status.ObservedGeneration != binding.Generation ||
 			slices.ContainsFunc(r.touched, func(name string) bool { return isIn(binding, name) }) {
 			looked = append(looked, binding)
 		}

@@ -119,9 +119,9 @@ func (r *run) load(ctx context.Context) error {
 	r.mutex.Lock()
 	r.memory = *r.memoryOf(r.key)
 	r.mutex.Unlock()
-	r.full = r.full || !r.memory.clean || r.memory.app != r.generation || time.Since(r.memory.lastFull) > recheckEvery ||
-		slices.ContainsFunc(bindings, r.isForeign)
 	r.touched = r.Index.takeTouched(r.key)
+	r.full = r.full || !r.memory.clean || r.memory.app != r.generation || time.Since(r.memory.lastFull) > recheckEvery ||
+		len(r.touched) > maxSubjects || slices.ContainsFunc(bindings, r.isForeign)
 	packing, err := r.packing(ctx, bindings)
 	if err != nil {
 		return err
@@ -238,10 +238,11 @@ func (r *run) remember(clean bool) {
 	m.clean, m.app = clean, r.generation
 	if r.full {
 		m.lastFull = time.Now()
-		m.natives, m.generations, m.waiting = nil, nil, nil
+		m.natives, m.generations, m.waiting, m.unevaluated = nil, nil, nil, nil
 	}
 	if m.natives == nil {
-		m.natives, m.generations, m.waiting = map[objectID]string{}, map[string]int64{}, map[int32]bool{}
+		m.natives, m.generations = map[objectID]string{}, map[string]int64{}
+		m.waiting, m.unevaluated = map[int32]bool{}, map[int32]bool{}
 	}
 	for id := range r.known {
 		delete(m.natives, id)
@@ -258,9 +259,15 @@ func (r *run) remember(clean bool) {
 		if c.existing != nil {
 			m.generations[c.existing.Name] = c.existing.Generation
 		}
-		delete(m.waiting, c.index)
-		if r.waiting[c.index] {
-			m.waiting[c.index] = true
-		}
+		note(m.waiting, c.index, r.waiting[c.index])
+		note(m.unevaluated, c.index, slices.ContainsFunc(c.members, func(m member) bool { return m.unevaluated }))
+	}
+}
+
+func note(set map[int32]bool, index int32, is bool) {
+	if is {
+		set[index] = true
+	} else {
+		delete(set, index)
 	}
 }

@@ -90,6 +90,9 @@ type memory struct {
 	lastFull time.Time
 	// waiting are chunks with people who are to be evaluated for that state of the App.
 	waiting map[int32]bool
+	// unevaluated are chunks with people whom this process had not evaluated at all: when it has, they may have lost the
+	// key without the index knowing that they held it.
+	unevaluated map[int32]bool
 	// natives and generations tell edits by others from this process's own: resourceVersions of native bindings and
 	// generations of AppRoleBindings, by name, after the last run.
 	natives     map[objectID]string

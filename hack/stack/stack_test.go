@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -129,5 +130,30 @@ func TestReadObjectsSkipsKustomizeAndEmptyDocuments(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "a b" {
 		t.Fatalf("read %q, want %q", got, "a b")
+	}
+}
+
+// What is in force last must be written last, or waiting for it says nothing of the others.
+func TestInstallWritesTheProbedPolicyLast(t *testing.T) {
+	objects, err := stack.ReadObjects(config.FS, "policies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack.SortPolicies(objects)
+	var order []string
+	for _, object := range objects {
+		order = append(order, object.GetKind()+"/"+object.GetName())
+	}
+	policies := slices.IndexFunc(order, func(name string) bool { return strings.HasPrefix(name, "ValidatingAdmissionPolicyBinding/") })
+	if policies < 1 || order[policies-1] != "ValidatingAdmissionPolicy/scim-operator-definitions" ||
+		order[len(order)-1] != "ValidatingAdmissionPolicyBinding/scim-operator-definitions" {
+		t.Errorf("the order is %q, want all policies before all bindings and scim-operator-definitions last of both", order)
+	}
+	for _, name := range order[:policies] {
+		if !slices.ContainsFunc(order[policies:], func(binding string) bool {
+			return strings.HasPrefix(binding, "ValidatingAdmissionPolicyBinding/"+strings.TrimPrefix(name, "ValidatingAdmissionPolicy/"))
+		}) {
+			t.Errorf("%s has no binding", name)
+		}
 	}
 }

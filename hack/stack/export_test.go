@@ -1,0 +1,4 @@
+package stack
+
+// SortPolicies is for tests.
+var SortPolicies = sortPolicies

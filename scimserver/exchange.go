@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
@@ -42,7 +44,7 @@ type exchange struct {
 
 func (x *exchange) context() context.Context { return x.request.Context() }
 
-// stream opens the request's body, at most limit bytes of a JSON type.
+// stream opens the request's body, at most limit bytes of a JSON type, in UTF-8 (RFC 7644 section 3.8).
 func (x *exchange) stream(limit int64) (io.Reader, error) {
 	if encoding := x.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, protocol.UnsupportedMediaType("Content-Encoding %q is not supported: send the body as it is.", encoding)
@@ -53,7 +55,7 @@ func (x *exchange) stream(limit int64) (io.Reader, error) {
 			return nil, protocol.UnsupportedMediaType("Content-Type %q is not supported: send application/scim+json.", value)
 		}
 	}
-	return http.MaxBytesReader(x.writer, x.request.Body, limit), nil
+	return transform.NewReader(http.MaxBytesReader(x.writer, x.request.Body, limit), encoding.UTF8Validator), nil
 }
 
 // body reads the request's body, at most limit bytes of a JSON type.
@@ -77,6 +79,8 @@ func readError(err error, limit int64) error {
 	switch {
 	case err == nil || errors.As(err, &problem):
 		return err
+	case errors.Is(err, encoding.ErrInvalidUTF8):
+		return protocol.InvalidSyntax("The body is not in UTF-8.")
 	case errors.As(err, &tooLarge):
 		return protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
 	default:

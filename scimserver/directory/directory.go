@@ -26,6 +26,7 @@ type Directory struct {
 	live       client.Client
 	users      *readModel
 	apps       apps
+	creating   keyedLocks
 	unverified workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	synced     []toolscache.InformerSynced
 

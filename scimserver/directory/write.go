@@ -41,6 +41,13 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 	if err := checkScopes(app, &user.Spec); err != nil {
 		return nil, false, err
 	}
+	if user.Spec.ExternalID != "" {
+		unlock, err := d.creating.lock(ctx, appName(app).String()+"/"+user.Spec.ExternalID)
+		if err != nil {
+			return nil, false, asClientSees(err)
+		}
+		defer unlock()
+	}
 	known, err := d.knownAs(ctx, app, user)
 	if err != nil {
 		return nil, false, asClientSees(err)

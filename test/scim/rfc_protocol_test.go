@@ -30,6 +30,7 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("UTF-8: %s", created.what)
 	}
 	p.send("POST", "/Users", "{\"userName\":\"zo\xeb\"}").refuses(400, "invalidSyntax")
+	p.send("POST", "/Groups", "{\"displayName\":\"zo\xeb\"}").refuses(400, "invalidSyntax")
 	unversioned := p
 	unversioned.base = strings.TrimSuffix(p.base, "/v2")
 	unversioned.get("/Users").expect(200)

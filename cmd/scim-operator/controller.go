@@ -13,6 +13,7 @@ type controllerFlags struct {
 	leaderElect          bool
 	leaderElectNamespace string
 	watchNamespaces      []string
+	operatorNamespace    string
 }
 
 func newControllerCommand() *cobra.Command {
@@ -31,6 +32,7 @@ ServiceAccount can bind only the roles that a manifest lists by name.`,
 	flags.register(set)
 	set.BoolVar(&flags.leaderElect, "leader-elect", true, "have one of several controllers do the work")
 	set.StringVar(&flags.leaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; empty: the Pod's own")
+	set.StringVar(&flags.operatorNamespace, "operator-namespace", controllers.DefaultOperatorNamespace, "namespace of the RevocationList, which the admission policy reads")
 	set.StringSliceVar(&flags.watchNamespaces, "watch-namespaces", nil, "namespaces whose Apps are served; empty: all")
 	return command
 }
@@ -48,6 +50,7 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 		LeaderElect:          flags.leaderElect,
 		LeaderElectNamespace: flags.leaderElectNamespace,
 		Namespaces:           flags.watchNamespaces,
+		OperatorNamespace:    flags.operatorNamespace,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)

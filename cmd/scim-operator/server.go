@@ -27,6 +27,7 @@ const drainTimeout = 25 * time.Second
 
 type serverFlags struct {
 	commonFlags
+	authorizer  authorizerFlags
 	listen      string
 	externalURL string
 	certFile    string
@@ -57,6 +58,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
 	set.StringVar(&flags.pprofListen, "pprof-listen", "", "loopback address of /debug/pprof, to profile with; empty for none")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
+	flags.authorizer.register(command)
 	return command
 }
 
@@ -104,6 +106,9 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("synced", scim.Ready)); err != nil {
+		return err
+	}
+	if err := addAuthorizer(ctx, mgr, flags.authorizer, log); err != nil {
 		return err
 	}
 	listener, err := listen(ctx, mgr, flags)

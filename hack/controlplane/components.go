@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -80,9 +81,11 @@ func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file=" + c.path("pki/service-account.pub"),
 		"--service-account-signing-key-file=" + c.path("pki/service-account.key"),
-		"--authorization-mode=RBAC",
 		// Without kube-controller-manager no namespace gets its default ServiceAccount.
 		"--disable-admission-plugins=ServiceAccount",
+	}
+	if !slices.ContainsFunc(c.options.APIServerArgs, func(arg string) bool { return strings.HasPrefix(arg, "--authorization-config=") }) {
+		args = append(args, "--authorization-mode=RBAC") // which excludes the other
 	}
 	probe := &rest.Config{Host: c.URL(), TLSClientConfig: rest.TLSClientConfig{CAData: c.authority.pem}}
 	apiServer, err := c.start(ctx, "kube-apiserver", filepath.Join(c.options.BinDir, "kube-apiserver"), slices.Concat(args, c.options.APIServerArgs), probe, "/readyz")

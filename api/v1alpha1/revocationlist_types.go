@@ -17,6 +17,7 @@ type RevocationListSpec struct {
 	// users maps Kubernetes user names to when the entry expires, as RFC 3339. Up to 1000: where more people were revoked
 	// within a day, those longest ago are left out, and the list says how many.
 	// +optional
+	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=1000
 	Users map[string]metav1.Time `json:"users,omitempty"`
 	// omitted counts people who are left out.

@@ -685,6 +685,7 @@ var schemaYAML = typed.YAMLObject(`types:
         map:
           elementType:
             namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+          elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Role
   map:
     fields:

@@ -164,12 +164,6 @@ func isRevoked(user *v1alpha1.User) bool {
 		revocation.ObservedGeneration == user.Generation && user.DeletionTimestamp.IsZero()
 }
 
-// wasGranted says whether an earlier reconcile saw every role bound.
-func wasGranted(user *v1alpha1.User) bool {
-	granted := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
-	return granted != nil && granted.Status == metav1.ConditionTrue
-}
-
 // writeStatus writes the verdict where it says anything new, and tells what changed in events.
 func (e *evaluation) writeStatus(ctx context.Context) error {
 	if e.user.MayHaveAccess() {

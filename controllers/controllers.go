@@ -44,7 +44,7 @@ const (
 	// DefaultOperatorNamespace is where config/ installs the operator.
 	DefaultOperatorNamespace = "scim-operator-system"
 	// fieldOwner of everything that the controllers write.
-	fieldOwner = "scim-operator-controller"
+	fieldOwner = rolebinding.FieldOwner
 	// shutdownTimeout is what running reconciles get to end.
 	shutdownTimeout = 15 * time.Second
 )
@@ -131,7 +131,7 @@ func cacheOptions(namespaces []string) cache.Options {
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.App{}:              {Namespaces: directories},
-			&v1alpha1.User{}:             {Namespaces: directories},
+			&v1alpha1.User{}:             {Namespaces: directories, Transform: shareStrings},
 			&v1alpha1.Group{}:            {Namespaces: directories},
 			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},

@@ -10,7 +10,7 @@ import (
 )
 
 // shareStrings is the transform of Users on their way into the cache. It drops managed fields, and lets Users share the
-// texts that most of them have in common: a decoder makes a new string of each, which is a third of what a directory
+// texts that most of them have in common: a decoder makes a new string of each, which is a sixth of what a User
 // takes in memory. Nothing else is dropped: what the cache holds can be written back.
 func shareStrings(object any) (any, error) {
 	object, err := cache.TransformStripManagedFields()(object)

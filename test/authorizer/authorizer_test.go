@@ -1,0 +1,361 @@
+package authorizer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/scim-operator/scim-operator/api/token"
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+// limit is generous, for a busy machine; what is promised is checked by its own figure.
+const limit = time.Minute
+
+// directory is an App whose people a foreign ClusterRoleBinding lets read everything.
+type directory struct {
+	*testing.T
+	namespace, prefix string
+	scim              *okta.Client
+}
+
+func newDirectory(t *testing.T, denyRequests bool) *directory {
+	t.Helper()
+	d := &directory{T: t, namespace: cluster.Namespace(t, nil)}
+	d.prefix = d.namespace + ":"
+	text, err := token.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := &v1alpha1.App{
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "staff"},
+		Spec: v1alpha1.AppSpec{
+			Kubernetes:   v1alpha1.KubernetesMapping{UsernamePrefix: &d.prefix},
+			Deactivation: v1alpha1.Deactivation{DenyRequests: denyRequests},
+		},
+	}
+	if err := cluster.Client.Create(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Client.Create(t.Context(), &v1alpha1.ScimToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "staff"},
+		Spec:       v1alpha1.ScimTokenSpec{App: "staff", Digest: token.Digest(text)},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.scim = okta.New(cluster.server.URL+"/scim/v2", "Bearer "+text, okta.Template)
+	t.Cleanup(d.scim.Close)
+	harness.Eventually(t, limit, "the token", func(ctx context.Context) error {
+		_, err := d.scim.TestConnection(ctx, false)
+		return err
+	})
+	return d
+}
+
+// person is somebody provisioned, with a binding by another hand.
+type person struct {
+	*okta.Assignment
+	client kubernetes.Interface
+}
+
+func (d *directory) provision(name string) *person {
+	d.Helper()
+	p := &person{Assignment: okta.Assign(okta.NewProfile(name + "@example.com"))}
+	if _, err := d.scim.Create(d.Context(), p.Assignment); err != nil {
+		d.Fatal(err)
+	}
+	p.client = d.bind(d.prefix + p.Profile.UserName)
+	d.eventuallyReads(p, true)
+	return p
+}
+
+// bind lets a Kubernetes user read and write ConfigMaps, and returns their client.
+func (d *directory) bind(subject string) kubernetes.Interface {
+	d.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-by-hand"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"*"}},
+	}}
+	if err := cluster.Client.Create(d.Context(), role); err != nil && !apierrors.IsAlreadyExists(err) {
+		d.Fatal(err)
+	}
+	if err := cluster.Client.Create(d.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-by-hand-"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: subject}},
+	}); err != nil {
+		d.Fatal(err)
+	}
+	credentials, err := cluster.ControlPlane.UserConfig(subject)
+	if err != nil {
+		d.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(credentials)
+	if err != nil {
+		d.Fatal(err)
+	}
+	return client
+}
+
+func reads(ctx context.Context, client kubernetes.Interface) error {
+	_, err := client.CoreV1().ConfigMaps("default").List(ctx, metav1.ListOptions{Limit: 1})
+	return err
+}
+
+// eventuallyReads returns how long it took, and the last refusal.
+func (d *directory) eventuallyReads(p *person, want bool) (took time.Duration, refusal error) {
+	d.Helper()
+	took = harness.Eventually(d, limit, fmt.Sprintf("that %s reads: %v", p.Profile.UserName, want), func(ctx context.Context) error {
+		err := reads(ctx, p.client)
+		switch {
+		case want:
+			return err
+		case err == nil:
+			return fmt.Errorf("they read")
+		case !apierrors.IsForbidden(err):
+			return err
+		}
+		refusal = err
+		return nil
+	})
+	return took, refusal
+}
+
+// Who left is denied reads within a second, whatever binding is left, and reads again within a second when they are back.
+func TestDeniedEverything(t *testing.T) {
+	d := newDirectory(t, true)
+	jane, john := d.provision("jane"), d.provision("john")
+	var slowest time.Duration
+	for range 5 {
+		begin := time.Now()
+		if _, err := d.scim.Deactivate(t.Context(), jane.Assignment); err != nil {
+			t.Fatal(err)
+		}
+		_, refusal := d.eventuallyReads(jane, false)
+		took := time.Since(begin)
+		slowest = max(slowest, took)
+		if !strings.Contains(refusal.Error(), "revoked by the identity provider") {
+			t.Errorf("refused with %q", refusal)
+		}
+		if took > time.Second {
+			t.Errorf("denied %v after the deactivation was sent", took)
+		}
+		// For as long as they are inactive, not only at first; and nobody else.
+		for range 20 {
+			if err := reads(t.Context(), jane.client); !apierrors.IsForbidden(err) {
+				t.Fatalf("inactive, and reads: %v", err)
+			}
+			if err := reads(t.Context(), john.client); err != nil {
+				t.Fatalf("somebody else: %v", err)
+			}
+		}
+		begin = time.Now()
+		if _, err := d.scim.Reactivate(t.Context(), jane.Assignment); err != nil {
+			t.Fatal(err)
+		}
+		d.eventuallyReads(jane, true)
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("let in %v after the reactivation was sent", took)
+		}
+	}
+	t.Logf("denied at most %v after the deactivation was sent", slowest)
+}
+
+// Who is deleted has no User any more: the RevocationList names them.
+func TestDeniedAfterDeletion(t *testing.T) {
+	d := newDirectory(t, true)
+	jane := d.provision("jane")
+	answer, err := d.scim.Do(t.Context(), http.MethodDelete, "/Users/"+jane.ID, nil)
+	if err != nil || answer.ExpectStatus(http.StatusNoContent) != nil {
+		t.Fatal(err, answer)
+	}
+	d.eventuallyReads(jane, false)
+	if _, err := d.scim.Create(t.Context(), okta.Assign(jane.Profile)); err != nil {
+		t.Fatal(err)
+	}
+	d.eventuallyReads(jane, true)
+}
+
+// Apps that do not ask for it reach no further than their own bindings.
+func TestNotDenied(t *testing.T) {
+	d := newDirectory(t, false)
+	jane := d.provision("jane")
+	if _, err := d.scim.Deactivate(t.Context(), jane.Assignment); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := reads(t.Context(), jane.client); err != nil {
+			t.Fatalf("of an App without denyRequests: %v", err)
+		}
+	}
+}
+
+// ask posts a body to the webhook as the API server would.
+func ask(t *testing.T, contentType string, body []byte, certificate bool) (*http.Response, string, error) {
+	t.Helper()
+	authority, err := os.ReadFile(cluster.path("ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(authority)
+	if certificate {
+		pair, err := tls.LoadX509KeyPair(cluster.path("kube-apiserver.crt"), cluster.path("kube-apiserver.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+cluster.webhook+"/authorize", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", contentType)
+	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	return response, string(text), err
+}
+
+func review(user string) []byte {
+	body, err := json.Marshal(&authorizationv1.SubjectAccessReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authorization.k8s.io/v1", Kind: "SubjectAccessReview"},
+		Spec:     authorizationv1.SubjectAccessReviewSpec{User: user, NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/healthz", Verb: "get"}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return body
+}
+
+// The protocol of the webhook: what is malformed is refused, a stranger has no say, and system names are never denied.
+func TestProtocol(t *testing.T) {
+	d := newDirectory(t, true)
+	jane := d.provision("jane")
+	if _, err := d.scim.Deactivate(t.Context(), jane.Assignment); err != nil {
+		t.Fatal(err)
+	}
+	d.eventuallyReads(jane, false)
+	subject := d.prefix + jane.Profile.UserName
+	const kind = "application/json"
+	for name, test := range map[string]struct {
+		contentType string
+		body        []byte
+		status      int
+		denied      bool
+	}{
+		"revoked":            {kind, review(subject), http.StatusOK, true},
+		"a stranger":         {kind, review("somebody"), http.StatusOK, false},
+		"another case":       {kind, review(strings.ToUpper(subject)), http.StatusOK, false},
+		"of the system":      {kind, review("system:kube-scheduler"), http.StatusOK, false},
+		"no JSON":            {kind, []byte("jane"), http.StatusBadRequest, false},
+		"another kind":       {kind, []byte(`{"apiVersion":"v1","kind":"Pod"}`), http.StatusBadRequest, false},
+		"an old version":     {kind, bytes.Replace(review(subject), []byte("k8s.io/v1"), []byte("k8s.io/v1beta1"), 1), http.StatusBadRequest, false},
+		"without attributes": {kind, []byte(`{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":"x"}}`), http.StatusBadRequest, false},
+		"another type":       {"text/plain", review(subject), http.StatusUnsupportedMediaType, false},
+		"too large":          {kind, append(review(subject)[:20], bytes.Repeat([]byte(" "), 1<<20)...), http.StatusRequestEntityTooLarge, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, text, err := ask(t, test.contentType, test.body, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != test.status {
+				t.Fatalf("answered %s: %s", response.Status, text)
+			}
+			if test.status != http.StatusOK {
+				return
+			}
+			answer := &authorizationv1.SubjectAccessReview{}
+			if err := json.Unmarshal([]byte(text), answer); err != nil {
+				t.Fatal(err)
+			}
+			if answer.Status.Allowed || answer.Status.Denied != test.denied || (answer.Status.Reason != "") != test.denied || answer.Kind != "SubjectAccessReview" {
+				t.Errorf("answered %s", text)
+			}
+		})
+	}
+	if response, _, err := ask(t, kind, review(subject), false); err == nil {
+		t.Errorf("without a certificate: answered %s", response.Status)
+	}
+}
+
+// What a question costs a request: somebody whom the API server asks about, beside a name that it does not ask about.
+func TestOverhead(t *testing.T) {
+	d := newDirectory(t, true)
+	const rounds = 300
+	asked, skipped := d.bind(d.prefix+"nobody"), d.bind("system:test-overhead-"+d.namespace)
+	measure := func(client kubernetes.Interface) (median time.Duration) {
+		harness.Eventually(t, limit, "access", func(ctx context.Context) error { return reads(ctx, client) })
+		times := make([]time.Duration, rounds)
+		for i := range times {
+			begin := time.Now()
+			if err := reads(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			times[i] = time.Since(begin)
+		}
+		slices.Sort(times)
+		return times[rounds/2]
+	}
+	without, with := measure(skipped), measure(asked)
+	t.Logf("a read takes %v, with the question %v", without, with)
+	if with-without > 50*time.Millisecond {
+		t.Errorf("the question takes %v", with-without)
+	}
+}
+
+// Without the webhook the cluster goes on, and starts: requests are as RBAC has them. With it back, denials are, too.
+func TestWebhookAway(t *testing.T) {
+	d := newDirectory(t, true)
+	jane, john := d.provision("jane"), d.provision("john")
+	if _, err := d.scim.Deactivate(t.Context(), jane.Assignment); err != nil {
+		t.Fatal(err)
+	}
+	d.eventuallyReads(jane, false)
+	if err := cluster.server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := reads(t.Context(), john.client); err != nil {
+		t.Errorf("with the webhook away: %v", err)
+	}
+	t.Logf("a request takes %v with the webhook away", time.Since(begin))
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("a request took %v with the webhook away", took)
+	}
+	d.eventuallyReads(jane, true) // what failurePolicy NoOpinion means, and the sample says
+	if err := cluster.ControlPlane.RestartAPIServer(t.Context()); err != nil {
+		t.Fatalf("the API server does not start without the webhook: %v", err)
+	}
+	d.eventuallyReads(john, true)
+	if err := cluster.startServer(context.WithoutCancel(t.Context()), strings.TrimPrefix(cluster.server.URL, "http://")); err != nil {
+		t.Fatal(err)
+	}
+	d.eventuallyReads(jane, false)
+	if err := reads(t.Context(), john.client); err != nil {
+		t.Error(err)
+	}
+}

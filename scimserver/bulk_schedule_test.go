@@ -68,7 +68,9 @@ func TestBulkScheduleOverlaps(t *testing.T) {
 	together.Add(3)
 	ended := make(chan struct{})
 	schedule := bulkSchedule{after: [][]int{nil, nil, {1}, nil}, stops: func(int) bool { return false }}
+	var begun atomic.Int64
 	schedule.run(3, func(at int) bool {
+		begun.Add(1)
 		switch at {
 		case 2:
 			close(ended)
@@ -83,4 +85,7 @@ func TestBulkScheduleOverlaps(t *testing.T) {
 		}
 		return false
 	})
+	if begun.Load() != 4 {
+		t.Errorf("%d of 4 steps were done", begun.Load())
+	}
 }

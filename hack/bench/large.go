@@ -123,10 +123,12 @@ func (d *largeDirectory) populate(ctx context.Context) (empty int64, err error) 
 	}
 	empty, _, _ = memoryOf(d.server.Pid())
 	if err := d.restartServer(ctx, func() error {
-		if err := d.fill(ctx, d.environment, d.small, moulds[d.small], d.plan.large/10); err != nil {
-			return err
-		}
-		return d.fill(ctx, d.environment, d.large, moulds[d.large], d.plan.large)
+		return d.fast(ctx, func() error {
+			if err := d.fill(ctx, d.environment, d.small, moulds[d.small], d.plan.large/10); err != nil {
+				return err
+			}
+			return d.fill(ctx, d.environment, d.large, moulds[d.large], d.plan.large)
+		})
 	}); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type ProcessOptions struct {
 	MetricsListen string
 	// LeaderElect makes controllers elect a leader. The server has no use for it.
 	LeaderElect bool
+	// ReadyTimeout bounds the start; 0: a minute. A large directory takes its time to be read.
+	ReadyTimeout time.Duration
 	// Args are added to the command line, Env to the environment.
 	Args, Env []string
 	// Log receives what the process prints; nil discards it. Errors hold the last lines anyway.
@@ -122,7 +125,7 @@ func tryStartOperator(ctx context.Context, options ProcessOptions, subcommand fu
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(options.ReadyTimeout, readyTimeout))
 	defer cancel()
 	if err := p.WaitReady(ctx, p.ready); err != nil {
 		return nil, errors.Join(err, p.Kill())

@@ -75,8 +75,11 @@ func probePolicies(ctx context.Context, c dynamic.Interface) error {
 	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	dryRun := []string{metav1.DryRunAll}
 	err := c.Resource(definitions).Delete(ctx, "apps.scim-operator.io", metav1.DeleteOptions{DryRun: dryRun})
+	if err == nil {
+		return fmt.Errorf("a deletion that policy %s forbids is let through", lastPolicy)
+	}
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), lastPolicy) {
-		return fmt.Errorf("a deletion that policy %s forbids was answered with error %v", lastPolicy, err)
+		return fmt.Errorf("a deletion that policy %s forbids was answered otherwise: %w", lastPolicy, err)
 	}
 	for resource, object := range map[string]map[string]any{
 		"apps": {"kind": "App", "spec": map[string]any{}},

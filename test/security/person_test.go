@@ -47,7 +47,7 @@ func assign(t testing.TB, scim *okta.Client, app *v1alpha1.App, userName string,
 	p := &person{Assignment: okta.Assign(profile), client: scim, subject: app.Spec.Kubernetes.Prefix() + userName}
 	_, err := scim.AssignUser(t.Context(), p.Assignment)
 	must(t, err)
-	p.id = p.Assignment.ID
+	p.id = p.ID
 	return p
 }
 

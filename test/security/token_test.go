@@ -2,6 +2,7 @@ package security_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -30,10 +31,11 @@ func (n *tenant) newToken(t testing.TB, app, name string) (object *v1alpha1.Scim
 func (n *tenant) refusedSoon(t *testing.T, policy string, try func(context.Context) error) {
 	t.Helper()
 	harness.Eventually(t, patience, "a refusal by "+policy, func(ctx context.Context) error {
-		if err := try(ctx); !apierrors.IsForbidden(err) {
-			return fmt.Errorf("the API server says %v, want Forbidden", err)
+		err := try(ctx)
+		if apierrors.IsForbidden(err) {
+			return nil
 		}
-		return nil
+		return fmt.Errorf("not forbidden: %w", errors.Join(errors.New("the request went through or failed otherwise"), err))
 	})
 }
 

@@ -105,11 +105,8 @@ func (k *Keeper) Renamed(ctx context.Context, user *v1alpha1.User, former string
 func (k *Keeper) denyingApp(ctx context.Context, user *v1alpha1.User) (*v1alpha1.App, error) {
 	app := &v1alpha1.App{}
 	err := k.Client.Get(ctx, client.ObjectKey{Namespace: user.Namespace, Name: user.Spec.App}, app, client.UnsafeDisableDeepCopy)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, err
-	}
 	if err != nil || !app.Spec.Deactivation.DenyRequests {
-		return nil, nil
+		return nil, client.IgnoreNotFound(err)
 	}
 	return app, nil
 }

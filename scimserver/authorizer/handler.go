@@ -77,8 +77,8 @@ func (a *Authorizer) review(w http.ResponseWriter, r *http.Request) (decision st
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		return "error", 0, nil // the API server hung up
+	if json.NewEncoder(w).Encode(answer) != nil {
+		decision = "error" // the API server hung up
 	}
 	return decision, 0, nil
 }

@@ -114,7 +114,7 @@ func (o *operator) stop() error {
 		}
 	}
 	if o.Env != nil {
-		errs = append(errs, o.Env.Stop())
+		errs = append(errs, o.Stop())
 	}
 	return errors.Join(append(errs, os.RemoveAll(o.dir))...)
 }

@@ -33,6 +33,8 @@ const (
 	requestTimeout = 30 * time.Second
 	// readyTimeout bounds how long the controller may take to accept the sample.
 	readyTimeout = 60 * time.Second
+	// startTimeout bounds how long the server may take to read everybody, on a machine that others use, too.
+	startTimeout = 5 * time.Minute
 )
 
 // environment is a control plane with the operator on it.
@@ -207,7 +209,7 @@ func (e *environment) stopController() error {
 func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
 	start func(context.Context, stack.ProcessOptions) (*stack.Process, error),
 ) (*stack.Process, error) {
-	options := stack.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig}
+	options := stack.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig, ReadyTimeout: startTimeout}
 	if e.suite.logs != "" {
 		log, err := os.Create(filepath.Join(e.suite.logs, e.group+"-"+name+".log"))
 		if err != nil {

@@ -64,6 +64,15 @@ func (r *recent) isOwn(name types.NamespacedName, user *v1alpha1.User) bool {
 	return version == user.ResourceVersion
 }
 
+// reconsider forgets what was written, for a new evaluation. It must come before the User is read: the informer may
+// show a state from before the write, and where that looks as if nothing had to be written, the event of the write must
+// bring the User back.
+func (r *recent) reconsider(name types.NamespacedName) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.written, name)
+}
+
 func (r *recent) forget(name types.NamespacedName) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

@@ -36,6 +36,7 @@ type evaluation struct {
 // Reconcile brings the access of one User in line with what it earned.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	e := &evaluation{Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}}
+	r.recent.reconsider(e.name)
 	if err := r.Client.Get(ctx, e.name, e.user); err != nil {
 		if apierrors.IsNotFound(err) {
 			return reconcile.Result{}, r.gone(ctx, e.name)

@@ -75,36 +75,38 @@ func isReassigned(user *v1alpha1.User) bool {
 // restored is the record of a person who is created again: what the client sends takes its place. Where the App does not
 // update users, that holds for somebody who had left, and what the client does not send stays: it is the cluster's.
 func restored(app *v1alpha1.App, sent protocol.Resource) directory.Change {
-	replace := func(protocol.Resource) (protocol.Resource, bool, error) { return sent.DeepCopy(), true, nil }
-	merge := func(current protocol.Resource) (protocol.Resource, bool, error) {
+	provisioning := app.Spec.Provisioning
+	return func(current protocol.Resource) (protocol.Resource, bool, error) {
+		if isActive(current) && !isActive(sent) && !provisioning.DeactivatesUsers() {
+			return current, false, switchedOff(app, "deactivateUsers")
+		}
 		next := sent.DeepCopy()
-		for name, value := range current.Attributes {
-			overlay(next.Attributes, name, value)
-		}
-		for name, container := range current.Containers {
-			if _, sentToo := sent.Attributes[name]; !sentToo {
-				if next.Containers == nil {
-					next.Containers = map[string]string{}
-				}
-				next.Containers[name] = container
+		switch {
+		case provisioning.UpdatesUsers():
+		case isActive(current):
+			next = current.DeepCopy()
+			next.Attributes["active"] = isActive(sent)
+		default:
+			keep(&next, current)
+			if app.Spec.Scopes.FromAttribute != "" {
+				takeAttribute(&next, sent, app.Spec.Scopes.FromAttribute)
 			}
-		}
-		if app.Spec.Scopes.FromAttribute != "" {
-			takeAttribute(&next, sent, app.Spec.Scopes.FromAttribute)
 		}
 		return next, true, nil
 	}
-	return func(current protocol.Resource) (protocol.Resource, bool, error) {
-		provisioning := app.Spec.Provisioning
-		switch {
-		case isActive(current) && !isActive(sent) && !provisioning.DeactivatesUsers():
-			return current, false, switchedOff(app, "deactivateUsers")
-		case provisioning.UpdatesUsers():
-			return replace(current)
-		case isActive(current):
-			return permitted(app, false, replace)(current)
+}
+
+// keep adds to a resource what it does not say and another does, each attribute in its container.
+func keep(next *protocol.Resource, current protocol.Resource) {
+	for name, value := range current.DeepCopy().Attributes {
+		_, said := next.Attributes[name]
+		overlay(next.Attributes, name, value)
+		if container, contained := current.Containers[name]; contained && !said {
+			if next.Containers == nil {
+				next.Containers = map[string]string{}
+			}
+			next.Containers[name] = container
 		}
-		return merge(current)
 	}
 }
 

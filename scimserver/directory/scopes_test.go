@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -53,9 +54,10 @@ func TestCheckScopes(t *testing.T) {
 			}
 			continue
 		}
-		problem, ok := err.(*protocol.Error)
-		if !ok || problem.Status != 400 || problem.ScimType != "invalidValue" || !strings.Contains(problem.Detail, test.want) {
+		var problem *protocol.Error
+		if !errors.As(err, &problem) || problem.Status != 400 || problem.ScimType != "invalidValue" || !strings.Contains(problem.Detail, test.want) {
 			t.Errorf("%s: %v, want 400 invalidValue with %q", title, err, test.want)
+			continue
 		}
 		if strings.Contains(test.attributes, "mars") && strings.Contains(problem.Detail, "mars") {
 			t.Errorf("%s: the detail repeats a value of the request: %s", title, problem.Detail)

@@ -222,7 +222,7 @@ func TestTheLateEvaluatedLeave(t *testing.T) {
 		c.named(bindable("get"), "User okta:person-0", "User okta:person-1")
 	}
 	c.evaluate(1, func(e *rolebinding.Entry) { e.Keys = nil })
-	if err := c.syncer.SyncRemoval(c.ctx, c.key); err != nil {
+	if err := c.syncer.SyncRemoval(c.ctx, c.key, c.users[1]); err != nil {
 		t.Fatal(err)
 	}
 	c.named(bindable("get"), "User okta:person-0")

@@ -113,7 +113,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 		}
 		syncer.Index.Set(name, rolebinding.Entry{})
 		begin = time.Now()
-		if err := syncer.SyncRemoval(w.ctx, key); err != nil {
+		if err := syncer.SyncRemoval(w.ctx, key, name); err != nil {
 			t.Fatal(err)
 		}
 		removing += time.Since(begin)

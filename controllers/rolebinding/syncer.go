@@ -2,6 +2,7 @@ package rolebinding
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -132,16 +133,33 @@ func (s *Syncer) wait(ctx context.Context, run *batch) Outcome {
 	}
 }
 
-// SyncRemoval is Sync for a caller that waits for the removals of people only.
-func (s *Syncer) SyncRemoval(ctx context.Context, key Key) error {
-	run := s.enqueue(key, request{urgent: true})
-	select {
-	case <-run.removed:
-		return run.removal
-	case <-ctx.Done():
-		return ctx.Err()
+// SyncRemoval is Sync for a caller whose person lost the key, and waits for the removals of people only. That the person is
+// not named any more it does not take on trust: where the freshest copies of the AppRoleBindings name them after the run,
+// everything of the key is looked at once more, and it is an error if they are named even then.
+func (s *Syncer) SyncRemoval(ctx context.Context, key Key, user types.NamespacedName) error {
+	for _, full := range []bool{false, true} {
+		run := s.enqueue(key, request{urgent: true, full: full})
+		select {
+		case <-run.removed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if run.removal != nil {
+			return run.removal
+		}
+		bound, err := s.Subjects(ctx, user)
+		if err != nil {
+			return err
+		}
+		if _, isBound := bound[key]; !isBound {
+			return nil
+		}
 	}
+	return errStillBound
 }
+
+// errStillBound says that somebody who lost a role is named for it after all.
+var errStillBound = errors.New("the AppRoleBinding of a role that was lost still names the person")
 
 // conclude remembers how a run ended and tells those whom it concerns. A failed run that the controller of this package
 // asked for comes back by its queue's backoff; any other has to be put there.

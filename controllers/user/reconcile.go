@@ -204,7 +204,7 @@ func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, gr
 	if err != nil {
 		return nil, err
 	}
-	return failure, e.unbind(ctx, lost)
+	return failure, e.unbind(ctx, e.name, lost)
 }
 
 // errPending ends a reconcile of a person who asked for runs of the roles that they gained: they come back when all of
@@ -268,7 +268,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	}
 	e.Index.Set(e.name, rolebinding.Entry{App: e.generation()})
 	e.Guard.Settle(e.appName(), e.name.Name)
-	return e.unbind(ctx, keys)
+	return e.unbind(ctx, e.name, keys)
 }
 
 // gone takes everything away from a User object that vanished.
@@ -287,7 +287,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	}
 	r.Index.Set(name, rolebinding.Entry{})
 	r.Guard.Settle(before.App.Name, name.Name)
-	if err := r.unbind(ctx, keys); err != nil {
+	if err := r.unbind(ctx, name, keys); err != nil {
 		return err
 	}
 	r.Index.Forget(name)
@@ -298,8 +298,8 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	return nil
 }
 
-// unbind waits until nobody is bound wrongly under the keys that are true in the map.
-func (r *Reconciler) unbind(ctx context.Context, lost map[rolebinding.Key]bool) error {
+// unbind waits until a person is not bound any more under the keys that are true in the map.
+func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[rolebinding.Key]bool) error {
 	var keys []rolebinding.Key
 	for key, isLost := range lost {
 		if isLost {
@@ -307,7 +307,7 @@ func (r *Reconciler) unbind(ctx context.Context, lost map[rolebinding.Key]bool) 
 		}
 	}
 	failures := make([]error, len(keys))
-	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key) })
+	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
 	return errors.Join(failures...)
 }
 

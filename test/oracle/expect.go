@@ -67,12 +67,12 @@ func (c *Cluster) Expect(expressions map[string]Expression) (*Expected, error) {
 		}
 		for j := range app.Spec.Roles {
 			if when := app.Spec.Roles[j].When; when != "" && expressions[when] == nil {
-				return nil, fmt.Errorf("App %s/%s: nobody said what %q means", app.Namespace, app.Name, when)
+				return nil, fmt.Errorf("nobody said what %q means, in App %s/%s", when, app.Namespace, app.Name)
 			}
 		}
 		for _, condition := range app.Status.Conditions {
 			if condition.Type == v1alpha1.ConditionReady && condition.Status != metav1.ConditionTrue && condition.ObservedGeneration == app.Generation {
-				return nil, fmt.Errorf("App %s/%s is not Ready: %s", app.Namespace, app.Name, condition.Message)
+				return nil, fmt.Errorf("not Ready: App %s/%s: %s", app.Namespace, app.Name, condition.Message)
 			}
 		}
 		for j := range c.Users {

@@ -180,7 +180,7 @@ func TestExpectRefusesWhatItCannotKnow(t *testing.T) {
 	wrong := cluster(func(c *Cluster, _ *v1alpha1.AppSpec, _ *v1alpha1.User) {
 		c.Apps[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Message: "wrong"}}
 	})
-	if _, err := wrong.Expect(meanings); err == nil || !strings.Contains(err.Error(), "not Ready: wrong") {
+	if _, err := wrong.Expect(meanings); err == nil || !strings.Contains(err.Error(), "not Ready: App directory/demo: wrong") {
 		t.Errorf("an App that is not Ready: %v", err)
 	}
 }

@@ -1,0 +1,183 @@
+package faults_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+const (
+	leaseName = "scim-operator-controller"
+	// succession bounds how long it may take until somebody leads: a Lease of 15 seconds, and the start of a process.
+	succession = 90 * time.Second
+	// waitedOut is which of so many dead leaders' Leases is left to run out. The others are given back in the dead
+	// leader's name, as if they had had the time: the successor leads after two seconds instead of fifteen.
+	waitedOut = 8
+)
+
+// candidates are the controllers, in place of the one that the other tests use.
+type candidates struct {
+	mu        sync.Mutex
+	processes []*stack.Process
+}
+
+// elect stops the controller that elects no leader and starts two that do. At the end of the test it is the other way round.
+func elect(t *testing.T) *candidates {
+	t.Helper()
+	if err := operator.Controller.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c := &candidates{}
+	t.Cleanup(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, process := range c.processes {
+			if err := process.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		// The context of a test ends before its cleanup.
+		controller, err := operator.RunController(context.WithoutCancel(t.Context()))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		operator.Controller = controller
+	})
+	for range 2 {
+		if err := c.stand(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// stand starts one more candidate.
+func (c *candidates) stand(ctx context.Context) error {
+	process, err := operator.RunCandidate(ctx)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.processes = append(c.processes, process)
+	return nil
+}
+
+// killAgainAndAgain kills whoever leads, each some time after the beginning of their reign.
+func (c *candidates) killAgainAndAgain(chaos *chaos, kills int) {
+	t := chaos.t
+	for kill := range kills {
+		leader := c.awaitLeader(t)
+		// Some reigns end while the leader still evaluates everybody for the first time.
+		pause(t.Context(), between(chaos.random, 100*time.Millisecond, 3*time.Second))
+		holder := leaseHolder(t)
+		if err := leader.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		chaos.count("leader killed")
+		c.remove(leader)
+		successor := make(chan error, 1)
+		go func() { successor <- c.stand(t.Context()) }()
+		if kill%waitedOut != waitedOut-1 {
+			giveBack(t, holder)
+		}
+		if err := <-successor; err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.awaitLeader(t)
+}
+
+func (c *candidates) remove(process *stack.Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.processes {
+		if c.processes[i] == process {
+			c.processes = append(c.processes[:i], c.processes[i+1:]...)
+			return
+		}
+	}
+}
+
+// awaitLeader returns the candidate that leads, as its metrics say.
+func (c *candidates) awaitLeader(t *testing.T) *stack.Process {
+	t.Helper()
+	var leader *stack.Process
+	harness.Eventually(t, succession, "a leader", func(ctx context.Context) error {
+		c.mu.Lock()
+		processes := append([]*stack.Process(nil), c.processes...)
+		c.mu.Unlock()
+		for _, process := range processes {
+			select {
+			case <-process.Done():
+				t.Fatalf("a controller that nobody killed has ended: %v", process.ExitError())
+			default:
+			}
+			if leads(ctx, process) {
+				leader = process
+				return nil
+			}
+		}
+		return errors.New("nobody leads")
+	})
+	return leader
+}
+
+func leads(ctx context.Context, process *stack.Process) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, process.MetricsURL+"/metrics", nil)
+	if err != nil {
+		return false
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = answer.Body.Close() }()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if line := lines.Text(); strings.HasPrefix(line, "leader_election_master_status{") {
+			return strings.HasSuffix(line, " 1")
+		}
+	}
+	return false
+}
+
+func leaseHolder(t *testing.T) string {
+	t.Helper()
+	lease := &coordinationv1.Lease{}
+	if err := operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: stack.Namespace, Name: leaseName}, lease); err != nil {
+		t.Fatal(err)
+	}
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// giveBack does what a leader does that ends in good order, for one that cannot do so any more.
+func giveBack(t *testing.T, holder string) {
+	t.Helper()
+	harness.Eventually(t, recovery, "the Lease given back", func(ctx context.Context) error {
+		lease := &coordinationv1.Lease{}
+		if err := operator.Env.Client.Get(ctx, client.ObjectKey{Namespace: stack.Namespace, Name: leaseName}, lease); err != nil {
+			return err
+		}
+		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != holder {
+			return nil
+		}
+		nobody, second := "", int32(1)
+		lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &nobody, &second
+		return operator.Env.Client.Update(ctx, lease)
+	})
+}

@@ -1,0 +1,263 @@
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+)
+
+// intruder is put into bindings by hand. Nobody provisioned them.
+const intruder = "intruder@example.com"
+
+func (c *chaos) createNamespace(name string, labels map[string]string) {
+	err := c.client.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
+	if err == nil {
+		c.count("namespace created")
+	} else if !apierrors.IsAlreadyExists(err) { // or it is still being deleted
+		c.t.Errorf("creating namespace %s: %v", name, err)
+	}
+}
+
+func (c *chaos) labels(region, tier string) map[string]string {
+	return map[string]string{"chaos": c.namespaces[0], "region": region, "tier": tier}
+}
+
+func (c *chaos) randomLabels(random *rand.Rand) map[string]string {
+	return c.labels([]string{"us1", "emea2", ""}[random.IntN(3)], []string{"gold", "silver", "bronze"}[random.IntN(3)])
+}
+
+// moveNamespaces creates, relabels and deletes namespaces until ctx ends.
+func (c *chaos) moveNamespaces(ctx context.Context, random *rand.Rand) {
+	for ctx.Err() == nil {
+		name := c.namespaces[random.IntN(len(c.namespaces))]
+		namespace := &corev1.Namespace{}
+		err := c.client.Get(c.t.Context(), client.ObjectKey{Name: name}, namespace)
+		switch {
+		case apierrors.IsNotFound(err):
+			c.createNamespace(name, c.randomLabels(random))
+		case err != nil:
+			c.t.Errorf("reading namespace %s: %v", name, err)
+		case !namespace.DeletionTimestamp.IsZero():
+		// One namespace always stays: in the end somebody must have something.
+		case random.IntN(3) == 0 && name != c.namespaces[0]:
+			if err := c.client.Delete(c.t.Context(), namespace); client.IgnoreNotFound(err) != nil {
+				c.t.Errorf("deleting namespace %s: %v", name, err)
+			}
+			c.count("namespace deleted")
+		default:
+			before := namespace.DeepCopy()
+			namespace.Labels = c.randomLabels(random)
+			if err := c.client.Patch(c.t.Context(), namespace, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+				c.t.Errorf("relabelling namespace %s: %v", name, err)
+			}
+			c.count("namespace relabelled")
+		}
+		pause(ctx, between(random, 50*time.Millisecond, 1200*time.Millisecond))
+	}
+}
+
+// tamper does what people with kubectl should not do, and what operators may, until ctx ends.
+func (c *chaos) tamper(ctx context.Context, random *rand.Rand) {
+	for ctx.Err() == nil {
+		what := c.tampering.draw(random)
+		var err error
+		switch what {
+		case "binding tampered with":
+			err = c.tamperWithNative(random)
+		case "AppRoleBinding tampered with":
+			err = c.tamperWithAppRoleBinding(random)
+		case "usurper created":
+			err = c.usurp(random)
+		default:
+			err = c.tamperWithUser(random, what)
+		}
+		switch {
+		case apierrors.IsConflict(err) || apierrors.IsNotFound(err): // somebody was faster
+		case err != nil:
+			c.t.Errorf("%s: %v", what, err)
+		default:
+			c.count(what)
+		}
+		pause(ctx, between(random, 0, 300*time.Millisecond))
+	}
+}
+
+// tamperWithNative edits, or deletes, one of the native bindings of the Apps.
+func (c *chaos) tamperWithNative(random *rand.Rand) error {
+	ctx := c.t.Context()
+	marks := client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue, v1alpha1.LabelAppNamespace: c.apps[0].Namespace}
+	bindings, clusterBindings := &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{}
+	if err := c.client.List(ctx, bindings, marks); err != nil {
+		return err
+	}
+	if err := c.client.List(ctx, clusterBindings, marks); err != nil {
+		return err
+	}
+	total := len(bindings.Items) + len(clusterBindings.Items)
+	if total == 0 {
+		return apierrors.NewNotFound(rbacv1.Resource("rolebindings"), "any")
+	}
+	var object client.Object
+	var subjects *[]rbacv1.Subject
+	if i := random.IntN(total); i < len(bindings.Items) {
+		object, subjects = &bindings.Items[i], &bindings.Items[i].Subjects
+	} else {
+		i -= len(bindings.Items)
+		object, subjects = &clusterBindings.Items[i], &clusterBindings.Items[i].Subjects
+	}
+	var how string
+	kinds := 4
+	if os.Getenv("FAULTS_CHAOS_MARKS") != "" {
+		kinds = 7
+	}
+	switch random.IntN(kinds) {
+	case 0:
+		c.note(object, "deleted")
+		return c.client.Delete(ctx, object)
+	case 1:
+		how = "first subject removed"
+		if len(*subjects) > 0 {
+			*subjects = (*subjects)[1:]
+		}
+	case 2:
+		how = "somebody who left added"
+		name, err := c.somebodyWhoLeft(random)
+		if err != nil {
+			return err
+		}
+		*subjects = append(*subjects, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name})
+	case 3:
+		how = "intruder added"
+		*subjects = append(*subjects, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: c.apps[0].Subject(intruder)})
+	case 4:
+		how = "labels removed"
+		object.SetLabels(nil)
+	case 5:
+		how = "annotations removed"
+		object.SetAnnotations(nil)
+	default:
+		how = "label of the App changed"
+		labels := object.GetLabels()
+		labels[v1alpha1.LabelApp] = "another"
+	}
+	if err := c.client.Update(ctx, object); err != nil {
+		return err
+	}
+	c.note(object, how)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own[object.GetResourceVersion()] = true
+	return nil
+}
+
+// note remembers what was done to a binding: where it is wrong in the end, that is the first thing to know.
+func (c *chaos) note(binding client.Object, how string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := fmt.Sprintf("%T %s in %s", binding, binding.GetName(), binding.GetNamespace())
+	c.tampered = append(c.tampered, fmt.Sprintf("%s %s: %s, at revision %s", time.Now().UTC().Format("15:04:05.000"), key, how, binding.GetResourceVersion()))
+}
+
+func (c *chaos) somebodyWhoLeft(random *rand.Rand) (string, error) {
+	users := &v1alpha1.UserList{}
+	if err := c.client.List(c.t.Context(), users, client.InNamespace(c.apps[0].Namespace), client.MatchingFields{"spec.active": "false"}); err != nil {
+		return "", err
+	}
+	if len(users.Items) == 0 {
+		return c.apps[0].Subject(intruder), nil
+	}
+	user := &users.Items[random.IntN(len(users.Items))]
+	return c.appOf(user.Spec.App).Subject(user.Spec.UserName), nil
+}
+
+func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
+	ctx := c.t.Context()
+	list := &v1alpha1.AppRoleBindingList{}
+	if err := c.client.List(ctx, list, client.InNamespace(c.apps[0].Namespace)); err != nil {
+		return err
+	}
+	if len(list.Items) == 0 {
+		return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("approlebindings").GroupResource(), "any")
+	}
+	binding := &list.Items[random.IntN(len(list.Items))]
+	var how string
+	switch random.IntN(4) {
+	case 0:
+		c.note(binding, "deleted")
+		return c.client.Delete(ctx, binding)
+	case 1:
+		how = "first subject removed"
+		if len(binding.Spec.Subjects) > 0 {
+			binding.Spec.Subjects = binding.Spec.Subjects[1:]
+		}
+	case 2:
+		how = "all subjects removed"
+		binding.Spec.Subjects = nil
+	default:
+		how = "intruder added"
+		binding.Spec.Subjects = append(binding.Spec.Subjects, v1alpha1.AppRoleSubject{User: "intruder", Name: c.apps[0].Subject(intruder)})
+	}
+	err := c.client.Update(ctx, binding)
+	if err == nil {
+		c.note(binding, how)
+	}
+	return err
+}
+
+// errNobody says that there was nobody to tamper with. It is as good as somebody having been faster.
+var errNobody = apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("users").GroupResource(), "anybody")
+
+// tamperWithUser suspends somebody, releases them, edits or deletes their User. The crowd is left alone: the groups rely on it.
+func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
+	ctx := c.t.Context()
+	users := &v1alpha1.UserList{}
+	if err := c.client.List(ctx, users, client.InNamespace(c.apps[0].Namespace)); err != nil {
+		return err
+	}
+	chosen := slices.DeleteFunc(users.Items, func(user v1alpha1.User) bool {
+		return user.Spec.Suspended != (what == "person released") ||
+			slices.ContainsFunc(c.crowd, func(member okta.GroupMember) bool { return member.ID == user.Name })
+	})
+	if len(chosen) == 0 {
+		return errNobody
+	}
+	user := &chosen[random.IntN(len(chosen))]
+	before := user.DeepCopy()
+	switch what {
+	case "person deleted by hand":
+		return c.client.Delete(ctx, user)
+	case "person edited by hand":
+		user.Spec.Title = []string{"Lead of all", "Engineer"}[random.IntN(2)]
+	default:
+		user.Spec.Suspended = what == "person suspended"
+	}
+	return c.client.Patch(ctx, user, client.MergeFrom(before))
+}
+
+// usurp writes a User by hand under a name that somebody of the crowd has. It must never have anything.
+func (c *chaos) usurp(random *rand.Rand) error {
+	victim := &v1alpha1.User{}
+	key := client.ObjectKey{Namespace: c.apps[0].Namespace, Name: c.crowd[random.IntN(len(c.crowd))].ID}
+	if err := c.client.Get(c.t.Context(), key, victim); err != nil {
+		return err
+	}
+	usurper := &v1alpha1.User{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: fmt.Sprintf("usurper-%d", people.Add(1))},
+		Spec:       *victim.Spec.DeepCopy(),
+	}
+	usurper.Spec.Emails = []v1alpha1.MultiValue{{Value: usurper.Name + "@example.com", Primary: true}}
+	usurper.Spec.Enterprise = &v1alpha1.EnterpriseUser{Department: "Platform"}
+	return c.client.Create(c.t.Context(), usurper)
+}

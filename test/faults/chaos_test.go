@@ -1,0 +1,384 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+	"github.com/scim-operator/scim-operator/hack/stack"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+	"github.com/scim-operator/scim-operator/test/oracle"
+)
+
+const (
+	// settling bounds how long access may take to be as it should once nobody changes anything.
+	settling = 3 * time.Minute
+	// act is after how many kills everybody pauses, so that what should be and what is can be compared.
+	act = 5
+	// steady is how long it must then stay so.
+	steady = 3 * time.Second
+)
+
+// leaderKills is how often the leader is killed. FAULTS_CHAOS_KILLS changes it: 20 take about two minutes.
+func leaderKills(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("FAULTS_CHAOS_KILLS")
+	if text == "" {
+		return 20
+	}
+	kills, err := strconv.Atoi(text)
+	if err != nil || kills < 1 {
+		t.Fatalf("FAULTS_CHAOS_KILLS: %q is no number of kills", text)
+	}
+	return kills
+}
+
+// The leader of the controllers is killed again and again while people, groups, Apps and namespaces change, by SCIM and by
+// hand, and bindings are tampered with. In the end there is exactly the access that a recomputation from the objects gives;
+// and at no moment in between was anybody bound whose access had been declared revoked.
+func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
+	c := newChaos(t)
+	defer c.explain()
+	safety := watchSafety(t, c)
+	c.gather()
+	for kills := leaderKills(t); kills > 0 && !t.Failed(); kills -= act {
+		c.rage(min(kills, act))
+		c.calm()
+		c.settle()
+		c.askSample()
+	}
+	c.tell()
+	safety.check(c)
+}
+
+// chaos is the scene: two servers, two Apps, the controllers, and everybody who changes something.
+type chaos struct {
+	t      *testing.T
+	random *rand.Rand
+	client client.Client
+	leader *candidates
+	apps   [2]*chaosApp
+	// crowd are people of limited means whom nobody changes one by one; strays, of the same means, come and go in the
+	// crowd's group; free ones may be in the owners' group.
+	crowd, strays, free []okta.GroupMember
+	groups              []*chaosGroup
+	// namespaces that come and go, all of them in scopes at times.
+	namespaces []string
+	// edits of Apps and tampering are dealt from decks, so that all kinds of them come up.
+	edits, tampering deck
+
+	mu sync.Mutex
+	// done counts what was done, by what it was.
+	done map[string]int
+	// own are resourceVersions of bindings that this test wrote, as tampering does.
+	own map[string]bool
+	// tampered tells what was done to bindings by hand, and turned how the Apps were edited.
+	tampered, turned []string
+}
+
+// deck deals cards, and all of them before it is shuffled anew.
+type deck struct{ cards, left []string }
+
+func (d *deck) draw(random *rand.Rand) string {
+	if len(d.left) == 0 {
+		d.left = slices.Clone(d.cards)
+		random.Shuffle(len(d.left), func(i, j int) { d.left[i], d.left[j] = d.left[j], d.left[i] })
+	}
+	card := d.left[0]
+	d.left = d.left[1:]
+	return card
+}
+
+// chaosApp is one App as both servers serve it.
+type chaosApp struct {
+	harness.App
+	clients [2]*okta.Client
+	// open is held for reading by whoever uses the App's SCIM endpoint, and for writing while the App is deleted.
+	open sync.RWMutex
+	// shape is what the App looks like now; only the one who edits it reads it.
+	shape shape
+}
+
+func newChaos(t *testing.T) *chaos {
+	t.Helper()
+	operator.ShowOnFailure(t)
+	c := &chaos{t: t, random: dice(t), client: operator.Env.Client, done: map[string]int{}, own: map[string]bool{}}
+	c.edits.cards = append(slices.Repeat([]string{"App edited"}, 8), "App broken", "App deleted")
+	c.tampering.cards = append(slices.Repeat([]string{"binding tampered with", "AppRoleBinding tampered with", "person suspended", "person released"}, 2),
+		"binding tampered with", "person edited by hand", "person deleted by hand", "usurper created")
+	startControllerManager(t)
+	c.createRoles()
+	directory := operator.Env.Namespace(t, nil)
+	for i := range 5 {
+		c.namespaces = append(c.namespaces, fmt.Sprintf("%s-place-%d", directory, i))
+	}
+	// At first every scope is somewhere: people who need one that is nowhere would not be created.
+	c.createNamespace(c.namespaces[0], c.labels("emea2", "gold"))
+	c.createNamespace(c.namespaces[1], c.labels("us1", "bronze"))
+	c.createNamespace(c.namespaces[2], c.labels("", "silver"))
+	c.leader = elect(t)
+	var servers [2]*stack.Process
+	for i := range servers {
+		server, err := operator.RunServer(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		servers[i] = server
+	}
+	for i, dialect := range []okta.Dialect{okta.Template, okta.AppWizard} {
+		app := &chaosApp{shape: firstShape(i == 0, c.namespaces)}
+		app.App = operator.NewApp(t, servers[0], directory, []string{"chaos", "chaos-small"}[i], app.shape.write)
+		operator.Opens(t, servers[1], app.App)
+		for j, server := range servers {
+			app.clients[j] = operator.Client(server, "/scim/v2", app.App, dialect)
+		}
+		c.apps[i] = app
+	}
+	t.Cleanup(func() {
+		for i, server := range servers {
+			for _, app := range c.apps {
+				app.clients[i].Close()
+			}
+			if err := server.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return c
+}
+
+var controllerManager = sync.OnceValue(func() error {
+	ctx := context.Background()
+	binary, err := controlplane.EnsureControllerManager(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	return operator.Env.ControlPlane.StartControllerManager(ctx, binary)
+})
+
+// startControllerManager has deleted namespaces end; it goes with the control plane.
+func startControllerManager(t *testing.T) {
+	t.Helper()
+	if err := controllerManager(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verbs tells what each of the roles lets people do with ConfigMaps: no two of them the same.
+var verbs = map[string]string{
+	"ClusterRole/chaos-reader":  "get",
+	"ClusterRole/chaos-writer":  "update",
+	"ClusterRole/chaos-owner":   "delete",
+	"ClusterRole/chaos-auditor": "list",
+}
+
+// strongest is the role that some people must never have.
+const strongest = "chaos-owner"
+
+func (c *chaos) createRoles() {
+	var objects []client.Object
+	bindable := []string{}
+	for role, verb := range verbs {
+		name := strings.TrimPrefix(role, "ClusterRole/")
+		bindable = append(bindable, name)
+		objects = append(objects, &rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{verb}}},
+		})
+	}
+	const permission = "scim-operator-bindable-chaos"
+	objects = append(objects,
+		&rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: permission},
+			Rules: []rbacv1.PolicyRule{
+				{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, ResourceNames: bindable, Verbs: []string{"bind"}},
+				{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, ResourceNames: []string{"chaos-deployer"}, Verbs: []string{"bind"}},
+			},
+		},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: permission},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: permission},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: stack.Namespace, Name: stack.ControllerAccount}},
+		})
+	for _, object := range objects {
+		if err := c.client.Create(c.t.Context(), object); client.IgnoreAlreadyExists(err) != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// rage lets everybody loose until the leader was killed that often.
+func (c *chaos) rage(kills int) {
+	big, small := c.apps[0], c.apps[1]
+	ctx, stop := context.WithCancel(c.t.Context())
+	defer stop()
+	var wait sync.WaitGroup
+	loose := func(what func(context.Context, *rand.Rand)) {
+		random := rand.New(rand.NewPCG(c.random.Uint64(), 0))
+		wait.Go(func() { what(ctx, random) })
+	}
+	for range 3 {
+		loose(func(ctx context.Context, random *rand.Rand) { c.provision(ctx, random, big) })
+	}
+	loose(func(ctx context.Context, random *rand.Rand) { c.provision(ctx, random, small) })
+	loose(func(ctx context.Context, random *rand.Rand) { c.pushGroups(ctx, random, big) })
+	loose(c.editApps)
+	loose(c.moveNamespaces)
+	loose(c.tamper)
+	c.leader.killAgainAndAgain(c, kills)
+	stop()
+	wait.Wait()
+}
+
+// count notes that something was done.
+func (c *chaos) count(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[what]++
+}
+
+// calm leaves the Apps such that what they grant follows from the objects, and that they grant something. It changes
+// nothing without need: an edit would have the controllers look at everything once more.
+func (c *chaos) calm() {
+	for _, app := range c.apps {
+		if app.shape.broken || app.shape.observe {
+			app.shape.broken, app.shape.observe = false, false
+			c.reshape(c.t.Context(), app)
+		}
+	}
+}
+
+// explain says, of a test that failed, what was done that may have led to it.
+func (c *chaos) explain() {
+	if c.t.Failed() {
+		c.t.Logf("bindings tampered with:\n%s\nApps edited:\n%s", strings.Join(c.tampered, "\n"), strings.Join(c.turned, "\n"))
+	}
+}
+
+// tell logs what was done, and fails where something never was.
+func (c *chaos) tell() {
+	var lines []string
+	for _, what := range slices.Sorted(maps.Keys(c.done)) {
+		lines = append(lines, fmt.Sprintf("%s %d", what, c.done[what]))
+	}
+	c.t.Logf("done meanwhile: %s", strings.Join(lines, ", "))
+	if c.done["leader killed"] < 20 {
+		return
+	}
+	for _, what := range everything {
+		if c.done[what] == 0 {
+			c.t.Errorf("%q was never done: the test has tested less than it claims", what)
+		}
+	}
+}
+
+// settle waits until access is as it should be, and stays so.
+func (c *chaos) settle() {
+	c.t.Helper()
+	var last []string
+	took := harness.EventuallyEvery(c.t, 300*time.Millisecond, settling, "exactly the access that follows from the objects", func(ctx context.Context) error {
+		differences, err := c.differences(ctx)
+		if err == nil && len(differences) > 0 {
+			last = differences
+			err = errors.New(abridged(differences))
+		}
+		return err
+	})
+	c.t.Logf("access is as it should be after %s; %d differences were the last to go, among them: %s",
+		took.Round(time.Millisecond), len(last), strings.Join(last[:min(len(last), 2)], "; "))
+	until := time.Now().Add(steady)
+	for time.Now().Before(until) {
+		differences, err := c.differences(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if len(differences) > 0 {
+			c.t.Fatalf("access did not stay as it should be: %s", abridged(differences))
+		}
+		pause(c.t.Context(), 500*time.Millisecond)
+	}
+}
+
+// abridged shows some of the differences, from the first to the last.
+func abridged(differences []string) string {
+	const shown = 30
+	text := fmt.Sprintf("%d differences", len(differences))
+	step := max(1, len(differences)/shown)
+	for i := 0; i < len(differences); i += step {
+		text += "\n" + differences[i]
+	}
+	return text
+}
+
+func (c *chaos) differences(ctx context.Context) ([]string, error) {
+	cluster, err := oracle.Read(ctx, c.client, c.apps[0].Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.Differences(meanings)
+}
+
+// askSample asks the API server itself whether some people can do what they should, and nothing else.
+func (c *chaos) askSample() {
+	cluster, err := oracle.Read(c.t.Context(), c.client, c.apps[0].Namespace)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	expected, err := cluster.Expect(meanings)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var living []string
+	for i := range cluster.Namespaces {
+		if namespace := &cluster.Namespaces[i]; slices.Contains(c.namespaces, namespace.Name) && namespace.DeletionTimestamp.IsZero() {
+			living = append(living, namespace.Name)
+		}
+	}
+	can := map[bool]int{}
+	granted := oracle.Sorted(expected.Access)
+	for i := range 40 {
+		asked := oracle.Access{
+			Namespace: living[c.random.IntN(len(living))],
+			Role:      slices.Sorted(maps.Keys(verbs))[c.random.IntN(len(verbs))],
+			Subject:   "User/" + cluster.Subject(&cluster.Users[c.random.IntN(len(cluster.Users))]),
+		}
+		if i%2 == 0 && len(granted) > 0 {
+			if one := granted[c.random.IntN(len(granted))]; one.Namespace != "" && verbs[one.Role] != "" {
+				asked = one
+			}
+		}
+		user, isUser := strings.CutPrefix(asked.Subject, "User/")
+		if !isUser || user == "" {
+			continue
+		}
+		want := expected.Access[asked] || expected.Access[oracle.Access{Role: asked.Role, Subject: asked.Subject}]
+		harness.Eventually(c.t, recovery, "an answer", func(ctx context.Context) error {
+			got, err := operator.CanI(ctx, user, verbs[asked.Role], "configmaps", asked.Namespace)
+			if err == nil && got != want {
+				err = fmt.Errorf("%s can %s in %s: %t, want %t", user, verbs[asked.Role], asked.Namespace, got, want)
+			}
+			return err
+		})
+		can[want]++
+	}
+	c.t.Logf("the API server says so, too, of a sample: %d times yes, %d times no", can[true], can[false])
+}
+
+func (c *chaos) appOf(name string) *chaosApp {
+	return c.apps[slices.IndexFunc(c.apps[:], func(app *chaosApp) bool { return app.Name == name })]
+}

@@ -130,10 +130,6 @@ func (r *run) pruneBindings(ctx context.Context) error {
 		if r.hasNatives(c) {
 			continue
 		}
-		if err := r.deleteUnmarked(ctx, c.existing); err != nil {
-			errs = append(errs, err)
-			continue
-		}
 		if err := r.releaseBinding(ctx, c.existing); err != nil {
 			errs = append(errs, err)
 			continue
@@ -141,28 +137,6 @@ func (r *run) pruneBindings(ctx context.Context) error {
 		c.existing = nil
 	}
 	return joinErrors(errs)
-}
-
-// deleteUnmarked deletes native bindings that the status lists and the informers do not: those whose labels somebody
-// stripped. Without an AppRoleBinding nothing would lead to them any more.
-func (r *run) deleteUnmarked(ctx context.Context, binding *v1alpha1.AppRoleBinding) error {
-	for _, listed := range binding.Status.NativeBindings {
-		id := objectID{kind: listed.Kind, namespace: listed.Namespace, name: listed.Name}
-		if r.deleted[id] {
-			continue
-		}
-		live, err := r.liveNative(ctx, id)
-		if err != nil {
-			return err
-		}
-		if live == nil || r.key.nativeName(binding.Spec.Index, nativeOf(live).roleRef) != id.name {
-			continue
-		}
-		if err := r.delete(ctx, id, live); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (r *run) hasNatives(c *chunk) bool {

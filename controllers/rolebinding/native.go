@@ -126,6 +126,35 @@ func (s *Syncer) nativesOf(ctx context.Context, key Key) (map[objectID]native, e
 	return natives, nil
 }
 
+// findUnmarked adds native bindings of this key that the informers do not show under it, because somebody took away or
+// changed the marks by which they are found: those that the last run left, and those that the status of an AppRoleBinding
+// lists. They count as any other: marked anew where they are wanted, and removed where not. Whose they are is told by
+// their names, which are hashes of the key and the role.
+func (r *run) findUnmarked(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) error {
+	unseen := map[objectID]bool{}
+	for id := range r.memory.natives {
+		unseen[id] = true
+	}
+	for _, binding := range bindings {
+		for _, listed := range binding.Status.NativeBindings {
+			unseen[objectID{kind: listed.Kind, namespace: listed.Namespace, name: listed.Name}] = true
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(unseen), compareIDs) {
+		if _, shown := r.existing[id]; shown {
+			continue
+		}
+		live, err := r.liveNative(ctx, id)
+		if err != nil {
+			return err
+		}
+		if live != nil && r.isOwn(id, nativeOf(live).roleRef) {
+			r.existing[id] = nativeOf(live)
+		}
+	}
+	return nil
+}
+
 // plan decides which native bindings there should be, and leaves alone what is not this key's or not looked at.
 func (r *run) plan(ctx context.Context) error {
 	r.known, r.waiting, r.byIndex = map[objectID]bool{}, map[int32]bool{}, make(map[int32]*chunk, len(r.chunks))

@@ -63,9 +63,9 @@ type run struct {
 	// names of native bindings by role, and the index of the chunk that each stands for.
 	names map[rbacv1.RoleRef]map[string]int32
 
-	// noteMutex guards native bindings that this run deleted, and those of which it told that others had edited them.
-	noteMutex         sync.Mutex
-	deleted, reported map[objectID]bool
+	// noteMutex guards the native bindings of which this run told that others had edited them.
+	noteMutex sync.Mutex
+	reported  map[objectID]bool
 }
 
 // errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out.
@@ -128,6 +128,9 @@ func (r *run) load(ctx context.Context) error {
 	}
 	r.chunks = packing.pack(bindings)
 	if r.existing, err = r.nativesOf(ctx, r.key); err != nil {
+		return err
+	}
+	if err := r.findUnmarked(ctx, bindings); err != nil {
 		return err
 	}
 	return r.plan(ctx)

@@ -230,9 +230,6 @@ func (r *run) delete(ctx context.Context, id objectID, object client.Object) err
 		uid := object.GetUID()
 		err := r.Client.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid})
 		if client.IgnoreNotFound(err) == nil {
-			r.noteMutex.Lock()
-			defer r.noteMutex.Unlock()
-			r.deleted[id] = true
 			return nil
 		}
 		r.writes.remember(r.key, id, object) // it may be there yet

@@ -157,7 +157,9 @@ func TestTokens(t *testing.T) {
 		w, digest := w.with(t), token.Digest(newTokenText(t))
 		object := w.newToken("orphan", v1alpha1.ScimTokenSpec{Digest: digest, App: "later"})
 		w.eventuallyRefused(object, v1alpha1.ReasonAppNotFound)
-		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "later"}}
+		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.namespace, Name: "later", Annotations: map[string]string{v1alpha1.AnnotationAcceptTokens: "true"},
+		}}
 		w.create(app)
 		w.eventuallyValid(object, digest)
 		w.delete(app)

@@ -136,9 +136,30 @@ func (h *history) examine(revision uint64, key string, subject int) {
 		}
 	}
 	if out != nil {
-		h.report(fmt.Sprint(name, key, out.since), "revision %d: %s to %s names %s, whose access was revoked at revision %d (%s)",
-			revision, key, state.role, name, out.since, out.name)
+		h.report(fmt.Sprint(name, key, out.since), "revision %d: %s to %s names %s, whose access was revoked: %s",
+			revision, key, state.role, name, h.behind(subject))
 	}
+}
+
+// behind tells who stands, or stood, behind a subject.
+func (h *history) behind(subject int) string {
+	var people []string
+	for _, person := range h.of[subject] {
+		text := person.name
+		switch {
+		case person.out:
+			text += fmt.Sprintf(", out since revision %d", person.since)
+		case person.may:
+			text += ", who may have access"
+		default:
+			text += ", who is about to lose it"
+		}
+		if !slices.Contains(person.subjects, subject) {
+			text += " and goes by another name now"
+		}
+		people = append(people, text)
+	}
+	return strings.Join(people, "; ")
 }
 
 func (h *history) report(once, format string, arguments ...any) {

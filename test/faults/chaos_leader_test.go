@@ -97,7 +97,9 @@ func (c *candidates) killAgainAndAgain(chaos *chaos, kills int) {
 			t.Fatal(err)
 		}
 	}
+	// The last one leads for a while, and is not helped by a successor's fresh look at everything.
 	c.awaitLeader(t)
+	pause(t.Context(), between(chaos.random, 2*time.Second, 4*time.Second))
 }
 
 func (c *candidates) remove(process *stack.Process) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"time"
 
@@ -118,11 +117,7 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 		object, subjects = &clusterBindings.Items[i], &clusterBindings.Items[i].Subjects
 	}
 	var how string
-	kinds := 4
-	if os.Getenv("FAULTS_CHAOS_MARKS") != "" {
-		kinds = 7
-	}
-	switch random.IntN(kinds) {
+	switch random.IntN(7) {
 	case 0:
 		c.note(object, "deleted")
 		return c.client.Delete(ctx, object)

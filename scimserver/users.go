@@ -138,12 +138,16 @@ func (s *Server) confirmRevocation(x *exchange, user *v1alpha1.User) {
 	if wait <= 0 {
 		return
 	}
-	if s.directory.WaitRevoked(x.context(), user, wait) {
+	switch s.directory.WaitRevoked(x.context(), user, wait) {
+	case directory.Revoked:
 		revocations.WithLabelValues("true").Inc()
-		return
+	case directory.RevocationOutlasted:
+		revocations.WithLabelValues("false").Inc()
+		x.log.Info("Answered a deactivation that group bindings outlast until tokens expire", "id", user.Name)
+	default:
+		revocations.WithLabelValues("false").Inc()
+		x.log.Info("Answered a deactivation before its access was confirmed gone", "id", user.Name, "waited", wait.String())
 	}
-	revocations.WithLabelValues("false").Inc()
-	x.log.Info("Answered a deactivation before its access was confirmed gone", "id", user.Name, "waited", wait.String())
 }
 
 // deleteUser answers DELETE /Users/{id} (RFC 7644 section 3.6): the bindings go, then the object, then the name.

@@ -59,20 +59,47 @@ func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string
 	}
 }
 
-// WaitRevoked waits until the controller says that no binding names the user any more, as the user was last written, or
-// until the user is gone; patience at most. It reports whether that came about.
-func (d *Directory) WaitRevoked(ctx context.Context, user *v1alpha1.User, patience time.Duration) bool {
+// Revocation is how far the controller has ended a person's access.
+type Revocation uint8
+
+const (
+	// RevocationPending: bindings may name the person yet.
+	RevocationPending Revocation = iota
+	// RevocationOutlasted: no binding names the person, but one names a group of theirs, which tokens that were issued before
+	// carry until they expire. There is nothing to wait for.
+	RevocationOutlasted
+	// Revoked: no binding gives the person anything.
+	Revoked
+)
+
+// WaitRevoked waits until the controller has done all that it does to end a user's access, as the user was last written,
+// or until the user is gone; patience at most. It returns how far that came.
+func (d *Directory) WaitRevoked(ctx context.Context, user *v1alpha1.User, patience time.Duration) Revocation {
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
-	return d.waitFor(ctx, name, patience, func(entry *Entry) bool {
-		return entry == nil || entry.uid != user.UID || entry.revoked && entry.observed >= user.Generation
+	reached := RevocationPending
+	d.waitFor(ctx, name, patience, func(entry *Entry) bool {
+		switch {
+		case entry == nil || entry.uid != user.UID:
+			reached = Revoked
+		case entry.observed >= user.Generation:
+			reached = entry.revocation
+		}
+		return reached != RevocationPending
 	})
+	return reached
 }
 
-// revoked says whether the controller did all that it does to end a user's access. That group bindings may outlast it in
-// tokens that were issued is final, too: there is nothing to wait for.
-func revoked(user *v1alpha1.User) bool {
+func revocationOf(user *v1alpha1.User) Revocation {
 	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-	return revocation != nil && (revocation.Status == metav1.ConditionTrue || revocation.Reason == v1alpha1.ReasonBoundByGroup)
+	switch {
+	case revocation == nil:
+		return RevocationPending
+	case revocation.Status == metav1.ConditionTrue:
+		return Revoked
+	case revocation.Reason == v1alpha1.ReasonBoundByGroup:
+		return RevocationOutlasted
+	}
+	return RevocationPending
 }
 
 // waitFor waits for a state of one user in the read model, patience at most. nil stands for a user that is not there.

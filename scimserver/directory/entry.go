@@ -32,9 +32,9 @@ type Entry struct {
 	// created and lastModified are in microseconds since 1970, which is how the API server keeps them.
 	created, lastModified int64
 
-	// observed is the generation that the controller has seen; revoked says that it has ended the person's access since.
-	observed int64
-	revoked  bool
+	// observed is the generation that the controller has seen; revocation tells how far it has ended the person's access.
+	observed   int64
+	revocation Revocation
 	// reserved says that the controller has verified, for the very name that the user has, that its claim names it.
 	reserved bool
 	// terminating is set once the object is being deleted; deleted by this process' own deletion, before the watch tells.
@@ -67,7 +67,7 @@ func newEntry(user *v1alpha1.User) *Entry {
 		userName: spec.UserName, key: spec.UserNameKey, externalID: spec.ExternalID,
 		created: createdAt(user).UnixMicro(), lastModified: lastModified(user).UnixMicro(),
 		observed:    user.Status.ObservedGeneration,
-		revoked:     revoked(user),
+		revocation:  revocationOf(user),
 		reserved:    reserved(user),
 		terminating: user.DeletionTimestamp != nil,
 	}

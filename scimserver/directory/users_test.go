@@ -317,7 +317,7 @@ func TestWaitRevoked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.WaitRevoked(t.Context(), user, 50*time.Millisecond) {
+	if d.WaitRevoked(t.Context(), user, 50*time.Millisecond) != RevocationPending {
 		t.Fatal("revoked, says nobody")
 	}
 	report := func(generation int64) {
@@ -334,12 +334,12 @@ func TestWaitRevoked(t *testing.T) {
 		}
 	}
 	report(user.Generation - 1)
-	if d.WaitRevoked(t.Context(), user, 200*time.Millisecond) {
+	if d.WaitRevoked(t.Context(), user, 200*time.Millisecond) != RevocationPending {
 		t.Fatal("a status about an older generation was believed")
 	}
 	var reporter sync.WaitGroup
 	reporter.Go(func() { report(user.Generation) })
-	if !d.WaitRevoked(t.Context(), user, 10*time.Second) {
+	if d.WaitRevoked(t.Context(), user, 10*time.Second) != Revoked {
 		t.Error("the revocation was not seen")
 	}
 	reporter.Wait() // the watch may be faster than the answer
@@ -354,5 +354,21 @@ func TestSlug(t *testing.T) {
 		if got := slug(userName); got != want {
 			t.Errorf("slug(%q) = %q, want %q", userName, got, want)
 		}
+	}
+}
+
+// What group bindings outlast is neither gone nor to be waited for.
+func TestRevocationOf(t *testing.T) {
+	for want, conditions := range map[Revocation][]metav1.Condition{
+		RevocationPending:   {{Type: v1alpha1.ConditionAccessRevoked, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBindingFailed}},
+		RevocationOutlasted: {{Type: v1alpha1.ConditionAccessRevoked, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBoundByGroup}},
+		Revoked:             {{Type: v1alpha1.ConditionAccessRevoked, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRevoked}},
+	} {
+		if got := revocationOf(&v1alpha1.User{Status: v1alpha1.UserStatus{Conditions: conditions}}); got != want {
+			t.Errorf("%v: %d, want %d", conditions, got, want)
+		}
+	}
+	if got := revocationOf(&v1alpha1.User{}); got != RevocationPending {
+		t.Errorf("without a condition: %d", got)
 	}
 }

@@ -227,7 +227,7 @@ func (o *own) createdAgain(t *testing.T) {
 func (o *own) unitRenamed(t *testing.T) {
 	here, subject := o.assign(t, "settled", "")
 	o.has(t, subject, o.everywhere(readOnly))
-	for _, renamed := range []string{"business-unit=default_business_unit", "business-unit=Main", "business-unit-"} {
+	for _, renamed := range []string{"own/business-unit=default_business_unit", "own/business-unit=Main", "own/business-unit-"} {
 		o.kubectl(t, "label", "namespace", "own-emea2", renamed, "--overwrite")
 		o.tells(t, "apps", "own", "own", "ScopesFound", "False MissingScope")
 		o.has(t, subject, access{"own-us1": readOnly})
@@ -250,7 +250,7 @@ func (o *own) unitRenamed(t *testing.T) {
 		o.hasNow(t, subject, access{})
 		say(t)(o.okta.Reactivate(t.Context(), here))
 
-		o.kubectl(t, "label", "namespace", "own-emea2", "business-unit=Default_Business_Unit", "--overwrite")
+		o.kubectl(t, "label", "namespace", "own-emea2", "own/business-unit=Default_Business_Unit", "--overwrite")
 		o.tells(t, "apps", "own", "own", "ScopesFound", "True ScopesFound")
 		o.has(t, subject, o.everywhere(readOnly))
 		newcomer := okta.Assign(okta.NewProfile(newName(t, "let.in")))

@@ -129,11 +129,10 @@ func (h *history) examine(revision uint64, key string, subject int) {
 	}
 	var out *personState
 	for _, person := range h.of[subject] {
-		if person.out {
-			out = person
-		} else if slices.Contains(person.subjects, subject) {
-			return // has the name now, and either has access or is about to lose it, whoever had the name before
+		if !person.out {
+			return // has the name, or had it until just now, and has access or is about to lose it, whoever had the name before
 		}
+		out = person
 	}
 	if out != nil {
 		h.report(fmt.Sprint(name, key, out.since), "revision %d: %s to %s names %s, whose access was revoked: %s",

@@ -56,14 +56,24 @@ func (c *chaos) moveNamespaces(ctx context.Context, random *rand.Rand) {
 			}
 			c.count("namespace deleted")
 		default:
-			before := namespace.DeepCopy()
-			namespace.Labels = c.randomLabels(random)
-			if err := c.client.Patch(c.t.Context(), namespace, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-				c.t.Errorf("relabelling namespace %s: %v", name, err)
-			}
+			c.relabel(name, c.randomLabels(random))
 			c.count("namespace relabelled")
 		}
 		pause(ctx, between(random, 50*time.Millisecond, 1200*time.Millisecond))
+	}
+}
+
+// relabel gives a namespace other labels, if there is such a namespace.
+func (c *chaos) relabel(name string, labels map[string]string) {
+	namespace := &corev1.Namespace{}
+	err := c.client.Get(c.t.Context(), client.ObjectKey{Name: name}, namespace)
+	if err == nil {
+		before := namespace.DeepCopy()
+		namespace.Labels = labels
+		err = c.client.Patch(c.t.Context(), namespace, client.MergeFrom(before))
+	}
+	if client.IgnoreNotFound(err) != nil {
+		c.t.Errorf("relabelling namespace %s: %v", name, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -22,7 +21,6 @@ import (
 	"github.com/scim-operator/scim-operator/hack/stack"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
-	"github.com/scim-operator/scim-operator/test/oracle"
 )
 
 const (
@@ -59,7 +57,8 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 	for kills := leaderKills(t); kills > 0 && !t.Failed(); kills -= act {
 		c.rage(min(kills, act))
 		c.calm()
-		c.settle()
+		c.settle(steady)
+		c.nudge()
 		c.askSample()
 	}
 	c.tell()
@@ -285,98 +284,6 @@ func (c *chaos) tell() {
 			c.t.Errorf("%q was never done: the test has tested less than it claims", what)
 		}
 	}
-}
-
-// settle waits until access is as it should be, and stays so.
-func (c *chaos) settle() {
-	c.t.Helper()
-	var last []string
-	took := harness.EventuallyEvery(c.t, 300*time.Millisecond, settling, "exactly the access that follows from the objects", func(ctx context.Context) error {
-		differences, err := c.differences(ctx)
-		if err == nil && len(differences) > 0 {
-			last = differences
-			err = errors.New(abridged(differences))
-		}
-		return err
-	})
-	c.t.Logf("access is as it should be after %s; %d differences were the last to go, among them: %s",
-		took.Round(time.Millisecond), len(last), strings.Join(last[:min(len(last), 2)], "; "))
-	until := time.Now().Add(steady)
-	for time.Now().Before(until) {
-		differences, err := c.differences(c.t.Context())
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if len(differences) > 0 {
-			c.t.Fatalf("access did not stay as it should be: %s", abridged(differences))
-		}
-		pause(c.t.Context(), 500*time.Millisecond)
-	}
-}
-
-// abridged shows some of the differences, from the first to the last.
-func abridged(differences []string) string {
-	const shown = 30
-	text := fmt.Sprintf("%d differences", len(differences))
-	step := max(1, len(differences)/shown)
-	for i := 0; i < len(differences); i += step {
-		text += "\n" + differences[i]
-	}
-	return text
-}
-
-func (c *chaos) differences(ctx context.Context) ([]string, error) {
-	cluster, err := oracle.Read(ctx, c.client, c.apps[0].Namespace)
-	if err != nil {
-		return nil, err
-	}
-	return cluster.Differences(meanings)
-}
-
-// askSample asks the API server itself whether some people can do what they should, and nothing else.
-func (c *chaos) askSample() {
-	cluster, err := oracle.Read(c.t.Context(), c.client, c.apps[0].Namespace)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	expected, err := cluster.Expect(meanings)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var living []string
-	for i := range cluster.Namespaces {
-		if namespace := &cluster.Namespaces[i]; slices.Contains(c.namespaces, namespace.Name) && namespace.DeletionTimestamp.IsZero() {
-			living = append(living, namespace.Name)
-		}
-	}
-	can := map[bool]int{}
-	granted := oracle.Sorted(expected.Access)
-	for i := range 40 {
-		asked := oracle.Access{
-			Namespace: living[c.random.IntN(len(living))],
-			Role:      slices.Sorted(maps.Keys(verbs))[c.random.IntN(len(verbs))],
-			Subject:   "User/" + cluster.Subject(&cluster.Users[c.random.IntN(len(cluster.Users))]),
-		}
-		if i%2 == 0 && len(granted) > 0 {
-			if one := granted[c.random.IntN(len(granted))]; one.Namespace != "" && verbs[one.Role] != "" {
-				asked = one
-			}
-		}
-		user, isUser := strings.CutPrefix(asked.Subject, "User/")
-		if !isUser || user == "" {
-			continue
-		}
-		want := expected.Access[asked] || expected.Access[oracle.Access{Role: asked.Role, Subject: asked.Subject}]
-		harness.Eventually(c.t, recovery, "an answer", func(ctx context.Context) error {
-			got, err := operator.CanI(ctx, user, verbs[asked.Role], "configmaps", asked.Namespace)
-			if err == nil && got != want {
-				err = fmt.Errorf("%s can %s in %s: %t, want %t", user, verbs[asked.Role], asked.Namespace, got, want)
-			}
-			return err
-		})
-		can[want]++
-	}
-	c.t.Logf("the API server says so, too, of a sample: %d times yes, %d times no", can[true], can[false])
 }
 
 func (c *chaos) appOf(name string) *chaosApp {

@@ -63,12 +63,12 @@ func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string
 type Revocation uint8
 
 const (
-	// RevocationPending: bindings may name the person yet.
+	// RevocationPending says that bindings may name the person yet.
 	RevocationPending Revocation = iota
-	// RevocationOutlasted: no binding names the person, but one names a group of theirs, which tokens that were issued before
-	// carry until they expire. There is nothing to wait for.
+	// RevocationOutlasted says that no binding names the person, but one names a group of theirs, which tokens that were
+	// issued before carry until they expire. There is nothing to wait for.
 	RevocationOutlasted
-	// Revoked: no binding gives the person anything.
+	// Revoked says that no binding gives the person anything.
 	Revoked
 )
 

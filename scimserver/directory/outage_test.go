@@ -77,6 +77,11 @@ func TestOutage(t *testing.T) {
 	if err := env.ControlPlane.RestartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // the tests after this one make Apps
+		if err := env.AwaitPolicies(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 	eventually(t, "the user is read again", func() bool {
 		_, err := d.GetUser(t.Context(), app, user.Name)
 		return err == nil

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -69,9 +67,8 @@ func TestAPIServerRestart(t *testing.T) {
 	pause(t.Context(), time.Second)
 	stop()
 	wait.Wait()
-	// An API server that has just started may take half a minute to find the kinds that its admission policies read, and
-	// refuses Apps until then: to install waits for it, and the tests after this one make Apps.
-	if err := stack.Install(t.Context(), operator.Env.Config, config.FS); err != nil {
+	// The tests after this one make Apps.
+	if err := operator.Env.AwaitPolicies(t.Context()); err != nil {
 		t.Error(err)
 	}
 

@@ -144,3 +144,9 @@ func (e *Env) Namespace(t testing.TB, labels map[string]string) string {
 	}
 	return namespace.Name
 }
+
+// AwaitPolicies returns once an API server that was restarted lets Apps and ScimTokens be written again: it may take half a
+// minute to find the kinds that its admission policies read, and refuses what they are about until then.
+func (e *Env) AwaitPolicies(ctx context.Context) error {
+	return stack.Install(ctx, e.Config, config.FS)
+}

@@ -56,6 +56,8 @@ type Options struct {
 	HealthListen string
 	// Metrics server; see controller-runtime.
 	Metrics metricsserver.Options
+	// PprofListen serves /debug/pprof; empty for not at all.
+	PprofListen string
 	// LeaderElect has one process of many do the work, by a Lease in LeaderElectNamespace.
 	LeaderElect          bool
 	LeaderElectNamespace string
@@ -101,6 +103,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		LeaderElectionReleaseOnCancel: true,
 		HealthProbeBindAddress:        options.HealthListen,
 		Metrics:                       options.Metrics,
+		PprofBindAddress:              options.PprofListen,
 		GracefulShutdownTimeout:       &shutdown,
 		Controller: config.Controller{
 			EnableWarmup:       new(true),

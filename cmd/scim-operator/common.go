@@ -22,6 +22,7 @@ type commonFlags struct {
 	healthListen    string
 	metricsListen   string
 	metricsInsecure bool
+	pprofListen     string
 	verbose         bool
 }
 
@@ -31,7 +32,15 @@ func (f *commonFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.metricsListen, "metrics-listen", ":8082", "address of /metrics; 0 for none")
 	flags.BoolVar(&f.metricsInsecure, "metrics-insecure", false,
 		"serve metrics by plain HTTP to anybody, also where the address is not a loopback one")
+	flags.StringVar(&f.pprofListen, "pprof-listen", "", "loopback address of /debug/pprof, to profile with; empty for none")
 	flags.BoolVar(&f.verbose, "verbose", false, "log debugging messages")
+}
+
+func (f *commonFlags) validate() error {
+	if f.pprofListen != "" && !isLoopback(f.pprofListen) {
+		return fmt.Errorf("--pprof-listen=%s: profiles hold personal data: only a loopback address is taken", f.pprofListen)
+	}
+	return nil
 }
 
 // logger writes one JSON object a line, for this program and the libraries under it.

@@ -49,6 +49,9 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 		debug.SetGCPercent(collectAt)
 	}
 	log := flags.logger(command.ErrOrStderr())
+	if err := flags.validate(); err != nil {
+		return err
+	}
 	config, err := flags.restConfig()
 	if err != nil {
 		return err
@@ -57,6 +60,7 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 		Logger:               log,
 		HealthListen:         flags.healthListen,
 		Metrics:              flags.metrics(),
+		PprofListen:          flags.pprofListen,
 		LeaderElect:          flags.leaderElect,
 		LeaderElectNamespace: flags.leaderElectNamespace,
 		Namespaces:           flags.watchNamespaces,

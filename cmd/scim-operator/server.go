@@ -33,7 +33,6 @@ type serverFlags struct {
 	certFile    string
 	keyFile     string
 	logBodies   bool
-	pprofListen string
 }
 
 func newServerCommand() *cobra.Command {
@@ -56,7 +55,6 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.StringVar(&flags.certFile, "tls-cert-file", "", "certificate to serve HTTPS with; read again when it changes")
 	set.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
-	set.StringVar(&flags.pprofListen, "pprof-listen", "", "loopback address of /debug/pprof, to profile with; empty for none")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
 	flags.authorizer.register(command)
 	return command
@@ -65,8 +63,8 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 func runServer(command *cobra.Command, flags serverFlags) error {
 	ctx := command.Context()
 	log := flags.logger(command.ErrOrStderr())
-	if flags.pprofListen != "" && !isLoopback(flags.pprofListen) {
-		return fmt.Errorf("--pprof-listen=%s: profiles hold personal data: only a loopback address is taken", flags.pprofListen)
+	if err := flags.validate(); err != nil {
+		return err
 	}
 	config, err := flags.restConfig()
 	if err != nil {

@@ -218,6 +218,12 @@ func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
 		e.logs = append(e.logs, log)
 		options.Log = log
 	}
+	if port := e.suite.pprofPort; port != 0 {
+		if name == "controller" {
+			port++
+		}
+		options.Args = []string{fmt.Sprintf("--pprof-listen=127.0.0.1:%d", port)}
+	}
 	return start(ctx, options)
 }
 

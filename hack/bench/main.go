@@ -68,6 +68,7 @@ func parse(args []string, stderr io.Writer) (*suite, error) {
 	users := flags.Int("users", 0, "users of the large App; 0: the usual number, 100000")
 	flags.DurationVar(&s.timeout, "timeout", 60*time.Minute, "end of the whole run")
 	flags.StringVar(&s.logs, "logs", "", "`directory` for the logs of the server and the controller; empty: not kept")
+	flags.IntVar(&s.pprofPort, "pprof", 0, "loopback `port` of the server's profiles, the next one being the controller's; 0: none")
 	flags.BoolVar(&s.list, "list", false, "print the names of the benchmarks and end")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

@@ -110,6 +110,8 @@ type suite struct {
 	list     bool
 	timeout  time.Duration
 	logs     string // directory, or ""
+	// pprofPort is where the server serves profiles, and the controller on the next one; 0 for neither.
+	pprofPort int
 	progress *progress
 	report   *report
 

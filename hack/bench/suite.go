@@ -112,8 +112,8 @@ type suite struct {
 	logs     string // directory, or ""
 	// pprofPort is where the server serves profiles, and the controller on the next one; 0 for neither.
 	pprofPort int
-	progress *progress
-	report   *report
+	progress  *progress
+	report    *report
 
 	binDir string // of the control plane
 	binary string // the operator's

@@ -20,7 +20,7 @@ func (d *Directory) UsersBefore(app *v1alpha1.App, created time.Time, id string,
 // OrderedBefore is UsersBefore in another order than that of creation, as OrderedAfter has it; nothing where none is kept.
 func (d *Directory) OrderedBefore(app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted) {
 	place := Sorted{Key: key, User: placeOf(created, id)}
-	d.users.inOrder(appName(app), by, d.Schemas(app), func(o *order) {
+	d.users.inOrder(appName(app), by, func(o *order) {
 		users = lastBefore(o.sorted, place, o.compare, count)
 	})
 	return users

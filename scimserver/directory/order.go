@@ -16,13 +16,16 @@ import (
 // makes room for another.
 const maxOrders = 4
 
+// keepOrder is how long an order is kept that nobody asks for: each costs memory, and time with each change. Who pages by it, or
+// lists by it every hour, keeps it.
+const keepOrder = 2 * time.Hour
+
 // order keeps an App's visible users sorted by an attribute. The first request that asks for it makes it; from then on it
 // follows every change, so that a page costs what is on it.
 type order struct {
-	schemas *protocol.SchemaSet
-	by      protocol.Sort
-	keys    *protocol.Keys // under the read model's lock
-	used    time.Time
+	by   protocol.Sort
+	keys *protocol.Keys // under the read model's lock
+	used time.Time
 
 	ready  chan struct{} // closed once sorted is there
 	sorted *btree.BTreeG[Sorted]
@@ -41,9 +44,9 @@ type Sorted struct {
 	User *Entry
 }
 
-func newOrder(by protocol.Sort, schemas *protocol.SchemaSet) (*order, bool) {
+func newOrder(by protocol.Sort) (*order, bool) {
 	keys, ok := by.Keys()
-	return &order{schemas: schemas, by: by, keys: keys, used: time.Now(), ready: make(chan struct{})}, ok
+	return &order{by: by, keys: keys, used: time.Now(), ready: make(chan struct{})}, ok
 }
 
 // compare breaks ties as lists do, whichever way the order goes.
@@ -101,30 +104,24 @@ func (m *readModel) fill(o *order, snapshot *btree.BTreeG[*Entry]) {
 	close(o.ready)
 }
 
-// orderAttempts bounds how often a request looks for an order that others push out.
-const orderAttempts = 3
-
-// inOrder calls read with an App's users in an order, which it makes where there is none yet. ok is false where the order is
-// by something that entries do not have.
-func (m *readModel) inOrder(app types.NamespacedName, by protocol.Sort, schemas *protocol.SchemaSet, read func(*order)) (ok bool) {
-	for range orderAttempts {
-		o := m.order(app, by, schemas)
-		if o == nil {
-			return false
-		}
-		<-o.ready
-		m.mu.RLock()
-		if index := m.apps[app]; index != nil && index.orders[by.Order()] == o {
-			read(o)
-			m.mu.RUnlock()
-			return true
-		}
-		m.mu.RUnlock()
+// inOrder calls read with an App's users in an order, which it makes where there is none yet. ok is false where the App has no
+// users, and where the order is by something that entries do not have.
+//
+// An order that others push out in the meantime is as good: nobody changes it any more, and it has all that was there when
+// the caller asked for it.
+func (m *readModel) inOrder(app types.NamespacedName, by protocol.Sort, read func(*order)) (ok bool) {
+	o := m.order(app, by)
+	if o == nil {
+		return false
 	}
-	return false
+	<-o.ready
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	read(o)
+	return true
 }
 
-func (m *readModel) order(app types.NamespacedName, by protocol.Sort, schemas *protocol.SchemaSet) *order {
+func (m *readModel) order(app types.NamespacedName, by protocol.Sort) *order {
 	name := by.Order()
 	m.mu.Lock()
 	index := m.apps[app]
@@ -132,12 +129,12 @@ func (m *readModel) order(app types.NamespacedName, by protocol.Sort, schemas *p
 		m.mu.Unlock()
 		return nil
 	}
-	if o := index.orders[name]; o != nil && o.schemas == schemas {
+	if o := index.orders[name]; o != nil && o.by.Schemas() == by.Schemas() {
 		o.used = time.Now()
 		m.mu.Unlock()
 		return o
 	}
-	o, ok := newOrder(by, schemas)
+	o, ok := newOrder(by)
 	if !ok {
 		m.mu.Unlock()
 		return nil
@@ -149,6 +146,21 @@ func (m *readModel) order(app types.NamespacedName, by protocol.Sort, schemas *p
 	m.mu.Unlock()
 	m.fill(o, snapshot)
 	return o
+}
+
+// follow tells the orders of a change, and forgets those that nobody has asked for in a long time.
+func (x *appIndex) follow(entry *Entry, change func(*order, *Entry)) {
+	if len(x.orders) == 0 {
+		return
+	}
+	now := time.Now()
+	for name, o := range x.orders {
+		if now.Sub(o.used) > keepOrder {
+			delete(x.orders, name)
+			continue
+		}
+		change(o, entry)
+	}
 }
 
 // makeRoom forgets the order that was asked for longest ago, where there are as many as there may be.
@@ -167,7 +179,7 @@ func (x *appIndex) makeRoom() {
 // Ordered returns the App's users from startIndex on, which counts from 1, in another order than that of creation, and how
 // many there are in all. by is bound to the App's schemas. ok is false where nothing is kept to answer this from.
 func (d *Directory) Ordered(app *v1alpha1.App, by protocol.Sort, startIndex, count int) (users []Sorted, total int, ok bool) {
-	ok = d.users.inOrder(appName(app), by, d.Schemas(app), func(o *order) {
+	ok = d.users.inOrder(appName(app), by, func(o *order) {
 		users, total = pageOf(o.sorted, max(startIndex, 1)-1, count), o.sorted.Len()
 	})
 	return users, total, ok
@@ -176,7 +188,7 @@ func (d *Directory) Ordered(app *v1alpha1.App, by protocol.Sort, startIndex, cou
 // OrderedAfter is Ordered from the first user on that comes after a place. The user in that place need not be there any more.
 func (d *Directory) OrderedAfter(app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool) {
 	place := Sorted{Key: key, User: placeOf(created, id)}
-	ok = d.users.inOrder(appName(app), by, d.Schemas(app), func(o *order) {
+	ok = d.users.inOrder(appName(app), by, func(o *order) {
 		users, total = make([]Sorted, 0, min(count, o.sorted.Len())), o.sorted.Len()
 		o.sorted.Ascend(place, func(one Sorted) bool {
 			if len(users) < count && o.compare(one, place) > 0 {

@@ -168,9 +168,7 @@ func (m *readModel) index(entry *Entry) {
 	for _, email := range entry.emails {
 		app.email[email] = append(app.email[email], entry)
 	}
-	for _, order := range app.orders {
-		order.add(entry)
-	}
+	app.follow(entry, (*order).add)
 }
 
 func (m *readModel) unindex(entry *Entry) {
@@ -184,9 +182,7 @@ func (m *readModel) unindex(entry *Entry) {
 	for _, email := range entry.emails {
 		dropFrom(app.email, email, entry)
 	}
-	for _, order := range app.orders {
-		order.remove(entry)
-	}
+	app.follow(entry, (*order).remove)
 	if app.sorted.Len() == 0 {
 		delete(m.apps, name)
 	}

@@ -50,6 +50,9 @@ func (s Sort) Keys() (keys *Keys, ok bool) {
 // Of is Sort.Key of a resource as Render wrote it, without a projection.
 func (k *Keys) Of(rendered []byte) SortKey { return k.sort.Key(k.reader.read(rendered)) }
 
+// Schemas is what a bound Sort was bound to.
+func (s Sort) Schemas() *SchemaSet { return s.by.set }
+
 // Order identifies what a bound Sort orders by, and which way: equal for two that order alike among the resources of one
 // schema set.
 func (s Sort) Order() string {

@@ -26,9 +26,8 @@ type cursor struct {
 	Key     *protocol.SortKey `json:"k,omitempty"`
 }
 
-// parseCursor reads a cursor as the client gave it back; empty is the first page.
-func parseCursor(text string, identity []string) (*cursor, error) {
-	query := queryDigest(identity)
+// parseCursor reads a cursor as the client gave it back, with a query; empty is the first page.
+func parseCursor(text string, query uint32) (*cursor, error) {
 	if text == "" {
 		return &cursor{Query: query}, nil
 	}
@@ -54,8 +53,10 @@ func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString(encoded)
 }
 
-func queryDigest(identity []string) uint32 {
-	sum := sha256.Sum256([]byte(strings.Join(identity, "\x00")))
+// queryDigest tells queries apart, but for letter case: the names of attributes and operators have none, and RFC 9865's own
+// example writes userName in two ways.
+func queryDigest(endpoint, filter, sortBy, sortOrder string) uint32 {
+	sum := sha256.Sum256([]byte(strings.Join([]string{endpoint, protocol.Fold(filter), protocol.Fold(sortBy), protocol.Fold(sortOrder)}, "\x00")))
 	return binary.BigEndian.Uint32(sum[:])
 }
 

@@ -13,17 +13,21 @@ import (
 // entitlementType is the resource type that the App's scopes are listed under.
 const entitlementType = "Entitlement"
 
-// named is one role or scope.
+// named is one role or scope. Its place in a list is the one that it has in the App.
 type named struct {
 	id       string
 	resource protocol.Resource
+	index    int
 }
+
+// place has the index for a time of creation, of which a role has none.
+func (n named) place() (time.Time, string) { return time.Unix(int64(n.index), 0).UTC(), n.id }
 
 func (s *Server) roleItems(x *exchange) []named {
 	items := make([]named, 0, len(x.app.Spec.Roles))
 	for i := range x.app.Spec.Roles {
 		role := &x.app.Spec.Roles[i]
-		items = append(items, named{role.Name, protocol.GovernanceResource(nameOr(role.DisplayName, role.Name), role.Description, "")})
+		items = append(items, named{role.Name, protocol.GovernanceResource(nameOr(role.DisplayName, role.Name), role.Description, ""), i})
 	}
 	return items
 }
@@ -32,7 +36,7 @@ func (s *Server) entitlementItems(x *exchange) []named {
 	items := make([]named, 0, len(x.app.Spec.Scopes.List))
 	for i := range x.app.Spec.Scopes.List {
 		scope := &x.app.Spec.Scopes.List[i]
-		items = append(items, named{scope.Name, protocol.GovernanceResource(nameOr(scope.DisplayName, scope.Name), "", entitlementType)})
+		items = append(items, named{scope.Name, protocol.GovernanceResource(nameOr(scope.DisplayName, scope.Name), "", entitlementType), i})
 	}
 	return items
 }
@@ -72,17 +76,19 @@ func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named
 		from = min(from, len(all))
 		return all[from : from+min(count, len(all)-from)]
 	}
+	// from is where those begin that come at or after a place.
+	from := func(created time.Time) int { return int(min(max(created.Unix(), 0), int64(len(all)))) }
 	return collection[named]{
 		schemas: schemas,
 		page:    func(startIndex, count int) ([]named, int) { return window(startIndex-1, count), len(all) },
-		after: func(_ time.Time, id string, count int) ([]named, int) {
-			from := 0
-			for i := range all {
-				if all[i].id == id {
-					from = i + 1
-				}
+		after: func(created time.Time, id string, count int) ([]named, int) {
+			if id == "" {
+				return window(0, count), len(all)
 			}
-			return window(from, count), len(all)
+			return window(from(created.Add(time.Second)), count), len(all)
+		},
+		before: func(created time.Time, _ string, count int) []named {
+			return all[max(0, from(created)-count):from(created)]
 		},
 		find: func(filter *protocol.Filter) ([]named, error) {
 			var matching []named
@@ -97,7 +103,7 @@ func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named
 		render: func(item named, projection protocol.Projection) (json.RawMessage, error) {
 			return schemas.Render(item.resource, meta(item), projection)
 		},
-		place: func(item named) (time.Time, string) { return time.Time{}, item.id },
+		place: named.place,
 	}.list(x, query)
 }
 

@@ -53,8 +53,8 @@ func parseListQuery(endpoint string, values url.Values) (listQuery, error) {
 	if values.Has("cursor") {
 		given = new(values.Get("cursor"))
 	}
-	identity := []string{endpoint, query.filter, values.Get("sortBy"), strings.ToLower(values.Get("sortOrder"))}
-	return query, query.place(startIndex, count, given, identity)
+	digest := queryDigest(endpoint, query.filter, values.Get("sortBy"), values.Get("sortOrder"))
+	return query, query.place(startIndex, count, given, digest)
 }
 
 // fromSearch takes the same from the body of a search request.
@@ -64,13 +64,13 @@ func fromSearch(endpoint string, request protocol.SearchRequest) (listQuery, err
 	if query.sort, err = protocol.ParseSort(request.SortBy, request.SortOrder); err != nil {
 		return query, err
 	}
-	identity := []string{endpoint, query.filter, request.SortBy, strings.ToLower(request.SortOrder)}
-	return query, query.place(request.StartIndex, request.Count, request.Cursor, identity)
+	digest := queryDigest(endpoint, query.filter, request.SortBy, request.SortOrder)
+	return query, query.place(request.StartIndex, request.Count, request.Cursor, digest)
 }
 
 // place settles where the page begins and how long it is. A startIndex below 1 is read as 1, a negative count as 0
 // (RFC 7644 section 3.4.2.4).
-func (q *listQuery) place(startIndex, count *int, given *string, identity []string) error {
+func (q *listQuery) place(startIndex, count *int, given *string, digest uint32) error {
 	q.startIndex, q.count = 1, defaultPageSize
 	if startIndex != nil {
 		q.startIndex = max(*startIndex, 1)
@@ -82,7 +82,7 @@ func (q *listQuery) place(startIndex, count *int, given *string, identity []stri
 		return nil
 	}
 	var err error
-	q.cursor, err = parseCursor(*given, identity)
+	q.cursor, err = parseCursor(*given, digest)
 	return err
 }
 

@@ -252,6 +252,17 @@ func TestRolesAndEntitlements(t *testing.T) {
 			if got := idsOf(s.list(test.endpoint + "?startIndex=3&count=1")); len(got) != 0 {
 				t.Errorf("past the end there is %q", got)
 			}
+			// Nothing says that names come in the order of the alphabet.
+			for _, query := range []string{"", "&filter=" + okta.Escape("id pr"), "&sortBy=active"} {
+				if got := slices.Concat(s.through(test.endpoint + "?count=1" + query)...); !slices.Equal(got, test.ids) {
+					t.Errorf("%s: pages by cursor show %q", query, got)
+				}
+				next := s.cursorPage(test.endpoint + "?count=1&cursor=" + query).Text("nextCursor")
+				back := s.cursorPage(test.endpoint + "?count=1&cursor=" + okta.Escape(next) + query).Text("previousCursor")
+				if got := idsOf(s.cursorPage(test.endpoint + "?count=1&cursor=" + okta.Escape(back) + query)); !slices.Equal(got, test.ids[:1]) {
+					t.Errorf("%s: the page before the second is %q", query, got)
+				}
+			}
 			s.refused(http.StatusNotFound, "", http.MethodGet, test.endpoint+"/nothing", "")
 			s.refused(http.StatusMethodNotAllowed, "", http.MethodPost, test.endpoint, `{"displayName":"x"}`)
 			s.refused(http.StatusMethodNotAllowed, "", http.MethodDelete, test.endpoint+"/"+test.ids[0], "")

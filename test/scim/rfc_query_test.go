@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
 // RFC 7644 section 3.4.2: the form of lists.
@@ -170,6 +171,15 @@ func TestCursorMessages(t *testing.T) {
 		t.Errorf("without a method: %s", index.what)
 	}
 	cursor := p.get("/Users?cursor=&count=3").text("nextCursor")
+	// The names of attributes have no letter case, and both methods at once are the cursor's.
+	named := p.get("/Users?count=3&cursor=&filter=" + okta.Escape(`userName sw "U"`)).expect(200).text("nextCursor")
+	if page := p.get("/Users?count=3&startIndex=7&cursor=" + named + "&filter=" + okta.Escape(`username sw "U"`)).expect(200); !slices.Equal(page.texts("userName"), names[3:6]) {
+		t.Errorf("a filter in other letters: %s", page.what)
+	}
+	p.get("/Users?cursor="+named+"&filter="+okta.Escape(`userName sw "us"`)).refuses(400, "invalidCursor")
+	if page := p.get("/Users?count=5000&cursor=" + cursor).expect(200); !slices.Equal(page.texts("userName"), names[3:]) {
+		t.Errorf("more than maxPageSize, and another count than before: %s", page.what)
+	}
 	p.get("/Users?cursor=nonsense").refuses(400, "invalidCursor")
 	p.get("/Users?sortBy=userName&cursor="+cursor).refuses(400, "invalidCursor")
 	p.get("/Users?cursor=&count=x").refuses(400, "invalidCount")

@@ -57,8 +57,6 @@ const (
 	// Events of grants: what they say is in the status of each User, too.
 	grantEventsPerSecond = 20
 	grantEventsBurst     = 200
-
-	indexApp = "scim.user.app"
 )
 
 // Reconciler of Users.
@@ -93,14 +91,9 @@ type Reconciler struct {
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Add registers the controller.
-func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
+func Add(mgr manager.Manager, r *Reconciler) error {
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
 	r.grantEvents = flowcontrol.NewTokenBucketPassiveRateLimiter(grantEventsPerSecond, grantEventsBurst)
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.User{}, indexApp, func(object client.Object) []string {
-		return []string{object.(*v1alpha1.User).Spec.App}
-	}); err != nil {
-		return err
-	}
 	c, err := controller.New("user", mgr, controller.Options{
 		Reconciler:              r,
 		MaxConcurrentReconciles: concurrency,
@@ -209,12 +202,14 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
 		var list v1alpha1.UserList
-		if err := r.Client.List(ctx, &list, client.InNamespace(app.Namespace),
-			client.MatchingFields{indexApp: app.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		// No index by App: it would cost every User memory, for the sake of an App's edits.
+		if err := r.Client.List(ctx, &list, client.InNamespace(app.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 			return // an informer's list does not fail once it is synchronised, and before that every user comes as an event
 		}
 		for i := range list.Items {
-			add(q, handler.LowPriority, client.ObjectKeyFromObject(&list.Items[i]))
+			if list.Items[i].Spec.App == app.Name {
+				add(q, handler.LowPriority, client.ObjectKeyFromObject(&list.Items[i]))
+			}
 		}
 	}
 	return handler.TypedFuncs[*v1alpha1.App, reconcile.Request]{

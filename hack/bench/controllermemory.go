@@ -33,6 +33,10 @@ func (s *suite) measureControllerMemory(ctx context.Context, e *environment) err
 	if err := s.fill(ctx, e, t, moulds, s.plan.large); err != nil {
 		return err
 	}
+	// The API server tells the server of everybody, and has nothing else to do then.
+	if err := waitListed(ctx, t.scim, len(t.members)); err != nil {
+		return err
+	}
 	s.progress.say("starting a controller on %d users", len(t.members))
 	wanted := 0
 	for i := range t.members {

@@ -134,7 +134,7 @@ func cacheOptions(namespaces []string) cache.Options {
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.App{}:              {Namespaces: directories},
-			&v1alpha1.User{}:             {Namespaces: directories, Transform: shareStrings},
+			&v1alpha1.User{}:             {Namespaces: directories, Transform: compact},
 			&v1alpha1.Group{}:            {Namespaces: directories},
 			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
@@ -183,7 +183,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, options Options) e
 		rolebinding.Add(ctx, mgr, syncer),
 		revocation.Add(ctx, mgr, revocations),
 		residual.Add(ctx, mgr, others),
-		user.Add(ctx, mgr, users),
+		user.Add(mgr, users),
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress,
 		}),

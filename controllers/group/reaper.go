@@ -36,16 +36,22 @@ func (r *Reaper) NeedLeaderElection() bool { return true }
 // Start sweeps until the context ends.
 func (r *Reaper) Start(ctx context.Context) error {
 	logger := log.FromContext(ctx).WithName("group-reaper")
+	round := 0
 	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
-		if err := r.Sweep(ctx, membership.SweepGrace); err != nil && ctx.Err() == nil {
+		if err := r.sweep(ctx, membership.SweepGrace, claims.IsDue(round)); err != nil && ctx.Err() == nil {
 			logger.Error(err, "Failed to sweep")
 		}
+		round++
 	}, reapInterval, 0.2, true)
 	return nil
 }
 
 // Sweep looks at every Group, shard and claim once, and removes what is older than grace and of no use.
 func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
+	return r.sweep(ctx, grace, true)
+}
+
+func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool) error {
 	var groups v1alpha1.GroupList
 	var shards v1alpha1.MemberShardList
 	err := errors.Join(
@@ -64,6 +70,9 @@ func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	errs := []error{r.sweepGroups(ctx, groups.Items, grace), r.sweepShards(ctx, shards.Items, grace)}
+	if !withClaims {
+		return errors.Join(errs...)
+	}
 	for _, namespace := range namespaces {
 		_, err := claims.Sweep(ctx, r.Reconciler.Live, namespace, r.Reconciler.claimsOf(namespace), func(claim *v1alpha1.NameClaim) bool {
 			return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)

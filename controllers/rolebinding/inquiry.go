@@ -11,8 +11,8 @@ type inquiry struct {
 	revision uint64
 	// pending are keys that have not run yet.
 	pending int
-	// grants tell, of keys that ran, why people who hold them may not be bound.
-	grants map[Key]error
+	// failed are keys that ran, and tell why people who hold them may not be bound: nil for none.
+	failed map[Key]error
 }
 
 // Ask has keys run for a person whose entry in the index has a revision. It returns at once; who is told by OnChange is the
@@ -24,7 +24,7 @@ func (s *Syncer) Ask(user types.NamespacedName, revision uint64, keys []Key) {
 		s.mutex.Unlock()
 		return
 	}
-	asked := &inquiry{user: user, revision: revision, pending: len(keys), grants: map[Key]error{}}
+	asked := &inquiry{user: user, revision: revision, pending: len(keys)}
 	if s.inquiries == nil {
 		s.inquiries = map[types.NamespacedName]*inquiry{}
 	}
@@ -35,8 +35,8 @@ func (s *Syncer) Ask(user types.NamespacedName, revision uint64, keys []Key) {
 	}
 }
 
-// Answer returns, once, how the runs ended that a person asked for with that revision of their entry: by key, why it may not
-// be bound. It is false where they have not ended, or nobody asked.
+// Answer returns, once, which runs failed that a person asked for with that revision of their entry: by key, why it may not be
+// bound. It is false where they have not ended, or nobody asked.
 func (s *Syncer) Answer(user types.NamespacedName, revision uint64) (map[Key]error, bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -45,7 +45,7 @@ func (s *Syncer) Answer(user types.NamespacedName, revision uint64) (map[Key]err
 		return nil, false
 	}
 	delete(s.inquiries, user)
-	return asked.grants, true
+	return asked.failed, true
 }
 
 // Withdraw forgets what a person asked for: they are gone, or hold nothing any more.
@@ -60,7 +60,12 @@ func (s *Syncer) answer(key Key, asked []*inquiry, outcome Outcome) {
 	var answered []types.NamespacedName
 	s.mutex.Lock()
 	for _, one := range asked {
-		one.grants[key] = outcome.Grant
+		if outcome.Grant != nil {
+			if one.failed == nil {
+				one.failed = map[Key]error{}
+			}
+			one.failed[key] = outcome.Grant
+		}
 		if one.pending--; one.pending == 0 && s.inquiries[one.user] == one {
 			answered = append(answered, one.user)
 		}

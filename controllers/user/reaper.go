@@ -39,16 +39,22 @@ func (r *Reaper) NeedLeaderElection() bool { return true }
 // Start sweeps until the context ends.
 func (r *Reaper) Start(ctx context.Context) error {
 	logger := log.FromContext(ctx).WithName("reaper")
+	round := 0
 	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
-		if err := r.Sweep(ctx, reapGrace); err != nil && ctx.Err() == nil {
+		if err := r.sweep(ctx, reapGrace, claims.IsDue(round)); err != nil && ctx.Err() == nil {
 			logger.Error(err, "Failed to sweep")
 		}
+		round++
 	}, reapInterval, 0.2, true)
 	return nil
 }
 
 // Sweep looks at every User and claim once, and reaps what is older than grace.
 func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
+	return r.sweep(ctx, grace, true)
+}
+
+func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool) error {
 	namespaces, err := r.namespaces(ctx)
 	if err != nil {
 		return err
@@ -57,6 +63,9 @@ func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
 	for _, namespace := range namespaces {
 		protocol := claims.ForUsers(r.Live, namespace)
 		errs = append(errs, r.sweepUsers(ctx, protocol, namespace, grace))
+		if !withClaims {
+			continue
+		}
 		_, err := claims.Sweep(ctx, r.Live, namespace, protocol, func(claim *v1alpha1.NameClaim) bool {
 			return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
 		})

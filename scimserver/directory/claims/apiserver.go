@@ -68,8 +68,17 @@ func unchanged(object client.Object) client.Preconditions {
 	return client.Preconditions{UID: &uid, ResourceVersion: &version}
 }
 
-// sweepPage bounds one answer of the API server while claims are swept.
-const sweepPage = 500
+const (
+	// sweepPage bounds one answer of the API server while claims are swept.
+	sweepPage = 500
+	// sweepFirst is the round of a reaper that sweeps claims for the first time, sweepEvery how many rounds pass until it
+	// does so again.
+	sweepFirst, sweepEvery = 2, 12
+)
+
+// IsDue says whether a round of a reaper, from 0, is to sweep claims, too. To read them all costs the API server much, and a
+// claim that nobody holds is in nobody's way: who wants the name takes it over.
+func IsDue(round int) bool { return round%sweepEvery == sweepFirst }
 
 // Sweep releases, by the rule, claims of a namespace that the protocol's kind no longer holds, and returns how many.
 // suspect, which may know holders from a cache, chooses what is worth two live reads; it decides nothing else.
@@ -77,12 +86,13 @@ func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, 
 	count := 0
 	for next := ""; ; {
 		page := &v1alpha1.NameClaimList{}
-		if err := live.List(ctx, page, client.InNamespace(namespace), client.Limit(sweepPage), client.Continue(next)); err != nil {
+		if err := live.List(ctx, page, client.InNamespace(namespace),
+			client.MatchingFields{"spec.attribute": p.kind.Attribute}, client.Limit(sweepPage), client.Continue(next)); err != nil {
 			return count, err
 		}
 		for i := range page.Items {
 			claim := &page.Items[i]
-			if claim.Spec.Attribute != p.kind.Attribute || !suspect(claim) {
+			if !suspect(claim) {
 				continue
 			}
 			gone, err := p.ReleaseStale(ctx, claim)

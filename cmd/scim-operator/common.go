@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"runtime/debug"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -43,6 +45,17 @@ func (f *commonFlags) validate() error {
 	return nil
 }
 
+// collectAt is by how many per cent of what is in use the heap may grow before it is collected.
+const collectAt = 50
+
+// limitGarbage has the heap collected earlier than Go does, where GOGC says nothing else. A cache that hardly changes is most
+// of what either process holds: Go's usual 100 would have it take twice as much to save a collection now and then.
+func limitGarbage() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
+}
+
 // logger writes one JSON object a line, for this program and the libraries under it.
 func (f *commonFlags) logger(output io.Writer) logr.Logger {
 	level := slog.LevelInfo
@@ -55,7 +68,9 @@ func (f *commonFlags) logger(output io.Writer) logr.Logger {
 	return logger
 }
 
-// restConfig loads a configuration and lifts the client's own rate limit: the API server's fairness decides.
+// restConfig loads a configuration and lifts the client's own rate limit: the API server's fairness decides. Nor does it
+// ask for compressed answers: a cluster's network is fast, and to compress a directory costs its API server more time
+// than everything else that the start of a process takes.
 func (f *commonFlags) restConfig() (*rest.Config, error) {
 	var config *rest.Config
 	var err error
@@ -68,6 +83,7 @@ func (f *commonFlags) restConfig() (*rest.Config, error) {
 		return nil, fmt.Errorf("load the kubeconfig: %w", err)
 	}
 	config.QPS = -1
+	config.DisableCompression = true
 	return config, nil
 }
 

@@ -2,18 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scim-operator/scim-operator/controllers"
 )
-
-// collectAt is by how many per cent of what is in use the heap may grow before it is collected, where GOGC says nothing
-// else. A cache that hardly changes is most of a controller's memory: Go's usual 100 would have it hold twice as much
-// to save a collection now and then.
-const collectAt = 50
 
 type controllerFlags struct {
 	commonFlags
@@ -45,9 +38,7 @@ ServiceAccount can bind only the roles that a manifest lists by name.`,
 }
 
 func runController(command *cobra.Command, flags controllerFlags) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
+	limitGarbage()
 	log := flags.logger(command.ErrOrStderr())
 	if err := flags.validate(); err != nil {
 		return err

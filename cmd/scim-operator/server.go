@@ -61,6 +61,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 }
 
 func runServer(command *cobra.Command, flags serverFlags) error {
+	limitGarbage()
 	ctx := command.Context()
 	log := flags.logger(command.ErrOrStderr())
 	if err := flags.validate(); err != nil {

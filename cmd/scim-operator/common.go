@@ -5,8 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"runtime/debug"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -43,17 +41,6 @@ func (f *commonFlags) validate() error {
 		return fmt.Errorf("--pprof-listen=%s: profiles hold personal data: only a loopback address is taken", f.pprofListen)
 	}
 	return nil
-}
-
-// collectAt is by how many per cent of what is in use the heap may grow before it is collected.
-const collectAt = 50
-
-// limitGarbage has the heap collected earlier than Go does, where GOGC says nothing else. A cache that hardly changes is most
-// of what either process holds: Go's usual 100 would have it take twice as much to save a collection now and then.
-func limitGarbage() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
 }
 
 // logger writes one JSON object a line, for this program and the libraries under it.

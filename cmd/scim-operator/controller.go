@@ -38,7 +38,7 @@ ServiceAccount can bind only the roles that a manifest lists by name.`,
 }
 
 func runController(command *cobra.Command, flags controllerFlags) error {
-	limitGarbage()
+	go limitGarbage(command.Context())
 	log := flags.logger(command.ErrOrStderr())
 	if err := flags.validate(); err != nil {
 		return err

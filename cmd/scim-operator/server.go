@@ -61,7 +61,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 }
 
 func runServer(command *cobra.Command, flags serverFlags) error {
-	limitGarbage()
+	go limitGarbage(command.Context())
 	ctx := command.Context()
 	log := flags.logger(command.ErrOrStderr())
 	if err := flags.validate(); err != nil {

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"testing"
+	"testing/synctest"
+)
+
+// A small heap may grow by much, a large one by a third of itself.
+func TestGarbagePercent(t *testing.T) {
+	for live, want := range map[uint64]int{0: 400, 8 << 20: 400, 32 << 20: 200, 128 << 20: 50, 192 << 20: 33, 1 << 30: 33} {
+		if got := garbagePercent(live); got != want {
+			t.Errorf("%d bytes in use: %d %%, not %d", live, got, want)
+		}
+	}
+}
+
+// The limit is in force while the process runs, and an operator's own GOGC is left alone.
+func TestLimitGarbage(t *testing.T) {
+	before := debug.SetGCPercent(77)
+	defer debug.SetGCPercent(before)
+	for gogc, limited := range map[string]bool{"": true, "77": false} {
+		t.Setenv("GOGC", gogc)
+		debug.SetGCPercent(77)
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			go limitGarbage(ctx)
+			synctest.Wait()
+			percent := debug.SetGCPercent(77)
+			if limited == (percent == 77) {
+				t.Errorf("GOGC=%q: %d %%", gogc, percent)
+			}
+			cancel()
+		})
+	}
+}

@@ -3,7 +3,6 @@ package scimserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -42,30 +42,8 @@ func newCredentials() *credentials {
 }
 
 // watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether it has caught up.
-func (c *credentials) watch(ctx context.Context, informers cache.Cache) (toolscache.InformerSynced, error) {
-	informer, err := informers.GetInformer(ctx, &v1alpha1.ScimToken{})
-	if err != nil {
-		return nil, fmt.Errorf("watch ScimTokens: %w", err)
-	}
-	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(added any) { c.replace(nil, asToken(added)) },
-		UpdateFunc: func(before, after any) {
-			c.replace(asToken(before), asToken(after))
-		},
-		DeleteFunc: func(deleted any) { c.replace(asToken(deleted), nil) },
-	})
-	if err != nil {
-		return nil, fmt.Errorf("watch ScimTokens: %w", err)
-	}
-	return registration.HasSynced, nil
-}
-
-func asToken(object any) *v1alpha1.ScimToken {
-	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = gone.Obj
-	}
-	t, _ := object.(*v1alpha1.ScimToken)
-	return t
+func (c *credentials) watch(ctx context.Context, from cache.Cache) (toolscache.InformerSynced, error) {
+	return informers.Feed(ctx, from, &v1alpha1.ScimToken{}, informers.Changes(c.replace))
 }
 
 func (c *credentials) replace(before, after *v1alpha1.ScimToken) {

@@ -2,18 +2,19 @@
 // those who left denied (spec.deactivation.denyRequests).
 //
 // The controller asks it whom the RevocationList must not name, the authorizer whom to deny. Both feed it from their
-// watches. It holds names, no objects and no clients, and imports api/v1alpha1 only.
+// watches. It holds names and no objects, and imports api only.
 package subjects
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -61,6 +62,23 @@ func New(usersOf func(app types.NamespacedName) []*v1alpha1.User) *Index {
 	}
 }
 
+// UsersIn lists the users of Apps from a cache of all Users, for New.
+func UsersIn(users client.Reader) func(app types.NamespacedName) []*v1alpha1.User {
+	return func(app types.NamespacedName) []*v1alpha1.User {
+		var list v1alpha1.UserList
+		if err := users.List(context.Background(), &list, client.InNamespace(app.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+			return nil // an informer's list does not fail once it is synchronised, and before that every user comes as an event
+		}
+		var ofApp []*v1alpha1.User
+		for i := range list.Items {
+			if list.Items[i].Spec.App == app.Name {
+				ofApp = append(ofApp, &list.Items[i])
+			}
+		}
+		return ofApp
+	}
+}
+
 // State tells what is known of a Kubernetes user name. It is never Revoked for a name that begins with system:.
 func (x *Index) State(name string) State {
 	x.mu.RLock()
@@ -99,10 +117,10 @@ func (x *Index) PutApp(app *v1alpha1.App) []string {
 }
 
 // RemoveApp forgets an App that is gone, with its people.
-func (x *Index) RemoveApp(app types.NamespacedName) {
+func (x *Index) RemoveApp(app *v1alpha1.App) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.drop(app)
+	x.drop(types.NamespacedName{Namespace: app.Namespace, Name: app.Name})
 }
 
 // drop forgets an App and returns the names of its people.
@@ -138,7 +156,7 @@ func (x *Index) Refresh(user *v1alpha1.User) {
 
 func (x *Index) put(user *v1alpha1.User) []string {
 	name := nameOf(user)
-	if known := x.users[name]; known != nil && older(user.ResourceVersion, known.version) {
+	if known := x.users[name]; known != nil && informers.Older(user.ResourceVersion, known.version) {
 		return known.names
 	}
 	x.remove(name)
@@ -156,14 +174,14 @@ func (x *Index) put(user *v1alpha1.User) []string {
 }
 
 // RemoveUser forgets a User that is gone. It returns the names that stood for the person, and whether they were active.
-func (x *Index) RemoveUser(user types.NamespacedName) (names []string, wasActive bool) {
+func (x *Index) RemoveUser(user *v1alpha1.User) (names []string, wasActive bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p := x.users[user]
+	p := x.users[nameOf(user)]
 	if p == nil {
 		return nil, false
 	}
-	x.remove(user)
+	x.remove(nameOf(user))
 	return p.names, p.active
 }
 
@@ -193,7 +211,7 @@ func Names(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
 			names = append(names, name)
 		}
 	}
-	if isReserved(user) {
+	if user.IsNameReserved() {
 		add(mapping.Username(&user.Spec))
 	}
 	if !user.MayHaveAccess() {
@@ -207,20 +225,8 @@ func Deniable(name string) bool {
 	return name != "" && !strings.HasPrefix(name, systemPrefix)
 }
 
-// isReserved says whether the controller verified that the userName that the user has now is theirs.
-func isReserved(user *v1alpha1.User) bool {
-	return user.Status.ReservedKey == user.Spec.UserNameKey &&
-		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionNameReserved)
-}
-
 func sameNames(a, b v1alpha1.KubernetesMapping) bool {
 	return a.Prefix() == b.Prefix() && a.UsernameFrom == b.UsernameFrom
-}
-
-// older compares resource versions; where they cannot be compared, the newcomer wins.
-func older(a, b string) bool {
-	order, err := resourceversion.CompareResourceVersion(a, b)
-	return err == nil && order < 0
 }
 
 func nameOf(user *v1alpha1.User) types.NamespacedName {

@@ -84,7 +84,7 @@ func TestState(t *testing.T) {
 	x.PutUser(person("one", "jane", "jane", nil))
 	expect(t, x, "okta:jane", subjects.Active)
 
-	if names, wasActive := x.RemoveUser(types.NamespacedName{Namespace: "staff", Name: "jane"}); !wasActive || !slices.Equal(names, []string{"okta:jane"}) {
+	if names, wasActive := x.RemoveUser(&v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "jane"}}); !wasActive || !slices.Equal(names, []string{"okta:jane"}) {
 		t.Errorf("removed %v, active %v", names, wasActive)
 	}
 	expect(t, x, "okta:jane", subjects.Unknown)
@@ -106,7 +106,7 @@ func TestActiveElsewhere(t *testing.T) {
 
 	x.PutApp(app("two", true, "okta:"))
 	expect(t, x, "okta:jane", subjects.Active)
-	x.RemoveApp(types.NamespacedName{Namespace: "staff", Name: "two"})
+	x.RemoveApp(&v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "two"}})
 	expect(t, x, "okta:jane", subjects.Revoked)
 }
 

@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "time"
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // Defaults that hold where a field is absent, also for objects that were written before the schema had them.
 const (
@@ -91,6 +96,20 @@ func (s *UserSpec) PrimaryEmail() string {
 // about the claim of the name, without which there is no access either.
 func (u *User) MayHaveAccess() bool {
 	return u.Spec.Active && !u.Spec.Suspended && u.DeletionTimestamp.IsZero()
+}
+
+// IsNameReserved says whether the controller has verified, for the very name that the user has, that its claim names it.
+func (u *User) IsNameReserved() bool {
+	return isNameReserved(u.Spec.UserNameKey, u.Status.ReservedKey, u.Status.Conditions)
+}
+
+// IsNameReserved says the same of a group.
+func (g *Group) IsNameReserved() bool {
+	return isNameReserved(g.Spec.DisplayNameKey, g.Status.ReservedKey, g.Status.Conditions)
+}
+
+func isNameReserved(key, reserved string, conditions []metav1.Condition) bool {
+	return key != "" && key == reserved && meta.IsStatusConditionTrue(conditions, ConditionNameReserved)
 }
 
 // Confirmation is how long the answer to a deactivation waits for the access to be gone.

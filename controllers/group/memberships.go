@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
@@ -63,37 +64,13 @@ func (m *Memberships) OnChange(f func(Change)) { m.onMembers = append(m.onMember
 
 // Watch has the manager's informers feed the memberships.
 func (m *Memberships) Watch(ctx context.Context, mgr manager.Manager) error {
-	groups, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.Group{})
+	groups, err := informers.Feed(ctx, mgr.GetCache(), &v1alpha1.Group{}, informers.States(m.putGroup, m.removeGroup))
 	if err != nil {
 		return err
 	}
-	shards, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.MemberShard{})
-	if err != nil {
-		return err
-	}
-	groupsFed, err := groups.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { m.putGroup(object) },
-		UpdateFunc: func(_, object any) { m.putGroup(object) },
-		DeleteFunc: func(object any) { m.removeGroup(lastKnown(object)) },
-	})
-	if err != nil {
-		return err
-	}
-	shardsFed, err := shards.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { m.changeShard(nil, object) },
-		UpdateFunc: func(before, after any) { m.changeShard(before, after) },
-		DeleteFunc: func(object any) { m.changeShard(lastKnown(object), nil) },
-	})
-	m.synced = append(m.synced, groupsFed.HasSynced, shardsFed.HasSynced)
+	shards, err := informers.Feed(ctx, mgr.GetCache(), &v1alpha1.MemberShard{}, informers.Changes(m.changeShard))
+	m.synced = append(m.synced, groups, shards)
 	return err
-}
-
-// lastKnown returns the object of a deletion that an informer may have missed.
-func lastKnown(object any) any {
-	if tombstone, missed := object.(toolscache.DeletedFinalStateUnknown); missed {
-		return tombstone.Obj
-	}
-	return object
 }
 
 // WaitForSync returns once every group that there was at the start is known.

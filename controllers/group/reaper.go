@@ -65,7 +65,7 @@ func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool
 		groups.Items = slices.DeleteFunc(groups.Items, func(group v1alpha1.Group) bool { return !slices.Contains(r.Namespaces, group.Namespace) })
 		shards.Items = slices.DeleteFunc(shards.Items, func(shard v1alpha1.MemberShard) bool { return !slices.Contains(r.Namespaces, shard.Namespace) })
 	}
-	namespaces, err := r.namespaces(ctx, groups.Items, shards.Items)
+	namespaces, err := claims.Namespaces(ctx, r.Reconciler.Client, r.Namespaces, &groups, &shards)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (r *Reaper) sweepGroups(ctx context.Context, groups []v1alpha1.Group, grace
 	for i := range groups {
 		group := &groups[i]
 		r.suspectStrangers(ctx, group)
-		if isReserved(group) && group.Spec.PendingKey == "" || time.Since(group.CreationTimestamp.Time) < grace {
+		if group.IsNameReserved() && group.Spec.PendingKey == "" || time.Since(group.CreationTimestamp.Time) < grace {
 			continue
 		}
 		reaped, err := r.Reconciler.claimsOf(group.Namespace).Reap(ctx, group.Name, grace)
@@ -158,33 +158,4 @@ func (r *Reaper) holds(ctx context.Context, claim *v1alpha1.NameClaim) bool {
 		return false
 	}
 	return err == nil && (group.Spec.DisplayNameKey == claim.Spec.Value || group.Spec.PendingKey == claim.Spec.Value)
-}
-
-// namespaces returns those that hold an App, a directory each, and those that hold Groups or shards of an App that is gone.
-func (r *Reaper) namespaces(ctx context.Context, groups []v1alpha1.Group, shards []v1alpha1.MemberShard) ([]string, error) {
-	if len(r.Namespaces) > 0 {
-		return r.Namespaces, nil
-	}
-	var apps v1alpha1.AppList
-	if err := r.Reconciler.Client.List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
-	}
-	seen := map[string]bool{}
-	var namespaces []string
-	note := func(namespace string) {
-		if !seen[namespace] {
-			seen[namespace] = true
-			namespaces = append(namespaces, namespace)
-		}
-	}
-	for i := range apps.Items {
-		note(apps.Items[i].Namespace)
-	}
-	for i := range groups {
-		note(groups[i].Namespace)
-	}
-	for i := range shards {
-		note(shards[i].Namespace)
-	}
-	return namespaces, nil
 }

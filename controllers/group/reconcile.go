@@ -170,7 +170,7 @@ func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []
 // before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
 func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *verdict) (retry time.Duration, err error) {
 	name := client.ObjectKeyFromObject(group).String()
-	if isReserved(group) {
+	if group.IsNameReserved() {
 		v.nameReserved(group)
 		return 0, nil
 	}

@@ -75,7 +75,7 @@ func epochOf(group *v1alpha1.Group) string {
 // One that was renamed since has its new name claimed already, as a rule: people must not lose their roles until the
 // status says so, too, and so it has to be found out.
 func nameState(group *v1alpha1.Group) (claimed, known bool) {
-	if isReserved(group) {
+	if group.IsNameReserved() {
 		return true, true
 	}
 	reserved := meta.FindStatusCondition(group.Status.Conditions, v1alpha1.ConditionNameReserved)
@@ -83,11 +83,7 @@ func nameState(group *v1alpha1.Group) (claimed, known bool) {
 	return false, group.Status.ReservedKey == "" || refused
 }
 
-func (m *Memberships) putGroup(object any) {
-	group, isGroup := object.(*v1alpha1.Group)
-	if !isGroup {
-		return
-	}
+func (m *Memberships) putGroup(group *v1alpha1.Group) {
 	change, joined := m.takeGroup(group)
 	m.tell(change)
 	m.tellGroup(client.ObjectKeyFromObject(group), joined)
@@ -144,11 +140,7 @@ func (s *state) changeFrom(before, after view) Change {
 	return change
 }
 
-func (m *Memberships) removeGroup(object any) {
-	group, isGroup := object.(*v1alpha1.Group)
-	if !isGroup {
-		return
-	}
+func (m *Memberships) removeGroup(group *v1alpha1.Group) {
 	name := client.ObjectKeyFromObject(group)
 	m.tell(m.forgetGroup(name, group))
 	m.tellGroup(name, nil)
@@ -172,16 +164,12 @@ func (m *Memberships) forgetGroup(name types.NamespacedName, group *v1alpha1.Gro
 	return s.changeFrom(before, view{})
 }
 
-// changeShard takes in a state of a shard; after is nil where it is gone. Shards of a group that is not settled are told
+// changeShard takes in a state of a shard; the new one is nil where it is gone. Shards of a group that is not settled are told
 // of together, when it is.
-func (m *Memberships) changeShard(before, after any) {
-	old, _ := before.(*v1alpha1.MemberShard)
-	shard, there := after.(*v1alpha1.MemberShard)
+func (m *Memberships) changeShard(old, shard *v1alpha1.MemberShard) {
+	there := shard != nil
 	if !there {
 		shard = old
-	}
-	if shard == nil {
-		return
 	}
 	name := types.NamespacedName{Namespace: shard.Namespace, Name: shard.Spec.Group}
 	change, joined := m.takeShard(name, old, shard, there)

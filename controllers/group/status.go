@@ -48,12 +48,6 @@ func (v *verdict) nameNotReserved(reason, message string) {
 	v.name = condition(v1alpha1.ConditionNameReserved, false, reason, message)
 }
 
-// isReserved says whether an earlier reconcile verified the claim of the key that the Group has now.
-func isReserved(group *v1alpha1.Group) bool {
-	return group.Status.ReservedKey != "" && group.Status.ReservedKey == group.Spec.DisplayNameKey &&
-		meta.IsStatusConditionTrue(group.Status.Conditions, v1alpha1.ConditionNameReserved)
-}
-
 // unknownOf returns what the server noted of members that it left out.
 func unknownOf(group *v1alpha1.Group) v1alpha1.UnknownMembers {
 	var unknown v1alpha1.UnknownMembers

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -23,9 +24,6 @@ import (
 func Add(ctx context.Context, mgr manager.Manager, f *Finder) error {
 	others, err := newCache(mgr)
 	if err != nil {
-		return err
-	}
-	if err := mgr.Add(&foreignCache{others}); err != nil {
 		return err
 	}
 	own := mgr.GetCache()
@@ -40,15 +38,11 @@ func Add(ctx context.Context, mgr manager.Manager, f *Finder) error {
 		{own, &rbacv1.ClusterRoleBinding{}, f.watchOwn()},
 		{own, &v1alpha1.User{}, f.watchUsers()},
 	} {
-		informer, err := watch.cache.GetInformer(ctx, watch.object, cache.BlockUntilSynced(false))
+		synced, err := informers.Feed(ctx, watch.cache, watch.object, watch.handler)
 		if err != nil {
 			return err
 		}
-		registration, err := informer.AddEventHandler(watch.handler)
-		if err != nil {
-			return err
-		}
-		f.synced = append(f.synced, registration.HasSynced)
+		f.synced = append(f.synced, synced)
 	}
 	return nil
 }
@@ -60,8 +54,7 @@ func newCache(mgr manager.Manager) (cache.Cache, error) {
 		return nil, err
 	}
 	selector := labels.NewSelector().Add(*notOurs)
-	return cache.New(mgr.GetConfig(), cache.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+	return informers.NewCache(mgr, cache.Options{
 		ByObject: map[client.Object]cache.ByObject{
 			&rbacv1.RoleBinding{}:        {Label: selector, Transform: reduce},
 			&rbacv1.ClusterRoleBinding{}: {Label: selector, Transform: reduce},
@@ -86,11 +79,6 @@ func reduce(object any) (any, error) {
 	return object, nil
 }
 
-// foreignCache has the manager start the cache with its own, before any controller.
-type foreignCache struct{ cache.Cache }
-
-func (c *foreignCache) GetCache() cache.Cache { return c.Cache }
-
 // WaitForSync returns true once every binding that there was at the start is known.
 func (f *Finder) WaitForSync(ctx context.Context) bool {
 	return toolscache.WaitForCacheSync(ctx.Done(), f.synced...)
@@ -98,21 +86,16 @@ func (f *Finder) WaitForSync(ctx context.Context) bool {
 
 // watchForeign follows bindings by others.
 func (f *Finder) watchForeign() toolscache.ResourceEventHandler {
-	put := func(object any) {
+	return informers.States(func(object any) {
 		if b := bindingOf(object); b != nil {
 			f.put(b)
 		}
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    put,
-		UpdateFunc: func(_, object any) { put(object) },
-		DeleteFunc: func(object any) {
-			if b := bindingOf(lastKnown(object)); b != nil {
-				b.subjects = nil
-				f.put(b)
-			}
-		},
-	}
+	}, func(object any) {
+		if b := bindingOf(object); b != nil {
+			b.subjects = nil
+			f.put(b)
+		}
+	})
 }
 
 // put takes in a binding by others; without subjects it is forgotten.
@@ -166,12 +149,16 @@ func (f *Finder) tell(users []types.NamespacedName) {
 // watchOwn follows what this operator wrote: it concerns people who share a Kubernetes user name across Apps, and them only.
 // What carries its label but belongs to no App is by another hand.
 func (f *Finder) watchOwn() toolscache.ResourceEventHandler {
-	event := func(object any, isGone bool, before any) {
+	return informers.Changes(func(before, after client.Object) {
+		object, isGone := after, after == nil
+		if isGone {
+			object = before
+		}
 		b := bindingOf(object)
 		if b == nil {
 			return
 		}
-		if marks := object.(client.Object).GetLabels(); marks[v1alpha1.LabelApp] == "" || marks[v1alpha1.LabelAppNamespace] == "" {
+		if marks := object.GetLabels(); marks[v1alpha1.LabelApp] == "" || marks[v1alpha1.LabelAppNamespace] == "" {
 			if isGone {
 				b.subjects = nil
 			}
@@ -185,12 +172,7 @@ func (f *Finder) watchOwn() toolscache.ResourceEventHandler {
 		}
 		f.mutex.Unlock()
 		f.tell(concerned)
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { event(object, false, nil) },
-		UpdateFunc: func(before, object any) { event(object, false, before) },
-		DeleteFunc: func(object any) { event(lastKnown(object), true, nil) },
-	}
+	})
 }
 
 // difference returns the subjects by which two states of a binding differ; one that came or went differs by all.
@@ -217,7 +199,7 @@ func difference(b, before *binding, isGone bool) []string {
 
 // watchUsers follows who goes by which Kubernetes user name.
 func (f *Finder) watchUsers() toolscache.ResourceEventHandler {
-	put := func(before, after *v1alpha1.User) {
+	return informers.Changes(func(before, after *v1alpha1.User) {
 		var key types.NamespacedName
 		var names [2]string
 		for i, user := range []*v1alpha1.User{before, after} {
@@ -225,29 +207,17 @@ func (f *Finder) watchUsers() toolscache.ResourceEventHandler {
 				key, names[i] = client.ObjectKeyFromObject(user), user.Status.KubernetesUsername
 			}
 		}
-		if names[0] == names[1] {
-			return
+		if names[0] != names[1] {
+			f.mutex.Lock()
+			f.names.put(key, names[0], names[1])
+			concerned := f.concerned([]string{userSubject(names[0]), userSubject(names[1])})
+			f.mutex.Unlock()
+			f.tell(slices.DeleteFunc(concerned, func(other types.NamespacedName) bool { return other == key }))
 		}
-		f.mutex.Lock()
-		f.names.put(key, names[0], names[1])
-		concerned := f.concerned([]string{userSubject(names[0]), userSubject(names[1])})
-		f.mutex.Unlock()
-		f.tell(slices.DeleteFunc(concerned, func(other types.NamespacedName) bool { return other == key }))
-	}
-	userOf := func(object any) *v1alpha1.User {
-		user, _ := object.(*v1alpha1.User)
-		return user
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { put(nil, userOf(object)) },
-		UpdateFunc: func(before, after any) { put(userOf(before), userOf(after)) },
-		DeleteFunc: func(object any) {
-			if user := userOf(lastKnown(object)); user != nil {
-				put(user, nil)
-				f.Forget(client.ObjectKeyFromObject(user))
-			}
-		},
-	}
+		if after == nil {
+			f.Forget(key)
+		}
+	})
 }
 
 // bindingOf returns a binding as it is kept; nil for anything else.
@@ -270,12 +240,4 @@ func bindingOf(object any) *binding {
 		}
 	}
 	return b
-}
-
-// lastKnown returns the object of a removal, also of one that the watch missed.
-func lastKnown(object any) any {
-	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		return missed.Obj
-	}
-	return object
 }

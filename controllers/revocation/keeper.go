@@ -17,7 +17,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -184,21 +183,6 @@ func (k *Keeper) settle(names []string, lift bool) {
 	if k.dirty {
 		k.enqueue()
 	}
-}
-
-// usersOf lists the users of an App for the index.
-func (k *Keeper) usersOf(app types.NamespacedName) []*v1alpha1.User {
-	var list v1alpha1.UserList
-	if err := k.Client.List(context.Background(), &list, client.InNamespace(app.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil // an informer's list does not fail once it is synchronised, and before that every user comes as an event
-	}
-	var users []*v1alpha1.User
-	for i := range list.Items {
-		if list.Items[i].Spec.App == app.Name {
-			users = append(users, &list.Items[i])
-		}
-	}
-	return users
 }
 
 // load reads the list when the process begins to lead.

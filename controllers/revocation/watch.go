@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -18,13 +19,10 @@ import (
 // Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationList is in a cache of its own. Every
 // replica follows them; only the leader writes.
 func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
-	k.index = subjects.New(k.usersOf)
+	k.index = subjects.New(subjects.UsersIn(k.Client))
 	k.loaded = make(chan struct{})
 	lists, err := newCache(mgr, k.Namespace)
 	if err != nil {
-		return err
-	}
-	if err := mgr.Add(&listCache{lists}); err != nil {
 		return err
 	}
 	own := mgr.GetCache()
@@ -33,35 +31,18 @@ func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 		object  client.Object
 		handler toolscache.ResourceEventHandler
 	}{
-		{own, &v1alpha1.User{}, toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(object any) { k.sawUser(object) },
-			UpdateFunc: func(_, object any) { k.sawUser(object) },
-			DeleteFunc: k.lostUser,
-		}},
-		{own, &v1alpha1.App{}, toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(object any) { k.sawApp(object) },
-			UpdateFunc: func(_, object any) { k.sawApp(object) },
-			DeleteFunc: func(object any) {
-				if app, ok := deleted[*v1alpha1.App](object); ok {
-					k.index.RemoveApp(client.ObjectKeyFromObject(app))
-				}
-			},
-		}},
-		{lists, &v1alpha1.RevocationList{}, toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(object any) { k.sawList(object, false) },
-			UpdateFunc: func(_, object any) { k.sawList(object, false) },
-			DeleteFunc: func(object any) { k.sawList(object, true) },
-		}},
+		{own, &v1alpha1.User{}, informers.States(k.sawUser, k.lostUser)},
+		{own, &v1alpha1.App{}, informers.States(k.sawApp, k.index.RemoveApp)},
+		{lists, &v1alpha1.RevocationList{}, informers.States(
+			func(list *v1alpha1.RevocationList) { k.sawList(list, false) },
+			func(list *v1alpha1.RevocationList) { k.sawList(list, true) },
+		)},
 	} {
-		informer, err := watch.cache.GetInformer(ctx, watch.object, cache.BlockUntilSynced(false))
+		synced, err := informers.Feed(ctx, watch.cache, watch.object, watch.handler)
 		if err != nil {
 			return err
 		}
-		registration, err := informer.AddEventHandler(watch.handler)
-		if err != nil {
-			return err
-		}
-		k.synced = append(k.synced, registration.HasSynced)
+		k.synced = append(k.synced, synced)
 	}
 	return mgr.Add(k)
 }
@@ -69,16 +50,8 @@ func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 // newCache makes a cache of the RevocationLists of one namespace. The manager's own cannot be restricted to it: it takes a
 // kind whose name ends in List for the list of another.
 func newCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
-	return cache.New(mgr.GetConfig(), cache.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-		DefaultNamespaces: map[string]cache.Config{namespace: {}},
-	})
+	return informers.NewCache(mgr, cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 }
-
-// listCache has the manager start the cache with its own, before any controller.
-type listCache struct{ cache.Cache }
-
-func (c *listCache) GetCache() cache.Cache { return c.Cache }
 
 // Start reads the list and begins to write it: the process leads.
 func (k *Keeper) Start(ctx context.Context) error {
@@ -115,21 +88,15 @@ func (k *Keeper) Start(ctx context.Context) error {
 // NeedLeaderElection says that one process writes the list.
 func (k *Keeper) NeedLeaderElection() bool { return true }
 
-func (k *Keeper) sawUser(object any) {
-	if user, ok := object.(*v1alpha1.User); ok {
-		if names := k.index.PutUser(user); len(names) > 0 && user.MayHaveAccess() {
-			k.settle(names, false)
-		}
+func (k *Keeper) sawUser(user *v1alpha1.User) {
+	if names := k.index.PutUser(user); len(names) > 0 && user.MayHaveAccess() {
+		k.settle(names, false)
 	}
 }
 
 // lostUser revokes the names of somebody active whose User vanished: their finalizer was taken off by hand.
-func (k *Keeper) lostUser(object any) {
-	user, ok := deleted[*v1alpha1.User](object)
-	if !ok {
-		return
-	}
-	names, wasActive := k.index.RemoveUser(client.ObjectKeyFromObject(user))
+func (k *Keeper) lostUser(user *v1alpha1.User) {
+	names, wasActive := k.index.RemoveUser(user)
 	select {
 	case <-k.loaded:
 	default:
@@ -141,11 +108,9 @@ func (k *Keeper) lostUser(object any) {
 }
 
 // sawApp follows Apps. One that has no requests denied any more lifts the denial of its people.
-func (k *Keeper) sawApp(object any) {
-	if app, ok := object.(*v1alpha1.App); ok {
-		if names := k.index.PutApp(app); len(names) > 0 {
-			k.settle(names, true)
-		}
+func (k *Keeper) sawApp(app *v1alpha1.App) {
+	if names := k.index.PutApp(app); len(names) > 0 {
+		k.settle(names, true)
 	}
 }
 
@@ -156,9 +121,8 @@ type listEvent struct {
 }
 
 // sawList takes in what others did to the list.
-func (k *Keeper) sawList(object any, isGone bool) {
-	list, ok := deleted[*v1alpha1.RevocationList](object)
-	if !ok || list.Name != v1alpha1.RevocationListName || list.Namespace != k.Namespace {
+func (k *Keeper) sawList(list *v1alpha1.RevocationList, isGone bool) {
+	if list.Name != v1alpha1.RevocationListName || list.Namespace != k.Namespace {
 		return
 	}
 	k.mutex.Lock()
@@ -190,13 +154,4 @@ func (k *Keeper) takeIn(event *listEvent) {
 	}
 	k.dirty = true
 	k.enqueue()
-}
-
-// deleted returns the object of an event, also of a removal that the watch missed.
-func deleted[T any](object any) (T, bool) {
-	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = missed.Obj
-	}
-	typed, ok := object.(T)
-	return typed, ok
 }

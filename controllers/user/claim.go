@@ -21,7 +21,7 @@ const (
 // verifyName finds out whether the claim of the userName names this User, by a live read unless that was found out
 // before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
 func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err error) {
-	if isReserved(e.user) || e.recent.isReserved(e.name, e.user) {
+	if e.user.IsNameReserved() || e.recent.isReserved(e.name, e.user) {
 		e.verdict.nameReserved(e.user)
 		return 0, nil
 	}

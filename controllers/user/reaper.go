@@ -82,7 +82,7 @@ func (r *Reaper) sweepUsers(ctx context.Context, protocol *claims.Protocol[*v1al
 	}
 	for i := range list.Items {
 		user := &list.Items[i]
-		if isReserved(user) && user.Spec.PendingKey == "" || time.Since(user.CreationTimestamp.Time) < grace {
+		if user.IsNameReserved() && user.Spec.PendingKey == "" || time.Since(user.CreationTimestamp.Time) < grace {
 			continue
 		}
 		reaped, err := protocol.Reap(ctx, user.Name, grace)
@@ -108,30 +108,9 @@ func (r *Reaper) holds(ctx context.Context, claim *v1alpha1.NameClaim) bool {
 
 // namespaces returns those that hold an App, a directory each, and those that hold Users of an App that is gone.
 func (r *Reaper) namespaces(ctx context.Context) ([]string, error) {
-	if len(r.Namespaces) > 0 {
-		return r.Namespaces, nil
-	}
-	var apps v1alpha1.AppList
-	if err := r.Client.List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
-	}
 	var users v1alpha1.UserList
 	if err := r.Client.List(ctx, &users, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
-	var namespaces []string
-	note := func(namespace string) {
-		if !seen[namespace] {
-			seen[namespace] = true
-			namespaces = append(namespaces, namespace)
-		}
-	}
-	for i := range apps.Items {
-		note(apps.Items[i].Namespace)
-	}
-	for i := range users.Items {
-		note(users.Items[i].Namespace)
-	}
-	return namespaces, nil
+	return claims.Namespaces(ctx, r.Client, r.Namespaces, &users)
 }

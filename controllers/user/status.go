@@ -151,12 +151,6 @@ func whyInactive(user *v1alpha1.User) (reason, message string) {
 	return v1alpha1.ReasonSuspended, "The person is suspended in the cluster."
 }
 
-// isReserved says whether an earlier reconcile verified the claim of the key that the User has now.
-func isReserved(user *v1alpha1.User) bool {
-	return user.Status.ReservedKey != "" && user.Status.ReservedKey == user.Spec.UserNameKey &&
-		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionNameReserved)
-}
-
 // isRevoked says whether the status speaks of the User as it is and tells that its access is gone.
 func isRevoked(user *v1alpha1.User) bool {
 	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)

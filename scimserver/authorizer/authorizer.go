@@ -13,19 +13,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
 // Authorizer knows whom to deny. Make one with New; it is an http.Handler.
 type Authorizer struct {
-	users  client.Reader
 	index  *subjects.Index
 	synced []toolscache.InformerSynced
 	// revoked is the RevocationList: names, and when their entries expire.
@@ -34,37 +33,35 @@ type Authorizer struct {
 
 // New returns an Authorizer that the manager feeds from caches of its own. namespace holds the RevocationList.
 func New(ctx context.Context, mgr manager.Manager, namespace string) (*Authorizer, error) {
-	people, err := newCache(mgr, cache.Options{DefaultTransform: reduce})
+	people, err := informers.NewCache(mgr, cache.Options{DefaultTransform: reduce})
 	if err != nil {
 		return nil, err
 	}
-	lists, err := newCache(mgr, cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}})
+	lists, err := informers.NewCache(mgr, cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 	if err != nil {
 		return nil, err
 	}
-	a := &Authorizer{users: people}
-	a.index = subjects.New(a.usersOf)
-	return a, errors.Join(
-		a.follow(ctx, people, &v1alpha1.User{}, a.watchUsers()),
-		a.follow(ctx, people, &v1alpha1.App{}, a.watchApps()),
-		a.follow(ctx, lists, &v1alpha1.RevocationList{}, a.watchLists()),
-	)
+	a := &Authorizer{index: subjects.New(subjects.UsersIn(people))}
+	for _, watch := range []struct {
+		cache   cache.Cache
+		object  client.Object
+		handler toolscache.ResourceEventHandler
+	}{
+		{people, &v1alpha1.User{}, informers.States(
+			func(user *v1alpha1.User) { a.index.PutUser(user) },
+			func(user *v1alpha1.User) { a.index.RemoveUser(user) },
+		)},
+		{people, &v1alpha1.App{}, informers.States(func(app *v1alpha1.App) { a.index.PutApp(app) }, a.index.RemoveApp)},
+		{lists, &v1alpha1.RevocationList{}, informers.States(a.sawList, a.lostList)},
+	} {
+		synced, err := informers.Feed(ctx, watch.cache, watch.object, watch.handler)
+		if err != nil {
+			return nil, err
+		}
+		a.synced = append(a.synced, synced)
+	}
+	return a, nil
 }
-
-// newCache makes a cache that the manager starts with its own.
-func newCache(mgr manager.Manager, options cache.Options) (cache.Cache, error) {
-	options.HTTPClient, options.Scheme, options.Mapper = mgr.GetHTTPClient(), mgr.GetScheme(), mgr.GetRESTMapper()
-	options.ReaderFailOnMissingInformer = true
-	made, err := cache.New(mgr.GetConfig(), options)
-	if err != nil {
-		return nil, err
-	}
-	return made, mgr.Add(&ownCache{made})
-}
-
-type ownCache struct{ cache.Cache }
-
-func (c *ownCache) GetCache() cache.Cache { return c.Cache }
 
 // reduce keeps of a User what its name and its access depend on.
 func reduce(object any) (any, error) {
@@ -88,19 +85,6 @@ func reduce(object any) (any, error) {
 		}
 	}
 	return small, nil
-}
-
-func (a *Authorizer) follow(ctx context.Context, from cache.Cache, kind client.Object, handler toolscache.ResourceEventHandler) error {
-	informer, err := from.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
-	if err != nil {
-		return err
-	}
-	registration, err := informer.AddEventHandler(handler)
-	if err != nil {
-		return err
-	}
-	a.synced = append(a.synced, registration.HasSynced)
-	return nil
 }
 
 // Ready fails until the Authorizer has seen every User and App, and the list, that there were when it began.
@@ -133,82 +117,19 @@ func (a *Authorizer) Denied(name string) bool {
 	return listed && time.Now().Before(expires)
 }
 
-// usersOf lists the users of an App for the index.
-func (a *Authorizer) usersOf(app types.NamespacedName) []*v1alpha1.User {
-	var list v1alpha1.UserList
-	if err := a.users.List(context.Background(), &list, client.InNamespace(app.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil // an informer's list does not fail once it is synchronised, and before that every user comes as an event
+func (a *Authorizer) sawList(list *v1alpha1.RevocationList) {
+	if list.Name != v1alpha1.RevocationListName {
+		return
 	}
-	var users []*v1alpha1.User
-	for i := range list.Items {
-		if list.Items[i].Spec.App == app.Name {
-			users = append(users, &list.Items[i])
-		}
+	names := make(map[string]time.Time, len(list.Spec.Users))
+	for name, expires := range list.Spec.Users {
+		names[name] = expires.Time
 	}
-	return users
+	a.revoked.Store(&names)
 }
 
-func (a *Authorizer) watchUsers() toolscache.ResourceEventHandler {
-	put := func(object any) {
-		if user, ok := object.(*v1alpha1.User); ok {
-			a.index.PutUser(user)
-		}
+func (a *Authorizer) lostList(list *v1alpha1.RevocationList) {
+	if list.Name == v1alpha1.RevocationListName {
+		a.revoked.Store(nil)
 	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    put,
-		UpdateFunc: func(_, object any) { put(object) },
-		DeleteFunc: func(object any) {
-			if user, ok := lastKnown(object).(*v1alpha1.User); ok {
-				a.index.RemoveUser(client.ObjectKeyFromObject(user))
-			}
-		},
-	}
-}
-
-func (a *Authorizer) watchApps() toolscache.ResourceEventHandler {
-	put := func(object any) {
-		if app, ok := object.(*v1alpha1.App); ok {
-			a.index.PutApp(app)
-		}
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    put,
-		UpdateFunc: func(_, object any) { put(object) },
-		DeleteFunc: func(object any) {
-			if app, ok := lastKnown(object).(*v1alpha1.App); ok {
-				a.index.RemoveApp(client.ObjectKeyFromObject(app))
-			}
-		},
-	}
-}
-
-func (a *Authorizer) watchLists() toolscache.ResourceEventHandler {
-	put := func(object any) {
-		list, ok := object.(*v1alpha1.RevocationList)
-		if !ok || list.Name != v1alpha1.RevocationListName {
-			return
-		}
-		names := make(map[string]time.Time, len(list.Spec.Users))
-		for name, expires := range list.Spec.Users {
-			names[name] = expires.Time
-		}
-		a.revoked.Store(&names)
-	}
-	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    put,
-		UpdateFunc: func(_, object any) { put(object) },
-		DeleteFunc: func(object any) {
-			if list, ok := lastKnown(object).(*v1alpha1.RevocationList); ok && list.Name == v1alpha1.RevocationListName {
-				a.revoked.Store(nil)
-			}
-		},
-	}
-}
-
-// lastKnown returns the object of a removal, also of one that the watch missed.
-func lastKnown(object any) any {
-	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		return missed.Obj
-	}
-	return object
 }

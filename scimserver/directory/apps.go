@@ -21,11 +21,7 @@ type appState struct {
 	schemas *protocol.SchemaSet
 }
 
-func (a *apps) put(object any) {
-	app, ok := object.(*v1alpha1.App)
-	if !ok {
-		return
-	}
+func (a *apps) put(app *v1alpha1.App) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	name := appName(app)

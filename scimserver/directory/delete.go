@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,29 +33,9 @@ func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string
 
 // deleteLive deletes the user as it was read, and reads it again where it changed in between.
 func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition) (*v1alpha1.User, error) {
-	backoff := conflictBackoff()
-	for {
-		user, err := d.GetUser(ctx, app, id)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.awaitUser(ctx, app, user, conditions); err != nil {
-			return nil, err
-		}
-		err = d.claims(app.Namespace).Delete(ctx, user)
-		if err == nil {
-			return user, nil
-		}
-		if apierrors.IsNotFound(err) {
-			return nil, errNotFound(id)
-		}
-		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
-			return nil, asClientSees(err)
-		}
-		if err := sleep(ctx, backoff.Step()); err != nil {
-			return nil, asClientSees(err)
-		}
-	}
+	return d.attempts(ctx, app, id, conditions, func(user *v1alpha1.User) (*v1alpha1.User, error) {
+		return user, d.claims(app.Namespace).Delete(ctx, user)
+	})
 }
 
 // Revocation is how far the controller has ended a person's access.

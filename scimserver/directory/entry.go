@@ -68,7 +68,7 @@ func newEntry(user *v1alpha1.User) *Entry {
 		created: createdAt(user).UnixMicro(), lastModified: lastModified(user).UnixMicro(),
 		observed:    user.Status.ObservedGeneration,
 		revocation:  revocationOf(user),
-		reserved:    reserved(user),
+		reserved:    user.IsNameReserved(),
 		terminating: user.DeletionTimestamp != nil,
 	}
 	if e.key == e.userName {
@@ -133,11 +133,6 @@ func lastModified(user *v1alpha1.User) time.Time {
 		return user.Spec.LastModified.Time
 	}
 	return createdAt(user)
-}
-
-func reserved(user *v1alpha1.User) bool {
-	return user.Status.ReservedKey == user.Spec.UserNameKey &&
-		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionNameReserved)
 }
 
 // visible says whether SCIM clients see the user.

@@ -4,56 +4,23 @@ import (
 	"context"
 
 	"github.com/go-logr/logr"
-	toolscache "k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// followGroups feeds what is kept of groups and their members from the cache's informers.
-func (d *Directory) followGroups(ctx context.Context, informers cache.Cache) error {
-	groups, err := register(ctx, informers, &v1alpha1.Group{}, toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { d.sawGroup(object) },
-		UpdateFunc: func(_, object any) { d.sawGroup(object) },
-		DeleteFunc: func(object any) {
-			if group, ok := deleted[*v1alpha1.Group](object); ok {
-				d.groups.remove(group)
-				d.members.RemoveGroup(group)
-			}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	shards, err := register(ctx, informers, &v1alpha1.MemberShard{}, toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { d.sawShard(object) },
-		UpdateFunc: func(_, object any) { d.sawShard(object) },
-		DeleteFunc: func(object any) {
-			if shard, ok := deleted[*v1alpha1.MemberShard](object); ok {
-				d.members.RemoveShard(shard)
-			}
-		},
-	})
-	d.synced = append(d.synced, groups, shards)
-	return err
-}
-
-func (d *Directory) sawGroup(object any) {
-	group, ok := object.(*v1alpha1.Group)
-	if !ok {
-		return
-	}
+func (d *Directory) sawGroup(group *v1alpha1.Group) {
 	if d.groups.put(group, "") {
 		d.unverifiedGroups.AddAfter(nameOf(group), verifyAfter)
 	}
 	d.members.PutGroup(group)
 }
 
-func (d *Directory) sawShard(object any) {
-	if shard, ok := object.(*v1alpha1.MemberShard); ok {
-		d.members.PutShard(shard)
-	}
+func (d *Directory) lostGroup(group *v1alpha1.Group) {
+	d.groups.remove(group)
+	d.members.RemoveGroup(group)
 }
+
+func (d *Directory) sawShard(shard *v1alpha1.MemberShard) { d.members.PutShard(shard) }
 
 // verifyNextGroup is verifyNext for groups.
 func (d *Directory) verifyNextGroup(ctx context.Context) bool {

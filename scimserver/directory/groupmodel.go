@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/tidwall/btree"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -56,15 +56,9 @@ func newGroupIndex() *groupIndex {
 	}
 }
 
-// groupReserved says whether the controller has verified, for the very name that the group has, that its claim names it.
-func groupReserved(group *v1alpha1.Group) bool {
-	return group.Status.ReservedKey == group.Spec.DisplayNameKey &&
-		meta.IsStatusConditionTrue(group.Status.Conditions, v1alpha1.ConditionNameReserved)
-}
-
 // visible says whether SCIM clients see the group.
 func (e *groupEntry) visible() bool {
-	return !e.deleted && e.group.DeletionTimestamp == nil && (e.verified != "" || groupReserved(e.group))
+	return !e.deleted && e.group.DeletionTimestamp == nil && (e.verified != "" || e.group.IsNameReserved())
 }
 
 func (e *groupEntry) app() types.NamespacedName {
@@ -89,7 +83,7 @@ func (m *groupModel) put(group *v1alpha1.Group, verified string) (unverified boo
 		return false
 	}
 	old := m.groups[name]
-	if old != nil && older(group.ResourceVersion, old.group.ResourceVersion) {
+	if old != nil && informers.Older(group.ResourceVersion, old.group.ResourceVersion) {
 		group = old.group
 	}
 	entry := &groupEntry{group: group, created: groupCreatedAt(group)}

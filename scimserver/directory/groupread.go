@@ -53,7 +53,7 @@ func (d *Directory) seesGroup(ctx context.Context, app *v1alpha1.App, group *v1a
 	if group.Spec.App != app.Name || group.DeletionTimestamp != nil {
 		return false, nil
 	}
-	if groupReserved(group) {
+	if group.IsNameReserved() {
 		return true, nil
 	}
 	key := group.Spec.DisplayNameKey

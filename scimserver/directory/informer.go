@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -24,61 +25,36 @@ const (
 	verifyWorkers  = 4
 )
 
-// follow feeds the read model and the Apps from the cache's informers.
-func (d *Directory) follow(ctx context.Context, informers cache.Cache) error {
-	users, err := register(ctx, informers, &v1alpha1.User{}, toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { d.saw(object) },
-		UpdateFunc: func(_, object any) { d.saw(object) },
-		DeleteFunc: func(object any) {
-			if user, ok := deletedEntry(object); ok {
-				d.users.remove(user.name(), user.uid)
-			}
-		},
-	})
-	if err != nil {
-		return err
+// follow feeds what is kept of users, groups, their members and Apps from the cache's informers.
+func (d *Directory) follow(ctx context.Context, from cache.Cache) error {
+	for _, watch := range []struct {
+		kind    client.Object
+		handler toolscache.ResourceEventHandler
+	}{
+		{&v1alpha1.User{}, informers.States(d.saw, d.lost)},
+		{&v1alpha1.App{}, informers.States(d.apps.put, d.apps.remove)},
+		{&v1alpha1.Group{}, informers.States(d.sawGroup, d.lostGroup)},
+		{&v1alpha1.MemberShard{}, informers.States(d.sawShard, d.members.RemoveShard)},
+	} {
+		synced, err := informers.Feed(ctx, from, watch.kind, watch.handler)
+		if err != nil {
+			return err
+		}
+		d.synced = append(d.synced, synced)
 	}
-	apps, err := register(ctx, informers, &v1alpha1.App{}, toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { d.apps.put(object) },
-		UpdateFunc: func(_, object any) { d.apps.put(object) },
-		DeleteFunc: func(object any) {
-			if app, ok := deleted[*v1alpha1.App](object); ok {
-				d.apps.remove(app)
-			}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	d.synced = []toolscache.InformerSynced{users, apps}
-	return d.followGroups(ctx, informers)
-}
-
-func register(ctx context.Context, informers cache.Cache, kind client.Object, handler toolscache.ResourceEventHandler) (toolscache.InformerSynced, error) {
-	informer, err := informers.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
-	if err != nil {
-		return nil, err
-	}
-	registration, err := informer.AddEventHandler(handler)
-	if err != nil {
-		return nil, err
-	}
-	return registration.HasSynced, nil
-}
-
-// deleted returns the object of a removal, also of one that the watch missed.
-func deleted[T any](object any) (T, bool) {
-	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = missed.Obj
-	}
-	typed, ok := object.(T)
-	return typed, ok
+	return nil
 }
 
 func (d *Directory) saw(object any) {
 	entry, ok := asEntry(object)
 	if ok && d.users.put(entry, "") {
 		d.unverified.AddAfter(entry.name(), verifyAfter)
+	}
+}
+
+func (d *Directory) lost(object any) {
+	if user, ok := asEntry(object); ok {
+		d.users.remove(user.name(), user.uid)
 	}
 }
 
@@ -91,14 +67,6 @@ func asEntry(object any) (*Entry, bool) {
 		return newEntry(object), true
 	}
 	return nil, false
-}
-
-// deletedEntry returns the user of a removal, also of one that the watch missed.
-func deletedEntry(object any) (*Entry, bool) {
-	if missed, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = missed.Obj
-	}
-	return asEntry(object)
 }
 
 func newVerifyQueue() workqueue.TypedRateLimitingInterface[types.NamespacedName] {

@@ -60,7 +60,7 @@ func (d *Directory) liveUser(ctx context.Context, app *v1alpha1.App, id string) 
 // effective says whether the claim of the user's name names it. Once it does, it does as long as the user has the name,
 // so an earlier look, by the controller or by this process, saves a read.
 func (d *Directory) effective(ctx context.Context, user *v1alpha1.User) (bool, error) {
-	if reserved(user) {
+	if user.IsNameReserved() {
 		return true, nil
 	}
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}

@@ -7,7 +7,8 @@ import (
 
 	"github.com/tidwall/btree"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/scim-operator/scim-operator/api/informers"
 )
 
 // readModel holds every user of every App in memory, sorted and indexed. Watch events feed it, and so do this process'
@@ -70,7 +71,7 @@ func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
 		return false
 	}
 	old := m.users[name]
-	if old != nil && older(entry.resourceVersion, old.resourceVersion) {
+	if old != nil && informers.Older(entry.resourceVersion, old.resourceVersion) {
 		entry = old
 	}
 	known, deleted := verified != "" && verified == entry.key, false
@@ -80,12 +81,6 @@ func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
 	entry = entry.knowing(known, deleted)
 	m.replace(name, old, entry)
 	return !entry.visible() && !entry.deleted && !entry.terminating
-}
-
-// older compares resourceVersions. What cannot be compared counts as newer: an informer's events come in order.
-func older(a, b string) bool {
-	order, err := resourceversion.CompareResourceVersion(a, b)
-	return err == nil && order < 0
 }
 
 // verify notes that the claim of a key names the user.

@@ -149,6 +149,13 @@ func conflictBackoff() wait.Backoff {
 // Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
 // beyond what the directory keeps of one user, those of the conditions, and *Unavailable.
 func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change, conditions ...Condition) (*v1alpha1.User, error) {
+	return d.attempts(ctx, app, id, conditions, func(user *v1alpha1.User) (*v1alpha1.User, error) {
+		return d.attempt(ctx, app, user, change)
+	})
+}
+
+// attempts reads a user live and calls attempt with it, again where that finds that somebody else wrote in between.
+func (d *Directory) attempts(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition, attempt func(*v1alpha1.User) (*v1alpha1.User, error)) (*v1alpha1.User, error) {
 	backoff := conflictBackoff()
 	for {
 		user, err := d.GetUser(ctx, app, id)
@@ -158,7 +165,7 @@ func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string
 		if err := d.awaitUser(ctx, app, user, conditions); err != nil {
 			return nil, err
 		}
-		user, err = d.attempt(ctx, app, user, change)
+		user, err = attempt(user)
 		if err == nil {
 			return user, nil
 		}

@@ -2,7 +2,11 @@ package claims
 
 import (
 	"context"
+	"maps"
+	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -107,4 +111,29 @@ func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, 
 			return count, nil
 		}
 	}
+}
+
+// Namespaces returns those whose claims are to be swept: the served ones, or else, by an informer, those that hold an App, a
+// directory each, and those of what is left of an App that is gone.
+func Namespaces(ctx context.Context, cached client.Reader, served []string, left ...client.ObjectList) ([]string, error) {
+	if len(served) > 0 {
+		return served, nil
+	}
+	var apps v1alpha1.AppList
+	if err := cached.List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for _, list := range append(left, &apps) {
+		if err := meta.EachListItem(list, func(item runtime.Object) error {
+			object, err := meta.Accessor(item)
+			if err == nil {
+				found[object.GetNamespace()] = true
+			}
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -65,7 +65,7 @@ func (x *Index) PutGroup(group *v1alpha1.Group) (joined []string) {
 		return nil
 	}
 	g := x.get(types.NamespacedName{Namespace: group.Namespace, Name: group.Name})
-	if g.uid == group.UID && older(group.ResourceVersion, g.version) {
+	if g.uid == group.UID && informers.Older(group.ResourceVersion, g.version) {
 		return nil
 	}
 	epoch := ""
@@ -130,7 +130,7 @@ func (x *Index) PutShard(shard *v1alpha1.MemberShard) (joined []string) {
 	var before []string
 	if old := p.shards[index]; old == nil {
 		p.count++
-	} else if older(shard.ResourceVersion, old.ResourceVersion) {
+	} else if informers.Older(shard.ResourceVersion, old.ResourceVersion) {
 		return nil
 	} else {
 		before = old.Spec.Members
@@ -294,10 +294,4 @@ func sorted(members []string) []string {
 	}
 	next, _ := Delta{}.apply(members)
 	return next
-}
-
-// older compares resourceVersions. What cannot be compared counts as newer: an informer's events come in order.
-func older(a, b string) bool {
-	order, err := resourceversion.CompareResourceVersion(a, b)
-	return err == nil && order < 0
 }

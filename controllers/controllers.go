@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/leaderelection"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -30,6 +31,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/group"
+	"github.com/scim-operator/scim-operator/controllers/leadership"
 	"github.com/scim-operator/scim-operator/controllers/residual"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
@@ -85,20 +87,33 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	restConfig = rest.CopyConfig(restConfig)
 	restConfig.QPS = -1 // the API server's priority and fairness is the limit
 	shutdown := shutdownTimeout
+	lease, renewal, retry := leadership.LeaseDuration, leadership.Term, leadership.RetryPeriod
+	lock := &leadership.Lock{}
+	// guarded has what this process writes refused as soon as another one may lead.
+	guarded := func(httpClient *http.Client) *http.Client {
+		if !options.LeaderElect {
+			return httpClient
+		}
+		return lock.Client(httpClient)
+	}
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme: scheme,
 		Logger: options.Logger,
 		Cache:  cacheOptions(options.Namespaces),
 		NewClient: func(restConfig *rest.Config, clientOptions client.Options) (client.Client, error) {
+			clientOptions.HTTPClient = guarded(clientOptions.HTTPClient)
 			c, err := client.New(restConfig, clientOptions)
 			if err != nil {
 				return nil, err
 			}
 			return client.WithFieldOwner(c, fieldOwner), nil
 		},
-		LeaderElection:          options.LeaderElect,
-		LeaderElectionID:        LeaderElectionID,
-		LeaderElectionNamespace: options.LeaderElectNamespace,
+		LeaderElection:                      options.LeaderElect,
+		LeaderElectionID:                    LeaderElectionID,
+		LeaderElectionResourceLockInterface: lock,
+		LeaseDuration:                       &lease,
+		RenewDeadline:                       &renewal,
+		RetryPeriod:                         &retry,
 		// The process ends with its manager, so that nothing is written after the Lease was given back.
 		LeaderElectionReleaseOnCancel: true,
 		HealthProbeBindAddress:        options.HealthListen,
@@ -113,7 +128,19 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err != nil {
 		return nil, err
 	}
-	if err := addControllers(ctx, mgr, options); err != nil {
+	if lock.Interface, err = leaderelection.NewResourceLock(mgr.GetConfig(), mgr, leaderelection.Options{
+		LeaderElection: options.LeaderElect, LeaderElectionID: LeaderElectionID,
+		LeaderElectionNamespace: options.LeaderElectNamespace, RenewDeadline: renewal,
+	}); err != nil {
+		return nil, err
+	}
+	live, err := client.New(mgr.GetConfig(), client.Options{
+		HTTPClient: guarded(mgr.GetHTTPClient()), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), options); err != nil {
 		return nil, err
 	}
 	return mgr, addChecks(mgr)
@@ -146,17 +173,11 @@ func cacheOptions(namespaces []string) cache.Options {
 	}
 }
 
-func addControllers(ctx context.Context, mgr manager.Manager, options Options) error {
+// addControllers registers the controllers; live reads and writes without informers.
+func addControllers(ctx context.Context, mgr manager.Manager, live client.Client, options Options) error {
 	if err := addInformers(ctx, mgr); err != nil {
 		return err
 	}
-	live, err := client.New(mgr.GetConfig(), client.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-	})
-	if err != nil {
-		return err
-	}
-	live = client.WithFieldOwner(live, fieldOwner)
 	var (
 		policies = &access.Cache{}
 		index    = &rolebinding.Index{}

@@ -55,7 +55,11 @@ type world struct {
 	config *rest.Config
 	// operatorNamespace holds the RevocationList; empty for the default.
 	operatorNamespace string
-	stop              func()
+	// elect has the controllers elect a leader, by the Lease that config/rbac names.
+	elect bool
+	stop  func()
+	// done tells how the controllers ended.
+	done <-chan error
 }
 
 // newWorld makes a directory and starts its controllers, with the rights that config/rbac grants and nothing else.
@@ -98,12 +102,14 @@ func (w *world) start() {
 	mgr, err := controllers.NewManager(ctx, w.config, controllers.Options{
 		Logger: ctrl.Log, HealthListen: "0", Metrics: metricsserver.Options{BindAddress: "0"},
 		Namespaces: []string{w.namespace}, OperatorNamespace: w.operatorNamespace, SkipNameValidation: true,
+		LeaderElect: w.elect, LeaderElectNamespace: controllers.DefaultOperatorNamespace,
 	})
 	if err != nil {
 		cancel()
 		w.Fatal(err)
 	}
 	done := make(chan error, 1)
+	w.done = done
 	go func() { done <- mgr.Start(ctx) }()
 	w.stop = func() {
 		cancel()

@@ -1,0 +1,176 @@
+package controllers_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers"
+	"github.com/scim-operator/scim-operator/controllers/leadership"
+)
+
+// lockOf returns a lock by a real Lease.
+func lockOf(t *testing.T, namespace, identity string) *leadership.Lock {
+	t.Helper()
+	clientset, err := kubernetes.NewForConfig(env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &leadership.Lock{Interface: &resourcelock.LeaseLock{
+		LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: "lock"}, Client: clientset.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
+	}}
+}
+
+// A process may write for a term after each renewal, and no longer than the Lease is its own.
+func TestTermsOfLeaders(t *testing.T) {
+	held := func(by string) resourcelock.LeaderElectionRecord {
+		return resourcelock.LeaderElectionRecord{HolderIdentity: by, LeaseDurationSeconds: 15}
+	}
+	type scene struct {
+		ctx     context.Context
+		own     *leadership.Lock
+		another resourcelock.Interface
+		pass    func(time.Duration)
+	}
+	take := func(s scene) error {
+		_, _, err := s.own.Get(s.ctx)
+		return errors.Join(err, s.own.Update(s.ctx, held("own")))
+	}
+	lose := func(s scene) error {
+		_, _, err := s.another.Get(s.ctx)
+		return errors.Join(err, s.another.Update(s.ctx, held("another")))
+	}
+	see := func(s scene) error { _, _, err := s.own.Get(s.ctx); return err }
+	vacate := func(s scene) error { return s.another.Update(s.ctx, held("")) }
+	pass := func(d time.Duration) func(scene) error { return func(s scene) error { s.pass(d); return nil } }
+	giveBack := func(s scene) error { return s.own.Update(s.ctx, held("")) }
+	for name, test := range map[string]struct {
+		steps  []func(scene) error
+		want   bool
+		fails  bool
+		holder string
+	}{
+		"standing by":                  {steps: nil, holder: "nobody"},
+		"elected":                      {steps: []func(scene) error{take, pass(leadership.Term - 1)}, want: true, holder: "own"},
+		"not renewed in time":          {steps: []func(scene) error{take, pass(leadership.Term)}, holder: "own"},
+		"renewed":                      {steps: []func(scene) error{take, pass(leadership.Term - 1), take, pass(leadership.Term - 1)}, want: true, holder: "own"},
+		"another took it":              {steps: []func(scene) error{take, lose, see}, holder: "another"},
+		"given back":                   {steps: []func(scene) error{take, giveBack}, holder: ""},
+		"not renewed, it is another's": {steps: []func(scene) error{take, lose, pass(leadership.Term - 1), func(s scene) error { return s.own.Update(s.ctx, held("own")) }, pass(1)}, fails: true, holder: "another"},
+		"another's is not given back":  {steps: []func(scene) error{take, lose, see, giveBack}, fails: true, holder: "another"},
+		"deposed for good":             {steps: []func(scene) error{take, lose, see, vacate, take}, fails: true, holder: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			namespace := env.Namespace(t, nil)
+			now := time.Now()
+			s := scene{ctx: t.Context(), own: lockOf(t, namespace, "own"), another: lockOf(t, namespace, "another").Interface, pass: func(d time.Duration) { now = now.Add(d) }}
+			s.own.Now = func() time.Time { return now }
+			if err := s.another.Create(t.Context(), held("nobody")); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			for _, step := range test.steps {
+				err = errors.Join(err, step(s))
+			}
+			if (err != nil) != test.fails || s.own.MayWrite() != test.want {
+				t.Errorf("may write %t, error %v; want %t, fails %t", s.own.MayWrite(), err, test.want, test.fails)
+			}
+			record, _, err := s.another.Get(t.Context())
+			if err != nil || record.HolderIdentity != test.holder {
+				t.Errorf("the Lease is %q's, %v; want %q", record.HolderIdentity, err, test.holder)
+			}
+		})
+	}
+}
+
+// What a process that may not write asks for is not sent; it reads all the same.
+func TestOnlyLeadersWrite(t *testing.T) {
+	namespace := env.Namespace(t, nil)
+	lock := lockOf(t, namespace, "own")
+	httpClient, err := rest.HTTPClientFor(env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(env.Config, client.Options{HTTPClient: lock.Client(httpClient)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "written"}}
+	if err := c.Create(t.Context(), object.DeepCopy()); !errors.Is(err, leadership.ErrNotLeading) {
+		t.Errorf("creating without the Lease: %v", err)
+	}
+	if err := lock.Create(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "own", LeaseDurationSeconds: 15}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	late := time.Now().Add(leadership.Term)
+	lock.Now = func() time.Time { return late }
+	before := object.DeepCopy()
+	object.Data = map[string]string{"late": "write"}
+	for what, err := range map[string]error{
+		"updating": c.Update(t.Context(), object.DeepCopy()),
+		"patching": c.Patch(t.Context(), object.DeepCopy(), client.MergeFrom(before)),
+		"deleting": c.Delete(t.Context(), object.DeepCopy()),
+	} {
+		if !errors.Is(err, leadership.ErrNotLeading) {
+			t.Errorf("%s without a renewal: %v", what, err)
+		}
+	}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil || len(object.Data) > 0 {
+		t.Errorf("read %v, %v", object.Data, err)
+	}
+}
+
+// A leader whose Lease another process took writes nothing from the moment that it sees so, long before its election ends.
+func TestDeposedLeaderBindsNobody(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	w.elect = true
+	w.start()
+	w.eventuallyGranted(w.provision(w.newUser("early", "")))
+
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controllers.DefaultOperatorNamespace, Name: controllers.LeaderElectionID}}
+	t.Cleanup(func() { _ = env.Client.Delete(context.WithoutCancel(w.ctx), lease) })
+	successor, long := "successor", int32(3600)
+	update(w, lease, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &successor, &long })
+	time.Sleep(2 * leadership.RetryPeriod) // by then it has tried to renew the Lease
+	select {
+	case err := <-w.done:
+		t.Fatalf("the manager has ended, which leaves nothing to test: %v", err)
+	default:
+	}
+	late := w.provision(w.newUser("late", ""))
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if w.named("okta:late") || len(w.userNow(late).Status.Conditions) > 0 {
+			t.Fatal("a leader without its Lease bound somebody, or wrote a status")
+		}
+	}
+	if err := <-w.done; err == nil {
+		t.Error("the manager ended as if nothing had happened")
+	}
+	w.stop = func() {}
+	if err := env.Client.Get(t.Context(), client.ObjectKeyFromObject(lease), lease); err != nil || *lease.Spec.HolderIdentity != successor {
+		t.Errorf("the Lease is %q's, %v", *lease.Spec.HolderIdentity, err)
+	}
+}
+
+func (w *world) userNow(user *v1alpha1.User) *v1alpha1.User {
+	w.Helper()
+	now := &v1alpha1.User{}
+	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), now); err != nil {
+		w.Fatal(err)
+	}
+	return now
+}

@@ -218,6 +218,23 @@ func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (strin
 	return name, nil
 }
 
+// FormerSubject returns the RBAC user name that stood for a person before an edit of the App took it from them, as their status
+// tells; "" where there was none. Whoever is called otherwise since, by a change of their own, gave it away: it may be another
+// person's by now.
+func FormerSubject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) string {
+	former := user.Status.KubernetesUsername
+	if former == "" || user.Status.ObservedGeneration == user.Generation {
+		return former
+	}
+	for _, from := range []string{v1alpha1.IdentifierUserName, v1alpha1.IdentifierEmail, v1alpha1.IdentifierExternalID} {
+		mapping.UsernameFrom = from
+		if name, err := Subject(mapping, &user.Spec); err == nil && name == former {
+			return former
+		}
+	}
+	return ""
+}
+
 // maxSubjectLength is what AppRoleBinding's schema admits.
 const maxSubjectLength = 1024
 

@@ -213,3 +213,28 @@ func TestSubject(t *testing.T) {
 		})
 	}
 }
+
+func TestFormerSubject(t *testing.T) {
+	for name, test := range map[string]struct {
+		status     string
+		generation int64
+		want       string
+	}{
+		"as the status tells":        {"okta:anything", 1, "okta:anything"},
+		"the userName still":         {"okta:jane", 2, "okta:jane"},
+		"the address still":          {"okta:j@x", 2, "okta:j@x"},
+		"the external id still":      {"okta:00u1", 2, "okta:00u1"},
+		"a name that was given away": {"okta:maiden", 2, ""},
+		"another prefix":             {"entra:jane", 2, ""},
+		"none":                       {"", 2, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user := &v1alpha1.User{}
+			user.Generation, user.Status = test.generation, v1alpha1.UserStatus{ObservedGeneration: 1, KubernetesUsername: test.status}
+			user.Spec = v1alpha1.UserSpec{UserName: "jane", ExternalID: "00u1", Emails: []v1alpha1.MultiValue{{Value: "j@x"}}}
+			if got := FormerSubject(v1alpha1.KubernetesMapping{UsernameFrom: "nothing"}, user); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -39,7 +39,7 @@ func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) 
 		if known := standings[subject.User]; known.evaluated {
 			return member{AppRoleSubject: known.subject, current: known.isCurrent(r.generation), kept: known.kept}, known.holds
 		}
-		return member{AppRoleSubject: subject, unevaluated: true}, unevaluated[subject.User] == subject.Name
+		return member{AppRoleSubject: subject, unevaluated: true}, slices.Contains(unevaluated[subject.User], subject.Name)
 	}
 	p.newcomers, err = r.newcomers(ctx, candidates, standings)
 	return p, err
@@ -91,9 +91,9 @@ func (r *run) looked(bindings []*v1alpha1.AppRoleBinding, newcomers int) []*v1al
 
 // unevaluated returns the RBAC user names of people who were not evaluated yet since this process began. They stay bound,
 // if the User object as such allows it: to prune from a state that is half known would take access from people who have
-// earned it.
-func (r *run) unevaluated(ctx context.Context, bound []string, standings map[string]standing) (map[string]string, error) {
-	subjects := map[string]string{}
+// earned it. The name may be the one by which the App called them before it was edited; it is not one that they gave away.
+func (r *run) unevaluated(ctx context.Context, bound []string, standings map[string]standing) (map[string][]string, error) {
+	subjects := map[string][]string{}
 	for _, name := range bound {
 		if standings[name].evaluated {
 			continue
@@ -106,9 +106,10 @@ func (r *run) unevaluated(ctx context.Context, bound []string, standings map[str
 			continue
 		}
 		if subject, err := access.Subject(r.app.Spec.Kubernetes, &user.Spec); err == nil {
-			subjects[name] = subject
-		} else if r.app.Spec.Safety != nil && user.Status.ObservedGeneration == user.Generation {
-			subjects[name] = user.Status.KubernetesUsername // an edit of the App took the name: the guard may hold the person
+			subjects[name] = append(subjects[name], subject)
+		}
+		if former := access.FormerSubject(r.app.Spec.Kubernetes, user); former != "" {
+			subjects[name] = append(subjects[name], former)
 		}
 	}
 	return subjects, nil

@@ -199,6 +199,10 @@ func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, gr
 	for _, key := range before.Keys {
 		lost[key] = !held[key]
 	}
+	// Where somebody edited the AppRoleBinding while nobody led, the status is the only one to know.
+	for key := range e.keysOf(e.user.Status.Roles) {
+		lost[key] = !held[key]
+	}
 	revision := e.Index.Set(e.name, entry)
 	failure, err = e.bindGained(ctx, entry, revision, bound, hasTrue(lost))
 	if err != nil {
@@ -211,7 +215,8 @@ func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, gr
 // them ran. To wait for them here would hold a worker whom somebody may need who must lose access.
 var errPending = errors.New("asked for bindings")
 
-// bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound.
+// bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound. An error means that
+// somebody who was renamed may still be bound under the earlier name.
 func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, revision uint64,
 	bound map[rolebinding.Key]v1alpha1.AppRoleSubject, loses bool,
 ) (failure, err error) {
@@ -222,6 +227,8 @@ func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, re
 	for _, key := range entry.Keys {
 		answer, ran := answers[key]
 		switch {
+		case isRenamed(bound[key], entry):
+			gained, urgent = append(gained, key), true
 		case ran:
 			failures = append(failures, answer)
 		case answered || e.Syncer.IsSettled(key, bound[key], entry):
@@ -229,17 +236,26 @@ func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, re
 			failures = append(failures, outcome.Grant)
 		default:
 			gained = append(gained, key)
-			// Under the subject of an earlier name: that must go.
-			urgent = urgent || bound[key].Name != "" && bound[key].Name != entry.Subject
 		}
 	}
 	if len(gained) > 0 && !urgent {
 		e.Syncer.Ask(e.name, revision, gained)
 		return nil, errPending
 	}
-	synced := make([]error, len(gained))
-	inParallel(gained, func(i int, key rolebinding.Key) { synced[i] = e.Syncer.SyncUrgently(ctx, key).Grant })
-	return firstError(append(failures, synced...)), nil
+	outcomes := make([]rolebinding.Outcome, len(gained))
+	inParallel(gained, func(i int, key rolebinding.Key) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
+	for i, key := range gained {
+		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
+			return nil, outcomes[i].Removal
+		}
+		failures = append(failures, outcomes[i].Grant)
+	}
+	return firstError(failures), nil
+}
+
+// isRenamed says whether a person is bound under the subject of an earlier name: that must go.
+func isRenamed(bound v1alpha1.AppRoleSubject, entry rolebinding.Entry) bool {
+	return bound.Name != "" && bound.Name != entry.Subject
 }
 
 func hasTrue(set map[rolebinding.Key]bool) bool {

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -43,8 +44,8 @@ func (e *evaluation) keepHeld(ctx context.Context, earned map[rolebinding.Key]bo
 	return kept, nil
 }
 
-// lostByOthers returns the keys that the person holds, or is bound by, and does not earn any more, without those that are
-// lost by the person's own change, in order.
+// lostByOthers returns the keys that the person is bound by and does not earn any more, without those that are lost by the
+// person's own change, in order. What was asked for and is not bound yet nobody loses.
 func (e *evaluation) lostByOthers(ctx context.Context, earned map[rolebinding.Key]bool) ([]rolebinding.Key, error) {
 	held := map[rolebinding.Key]bool{}
 	for _, role := range e.user.Status.Roles {
@@ -56,37 +57,31 @@ func (e *evaluation) lostByOthers(ctx context.Context, earned map[rolebinding.Ke
 	if err != nil {
 		return nil, err
 	}
-	before, _ := e.Index.Get(e.name)
 	ownChange := e.user.Status.ObservedGeneration != e.user.Generation
 	var lost []rolebinding.Key
-	take := func(key rolebinding.Key) {
+	for key := range bound {
 		if key.App == e.user.Spec.App && !earned[key] && (!ownChange || held[key]) {
 			lost = append(lost, key)
 		}
 	}
-	for key := range bound {
-		take(key)
-	}
-	for _, key := range before.Keys {
-		take(key)
-	}
 	slices.SortFunc(lost, func(a, b rolebinding.Key) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
 	})
-	return slices.Compact(lost), nil
+	return lost, nil
 }
 
 // withholdNameless takes every role away from a person whom no RBAC name stands for any more. Where that comes from an
-// edit of the App, it may be held.
+// edit of the App, it may be held, under the name that stood for them before: as long as it is still one of theirs.
 func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reconcile.Result, error) {
 	kept, err := e.keepHeld(ctx, nil, e.app.Spec.Mode)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if len(kept) == 0 || e.user.Status.KubernetesUsername == "" {
+	former := access.FormerSubject(e.app.Spec.Kubernetes, e.user)
+	if len(kept) == 0 || former == "" {
 		return e.withhold(ctx, v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))
 	}
-	e.verdict.subject = e.user.Status.KubernetesUsername
+	e.verdict.subject = former
 	e.kept = e.keysOf(kept)
 	if _, err := e.bind(ctx, e.kept, nil); err != nil {
 		return reconcile.Result{}, err

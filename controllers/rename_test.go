@@ -1,0 +1,192 @@
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+)
+
+func (w *world) named(subject string) bool {
+	w.Helper()
+	return slices.ContainsFunc(w.natives(), func(binding rbacv1.RoleBinding) bool {
+		return slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool { return s.Name == subject })
+	})
+}
+
+// Whom an edit of the App left without a name keeps what is held under the former one. Whoever is renamed meanwhile gave that
+// name away: it may be another person's, who must not get what is held.
+func TestHeldWithoutANameAndRenamed(t *testing.T) {
+	w := newWorld(t, guarded(1, byGroups("Staff")))
+	users, ids := w.staff(4)
+	w.push("Staff", membership.InlineLimit, ids...)
+	w.eventuallyRemovals(0, 0, 4)
+	for _, user := range users {
+		w.eventuallyGranted(user)
+	}
+	update(w, w.app, func(app *v1alpha1.App) { app.Spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierExternalID })
+	w.eventuallyRemovals(1, 3, 3)
+	w.eventually(func() string {
+		return unless(len(w.heldOf(users)) == 3, "the status of 3 people tells that they are held")
+	})
+	held := w.heldOf(users)
+
+	update(w, held[1], func(u *v1alpha1.User) { u.Spec.Title = "Dr" })
+	w.eventuallyEvaluated(held[1])
+	w.eventuallyCondition(held[1], v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTooManyRemovals)
+
+	former := "okta:" + held[0].Spec.UserName
+	w.renameUser(held[0], "married")
+	w.eventuallyEvaluated(held[0])
+	if w.named(former) || w.can(former, "delete", w.namespace) {
+		t.Errorf("%s is bound though nobody has that name", former)
+	}
+	w.eventuallyRemovals(1, 2, 2)
+}
+
+// While the former name of somebody who was renamed cannot be taken out of a binding, no status says that it was.
+func TestRenameThatCannotBeDoneYet(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.provision(w.newUser("maiden", ""))
+	w.eventuallyGranted(user)
+	allow := w.refuseRemovals()
+	w.renameUser(user, "married")
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+			t.Fatal(err)
+		}
+		if user.Status.ObservedGeneration == user.Generation {
+			t.Fatalf("the status speaks of the new name: %+v; bound under the former one: %t", user.Status, w.named("okta:maiden"))
+		}
+		time.Sleep(20 * time.Millisecond) // not a wait for anything: the time that is looked at
+	}
+	allow()
+	w.eventuallyGranted(user)
+	if w.named("okta:maiden") || !w.named("okta:married") {
+		t.Errorf("bindings = %+v", w.natives())
+	}
+}
+
+// refuseRemovals has the API server refuse changes and deletions of the directory's bindings, until allow is called.
+func (w *world) refuseRemovals() (allow func()) {
+	w.Helper()
+	native := w.natives()[0]
+	return w.refuse(rbacv1.GroupName, "v1", "rolebindings", []admissionv1.OperationType{admissionv1.Update, admissionv1.Delete},
+		fmt.Sprintf("oldObject.metadata.namespace == %q", w.namespace), func() error { return env.Client.Delete(w.ctx, native.DeepCopy(), client.DryRunAll) })
+}
+
+// refuse has the API server refuse what an expression matches, until allow is called. try does something that it matches.
+func (w *world) refuse(group, version, resource string, operations []admissionv1.OperationType, matches string, try func() error) (allow func()) {
+	w.Helper()
+	name := "refuse-" + resource + "-" + w.namespace
+	fail := admissionv1.Fail
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+		FailurePolicy: &fail,
+		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+			Operations: operations, Rule: admissionv1.Rule{APIGroups: []string{group}, APIVersions: []string{version}, Resources: []string{resource}},
+		}}}},
+		Validations: []admissionv1.Validation{{Expression: "!(" + matches + ")", Message: "not now"}},
+	}}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+	}}
+	w.create(policy)
+	w.create(binding)
+	w.Cleanup(func() {
+		for _, object := range []client.Object{binding, policy} {
+			_ = env.Client.Delete(context.WithoutCancel(w.ctx), object)
+		}
+	})
+	w.eventually(func() string {
+		err := try()
+		return unless(err != nil && strings.Contains(err.Error(), "not now"), "the policy is in force")
+	})
+	return func() {
+		if err := env.Client.Delete(w.ctx, binding); client.IgnoreNotFound(err) != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// Somebody empties an AppRoleBinding while nobody leads, and one of its people loses the role meanwhile: no status says so
+// before the native bindings do.
+func TestRoleLostWhileNobodyLed(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.provision(w.newUser("jane", `{"role":"admin"}`))
+	w.eventuallyGranted(user)
+	w.stop()
+	binding := &w.bindings()[0]
+	update(w, binding, func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects = nil })
+	update(w, user, func(u *v1alpha1.User) { u.Spec.Attributes.Raw = []byte(`{"role":"viewer"}`) })
+	w.start()
+	w.eventually(func() string {
+		return unless(w.userNow(user).Status.RoleNames == "viewer", "the status tells of the new role")
+	})
+	for _, native := range w.natives() {
+		if native.Labels[v1alpha1.LabelRole] == "admin" {
+			t.Errorf("%s still names %v", native.Name, native.Subjects)
+		}
+	}
+}
+
+// What people would have lost that they never had is neither held nor counted.
+func TestWhatNobodyHadIsNotHeld(t *testing.T) {
+	w := newWorld(t, guarded(1, byGroups("Staff")))
+	users, ids := w.staff(4)
+	for _, user := range users {
+		w.eventuallyEvaluated(user)
+	}
+	asked := &v1alpha1.AppRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "asked"},
+		Spec:       v1alpha1.AppRoleBindingSpec{App: "demo", RoleRef: v1alpha1.AppRoleRef{Name: "admin"}, Scope: "default", Mode: v1alpha1.ModeEnforce},
+	}
+	w.refuse(v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version, "approlebindings", []admissionv1.OperationType{admissionv1.Create},
+		fmt.Sprintf(`object.metadata.namespace == %q && object.spec.roleRef.name == "admin"`, w.namespace),
+		func() error { return env.Client.Create(w.ctx, asked.DeepCopy(), client.DryRunAll) })
+	g := w.push("Staff", membership.InlineLimit, ids...)
+	for _, user := range users {
+		w.eventuallyCondition(user, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonBindingFailed)
+	}
+	w.setMembers(g)
+	for _, user := range users {
+		w.eventually(func() string { return unless(len(w.userNow(user).Status.Roles) == 0, "nobody holds a role") })
+	}
+	w.eventuallyRemovals(0, 0, 0)
+}
+
+// Whom the guard holds it still holds when the App calls its people by other names than before nobody led for a while.
+func TestHeldThroughOtherNames(t *testing.T) {
+	w := newWorld(t, guarded(1, byGroups("Staff")))
+	users, ids := w.staff(4)
+	for _, user := range users {
+		update(w, user, func(u *v1alpha1.User) { u.Spec.ExternalID = "ext-" + u.Name })
+	}
+	g := w.push("Staff", membership.InlineLimit, ids...)
+	w.eventuallyRemovals(0, 0, 4)
+	w.setMembers(g)
+	w.eventuallyRemovals(1, 3, 3)
+	w.eventually(func() string {
+		return unless(len(w.heldOf(users)) == 3, "the status of 3 people tells that they are held")
+	})
+	w.stop()
+	update(w, w.app, func(app *v1alpha1.App) { app.Spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierExternalID })
+	w.start()
+	for _, user := range users {
+		w.eventually(func() string {
+			return unless(w.userNow(user).Status.KubernetesUsername == "okta:"+user.Spec.ExternalID, "the status tells of the other name")
+		})
+	}
+	if held := w.heldOf(users); len(held) != 3 {
+		t.Errorf("%d people are held", len(held))
+	}
+}

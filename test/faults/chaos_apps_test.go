@@ -8,7 +8,10 @@ import (
 	"strings"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,7 +39,8 @@ var meanings = map[string]oracle.Expression{
 
 // shape is what an App's author can turn: each edit turns one thing, and every shape that is not broken is a sound App.
 type shape struct {
-	large      bool
+	// kind is what sort of App it is.
+	kind       kind
 	namespaces []string
 
 	absent       map[string]bool // roles that are left out
@@ -48,16 +52,28 @@ type shape struct {
 	fewDefaults  bool
 	noDefaults   bool
 	observe      bool
-	byEmail      bool
+	nameFrom     string // usernameFrom
 	byGroups     bool
 	groupsBound  bool
 	broken       bool
 }
 
-func firstShape(large bool, namespaces []string) shape {
-	return shape{large: large, namespaces: namespaces, absent: map[string]bool{}, whens: map[string]string{
+// kind of an App.
+type kind int
+
+const (
+	// large has scopes and most of the people, small is deleted and made again while its people stay.
+	large kind = iota
+	small
+	// guarded holds bulk loss of roles, passing is deleted with its people.
+	guarded
+	passing
+)
+
+func firstShape(kind kind, namespaces []string) shape {
+	return shape{kind: kind, namespaces: namespaces, absent: map[string]bool{}, whens: map[string]string{
 		"owner": `user.department == "Platform"`, "deployer": `user.title.startsWith("Lead")`,
-	}, byGroups: true}
+	}, byGroups: true, nameFrom: v1alpha1.IdentifierUserName}
 }
 
 // turn changes one thing and says what.
@@ -76,7 +92,11 @@ func (s *shape) turn(random *rand.Rand) string {
 		s.observe, s.noScopes = false, false // else there would be little to go wrong half of the time
 		return "enforce in scopes"
 	}
-	switch random.IntN(14) {
+	choice := random.IntN(14)
+	if s.kind == guarded && (choice == 9 || choice == 12) {
+		choice = 10 // where nothing is bound, or groups are, nobody counts what people lose
+	}
+	switch choice {
 	case 0, 1:
 		role := []string{"reader", "writer", "owner", "auditor", "deployer", "crowd"}[random.IntN(6)]
 		s.absent[role] = !s.absent[role] && random.IntN(2) == 0
@@ -99,7 +119,8 @@ func (s *shape) turn(random *rand.Rand) string {
 	case 9:
 		return flip(&s.observe, "observe")
 	case 10:
-		return flip(&s.byEmail, "user name from email")
+		s.nameFrom = []string{v1alpha1.IdentifierUserName, v1alpha1.IdentifierEmail, v1alpha1.IdentifierExternalID}[random.IntN(3)]
+		return "user name from " + s.nameFrom
 	case 11:
 		return flip(&s.byGroups, "roles by groups")
 	case 12:
@@ -117,9 +138,12 @@ func (s *shape) write(spec *v1alpha1.AppSpec) {
 	if s.observe {
 		spec.Mode = v1alpha1.ModeObserve
 	}
-	spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierUserName
-	if s.byEmail {
-		spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail
+	spec.Kubernetes.UsernameFrom = s.nameFrom
+	if s.kind == guarded {
+		spec.Safety = &v1alpha1.Safety{MaxRemovals: mostRemovals, Window: &metav1.Duration{Duration: 24 * time.Hour}}
+	}
+	if s.kind == passing {
+		spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete
 	}
 	spec.SubjectMode = v1alpha1.SubjectModeUsers
 	if s.groupsBound {
@@ -141,7 +165,7 @@ func (s *shape) write(spec *v1alpha1.AppSpec) {
 }
 
 func (s *shape) scopes() v1alpha1.Scopes {
-	if !s.large || s.noScopes {
+	if s.kind != large || s.noScopes {
 		return v1alpha1.Scopes{}
 	}
 	emea := &metav1.LabelSelector{MatchLabels: map[string]string{"chaos": s.namespaces[0], "region": "emea2"}}
@@ -191,10 +215,11 @@ func (s *shape) roles(scopes []v1alpha1.Scope) []v1alpha1.Role {
 	return roles
 }
 
-// editApps turns Apps, breaks and mends them, and deletes one of them now and then, until ctx ends.
+// editApps turns Apps, breaks and mends them, and deletes one of them now and then, until ctx ends. The one that goes with its
+// people is left alone.
 func (c *chaos) editApps(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {
-		app := c.apps[random.IntN(len(c.apps))]
+		app := c.apps[random.IntN(int(passing))]
 		what := c.edits.draw(random)
 		if what == "App deleted" {
 			app = c.apps[1]
@@ -239,7 +264,20 @@ func (c *chaos) reshape(ctx context.Context, app *chaosApp) {
 	}
 }
 
-// deleteApp deletes an App and creates it again. Its people stay, and get back what they earn.
+// passApps deletes the App whose people go with it, and makes it again, until ctx ends.
+func (c *chaos) passApps(ctx context.Context, random *rand.Rand) {
+	for {
+		pause(ctx, between(random, time.Second, 6*time.Second))
+		if ctx.Err() != nil {
+			return
+		}
+		c.deleteApp(c.apps[passing])
+		c.count("App deleted with its people")
+	}
+}
+
+// deleteApp deletes an App and creates it again. Its people stay, and get back what they earn, unless they go with it: then
+// nothing of them is left by the time that the App is gone.
 func (c *chaos) deleteApp(app *chaosApp) {
 	ctx := c.t.Context()
 	app.open.Lock()
@@ -250,22 +288,75 @@ func (c *chaos) deleteApp(app *chaosApp) {
 		c.t.Errorf("reading App %s: %v", app.Name, err)
 		return
 	}
+	again := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{
+		Namespace: app.Namespace, Name: app.Name,
+		// Its tokens are there already, and known.
+		Annotations: map[string]string{v1alpha1.AnnotationAcceptTokens: "true"},
+	}, Spec: *object.Spec.DeepCopy()}
 	if err := c.client.Delete(ctx, object); err != nil {
 		c.t.Errorf("deleting App %s: %v", app.Name, err)
 		return
 	}
-	again := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{
-		Namespace: app.Namespace, Name: app.Name,
-		// Its tokens are there already, and known.
-		Annotations: map[string]string{v1alpha1.GroupName + "/accept-tokens": "true"},
-	}, Spec: *object.Spec.DeepCopy()}
+	if err := eventually(ctx, succession, func() error {
+		err := c.client.Get(ctx, key, object)
+		if err == nil {
+			err = fmt.Errorf("it is still there: %+v", object.Status.Conditions)
+		}
+		return client.IgnoreNotFound(err)
+	}); err != nil {
+		c.t.Errorf("App %s was not deleted: %v", app.Name, err)
+		return
+	}
+	if app.shape.kind == passing {
+		c.findNothingOf(app)
+	}
 	if err := eventually(ctx, recovery, func() error { return c.client.Create(ctx, again.DeepCopy()) }); err != nil {
 		c.t.Errorf("App %s could not be created again: %v", app.Name, err)
 		return
 	}
 	for _, scim := range app.clients {
-		if err := eventually(ctx, recovery, func() error { _, err := scim.TestConnection(ctx, false); return err }); err != nil {
+		if err := eventually(ctx, succession, func() error { _, err := scim.TestConnection(ctx, false); return err }); err != nil {
 			c.t.Errorf("App %s is not served again: %v", app.Name, err)
+		}
+	}
+}
+
+// findNothingOf fails where an App that is gone has left something that was to go with it.
+func (c *chaos) findNothingOf(app *chaosApp) {
+	of := func(name string) bool { return name == app.Name }
+	for _, list := range []client.ObjectList{
+		&v1alpha1.UserList{}, &v1alpha1.GroupList{}, &v1alpha1.MemberShardList{}, &v1alpha1.NameClaimList{}, &v1alpha1.AppRoleBindingList{},
+		&rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{},
+	} {
+		if err := c.client.List(c.t.Context(), list); err != nil {
+			c.t.Error(err)
+			return
+		}
+		err := meta.EachListItem(list, func(item runtime.Object) error {
+			left := false
+			switch object := item.(type) {
+			case *v1alpha1.User:
+				left = of(object.Spec.App)
+			case *v1alpha1.Group:
+				left = of(object.Spec.App)
+			case *v1alpha1.MemberShard:
+				left = of(object.Spec.App)
+			case *v1alpha1.NameClaim:
+				left = of(object.Spec.App)
+			case *v1alpha1.AppRoleBinding:
+				left = of(object.Spec.App)
+			case *rbacv1.RoleBinding:
+				left = slices.ContainsFunc(object.Subjects, func(s rbacv1.Subject) bool { return strings.HasPrefix(s.Name, app.Prefix) })
+			case *rbacv1.ClusterRoleBinding:
+				left = slices.ContainsFunc(object.Subjects, func(s rbacv1.Subject) bool { return strings.HasPrefix(s.Name, app.Prefix) })
+			}
+			if left {
+				c.t.Errorf("App %s is gone and left %s", app.Name, keyOf(item.(client.Object)))
+			}
+			return nil
+		})
+		if err != nil {
+			c.t.Error(err)
 		}
 	}
 }

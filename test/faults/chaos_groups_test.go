@@ -32,19 +32,25 @@ type chaosGroup struct {
 
 // makeGroups makes the groups that Okta pushes.
 func (c *chaos) makeGroups() {
+	big, held := c.apps[large], c.apps[guarded]
 	for _, names := range groupNames {
 		group := &chaosGroup{names: names, sometimes: c.crowd[:40]}
 		group.Name = names[0]
-		c.groups = append(c.groups, group)
+		big.groups = append(big.groups, group)
 	}
-	c.groups[0].always, c.groups[0].sometimes = c.crowd[40:], slices.Concat(c.crowd[:40], c.strays)
-	c.groups[2].sometimes = c.free
+	big.groups[0].always, big.groups[0].sometimes = c.crowd[40:], slices.Concat(c.crowd[:40], c.strays)
+	big.groups[2].sometimes = c.free
+	for _, i := range []int{0, 1, 3} {
+		group := &chaosGroup{names: groupNames[i], sometimes: c.guarded}
+		group.Name = groupNames[i][0]
+		held.groups = append(held.groups, group)
+	}
 }
 
 // pushGroups plays Okta's group push until ctx ends.
 func (c *chaos) pushGroups(ctx context.Context, random *rand.Rand, app *chaosApp) {
 	for ctx.Err() == nil {
-		group, scim := c.groups[random.IntN(len(c.groups))], app.clients[random.IntN(2)]
+		group, scim := app.groups[random.IntN(len(app.groups))], app.clients[random.IntN(2)]
 		app.open.RLock()
 		err := c.push(random, group, scim)
 		app.open.RUnlock()
@@ -52,7 +58,7 @@ func (c *chaos) pushGroups(ctx context.Context, random *rand.Rand, app *chaosApp
 			c.t.Error(err)
 			return
 		}
-		if !c.outgrown(app, c.groups[0]) {
+		if !c.outgrown(app, app.groups[0]) {
 			return
 		}
 		pause(ctx, between(random, 0, 150*time.Millisecond))

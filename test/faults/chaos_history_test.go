@@ -5,100 +5,157 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// history is the cluster at one moment of the record, and what it has seen that was never to be.
+// history is the cluster at one moment of the record, and what it has seen that was never to be. What it holds the operator
+// to, at every revision:
+//
+//   - A person is entitled to a subject while they may have access and one of their names makes it; and from the write that
+//     ended that until a status of theirs speaks of that write or a later one, or until their User is gone. So a status that
+//     tells of a deactivation says that nothing binds the person, and one that tells of a rename that nothing binds the former
+//     name.
+//   - Every person whom a binding of this operator names is entitled to that subject, by one User at least. Whoever else was
+//     entitled to it before, and lost it, is no excuse.
+//   - Whom a binding to the strongest role names is not only people who never could earn it.
+//   - When a status is written that does not list a role in a scope, no binding made of it names the person, unless another one
+//     is entitled to the same subject.
 type history struct {
-	names []string
-	own   map[string]bool
+	names    []string
+	own      map[string]bool
+	prefixes []string
 
 	people   map[string]*personState
 	bindings map[string]bindingState
-	// of tells which people may stand behind a subject, boundBy which bindings name it now.
-	of      map[int][]*personState
-	boundBy map[int]map[string]bool
+	// entitled tells who is entitled to a subject, boundBy which bindings name it now.
+	entitled map[int]map[*personState]bool
+	boundBy  map[int]map[string]bool
+	guard    guardHistory
 
-	revocations, examined int
-	violations            []string
+	ended, examined, statuses int
+	violations                []string
 	// reported keeps one mistake from being told for every version of its binding.
 	reported map[string]bool
 }
 
 // personState is one User object.
 type personState struct {
-	name string
-	// may have access now.
-	may bool
-	// out is true from the moment that the access was declared revoked, or the object gone, until the person may have
-	// access again. since is that moment's revision.
-	out   bool
-	since uint64
-	// subjects now; a person who was renamed answers for former ones, too, see of.
-	subjects []int
+	name    string
+	version *userVersion
+	// until tells, of each subject that the person was entitled to before, the generation of the write that ended it, as long
+	// as no status speaks of that; 0 while the person is entitled to it as they are.
+	until map[int]int64
+	// former tells at which revision the entitlement to a subject ended.
+	former map[int]uint64
 }
 
 type bindingState struct {
-	role     string
-	subjects []int
-	byHand   bool
+	*bindingVersion
+	byHand bool
 }
 
-func newHistory(names []string, c *chaos) *history {
+func newHistory(s *safety, c *chaos) *history {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &history{
-		names: names, own: c.own, people: map[string]*personState{}, bindings: map[string]bindingState{},
-		of: map[int][]*personState{}, boundBy: map[int]map[string]bool{}, reported: map[string]bool{},
+	h := &history{
+		names: s.names, own: c.own, people: map[string]*personState{}, bindings: map[string]bindingState{},
+		entitled: map[int]map[*personState]bool{}, boundBy: map[int]map[string]bool{}, reported: map[string]bool{},
+		guard: newGuardHistory(c),
 	}
+	for _, prefix := range s.prefixes {
+		h.prefixes = append(h.prefixes, prefix)
+	}
+	return h
 }
 
 func (h *history) play(v version) {
-	if v.user != nil {
+	switch {
+	case v.user != nil:
+		h.guard.playUser(v)
 		h.playUser(v)
-	} else {
+	case v.binding != nil:
+		h.guard.playBinding(v)
 		h.playBinding(v)
+	default:
+		h.guard.playApp(v)
 	}
 }
 
 func (h *history) playUser(v version) {
 	person := h.people[v.key]
-	if person == nil {
-		person = &personState{name: v.key}
+	if person == nil || person.version == nil {
+		person = &personState{name: v.key, until: map[int]int64{}, former: map[int]uint64{}}
 		h.people[v.key] = person
 	}
-	person.may, person.subjects = v.user.may && !v.deleted, v.user.subjects
-	for _, subject := range v.user.subjects {
-		if !slices.Contains(h.of[subject], person) {
-			h.of[subject] = append(h.of[subject], person)
+	before := person.version
+	person.version = v.user
+	if v.deleted {
+		person.version = nil
+	}
+	ended := h.entitle(person, v)
+	for _, subject := range ended {
+		h.ended++
+		for binding := range h.boundBy[subject] {
+			h.examine(v.revision, binding, subject)
 		}
 	}
-	switch {
-	case person.may:
-		person.out = false
-		return
-	case person.out || !v.user.revoked && !v.deleted:
-		return
-	}
-	person.out, person.since = true, v.revision
-	h.revocations++
-	for subject, people := range h.of {
-		if slices.Contains(people, person) {
-			for binding := range h.boundBy[subject] {
-				h.examine(v.revision, binding, subject)
-			}
+	isNew := before == nil || !apiequality.Semantic.DeepEqual(before.status, v.user.status)
+	if person.version != nil && isNew && v.user.may && v.user.status.ObservedGeneration == v.user.generation {
+		for _, violation := range h.guard.playStatus(v) {
+			h.report(violation, "%s", violation)
 		}
+		h.examineStatus(v.revision, person)
 	}
 }
 
-func (h *history) playBinding(v version) {
-	for _, subject := range h.bindings[v.key].subjects {
-		delete(h.boundBy[subject], v.key)
+// entitle works out what a person is entitled to from a version of their User on, and returns the subjects that this ended.
+func (h *history) entitle(person *personState, v version) (ended []int) {
+	now := map[int]bool{}
+	// A User that somebody wrote by hand under another one's name is entitled to nothing.
+	if person.version != nil && v.user.may && !strings.HasPrefix(v.user.id, usurperPrefix) {
+		for _, subject := range v.user.subjects {
+			now[subject] = true
+		}
 	}
-	delete(h.bindings, v.key)
+	for subject := range now {
+		person.until[subject] = 0
+		if h.entitled[subject] == nil {
+			h.entitled[subject] = map[*personState]bool{}
+		}
+		h.entitled[subject][person] = true
+	}
+	for subject, until := range person.until {
+		if now[subject] {
+			continue
+		}
+		if until == 0 {
+			until = v.user.generation
+			person.until[subject] = until
+		}
+		if v.deleted || v.user.status.ObservedGeneration >= until && !v.user.failed {
+			delete(person.until, subject)
+			delete(h.entitled[subject], person)
+			person.former[subject] = v.revision
+			ended = append(ended, subject)
+		}
+	}
+	return ended
+}
+
+func (h *history) playBinding(v version) {
+	if before, found := h.bindings[v.key]; found {
+		for _, subject := range before.subjects {
+			delete(h.boundBy[subject], v.key)
+		}
+		delete(h.bindings, v.key)
+	}
 	if v.deleted {
 		return
 	}
-	state := bindingState{role: v.binding.role, subjects: v.binding.subjects, byHand: h.own[strconv.FormatUint(v.revision, 10)]}
+	state := bindingState{bindingVersion: v.binding, byHand: h.own[strconv.FormatUint(v.revision, 10)]}
 	h.bindings[v.key] = state
 	for _, subject := range state.subjects {
 		if h.boundBy[subject] == nil {
@@ -118,46 +175,69 @@ func (h *history) playBinding(v version) {
 // no fault of theirs.
 func (h *history) examine(revision uint64, key string, subject int) {
 	state, name := h.bindings[key], h.names[subject]
-	if state.byHand {
+	ours := slices.ContainsFunc(h.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+	if state.byHand || !ours {
 		return
 	}
-	switch {
-	case strings.HasSuffix(name, ":"+intruder):
-		h.report(name+key, "revision %d: %s to %s names %s, whom nobody provisioned", revision, key, state.role, name)
-	case state.role == strongest && strings.Contains(name, ":"+limited), state.role == strongest && strings.Contains(name, ":mail."+limited):
-		h.report(name+key, "revision %d: %s names %s, who was never entitled to %s", revision, key, name, strongest)
+	may := h.entitled[subject]
+	if len(may) == 0 {
+		h.report(name+key, "revision %d: %s to %s names %s, which nobody may have: %s", revision, key, state.role, name, h.behind(subject))
+		return
 	}
-	var out *personState
-	for _, person := range h.of[subject] {
-		if !person.out {
-			return // has the name, or had it until just now, and has access or is about to lose it, whoever had the name before
+	if state.role != strongest {
+		return
+	}
+	for person := range may {
+		if person.version == nil || !strings.HasPrefix(person.version.id, limited) {
+			return
 		}
-		out = person
 	}
-	if out != nil {
-		h.report(fmt.Sprint(name, key, out.since), "revision %d: %s to %s names %s, whose access was revoked: %s",
-			revision, key, state.role, name, h.behind(subject))
+	h.report(name+key, "revision %d: %s names %s, who was never entitled to %s: %s", revision, key, name, strongest, h.behind(subject))
+}
+
+// examineStatus holds a status that was just written against the bindings that there are. Of a wrong App it tells what was held
+// before, which need not be all.
+func (h *history) examineStatus(revision uint64, person *personState) {
+	if person.version.frozen {
+		return
+	}
+	h.statuses++
+	listed := map[holding]bool{}
+	for _, role := range person.version.status.Roles {
+		listed[holding{app: person.version.app, role: role.Role, scope: role.Scope}] = true
+	}
+	for subject := range person.until {
+		if len(h.entitled[subject]) != 1 {
+			continue
+		}
+		for key := range h.boundBy[subject] {
+			if state := h.bindings[key]; !state.byHand && !listed[state.of] {
+				h.report(h.names[subject]+key+"status", "revision %d: the status of %s does not list %v, and %s to %s names %s",
+					revision, person.name, state.of, key, state.role, h.names[subject])
+			}
+		}
 	}
 }
 
-// behind tells who stands, or stood, behind a subject.
+// behind tells who is entitled to a subject, or was.
 func (h *history) behind(subject int) string {
 	var people []string
-	for _, person := range h.of[subject] {
-		text := person.name
+	for _, person := range h.people {
+		until, entitled := person.until[subject]
+		former, was := person.former[subject]
 		switch {
-		case person.out:
-			text += fmt.Sprintf(", out since revision %d", person.since)
-		case person.may:
-			text += ", who may have access"
-		default:
-			text += ", who is about to lose it"
+		case entitled && until == 0:
+			people = append(people, person.name+" is entitled to it")
+		case entitled:
+			people = append(people, fmt.Sprintf("%s was until generation %d", person.name, until))
+		case was:
+			people = append(people, fmt.Sprintf("%s was until revision %d", person.name, former))
 		}
-		if !slices.Contains(person.subjects, subject) {
-			text += " and goes by another name now"
-		}
-		people = append(people, text)
 	}
+	if len(people) == 0 {
+		return "nobody ever was"
+	}
+	slices.Sort(people)
 	return strings.Join(people, "; ")
 }
 
@@ -166,4 +246,9 @@ func (h *history) report(once, format string, arguments ...any) {
 		h.reported[once] = true
 		h.violations = append(h.violations, fmt.Sprintf(format, arguments...))
 	}
+}
+
+// isHeld says of a role that it is kept though it is not earned any more.
+func isHeld(role v1alpha1.EarnedRole) bool {
+	return slices.ContainsFunc(role.Reasons, func(reason string) bool { return strings.HasPrefix(reason, "held by the App's spec.safety") })
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,9 +22,6 @@ const (
 	leaseName = "scim-operator-controller"
 	// succession bounds how long it may take until somebody leads: a Lease of 15 seconds, and the start of a process.
 	succession = 90 * time.Second
-	// waitedOut is which of so many dead leaders' Leases is left to run out. The others are given back in the dead
-	// leader's name, as if they had had the time: the successor leads after two seconds instead of fifteen.
-	waitedOut = 8
 )
 
 // candidates are the controllers, in place of the one that the other tests use.
@@ -75,31 +73,75 @@ func (c *candidates) stand(ctx context.Context) error {
 	return nil
 }
 
-// killAgainAndAgain kills whoever leads, each some time after the beginning of their reign.
-func (c *candidates) killAgainAndAgain(chaos *chaos, kills int) {
+// killAgainAndAgain kills whoever leads, each some time after the beginning of their reign. One more is paused before, if asked
+// for, and goes on in the reign of its successor.
+func (c *candidates) killAgainAndAgain(chaos *chaos, kills int, pauses bool) {
 	t := chaos.t
-	for kill := range kills {
-		leader := c.awaitLeader(t)
+	if pauses {
+		paused := c.pause(chaos)
+		defer func() { c.awaitEnd(t, paused) }()
+	}
+	for range kills {
+		c.awaitLeader(t)
 		// Some reigns end while the leader still evaluates everybody for the first time.
 		pause(t.Context(), between(chaos.random, 100*time.Millisecond, 3*time.Second))
-		holder := leaseHolder(t)
-		if err := leader.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		chaos.count("leader killed")
-		c.remove(leader)
-		successor := make(chan error, 1)
-		go func() { successor <- c.stand(t.Context()) }()
-		if kill%waitedOut != waitedOut-1 {
-			giveBack(t, holder)
-		}
-		if err := <-successor; err != nil {
-			t.Fatal(err)
-		}
+		c.kill(chaos)
 	}
 	// The last one leads for a while, and is not helped by a successor's fresh look at everything.
 	c.awaitLeader(t)
 	pause(t.Context(), between(chaos.random, 2*time.Second, 4*time.Second))
+}
+
+// kill kills the leader and has another candidate stand. The Lease is given back in the dead leader's name, as if there had been
+// the time: the successor leads after two seconds instead of fifteen.
+func (c *candidates) kill(chaos *chaos) {
+	t := chaos.t
+	leader := c.awaitLeader(t)
+	holder := leaseHolder(t)
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	chaos.count("leader killed")
+	c.remove(leader)
+	successor := make(chan error, 1)
+	go func() { successor <- c.stand(t.Context()) }()
+	giveBack(t, holder)
+	if err := <-successor; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pause stops the leader as it is, in the midst of whatever it does, lets its Lease run out, and has it go on some time after
+// another one leads. It returns the process, which finds out by itself that it leads no more.
+func (c *candidates) pause(chaos *chaos) *stack.Process {
+	t := chaos.t
+	leader := c.awaitLeader(t)
+	pause(t.Context(), between(chaos.random, 100*time.Millisecond, 3*time.Second))
+	if err := syscall.Kill(leader.Pid(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// A process that is stopped does not end when it is asked to.
+	t.Cleanup(func() { _ = leader.Kill() })
+	c.remove(leader)
+	if err := c.stand(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitLeader(t)
+	pause(t.Context(), between(chaos.random, 0, 2*time.Second))
+	if err := syscall.Kill(leader.Pid(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	chaos.count("leader paused")
+	return leader
+}
+
+// awaitEnd waits for the end of a process whose Lease another one took.
+func (c *candidates) awaitEnd(t *testing.T, process *stack.Process) {
+	select {
+	case <-process.Done():
+	case <-time.After(succession):
+		t.Errorf("a leader that was paused for longer than its Lease lasts goes on")
+	}
 }
 
 func (c *candidates) remove(process *stack.Process) {

@@ -27,7 +27,8 @@ var everything = []string{
 	"person renamed", "person deleted", "group pushed", "group renamed", "group emptied", "group deleted", "members changed",
 	"group outgrew its object", "App edited", "App broken", "App deleted", "namespace created", "namespace deleted",
 	"namespace relabelled", "binding tampered with", "AppRoleBinding tampered with", "person suspended", "person released",
-	"person edited by hand", "person deleted by hand", "usurper created",
+	"person edited by hand", "person deleted by hand", "usurper created", "App deleted with its people", "leader paused",
+	"removals held", "removals released",
 }
 
 // actor is one person whom one worker provisions.
@@ -44,9 +45,25 @@ func newActor(random *rand.Rand) *actor {
 		first = "free"
 	}
 	a := &actor{Assignment: newPerson(first), first: first}
-	// The address differs from the userName, which either may stand for the person in Kubernetes.
+	// Address and external id differ from the userName: any of them may stand for the person in Kubernetes. Some people share
+	// an address, and some have no external id.
+	a.Profile.ExternalID = "ext." + a.Profile.Email
 	a.Profile.Email = "mail." + a.Profile.Email
+	if random.IntN(4) == 0 {
+		a.Profile.Email = fmt.Sprintf("mail.%s.shared.%d@example.com", first, random.IntN(3))
+	}
+	if random.IntN(4) == 0 {
+		a.Profile.ExternalID = ""
+	}
 	return a
+}
+
+// rename gives the person another userName, and sometimes another external id.
+func (a *actor) rename(random *rand.Rand) {
+	a.Profile.UserName = fmt.Sprintf("%s.as.%d@example.com", a.first, people.Add(1))
+	if a.Profile.ExternalID != "" && random.IntN(3) == 0 {
+		a.Profile.ExternalID = "ext." + a.Profile.UserName
+	}
 }
 
 // attributes gives the person others, from which roles and scopes follow. People of limited means never get what would
@@ -71,14 +88,15 @@ func (a *actor) attributes(random *rand.Rand) {
 
 // gather provisions those who are in groups.
 func (c *chaos) gather() {
-	c.crowd = c.people(limited, crowdSize)
-	c.strays = c.people(limited, 40)
-	c.free = c.people("free", 8)
+	c.crowd = c.people(c.apps[0], limited, crowdSize)
+	c.strays = c.people(c.apps[0], limited, 40)
+	c.free = c.people(c.apps[0], "free", 8)
+	c.guarded = c.people(c.apps[guarded], limited, guardedCrowd)
 	c.makeGroups()
 }
 
-// people provisions people of the large App.
-func (c *chaos) people(first string, count int) []okta.GroupMember {
+// people provisions people of an App.
+func (c *chaos) people(app *chaosApp, first string, count int) []okta.GroupMember {
 	c.t.Helper()
 	members := make([]okta.GroupMember, count)
 	work := make(chan int)
@@ -89,7 +107,7 @@ func (c *chaos) people(first string, count int) []okta.GroupMember {
 			for i := range work {
 				person := newPerson(first)
 				if err := patiently(c.t.Context(), recovery, func() error {
-					_, err := c.apps[0].clients[worker%2].Create(c.t.Context(), person)
+					_, err := app.clients[worker%2].Create(c.t.Context(), person)
 					return err
 				}); err != nil {
 					c.t.Error(err)
@@ -162,7 +180,7 @@ func (c *chaos) act(random *rand.Rand, app *chaosApp, person *actor, scim *okta.
 		person.attributes(random)
 		what, action = "profile pushed", func() (okta.Conversation, error) { return scim.PushProfile(ctx, person.Assignment) }
 	case person.active && chance < 55:
-		person.Profile.UserName = fmt.Sprintf("%s.as.%d@example.com", person.first, people.Add(1))
+		person.rename(random)
 		what, action = "person renamed", func() (okta.Conversation, error) { return scim.PushProfile(ctx, person.Assignment) }
 	case chance < 90:
 		what, action = "person deactivated", func() (okta.Conversation, error) { return scim.Deactivate(ctx, person.Assignment) }
@@ -199,7 +217,7 @@ func (c *chaos) step(app *chaosApp, person *actor, action func() (okta.Conversat
 		case exchange.Status == http.StatusNotFound:
 			person.provisioned = false
 			return false, nil
-		case exchange.Status == http.StatusUnauthorized && !app.shape.large:
+		case exchange.Status == http.StatusUnauthorized && (app.shape.kind == small || app.shape.kind == passing):
 			c.count("token not accepted again yet") // its App was deleted and is back; the token's status lags behind
 			return false, nil
 		}

@@ -23,7 +23,7 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// safety records every version of every User and native binding. All of them are in one etcd, whose revision is their
+// safety records every version of every User, App and native binding. All of them are in one etcd, whose revision is their
 // resourceVersion: sorted by it they are the history of the cluster, and tell what was true at each moment.
 type safety struct {
 	t      *testing.T
@@ -40,26 +40,40 @@ type safety struct {
 	failure  error
 }
 
-// version is one state of one object. Exactly one of user and binding is set.
+// version is one state of one object. Exactly one of user, binding and app is set.
 type version struct {
 	revision uint64
 	key      string
 	deleted  bool
 	user     *userVersion
 	binding  *bindingVersion
+	app      *appVersion
 }
 
 type userVersion struct {
-	// may says whether the person may have access, revoked whether the status says that they have none.
-	may, revoked bool
-	// subjects by which the person may be bound.
+	id, app    string
+	generation int64
+	// may says whether the person may have access.
+	may bool
+	// subjects by which the person may be bound, whatever attribute the App chooses.
 	subjects []int
+	// status as it is, and whether it says that access which has to go may not be gone yet, or that the App is wrong.
+	status         *v1alpha1.UserStatus
+	failed, frozen bool
 }
 
 type bindingVersion struct {
+	// role is the native role, of that it was made from which role of which App in which scope.
 	role     string
+	of       holding
 	subjects []int
 }
+
+// holding is one role of an App in one scope.
+type holding struct{ app, role, scope string }
+
+// appVersion is what an App's author asked to release, and what its status says was.
+type appVersion struct{ name, asked, released string }
 
 // watchSafety begins the record.
 func watchSafety(t *testing.T, c *chaos) *safety {
@@ -88,6 +102,7 @@ type recorded struct {
 func (s *safety) lists(c *chaos) []recorded {
 	return []recorded{
 		{&v1alpha1.UserList{}, []client.ListOption{client.InNamespace(c.apps[0].Namespace)}},
+		{&v1alpha1.AppList{}, []client.ListOption{client.InNamespace(c.apps[0].Namespace)}},
 		{&rbacv1.RoleBindingList{}, nil},
 		{&rbacv1.ClusterRoleBindingList{}, nil},
 	}
@@ -153,10 +168,15 @@ func (s *safety) recordObject(deleted bool) func(runtime.Object) error {
 		switch object := object.(type) {
 		case *v1alpha1.User:
 			v.user = s.versionOf(object)
+		case *v1alpha1.App:
+			v.app = &appVersion{name: object.Name, asked: object.Annotations[v1alpha1.AnnotationReleaseRemovals]}
+			if object.Status.Removals != nil {
+				v.app.released = object.Status.Removals.Released
+			}
 		case *rbacv1.RoleBinding:
-			v.binding = s.bindingOf(object.RoleRef, object.Subjects)
+			v.binding = s.bindingOf(object, object.RoleRef, object.Subjects)
 		case *rbacv1.ClusterRoleBinding:
-			v.binding = s.bindingOf(object.RoleRef, object.Subjects)
+			v.binding = s.bindingOf(object, object.RoleRef, object.Subjects)
 		}
 		s.versions = append(s.versions, v)
 		if deleted {
@@ -174,23 +194,32 @@ func keyOf(object client.Object) string {
 
 func (s *safety) versionOf(user *v1alpha1.User) *userVersion {
 	revoked := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-	prefix := s.prefixes[user.Spec.App]
+	granted := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
 	v := &userVersion{
-		may:      user.Spec.Active && !user.Spec.Suspended && user.DeletionTimestamp.IsZero(),
-		revoked:  revoked != nil && revoked.Status == metav1.ConditionTrue && revoked.ObservedGeneration == user.Generation,
-		subjects: []int{s.number(prefix + user.Spec.UserName)},
+		id: user.Name, app: user.Spec.App, generation: user.Generation,
+		may:    user.Spec.Active && !user.Spec.Suspended && user.DeletionTimestamp.IsZero(),
+		status: &user.Status,
+		failed: revoked != nil && revoked.Reason == v1alpha1.ReasonBindingFailed,
+		frozen: granted != nil && granted.Reason == v1alpha1.ReasonAppNotReady,
+	}
+	names := []string{user.Spec.UserName}
+	if user.Spec.ExternalID != "" {
+		names = append(names, user.Spec.ExternalID)
 	}
 	for _, email := range user.Spec.Emails {
-		v.subjects = append(v.subjects, s.number(prefix+email.Value))
+		names = append(names, email.Value)
 	}
-	if name := user.Status.KubernetesUsername; name != "" {
-		v.subjects = append(v.subjects, s.number(name))
+	for _, name := range names {
+		v.subjects = append(v.subjects, s.number(s.prefixes[user.Spec.App]+name))
 	}
 	return v
 }
 
-func (s *safety) bindingOf(ref rbacv1.RoleRef, subjects []rbacv1.Subject) *bindingVersion {
-	v := &bindingVersion{role: ref.Name}
+func (s *safety) bindingOf(object client.Object, ref rbacv1.RoleRef, subjects []rbacv1.Subject) *bindingVersion {
+	marks := object.GetAnnotations()
+	v := &bindingVersion{role: ref.Name, of: holding{
+		app: object.GetLabels()[v1alpha1.LabelApp], role: marks[v1alpha1.LabelRole], scope: marks[v1alpha1.LabelScope],
+	}}
 	for _, subject := range subjects {
 		if subject.Kind == rbacv1.UserKind {
 			v.subjects = append(v.subjects, s.number(subject.Name))
@@ -240,14 +269,15 @@ func (s *safety) check(c *chaos) {
 		c.t.Fatal(s.failure)
 	}
 	slices.SortStableFunc(s.versions, func(a, b version) int { return cmp.Compare(a.revision, b.revision) })
-	h := newHistory(s.names, c)
+	h := newHistory(s, c)
 	for _, v := range s.versions {
 		h.play(v)
 	}
-	c.t.Logf("%d versions of users and bindings: %d times somebody's access was revoked, %d bindings of this operator examined",
-		len(s.versions), h.revocations, h.examined)
-	if h.revocations == 0 || h.examined == 0 {
-		c.t.Error("nobody's access was revoked, or nothing was bound: the test has tested nothing")
+	c.t.Logf("%d versions of users, Apps and bindings: %d times somebody was to be bound under a name no more, %d bindings of this operator "+
+		"and %d statuses examined; of people whom nobody changed by themselves, %d lost roles between two releases at most, and %d were released",
+		len(s.versions), h.ended, h.examined, h.statuses, h.guard.most, h.guard.freed)
+	if h.ended == 0 || h.examined == 0 || h.statuses == 0 {
+		c.t.Error("nobody's access ended, or nothing was bound: the test has tested nothing")
 	}
 	for i, violation := range h.violations {
 		if i == 20 {

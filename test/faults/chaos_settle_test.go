@@ -17,7 +17,7 @@ import (
 // everything puts right. Apps come last: an edit has everybody looked at.
 func (c *chaos) nudge() {
 	ctx, app := c.t.Context(), c.apps[0]
-	for _, group := range c.groups {
+	for _, group := range app.groups {
 		if !group.pushed {
 			continue
 		}

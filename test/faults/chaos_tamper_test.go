@@ -11,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -103,15 +104,21 @@ func (c *chaos) tamper(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// tamperWithNative edits, or deletes, one of the native bindings of the Apps.
+// tamperWithNative edits, or deletes, one of the native bindings of the Apps. Two Apps' are left alone: what people lose by hand
+// the guard does not count, and a binding whose marks somebody took outlives its App where nobody has noted it yet.
 func (c *chaos) tamperWithNative(random *rand.Rand) error {
 	ctx := c.t.Context()
-	marks := client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue, v1alpha1.LabelAppNamespace: c.apps[0].Namespace}
-	bindings, clusterBindings := &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{}
-	if err := c.client.List(ctx, bindings, marks); err != nil {
+	marks, err := labels.Parse(fmt.Sprintf("%s=%s,%s=%s,%s notin (%s,%s)", v1alpha1.LabelManagedBy, v1alpha1.ManagedByValue,
+		v1alpha1.LabelAppNamespace, c.apps[large].Namespace, v1alpha1.LabelApp, c.apps[guarded].Name, c.apps[passing].Name))
+	if err != nil {
 		return err
 	}
-	if err := c.client.List(ctx, clusterBindings, marks); err != nil {
+	marked := client.MatchingLabelsSelector{Selector: marks}
+	bindings, clusterBindings := &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{}
+	if err := c.client.List(ctx, bindings, marked); err != nil {
+		return err
+	}
+	if err := c.client.List(ctx, clusterBindings, marked); err != nil {
 		return err
 	}
 	total := len(bindings.Items) + len(clusterBindings.Items)
@@ -180,8 +187,9 @@ func (c *chaos) somebodyWhoLeft(random *rand.Rand) (string, error) {
 	if err := c.client.List(c.t.Context(), users, client.InNamespace(c.apps[0].Namespace), client.MatchingFields{"spec.active": "false"}); err != nil {
 		return "", err
 	}
+	users.Items = slices.DeleteFunc(users.Items, func(user v1alpha1.User) bool { return c.appOf(user.Spec.App).shape.kind >= guarded })
 	if len(users.Items) == 0 {
-		return c.apps[0].Subject(intruder), nil
+		return c.apps[large].Subject(intruder), nil
 	}
 	user := &users.Items[random.IntN(len(users.Items))]
 	return c.appOf(user.Spec.App).Subject(user.Spec.UserName), nil
@@ -193,6 +201,7 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 	if err := c.client.List(ctx, list, client.InNamespace(c.apps[0].Namespace)); err != nil {
 		return err
 	}
+	list.Items = slices.DeleteFunc(list.Items, func(binding v1alpha1.AppRoleBinding) bool { return c.appOf(binding.Spec.App).shape.kind >= guarded })
 	if len(list.Items) == 0 {
 		return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("approlebindings").GroupResource(), "any")
 	}
@@ -224,16 +233,18 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 // errNobody says that there was nobody to tamper with. It is as good as somebody having been faster.
 var errNobody = apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("users").GroupResource(), "anybody")
 
-// tamperWithUser suspends somebody, releases them, edits or deletes their User. The crowd is left alone: the groups rely on it.
+// tamperWithUser suspends somebody, releases them, edits or deletes their User. The crowds are left alone: the groups rely on
+// one, and of the other one it is counted who loses roles by others' changes.
 func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
 	ctx := c.t.Context()
 	users := &v1alpha1.UserList{}
 	if err := c.client.List(ctx, users, client.InNamespace(c.apps[0].Namespace)); err != nil {
 		return err
 	}
+	alone := slices.Concat(c.crowd, c.guarded)
 	chosen := slices.DeleteFunc(users.Items, func(user v1alpha1.User) bool {
 		return user.Spec.Suspended != (what == "person released") ||
-			slices.ContainsFunc(c.crowd, func(member okta.GroupMember) bool { return member.ID == user.Name })
+			slices.ContainsFunc(alone, func(member okta.GroupMember) bool { return member.ID == user.Name })
 	})
 	if len(chosen) == 0 {
 		return errNobody
@@ -251,6 +262,9 @@ func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
 	return c.client.Patch(ctx, user, client.MergeFrom(before))
 }
 
+// usurperPrefix begins the names of Users that are written by hand under the name of somebody else.
+const usurperPrefix = "usurper-"
+
 // usurp writes a User by hand under a name that somebody of the crowd has. It must never have anything.
 func (c *chaos) usurp(random *rand.Rand) error {
 	victim := &v1alpha1.User{}
@@ -259,7 +273,7 @@ func (c *chaos) usurp(random *rand.Rand) error {
 		return err
 	}
 	usurper := &v1alpha1.User{
-		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: fmt.Sprintf("usurper-%d", people.Add(1))},
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: fmt.Sprintf("%s%d", usurperPrefix, people.Add(1))},
 		Spec:       *victim.Spec.DeepCopy(),
 	}
 	usurper.Spec.Emails = []v1alpha1.MultiValue{{Value: usurper.Name + "@example.com", Primary: true}}

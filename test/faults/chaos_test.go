@@ -32,7 +32,8 @@ const (
 	steady = 3 * time.Second
 )
 
-// leaderKills is how often the leader is killed. FAULTS_CHAOS_KILLS changes it: 20 take about two minutes.
+// leaderKills is how often the leader is killed. FAULTS_CHAOS_KILLS changes it: 20 take less than three minutes, in four acts. In
+// every second act one more leader is paused for longer than its Lease lasts.
 func leaderKills(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("FAULTS_CHAOS_KILLS")
@@ -55,8 +56,17 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 	safety := watchSafety(t, c)
 	c.gather()
 	for kills := leaderKills(t); kills > 0 && !t.Failed(); kills -= act {
+		c.acts++
 		c.rage(min(kills, act))
 		c.calm()
+		if c.settleHeld() > 0 {
+			c.release()
+			if c.acts%2 == 0 {
+				// The leader is killed once more, while people go who were held.
+				pause(t.Context(), between(c.random, 0, time.Second))
+				c.leader.kill(c)
+			}
+		}
 		c.settle(steady)
 		c.nudge()
 		c.askSample()
@@ -65,17 +75,21 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 	safety.check(c)
 }
 
-// chaos is the scene: two servers, two Apps, the controllers, and everybody who changes something.
+// chaos is the scene: two servers, an App of each kind, the controllers, and everybody who changes something.
 type chaos struct {
 	t      *testing.T
 	random *rand.Rand
 	client client.Client
 	leader *candidates
-	apps   [2]*chaosApp
+	// acts so far.
+	acts int
+	// apps by their kind.
+	apps [4]*chaosApp
 	// crowd are people of limited means whom nobody changes one by one; strays, of the same means, come and go in the
 	// crowd's group; free ones may be in the owners' group.
 	crowd, strays, free []okta.GroupMember
-	groups              []*chaosGroup
+	// guarded are the guarded App's crowd.
+	guarded []okta.GroupMember
 	// namespaces that come and go, all of them in scopes at times.
 	namespaces []string
 	// edits of Apps and tampering are dealt from decks, so that all kinds of them come up.
@@ -107,6 +121,7 @@ func (d *deck) draw(random *rand.Rand) string {
 type chaosApp struct {
 	harness.App
 	clients [2]*okta.Client
+	groups  []*chaosGroup
 	// open is held for reading by whoever uses the App's SCIM endpoint, and for writing while the App is deleted.
 	open sync.RWMutex
 	// shape is what the App looks like now; only the one who edits it reads it.
@@ -139,9 +154,10 @@ func newChaos(t *testing.T) *chaos {
 		}
 		servers[i] = server
 	}
-	for i, dialect := range []okta.Dialect{okta.Template, okta.AppWizard} {
-		app := &chaosApp{shape: firstShape(i == 0, c.namespaces)}
-		app.App = operator.NewApp(t, servers[0], directory, []string{"chaos", "chaos-small"}[i], app.shape.write)
+	for i, name := range []string{"chaos", "chaos-small", "chaos-guarded", "chaos-passing"} {
+		dialect := []okta.Dialect{okta.Template, okta.AppWizard}[i%2]
+		app := &chaosApp{shape: firstShape(kind(i), c.namespaces)}
+		app.App = operator.NewApp(t, servers[0], directory, name, app.shape.write)
 		operator.Opens(t, servers[1], app.App)
 		for j, server := range servers {
 			app.clients[j] = operator.Client(server, "/scim/v2", app.App, dialect)
@@ -223,7 +239,6 @@ func (c *chaos) createRoles() {
 
 // rage lets everybody loose until the leader was killed that often.
 func (c *chaos) rage(kills int) {
-	big, small := c.apps[0], c.apps[1]
 	ctx, stop := context.WithCancel(c.t.Context())
 	defer stop()
 	var wait sync.WaitGroup
@@ -232,14 +247,19 @@ func (c *chaos) rage(kills int) {
 		wait.Go(func() { what(ctx, random) })
 	}
 	for range 3 {
-		loose(func(ctx context.Context, random *rand.Rand) { c.provision(ctx, random, big) })
+		loose(func(ctx context.Context, random *rand.Rand) { c.provision(ctx, random, c.apps[large]) })
 	}
-	loose(func(ctx context.Context, random *rand.Rand) { c.provision(ctx, random, small) })
-	loose(func(ctx context.Context, random *rand.Rand) { c.pushGroups(ctx, random, big) })
+	for _, app := range c.apps[small:] {
+		loose(func(ctx context.Context, random *rand.Rand) { c.provision(ctx, random, app) })
+	}
+	for _, app := range []*chaosApp{c.apps[large], c.apps[guarded]} {
+		loose(func(ctx context.Context, random *rand.Rand) { c.pushGroups(ctx, random, app) })
+	}
 	loose(c.editApps)
+	loose(c.passApps)
 	loose(c.moveNamespaces)
 	loose(c.tamper)
-	c.leader.killAgainAndAgain(c, kills)
+	c.leader.killAgainAndAgain(c, kills, c.acts%2 == 0)
 	stop()
 	wait.Wait()
 }

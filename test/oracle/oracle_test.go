@@ -185,6 +185,54 @@ func TestExpectRefusesWhatItCannotKnow(t *testing.T) {
 	}
 }
 
+func TestDifferencesWhileHeld(t *testing.T) {
+	held := func(change func(*Cluster)) *Cluster {
+		c := cluster(func(_ *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			app.RoleAssignment.Default, app.Safety = nil, &v1alpha1.Safety{MaxRemovals: 1}
+			jane.Status.KubernetesUsername = "okta:Jane"
+			jane.Status.Roles = []v1alpha1.EarnedRole{{Role: "viewer", Scope: "us1", Reasons: []string{"held by the App's spec.safety: not earned any more"}}}
+		})
+		c.AppRoleBindings = []v1alpha1.AppRoleBinding{{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "demo-us1"},
+			Spec: v1alpha1.AppRoleBindingSpec{App: "demo", RoleRef: v1alpha1.AppRoleRef{Name: "viewer"}, Scope: "us1",
+				Subjects: []v1alpha1.AppRoleSubject{{User: "jane-1", Name: "okta:Jane"}}},
+		}}
+		c.RoleBindings = []rbacv1.RoleBinding{{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "scim-x"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "view"},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: "okta:Jane"}},
+		}}
+		change(c)
+		return c
+	}
+	for name, test := range map[string]struct {
+		change func(c *Cluster)
+		people int
+		want   []string
+	}{
+		"held":                              {func(*Cluster) {}, 1, nil},
+		"held and not said so":              {func(c *Cluster) { c.Users[0].Status.Roles[0].Reasons = nil }, 0, []string{"the status of", "wrongly, AppRoleBinding", "wrongly, User/okta:Jane"}},
+		"held and not bound by it":          {func(c *Cluster) { c.AppRoleBindings = nil }, 1, []string{"no AppRoleBinding"}},
+		"held by an App that holds nothing": {func(c *Cluster) { c.Apps[0].Spec.Safety = nil }, 0, []string{"the status of", "wrongly, AppRoleBinding", "wrongly, User/okta:Jane"}},
+		"held though deactivated":           {func(c *Cluster) { c.Users[0].Spec.Active = false }, 0, []string{"the status of", "the status of", "wrongly, AppRoleBinding", "wrongly, User/okta:Jane"}},
+		"somebody else":                     {func(c *Cluster) { c.RoleBindings[0].Subjects[0].Name = "okta:jack" }, 1, []string{"wrongly, User/okta:jack"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, people, err := held(test.change).DifferencesWhileHeld(meanings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != len(test.want) || people != test.people {
+				t.Fatalf("got %q and %d people, want %q and %d", got, people, test.want, test.people)
+			}
+			for i, want := range test.want {
+				if !strings.HasPrefix(got[i], want) {
+					t.Errorf("got %q, want %q…", got[i], want)
+				}
+			}
+		})
+	}
+}
+
 func TestDifferences(t *testing.T) {
 	binding := func(namespace, role string, marks map[string]string, names ...string) rbacv1.RoleBinding {
 		b := rbacv1.RoleBinding{

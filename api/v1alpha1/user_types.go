@@ -331,6 +331,7 @@ type EarnedRole struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="External ID",type=string,priority=1,JSONPath=`.spec.externalId`
 // +kubebuilder:printcolumn:name="Kubernetes User",type=string,priority=1,JSONPath=`.status.kubernetesUsername`
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspended`,priority=1
 // +kubebuilder:printcolumn:name="Residual",type=integer,priority=1,JSONPath=`.status.residualAccessCount`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type User struct {

@@ -8,6 +8,7 @@ DOCKER  ?= docker
 TEST_PACKAGES_AT_ONCE ?= 2
 TEST_TIMEOUT          ?= 30m
 TEST_ARGS             ?=
+FUZZ_TIME             ?= 1m
 
 CONTROLLER_GEN = go tool -modfile=hack/tools/generate/go.mod controller-gen
 GOLANGCI_LINT  = go tool -modfile=hack/tools/lint/go.mod golangci-lint
@@ -32,6 +33,14 @@ conformance: ## Compare with independent implementations of SCIM, and have one p
 	@go run ./hack/controlplane/ensure -controller-manager
 	cd test/conformance/judges && npm ci --omit=dev
 	go test -tags conformance -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./test/conformance ./test/conformance/client
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZ_TIME, one after the other. What fails is kept in testdata/fuzz, as a test from then on.
+	@for package in ./scimserver ./scimserver/protocol; do \
+		for target in $$(go test $$package -list '^Fuzz' | grep '^Fuzz'); do \
+			go test $$package -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) || exit 1; \
+		done; \
+	done
 
 .PHONY: control-plane
 control-plane: ## Obtain etcd, kube-apiserver and kubectl: a download, else a build of several minutes, once.

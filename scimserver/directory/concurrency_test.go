@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -276,4 +277,74 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 	if found, err := d.FindByUserName(t.Context(), app, "cyd"); err != nil || len(found) != 1 {
 		t.Errorf("found %v, %v", names(found), err)
 	}
+}
+
+// TestRenamesElsewhereHideNobody: while one replica renames a user and a group again and again, nobody is missing from another
+// one's lists for a moment: a client that imports would take them for deleted. The new names are seen in the end, and a name
+// that nobody claimed is not.
+func TestRenamesElsewhereHideNobody(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	here, there := replica(t, app), replica(t, app)
+	const count = 5
+	var ids []string
+	for i := range count {
+		ids = append(ids, mustCreate(t, here, app, person(fmt.Sprint("ada", i), "externalId", fmt.Sprint("x", i))).Name)
+	}
+	group := mustCreateGroup(t, here, app, "Staff", ids...)
+	groups := func() int { _, total := there.GroupsAfter(app, time.Time{}, "", 10); return total }
+	eventually(t, "all are in the other replica's lists", func() bool {
+		return there.Count(app) == count && groups() == 1 && len(there.GroupsOf(app, ids[0])) == 1
+	})
+	var renaming sync.WaitGroup
+	var done atomic.Bool
+	const renames = 30
+	renaming.Go(func() {
+		defer done.Store(true)
+		for i := range renames {
+			_, err := here.UpdateUser(t.Context(), app, ids[0], setting("userName", fmt.Sprint("grace", i)))
+			if err == nil {
+				_, _, err = here.UpdateGroup(t.Context(), app, group.Name, setting("displayName", fmt.Sprint("Crew ", i)), MembersChange{})
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	looks := 0
+	for ; !done.Load() && !t.Failed(); looks++ {
+		if users, total := there.Users(app, 1, 10); total != count || len(users) != count {
+			t.Errorf("%d of %d users are listed, %d in all", len(users), count, total)
+		}
+		if proposed := there.users.byExternalID(appName(app), "x0"); len(proposed) != 1 {
+			t.Errorf("%d users are known by externalId", len(proposed))
+		}
+		if total := groups(); total != 1 {
+			t.Errorf("%d groups are listed", total)
+		}
+		if refs := there.GroupsOf(app, ids[0]); len(refs) != 1 {
+			t.Errorf("the user is in %d groups", len(refs))
+		}
+		time.Sleep(time.Millisecond)
+	}
+	renaming.Wait()
+	eventually(t, "the last names are known, and were looked at", func() bool {
+		user, group := there.users.get(types.NamespacedName{Namespace: app.Namespace, Name: ids[0]}), there.groups.get(nameOf(group))
+		return user.userName == fmt.Sprint("grace", renames-1) && !user.open() && user.visible() &&
+			group.group.Spec.DisplayName == fmt.Sprint("Crew ", renames-1) && !group.open() && group.visible()
+	})
+	if looks < renames {
+		t.Errorf("looked %d times only", looks)
+	}
+
+	// By hand, past the claims.
+	forged := &v1alpha1.User{}
+	if err := env.Client.Get(t.Context(), client.ObjectKey{Namespace: app.Namespace, Name: ids[1]}, forged); err != nil {
+		t.Fatal(err)
+	}
+	forged.Spec.UserName, forged.Spec.UserNameKey = "ada2", "ada2"
+	if err := env.Client.Update(t.Context(), forged); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the name that is another's is not shown", func() bool { return there.Count(app) == count-1 })
 }

@@ -41,6 +41,9 @@ type Entry struct {
 	terminating, deleted bool
 	// verified says that this process saw the claim of the key naming the user. It stays true while the user has the key.
 	verified bool
+	// trusted says that clients saw the user under another name, and that nobody has looked at the claim of this one yet. A
+	// rename claims before it commits: until somebody has, the user is not to be missing from lists.
+	trusted bool
 
 	rendering
 }
@@ -83,14 +86,15 @@ func newEntry(user *v1alpha1.User) *Entry {
 }
 
 // knowing returns the entry with what this process knows about the user, or itself where that is nothing new.
-func (e *Entry) knowing(verified, deleted bool) *Entry {
+func (e *Entry) knowing(verified, deleted, trusted bool) *Entry {
 	// What the controller has verified need not be known twice.
 	verified = verified && !e.reserved
-	if e.verified == verified && e.deleted == deleted {
+	trusted = trusted && !verified && !e.reserved
+	if e.verified == verified && e.deleted == deleted && e.trusted == trusted {
 		return e
 	}
 	next := *e
-	next.verified, next.deleted = verified, deleted
+	next.verified, next.deleted, next.trusted = verified, deleted, trusted
 	return &next
 }
 
@@ -137,7 +141,12 @@ func lastModified(user *v1alpha1.User) time.Time {
 
 // visible says whether SCIM clients see the user.
 func (e *Entry) visible() bool {
-	return !e.deleted && !e.terminating && (e.verified || e.reserved)
+	return !e.deleted && !e.terminating && (e.verified || e.reserved || e.trusted)
+}
+
+// open says whether somebody has to look at the claim of the user's name.
+func (e *Entry) open() bool {
+	return !e.deleted && !e.terminating && !e.verified && !e.reserved
 }
 
 // compare is the order of lists: by creation, then by name. It is total, and a user's place in it never changes.

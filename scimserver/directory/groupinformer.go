@@ -10,7 +10,11 @@ import (
 
 func (d *Directory) sawGroup(group *v1alpha1.Group) {
 	if d.groups.put(group, "") {
-		d.unverifiedGroups.AddAfter(nameOf(group), verifyAfter)
+		after := verifyAfter
+		if current := d.groups.get(nameOf(group)); current != nil && current.trusted {
+			after = 0
+		}
+		d.unverifiedGroups.AddAfter(nameOf(group), after)
 	}
 	d.members.PutGroup(group)
 }
@@ -30,7 +34,7 @@ func (d *Directory) verifyNextGroup(ctx context.Context) bool {
 	}
 	defer d.unverifiedGroups.Done(name)
 	entry := d.groups.get(name)
-	if entry == nil || entry.visible() || entry.deleted || entry.group.DeletionTimestamp != nil {
+	if entry == nil || !entry.open() {
 		d.unverifiedGroups.Forget(name)
 		return true
 	}
@@ -40,6 +44,9 @@ func (d *Directory) verifyNextGroup(ctx context.Context) bool {
 	case named:
 		d.groups.verify(name, key)
 		d.unverifiedGroups.Forget(name)
+	case err == nil && entry.trusted:
+		d.groups.distrust(name, key)
+		d.unverifiedGroups.AddRateLimited(name)
 	case err == nil && d.unverifiedGroups.NumRequeues(name) >= verifyAttempts:
 		d.unverifiedGroups.Forget(name)
 	default:

@@ -30,6 +30,8 @@ type groupEntry struct {
 	created time.Time
 	// verified is the key whose claim this process saw naming the group. It stays true while the group has the key.
 	verified string
+	// trusted is an Entry's.
+	trusted bool
 	// deleted is set by this process' own deletion, before the watch tells.
 	deleted bool
 }
@@ -58,7 +60,12 @@ func newGroupIndex() *groupIndex {
 
 // visible says whether SCIM clients see the group.
 func (e *groupEntry) visible() bool {
-	return !e.deleted && e.group.DeletionTimestamp == nil && (e.verified != "" || e.group.IsNameReserved())
+	return !e.deleted && e.group.DeletionTimestamp == nil && (e.verified != "" || e.trusted || e.group.IsNameReserved())
+}
+
+// open is an Entry's.
+func (e *groupEntry) open() bool {
+	return !e.deleted && e.group.DeletionTimestamp == nil && e.verified == "" && !e.group.IsNameReserved()
 }
 
 func (e *groupEntry) app() types.NamespacedName {
@@ -74,7 +81,7 @@ func (e *groupEntry) compare(other *groupEntry) int {
 }
 
 // put takes in a state of a group, unless a newer one is there. verified is the key that the caller knows the group's
-// claim for, "" where it does not know. It reports whether the group is there, and cannot be shown for want of that.
+// claim for, "" where it does not know. It reports whether the group is there, and nobody knows that yet.
 func (m *groupModel) put(group *v1alpha1.Group, verified string) (unverified bool) {
 	name := nameOf(group)
 	m.mu.Lock()
@@ -91,13 +98,15 @@ func (m *groupModel) put(group *v1alpha1.Group, verified string) (unverified boo
 		entry.verified = verified
 	}
 	if old != nil && old.group.UID == group.UID {
-		if entry.verified == "" && old.verified == group.Spec.DisplayNameKey {
+		same := old.group.Spec.DisplayNameKey == group.Spec.DisplayNameKey
+		if entry.verified == "" && same {
 			entry.verified = old.verified
 		}
 		entry.deleted = old.deleted
+		entry.trusted = entry.open() && (same && old.trusted || !same && old.visible())
 	}
 	m.replace(name, old, entry)
-	return !entry.visible() && !entry.deleted && group.DeletionTimestamp == nil
+	return entry.open()
 }
 
 // verify notes that the claim of a key names the group.
@@ -106,7 +115,18 @@ func (m *groupModel) verify(name types.NamespacedName, key string) {
 	defer m.mu.Unlock()
 	if old := m.groups[name]; old != nil && old.group.Spec.DisplayNameKey == key && old.verified == "" {
 		entry := *old
-		entry.verified = key
+		entry.verified, entry.trusted = key, false
+		m.replace(name, old, &entry)
+	}
+}
+
+// distrust notes that the claim of a key does not name the group.
+func (m *groupModel) distrust(name types.NamespacedName, key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old := m.groups[name]; old != nil && old.trusted && old.group.Spec.DisplayNameKey == key {
+		entry := *old
+		entry.trusted = false
 		m.replace(name, old, &entry)
 	}
 }

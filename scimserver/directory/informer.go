@@ -47,9 +47,14 @@ func (d *Directory) follow(ctx context.Context, from cache.Cache) error {
 
 func (d *Directory) saw(object any) {
 	entry, ok := asEntry(object)
-	if ok && d.users.put(entry, "") {
-		d.unverified.AddAfter(entry.name(), verifyAfter)
+	if !ok || !d.users.put(entry, "") {
+		return
 	}
+	after := verifyAfter
+	if current := d.users.get(entry.name()); current != nil && current.trusted {
+		after = 0 // its claim is older than what the watch shows
+	}
+	d.unverified.AddAfter(entry.name(), after)
 }
 
 func (d *Directory) lost(object any) {
@@ -105,7 +110,7 @@ func (d *Directory) verifyNext(ctx context.Context) bool {
 	}
 	defer d.unverified.Done(name)
 	entry := d.users.get(name)
-	if entry == nil || entry.visible() || entry.deleted || entry.terminating {
+	if entry == nil || !entry.open() {
 		d.unverified.Forget(name)
 		return true
 	}
@@ -115,6 +120,9 @@ func (d *Directory) verifyNext(ctx context.Context) bool {
 	case named:
 		d.users.verify(name, key)
 		d.unverified.Forget(name)
+	case err == nil && entry.trusted:
+		d.users.distrust(name, key)
+		d.unverified.AddRateLimited(name)
 	case err == nil && d.unverified.NumRequeues(name) >= verifyAttempts:
 		d.unverified.Forget(name)
 	default:

@@ -172,6 +172,9 @@ func (h *human) change(d *Directory, random *rand.Rand) {
 	case 2: // rename, and verified later
 		h.userName, h.unverified = fmt.Sprintf("late-%d-%s", random.IntN(1000), h.id), true
 		put()
+		if random.IntN(2) == 0 {
+			d.users.distrust(h.name(), protocol.Fold(h.userName))
+		}
 		d.users.verify(h.name(), protocol.Fold(h.userName))
 		h.unverified = false
 	case 3: // deactivate, or the way back

@@ -62,7 +62,7 @@ func newAppIndex() *appIndex {
 }
 
 // put takes in a state of a user, unless a newer one is there. verified is the key that the caller knows the user's
-// claim for, "" where it does not know. It reports whether the user is there, and cannot be shown for want of that.
+// claim for, "" where it does not know. It reports whether the user is there, and nobody knows that yet.
 func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
 	name := entry.name()
 	m.mu.Lock()
@@ -74,13 +74,15 @@ func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
 	if old != nil && informers.Older(entry.resourceVersion, old.resourceVersion) {
 		entry = old
 	}
-	known, deleted := verified != "" && verified == entry.key, false
+	known, deleted, trusted := verified != "" && verified == entry.key, false, false
 	if old != nil && old.uid == entry.uid {
-		known, deleted = known || old.verified && old.key == entry.key, old.deleted
+		same := old.key == entry.key
+		known, deleted = known || old.verified && same, old.deleted
+		trusted = same && old.trusted || !same && old.visible()
 	}
-	entry = entry.knowing(known, deleted)
+	entry = entry.knowing(known, deleted, trusted)
 	m.replace(name, old, entry)
-	return !entry.visible() && !entry.deleted && !entry.terminating
+	return entry.open()
 }
 
 // verify notes that the claim of a key names the user.
@@ -88,7 +90,16 @@ func (m *readModel) verify(name types.NamespacedName, key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.users[name]; old != nil && old.key == key {
-		m.replace(name, old, old.knowing(true, old.deleted))
+		m.replace(name, old, old.knowing(true, old.deleted, false))
+	}
+}
+
+// distrust notes that the claim of a key does not name the user.
+func (m *readModel) distrust(name types.NamespacedName, key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old := m.users[name]; old != nil && old.trusted && old.key == key {
+		m.replace(name, old, old.knowing(false, old.deleted, false))
 	}
 }
 
@@ -97,7 +108,7 @@ func (m *readModel) hide(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.users[name]; old != nil && !old.deleted {
-		m.replace(name, old, old.knowing(old.verified, true))
+		m.replace(name, old, old.knowing(old.verified, true, false))
 	}
 }
 

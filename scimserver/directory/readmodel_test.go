@@ -131,8 +131,18 @@ func TestOnlyEffectiveUsersShow(t *testing.T) {
 	count(1, "verified before")
 	renamed := stored("u", "bob", 3, epoch)
 	renamed.Status = reserve(stored("u", "ada", 2, epoch)).Status
-	d.users.put(newEntry(renamed), "")
-	count(0, "renamed, the status speaks of the old name")
+	if !d.users.put(newEntry(renamed), "") {
+		t.Error("nobody is asked to verify the new name")
+	}
+	count(1, "renamed, the status speaks of the old name: the new one was claimed before")
+	d.users.distrust(name, "ada")
+	count(1, "distrusted by the old name")
+	d.users.distrust(name, "bob")
+	count(0, "the claim of the new name does not name the user")
+	if !d.users.put(newEntry(renamed), "") {
+		t.Error("nobody is asked to verify again")
+	}
+	count(0, "seen once more")
 	d.users.put(newEntry(reserve(stored("u", "bob", 4, epoch))), "")
 	count(1, "reserved")
 	d.users.put(newEntry(stored("u", "ada", 3, epoch)), "ada") // late, and older

@@ -347,4 +347,12 @@ func TestRenamesElsewhereHideNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the name that is another's is not shown", func() bool { return there.Count(app) == count-1 })
+	guests := mustCreateGroup(t, here, app, "Guests")
+	eventually(t, "both groups are listed", func() bool { return groups() == 2 })
+	crew := read(t, here, app, group.Name).DeepCopy()
+	crew.Spec.DisplayName, crew.Spec.DisplayNameKey = guests.Spec.DisplayName, guests.Spec.DisplayNameKey
+	if err := env.Client.Update(t.Context(), crew); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nor is a group's", func() bool { return groups() == 1 })
 }

@@ -66,12 +66,14 @@ func Resource(user *v1alpha1.User) (protocol.Resource, error) {
 	if value := enterprise.get(spec); value != nil {
 		attributes[protocol.EnterpriseUserSchema] = value
 	}
-	attributes["active"] = spec.Active
 	for _, more := range []*runtime.RawExtension{spec.Attributes, spec.Extensions} {
 		if err := decodeInto(attributes, spec, more); err != nil {
 			return protocol.Resource{}, fmt.Errorf("read user %s: %w", user.Name, err)
 		}
 	}
+	// Whatever somebody wrote into the object by hand.
+	attributes["active"] = spec.Active
+	delete(attributes, "groups")
 	resource := protocol.Resource{Attributes: attributes}
 	if len(spec.Containers) > 0 {
 		resource.Containers = make(map[string]string, len(spec.Containers))

@@ -53,6 +53,8 @@ func asClientSees(err error) error {
 		return errTaken()
 	case errors.Is(err, claims.ErrReleasing), errors.Is(err, claims.ErrContended):
 		return &Unavailable{RetryAfter: retrySoon, Cause: err}
+	case apierrors.IsResourceExpired(err): // a list of several pages that took too long
+		return &Unavailable{RetryAfter: retrySoon, Cause: err}
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
 	case apierrors.IsInvalid(err):

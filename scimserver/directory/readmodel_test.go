@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -80,6 +81,27 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("pages show %d users out of order or more than once", len(got))
 	}
+	var forward, backward []string
+	for place := (&Entry{}); ; {
+		users, total := d.UsersAfter(wiki, place.CreatedAt(), place.ID(), 90)
+		if total != n {
+			t.Fatalf("%d users in all", total)
+		}
+		if len(users) == 0 {
+			break
+		}
+		forward, place = append(forward, namesOfEntries(users)...), users[len(users)-1]
+	}
+	for place := placeOf(epoch.Add(time.Hour), "z"); ; {
+		users := d.UsersBefore(wiki, place.CreatedAt(), place.ID(), 90)
+		if len(users) == 0 {
+			break
+		}
+		backward, place = append(namesOfEntries(users), backward...), users[0]
+	}
+	if !slices.Equal(forward, want) || !slices.Equal(backward, want) {
+		t.Errorf("pages by place show %d users forward and %d backward, want %d in order", len(forward), len(backward), n)
+	}
 	for _, odd := range [][2]int{{n + 1, 10}, {1, 0}, {1, -1}, {n + 1000, 1}} {
 		if users, total := d.Users(wiki, odd[0], odd[1]); len(users) != 0 || total != n {
 			t.Errorf("startIndex %d count %d: %d of %d", odd[0], odd[1], len(users), total)
@@ -87,6 +109,37 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 	}
 	if users, _ := d.Users(wiki, -5, 2); len(users) != 2 || users[0].ID() != want[0] {
 		t.Error("a negative startIndex is not the first")
+	}
+}
+
+func namesOfEntries(entries []*Entry) (ids []string) {
+	for _, entry := range entries {
+		ids = append(ids, entry.ID())
+	}
+	return ids
+}
+
+// TestEditedByHand: what only the server says is not taken from what somebody wrote among the attributes.
+func TestEditedByHand(t *testing.T) {
+	d := offline()
+	user := reserve(stored("ada-x", "ada", 1, epoch))
+	user.Spec.Active = false
+	user.Spec.Attributes = &runtime.RawExtension{Raw: []byte(`{"active":true,"groups":[{"value":"admins"}],"id":"other","meta":{"location":"elsewhere"},"userName":5,"nickName":["x"]}`)}
+	user.Spec.Extensions = &runtime.RawExtension{Raw: []byte(`{"urn:x":"no object"}`)}
+	d.users.put(newEntry(user), "")
+	page, _, err := d.List(wiki, baseURL, 1, 10)
+	if err != nil || len(page) != 1 {
+		t.Fatalf("listed %d, %v", len(page), err)
+	}
+	var listed struct {
+		ID, UserName string
+		Active       *bool
+		Groups       []any
+		Meta         struct{ Location string }
+	}
+	if err := json.Unmarshal(page[0], &listed); err != nil || listed.ID != "ada-x" || listed.UserName != "ada" || listed.Active == nil || *listed.Active ||
+		listed.Groups != nil || listed.Meta.Location != baseURL+"/Users/ada-x" {
+		t.Errorf("listed is %s: %v", page[0], err)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,14 +28,14 @@ func (s *suite) measureControllerMemory(ctx context.Context, e *environment) err
 	if err != nil {
 		return err
 	}
-	if err := e.stopController(); err != nil {
+	if err := errors.Join(e.stopController(), e.server.Stop()); err != nil {
 		return err
 	}
-	if err := s.fill(ctx, e, t, moulds, s.plan.large); err != nil {
+	e.server = nil
+	if err := e.fast(ctx, func() error { return s.fill(ctx, e, t, moulds, s.plan.large) }); err != nil {
 		return err
 	}
-	// The API server tells the server of everybody, and has nothing else to do then.
-	if err := waitListed(ctx, t.scim, len(t.members)); err != nil {
+	if err := e.waitCached(ctx, t.members[len(t.members)-1].id); err != nil {
 		return err
 	}
 	s.progress.say("starting a controller on %d users", len(t.members))

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -130,6 +131,19 @@ func (e *environment) fast(ctx context.Context, do func() error) error {
 		return err
 	}
 	return e.startPlane(ctx, false)
+}
+
+// waitCached returns when an API server that was started on a full store has read it: until then it answers no watch.
+func (e *environment) waitCached(ctx context.Context, id string) error {
+	e.suite.progress.say("waiting until the API server has read its store")
+	fromCache := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}}
+	return wait.PollUntilContextTimeout(ctx, time.Second, startTimeout, true, func(ctx context.Context) (bool, error) {
+		err := e.admin.Get(ctx, e.key(id), &v1alpha1.User{}, fromCache)
+		if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
 }
 
 func (e *environment) applySample(ctx context.Context) error {

@@ -7,9 +7,7 @@ import (
 	"net/url"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/token"
@@ -177,19 +175,6 @@ func (d *largeDirectory) restartServer(ctx context.Context, meanwhile func() err
 		t.scim.base = server.URL + "/scim/v2"
 	}
 	return nil
-}
-
-// waitCached returns when an API server that was started on a full store has read it: until then it answers no watch.
-func (d *largeDirectory) waitCached(ctx context.Context, id string) error {
-	d.progress.say("waiting until the API server has read its store")
-	fromCache := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}}
-	return wait.PollUntilContextTimeout(ctx, time.Second, startTimeout, true, func(ctx context.Context) (bool, error) {
-		err := d.admin.Get(ctx, d.key(id), &v1alpha1.User{}, fromCache)
-		if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		return err == nil, err
-	})
 }
 
 func (d *largeDirectory) users() int { return len(d.small.members) + len(d.large.members) }

@@ -79,8 +79,8 @@ type guardHistory struct {
 	roles     map[string]map[holding]bool
 	heldSince map[string]uint64
 	losers    map[string]bool
-	// bound tells which roles native bindings gave to whom since a status of theirs did not list them. A status may list one
-	// that never was bound: the App was edited just before.
+	// bound tells which of the roles that a status listed, or that came after it, native bindings gave at that moment or later.
+	// A status may list one that nobody was bound to: the App was edited just before.
 	bound map[string]map[holding]bool
 	// of tells whom of the crowd a subject stands for.
 	of map[int]string
@@ -147,18 +147,18 @@ func (g *guardHistory) note(id string, revision uint64, format string, arguments
 // lately tells what happened to somebody last.
 func (g *guardHistory) lately(id string) string {
 	past := g.past[id]
-	return strings.Join(past[max(0, len(past)-8):], "; ")
+	return strings.Join(past[max(0, len(past)-10):], "; ")
 }
 
 // playStatus takes a status that was just written.
-func (g *guardHistory) playStatus(v version) (violations []string) {
+func (g *guardHistory) playStatus(v version, isBound func(holding) bool) (violations []string) {
 	id := v.user.id
 	if v.user.app != g.app || !g.crowd[id] {
 		return nil
 	}
 	g.note(id, v.revision, "the status of %s says %v, frozen %t", v.user.status.KubernetesUsername, v.user.status.Roles, v.user.frozen)
 	if v.user.frozen {
-		return nil
+		return nil // it tells what was held before, which need not be all
 	}
 	before, now := g.roles[id], map[holding]bool{}
 	isHeldNow := false
@@ -173,7 +173,6 @@ func (g *guardHistory) playStatus(v version) (violations []string) {
 		if _, stays := now[role]; stays || !wasBound {
 			continue
 		}
-		delete(g.bound[id], role)
 		switch {
 		case !wasHeld:
 			g.losers[id] = true
@@ -185,6 +184,10 @@ func (g *guardHistory) playStatus(v version) (violations []string) {
 	}
 	if freed {
 		g.freed++
+	}
+	g.bound[id] = map[holding]bool{}
+	for role := range now {
+		g.bound[id][role] = isBound(role)
 	}
 	if !isHeldNow {
 		delete(g.heldSince, id)

@@ -104,7 +104,7 @@ func (h *history) playUser(v version) {
 	}
 	isNew := before == nil || !apiequality.Semantic.DeepEqual(before.status, v.user.status)
 	if person.version != nil && isNew && v.user.may && v.user.status.ObservedGeneration == v.user.generation {
-		for _, violation := range h.guard.playStatus(v) {
+		for _, violation := range h.guard.playStatus(v, func(role holding) bool { return h.isBound(person, role) }) {
 			h.report(violation, "%s", violation)
 		}
 		h.examineStatus(v.revision, person)
@@ -217,6 +217,18 @@ func (h *history) examineStatus(revision uint64, person *personState) {
 			}
 		}
 	}
+}
+
+// isBound says whether a binding made of a role names somebody now.
+func (h *history) isBound(person *personState, role holding) bool {
+	for subject := range person.until {
+		for key := range h.boundBy[subject] {
+			if h.bindings[key].of == role {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // behind tells who is entitled to a subject, or was.

@@ -84,12 +84,12 @@ func (c *candidates) killAgainAndAgain(chaos *chaos, kills int, pauses bool) {
 	for range kills {
 		c.awaitLeader(t)
 		// Some reigns end while the leader still evaluates everybody for the first time.
-		pause(t.Context(), between(chaos.random, 100*time.Millisecond, 3*time.Second))
+		pause(t.Context(), between(chaos.random, 100*time.Millisecond, 2*time.Second))
 		c.kill(chaos)
 	}
 	// The last one leads for a while, and is not helped by a successor's fresh look at everything.
 	c.awaitLeader(t)
-	pause(t.Context(), between(chaos.random, 2*time.Second, 4*time.Second))
+	pause(t.Context(), between(chaos.random, time.Second, 3*time.Second))
 }
 
 // kill kills the leader and has another candidate stand. The Lease is given back in the dead leader's name, as if there had been
@@ -116,7 +116,7 @@ func (c *candidates) kill(chaos *chaos) {
 func (c *candidates) pause(chaos *chaos) *stack.Process {
 	t := chaos.t
 	leader := c.awaitLeader(t)
-	pause(t.Context(), between(chaos.random, 100*time.Millisecond, 3*time.Second))
+	pause(t.Context(), between(chaos.random, 100*time.Millisecond, 2*time.Second))
 	if err := syscall.Kill(leader.Pid(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -29,11 +29,11 @@ const (
 	// act is after how many kills everybody pauses, so that what should be and what is can be compared.
 	act = 5
 	// steady is how long it must then stay so.
-	steady = 3 * time.Second
+	steady = 2 * time.Second
 )
 
 // leaderKills is how often the leader is killed. FAULTS_CHAOS_KILLS changes it: 20 take less than three minutes, in four acts. In
-// every second act one more leader is paused for longer than its Lease lasts.
+// the second of four acts one more leader is paused for longer than its Lease lasts.
 func leaderKills(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("FAULTS_CHAOS_KILLS")
@@ -61,7 +61,7 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 		c.calm()
 		if c.settleHeld() > 0 {
 			c.release()
-			if c.acts%2 == 0 {
+			if c.acts%4 == 0 {
 				// The leader is killed once more, while people go who were held.
 				pause(t.Context(), between(c.random, 0, time.Second))
 				c.leader.kill(c)
@@ -259,7 +259,7 @@ func (c *chaos) rage(kills int) {
 	loose(c.passApps)
 	loose(c.moveNamespaces)
 	loose(c.tamper)
-	c.leader.killAgainAndAgain(c, kills, c.acts%2 == 0)
+	c.leader.killAgainAndAgain(c, kills, c.acts%4 == 2)
 	stop()
 	wait.Wait()
 }

@@ -190,3 +190,26 @@ func TestHeldThroughOtherNames(t *testing.T) {
 		t.Errorf("%d people are held", len(held))
 	}
 }
+
+// An App that is wrong takes nothing from anybody, also where it is to call its people by other names than before.
+func TestInvalidAppWithOtherNames(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.newUser("jane", "")
+	user.Spec.ExternalID = "00u1"
+	w.provision(user)
+	w.eventuallyGranted(user)
+	update(w, w.app, func(a *v1alpha1.App) {
+		a.Spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierExternalID
+		a.Spec.Roles[1].When = "user.nonsense("
+	})
+	w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
+	if !w.can("okta:jane", "get", w.namespace) || w.can("okta:00u1", "get", w.namespace) {
+		t.Errorf("an App that is wrong took or gave access: %+v", w.natives())
+	}
+	update(w, w.app, func(a *v1alpha1.App) { a.Spec.Roles[1].When = "" })
+	w.eventuallyCan("okta:00u1", "get", w.namespace, true)
+	w.eventuallyGranted(user)
+	if w.can("okta:jane", "get", w.namespace) {
+		t.Error("the former name is bound")
+	}
+}

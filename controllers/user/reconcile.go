@@ -140,10 +140,11 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	held := map[rolebinding.Key]bool{}
-	for key, subject := range bound {
-		if subject == e.verdict.subject && key.App == e.user.Spec.App {
-			held[key] = true
+	held := e.heldUnder(bound, e.verdict.subject)
+	if former := access.FormerSubject(e.app.Spec.Kubernetes, e.user); former != "" && len(held) == 0 {
+		// The edit that made it wrong, or one just before, has the App call its people by other names.
+		if held = e.heldUnder(bound, former); len(held) > 0 {
+			e.verdict.subject = former
 		}
 	}
 	var roles []v1alpha1.EarnedRole
@@ -162,6 +163,17 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 	}
 	e.verdict.frozen(roles, message)
 	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// heldUnder returns the keys of the App under which AppRoleBindings name the person by that RBAC user name.
+func (e *evaluation) heldUnder(bound map[rolebinding.Key]string, subject string) map[rolebinding.Key]bool {
+	held := map[rolebinding.Key]bool{}
+	for key, name := range bound {
+		if name == subject && key.App == e.user.Spec.App {
+			held[key] = true
+		}
+	}
+	return held
 }
 
 // withhold takes every role away from a person who is active and must have none.

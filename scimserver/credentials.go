@@ -41,9 +41,9 @@ func newCredentials() *credentials {
 	return &credentials{byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, now: time.Now}
 }
 
-// watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether it has caught up.
-func (c *credentials) watch(ctx context.Context, from cache.Cache) (toolscache.InformerSynced, error) {
-	return informers.Feed(ctx, from, &v1alpha1.ScimToken{}, informers.Changes(c.replace))
+// watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether they have caught up.
+func (c *credentials) watch(ctx context.Context, from cache.Cache) ([]toolscache.InformerSynced, error) {
+	return informers.Feed(ctx, informers.Of(from, &v1alpha1.ScimToken{}, informers.Changes(c.replace)))
 }
 
 func (c *credentials) replace(before, after *v1alpha1.ScimToken) {

@@ -52,12 +52,9 @@ type Server struct {
 // New returns a Server over a directory, with its ScimTokens watched through the given cache.
 func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {
 	s := &Server{options: options, directory: people, credentials: newCredentials()}
-	synced, err := s.credentials.watch(ctx, informers)
-	if err != nil {
-		return nil, err
-	}
-	s.synced = append(s.synced, synced)
-	return s, nil
+	var err error
+	s.synced, err = s.credentials.watch(ctx, informers)
+	return s, err
 }
 
 // Ready fails until the tokens and the directory's read model have caught up with the API server.

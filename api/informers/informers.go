@@ -16,18 +16,33 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// Feed has the handler told of every object of a kind, and returns what tells whether it has heard of all that there were when
-// it began. It does not wait for that.
-func Feed(ctx context.Context, from cache.Cache, kind client.Object, handler toolscache.ResourceEventHandler) (toolscache.InformerSynced, error) {
-	informer, err := from.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
-	if err != nil {
-		return nil, fmt.Errorf("watch %T: %w", kind, err)
+// Watch is a kind of object that a handler follows in a cache.
+type Watch struct {
+	from    cache.Cache
+	kind    client.Object
+	handler toolscache.ResourceEventHandler
+}
+
+// Of returns the Watch of a kind in a cache.
+func Of(from cache.Cache, kind client.Object, handler toolscache.ResourceEventHandler) Watch {
+	return Watch{from: from, kind: kind, handler: handler}
+}
+
+// Feed begins to tell the handlers of every object of their kinds, and returns what tells whether each has heard of all that there
+// were when it began. It does not wait for that.
+func Feed(ctx context.Context, watches ...Watch) (synced []toolscache.InformerSynced, err error) {
+	for _, watch := range watches {
+		informer, err := watch.from.GetInformer(ctx, watch.kind, cache.BlockUntilSynced(false))
+		if err != nil {
+			return nil, fmt.Errorf("watch %T: %w", watch.kind, err)
+		}
+		registration, err := informer.AddEventHandler(watch.handler)
+		if err != nil {
+			return nil, fmt.Errorf("watch %T: %w", watch.kind, err)
+		}
+		synced = append(synced, registration.HasSynced)
 	}
-	registration, err := informer.AddEventHandler(handler)
-	if err != nil {
-		return nil, fmt.Errorf("watch %T: %w", kind, err)
-	}
-	return registration.HasSynced, nil
+	return synced, nil
 }
 
 // States hands each state of an object to put, and to remove, once it is gone, the last one that is known: a watch may have

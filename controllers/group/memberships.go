@@ -64,12 +64,11 @@ func (m *Memberships) OnChange(f func(Change)) { m.onMembers = append(m.onMember
 
 // Watch has the manager's informers feed the memberships.
 func (m *Memberships) Watch(ctx context.Context, mgr manager.Manager) error {
-	groups, err := informers.Feed(ctx, mgr.GetCache(), &v1alpha1.Group{}, informers.States(m.putGroup, m.removeGroup))
-	if err != nil {
-		return err
-	}
-	shards, err := informers.Feed(ctx, mgr.GetCache(), &v1alpha1.MemberShard{}, informers.Changes(m.changeShard))
-	m.synced = append(m.synced, groups, shards)
+	var err error
+	m.synced, err = informers.Feed(ctx,
+		informers.Of(mgr.GetCache(), &v1alpha1.Group{}, informers.States(m.putGroup, m.removeGroup)),
+		informers.Of(mgr.GetCache(), &v1alpha1.MemberShard{}, informers.Changes(m.changeShard)),
+	)
 	return err
 }
 

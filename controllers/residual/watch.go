@@ -27,24 +27,14 @@ func Add(ctx context.Context, mgr manager.Manager, f *Finder) error {
 		return err
 	}
 	own := mgr.GetCache()
-	for _, watch := range []struct {
-		cache   cache.Cache
-		object  client.Object
-		handler toolscache.ResourceEventHandler
-	}{
-		{others, &rbacv1.RoleBinding{}, f.watchForeign()},
-		{others, &rbacv1.ClusterRoleBinding{}, f.watchForeign()},
-		{own, &rbacv1.RoleBinding{}, f.watchOwn()},
-		{own, &rbacv1.ClusterRoleBinding{}, f.watchOwn()},
-		{own, &v1alpha1.User{}, f.watchUsers()},
-	} {
-		synced, err := informers.Feed(ctx, watch.cache, watch.object, watch.handler)
-		if err != nil {
-			return err
-		}
-		f.synced = append(f.synced, synced)
-	}
-	return nil
+	f.synced, err = informers.Feed(ctx,
+		informers.Of(others, &rbacv1.RoleBinding{}, f.watchForeign()),
+		informers.Of(others, &rbacv1.ClusterRoleBinding{}, f.watchForeign()),
+		informers.Of(own, &rbacv1.RoleBinding{}, f.watchOwn()),
+		informers.Of(own, &rbacv1.ClusterRoleBinding{}, f.watchOwn()),
+		informers.Of(own, &v1alpha1.User{}, f.watchUsers()),
+	)
+	return err
 }
 
 // newCache makes a cache of the bindings that do not carry this operator's label, with little more than their subjects.

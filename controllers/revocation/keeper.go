@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,7 +42,7 @@ type Keeper struct {
 	Namespace string
 
 	index  *subjects.Index
-	synced []func() bool
+	synced []toolscache.InformerSynced
 	// loaded is closed when the process leads and has read the list.
 	loaded chan struct{}
 

@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -26,23 +25,16 @@ func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 		return err
 	}
 	own := mgr.GetCache()
-	for _, watch := range []struct {
-		cache   cache.Cache
-		object  client.Object
-		handler toolscache.ResourceEventHandler
-	}{
-		{own, &v1alpha1.User{}, informers.States(k.sawUser, k.lostUser)},
-		{own, &v1alpha1.App{}, informers.States(k.sawApp, k.index.RemoveApp)},
-		{lists, &v1alpha1.RevocationList{}, informers.States(
+	k.synced, err = informers.Feed(ctx,
+		informers.Of(own, &v1alpha1.User{}, informers.States(k.sawUser, k.lostUser)),
+		informers.Of(own, &v1alpha1.App{}, informers.States(k.sawApp, k.index.RemoveApp)),
+		informers.Of(lists, &v1alpha1.RevocationList{}, informers.States(
 			func(list *v1alpha1.RevocationList) { k.sawList(list, false) },
 			func(list *v1alpha1.RevocationList) { k.sawList(list, true) },
-		)},
-	} {
-		synced, err := informers.Feed(ctx, watch.cache, watch.object, watch.handler)
-		if err != nil {
-			return err
-		}
-		k.synced = append(k.synced, synced)
+		)),
+	)
+	if err != nil {
+		return err
 	}
 	return mgr.Add(k)
 }
@@ -55,11 +47,7 @@ func newCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
 
 // Start reads the list and begins to write it: the process leads.
 func (k *Keeper) Start(ctx context.Context) error {
-	synced := make([]toolscache.InformerSynced, len(k.synced))
-	for i := range k.synced {
-		synced[i] = k.synced[i]
-	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), synced...) {
+	if !toolscache.WaitForCacheSync(ctx.Done(), k.synced...) {
 		return nil
 	}
 	for attempts := rateLimiter(); ; {

@@ -15,7 +15,6 @@ import (
 
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/scim-operator/scim-operator/api/informers"
@@ -42,25 +41,15 @@ func New(ctx context.Context, mgr manager.Manager, namespace string) (*Authorize
 		return nil, err
 	}
 	a := &Authorizer{index: subjects.New(subjects.UsersIn(people))}
-	for _, watch := range []struct {
-		cache   cache.Cache
-		object  client.Object
-		handler toolscache.ResourceEventHandler
-	}{
-		{people, &v1alpha1.User{}, informers.States(
+	a.synced, err = informers.Feed(ctx,
+		informers.Of(people, &v1alpha1.User{}, informers.States(
 			func(user *v1alpha1.User) { a.index.PutUser(user) },
 			func(user *v1alpha1.User) { a.index.RemoveUser(user) },
-		)},
-		{people, &v1alpha1.App{}, informers.States(func(app *v1alpha1.App) { a.index.PutApp(app) }, a.index.RemoveApp)},
-		{lists, &v1alpha1.RevocationList{}, informers.States(a.sawList, a.lostList)},
-	} {
-		synced, err := informers.Feed(ctx, watch.cache, watch.object, watch.handler)
-		if err != nil {
-			return nil, err
-		}
-		a.synced = append(a.synced, synced)
-	}
-	return a, nil
+		)),
+		informers.Of(people, &v1alpha1.App{}, informers.States(func(app *v1alpha1.App) { a.index.PutApp(app) }, a.index.RemoveApp)),
+		informers.Of(lists, &v1alpha1.RevocationList{}, informers.States(a.sawList, a.lostList)),
+	)
+	return a, err
 }
 
 // reduce keeps of a User what its name and its access depend on.

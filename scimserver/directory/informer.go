@@ -7,10 +7,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -27,22 +25,14 @@ const (
 
 // follow feeds what is kept of users, groups, their members and Apps from the cache's informers.
 func (d *Directory) follow(ctx context.Context, from cache.Cache) error {
-	for _, watch := range []struct {
-		kind    client.Object
-		handler toolscache.ResourceEventHandler
-	}{
-		{&v1alpha1.User{}, informers.States(d.saw, d.lost)},
-		{&v1alpha1.App{}, informers.States(d.apps.put, d.apps.remove)},
-		{&v1alpha1.Group{}, informers.States(d.sawGroup, d.lostGroup)},
-		{&v1alpha1.MemberShard{}, informers.States(d.sawShard, d.members.RemoveShard)},
-	} {
-		synced, err := informers.Feed(ctx, from, watch.kind, watch.handler)
-		if err != nil {
-			return err
-		}
-		d.synced = append(d.synced, synced)
-	}
-	return nil
+	var err error
+	d.synced, err = informers.Feed(ctx,
+		informers.Of(from, &v1alpha1.User{}, informers.States(d.saw, d.lost)),
+		informers.Of(from, &v1alpha1.App{}, informers.States(d.apps.put, d.apps.remove)),
+		informers.Of(from, &v1alpha1.Group{}, informers.States(d.sawGroup, d.lostGroup)),
+		informers.Of(from, &v1alpha1.MemberShard{}, informers.States(d.sawShard, d.members.RemoveShard)),
+	)
+	return err
 }
 
 func (d *Directory) saw(object any) {

@@ -35,7 +35,7 @@ func (s *suite) measureControllerMemory(ctx context.Context, e *environment) err
 	if err := e.fast(ctx, func() error { return s.fill(ctx, e, t, moulds, s.plan.large) }); err != nil {
 		return err
 	}
-	if err := e.waitCached(ctx, t.members[len(t.members)-1].id); err != nil {
+	if err := e.waitCached(ctx); err != nil {
 		return err
 	}
 	s.progress.say("starting a controller on %d users", len(t.members))

@@ -133,14 +133,25 @@ func (e *environment) fast(ctx context.Context, do func() error) error {
 	return e.startPlane(ctx, false)
 }
 
-// waitCached returns when an API server that was started on a full store has read it: until then it answers no watch.
-func (e *environment) waitCached(ctx context.Context, id string) error {
+// waitCached returns when an API server that was started on a full store has read its Users: until then it answers no watch.
+func (e *environment) waitCached(ctx context.Context) error {
 	e.suite.progress.say("waiting until the API server has read its store")
-	fromCache := &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}}
+	watching, err := client.NewWithWatch(e.config, client.Options{Scheme: e.scheme})
+	if err != nil {
+		return err
+	}
 	return wait.PollUntilContextTimeout(ctx, time.Second, startTimeout, true, func(ctx context.Context) (bool, error) {
-		err := e.admin.Get(ctx, e.key(id), &v1alpha1.User{}, fromCache)
-		if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsNotFound(err) {
+		var one v1alpha1.UserList
+		if err := e.admin.List(ctx, &one, client.Limit(1)); err != nil {
+			return false, err
+		}
+		fromNow := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: one.ResourceVersion}}
+		events, err := watching.Watch(ctx, &v1alpha1.UserList{}, fromNow)
+		if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) {
 			return false, nil
+		}
+		if err == nil {
+			events.Stop()
 		}
 		return err == nil, err
 	})

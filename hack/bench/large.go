@@ -132,7 +132,7 @@ func (d *largeDirectory) populate(ctx context.Context) (empty int64, err error) 
 		if err != nil {
 			return err
 		}
-		return d.waitCached(ctx, d.large.members[len(d.large.members)-1].id)
+		return d.waitCached(ctx)
 	}); err != nil {
 		return 0, err
 	}

@@ -213,3 +213,24 @@ func TestInvalidAppWithOtherNames(t *testing.T) {
 		t.Error("the former name is bound")
 	}
 }
+
+// A leader dies between the binding and the status, somebody empties the AppRoleBinding, and the person leaves, all while
+// nobody leads: that access was revoked is not said before it was.
+func TestLeaverOfWhomNothingTells(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.provision(w.newUser("jane", `{"role":"admin"}`))
+	w.eventuallyGranted(user)
+	w.stop()
+	binding := &w.bindings()[0]
+	update(w, binding, func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects = nil })
+	user.Status = v1alpha1.UserStatus{}
+	if err := env.Client.Status().Update(w.ctx, user); err != nil {
+		t.Fatal(err)
+	}
+	update(w, user, func(u *v1alpha1.User) { u.Spec.Active = false })
+	w.start()
+	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	if w.named("okta:jane") {
+		t.Error("a binding still names the person")
+	}
+}

@@ -196,6 +196,17 @@ func (s *Syncer) memoryOf(key Key) *memory {
 	return m
 }
 
+// Unchecked returns the keys of an App that AppRoleBindings exist for, and that this process has not run yet.
+func (s *Syncer) Unchecked(ctx context.Context, app types.NamespacedName) []Key {
+	var keys []Key
+	for key := range s.keysOfApp(ctx, app.Namespace, app.Name) {
+		if _, known := s.State(key); !known {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // State returns how the last run of a key ended, and whether this process ran it at all.
 func (s *Syncer) State(key Key) (Outcome, bool) {
 	s.mutex.Lock()

@@ -285,9 +285,16 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, _ := e.Index.Get(e.name)
+	before, evaluated := e.Index.Get(e.name)
 	e.verdict.byGroup = e.isBoundByGroup(before)
 	keys := e.keysOf(e.user.Status.Roles)
+	if !evaluated {
+		// A former leader may have bound the person and died before the status said so, and somebody may have edited the
+		// AppRoleBinding since: only a look at everything tells.
+		for _, key := range e.Syncer.Unchecked(ctx, e.appName()) {
+			keys[key] = true
+		}
+	}
 	for key := range bound {
 		keys[key] = true
 	}

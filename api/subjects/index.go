@@ -62,7 +62,7 @@ func New(usersOf func(app types.NamespacedName) []*v1alpha1.User) *Index {
 	}
 }
 
-// UsersIn lists the users of Apps from a cache of all Users, for New.
+// UsersIn lists the users of Apps from a cache of all Users.
 func UsersIn(users client.Reader) func(app types.NamespacedName) []*v1alpha1.User {
 	return func(app types.NamespacedName) []*v1alpha1.User {
 		var list v1alpha1.UserList

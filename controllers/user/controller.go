@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
@@ -200,32 +201,27 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 
 // watchApps brings back every user of an App whose specification changed, after those who changed themselves.
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
-	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
-		var list v1alpha1.UserList
-		// No index by App: it would cost every User memory, for the sake of an App's edits.
-		if err := r.Client.List(ctx, &list, client.InNamespace(app.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-			return // an informer's list does not fail once it is synchronised, and before that every user comes as an event
-		}
-		for i := range list.Items {
-			if list.Items[i].Spec.App == app.Name {
-				add(q, handler.LowPriority, client.ObjectKeyFromObject(&list.Items[i]))
-			}
+	// No index by App: it would cost every User memory, for the sake of an App's edits.
+	usersOf := subjects.UsersIn(r.Client)
+	enqueue := func(app *v1alpha1.App, q queue) {
+		for _, user := range usersOf(client.ObjectKeyFromObject(app)) {
+			add(q, handler.LowPriority, client.ObjectKeyFromObject(user))
 		}
 	}
 	return handler.TypedFuncs[*v1alpha1.App, reconcile.Request]{
-		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) {
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) {
 			if !e.IsInInitialList {
-				enqueue(ctx, e.Object, q)
+				enqueue(e.Object, q)
 			}
 		},
-		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
 			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID ||
 				!slices.Equal(e.ObjectOld.Status.MissingScopes, e.ObjectNew.Status.MissingScopes) {
-				enqueue(ctx, e.ObjectNew, q)
+				enqueue(e.ObjectNew, q)
 			}
 		},
-		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) {
-			enqueue(ctx, e.Object, q)
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) {
+			enqueue(e.Object, q)
 		},
 	}
 }

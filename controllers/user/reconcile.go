@@ -232,17 +232,16 @@ var errPending = errors.New("asked for bindings")
 func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, revision uint64,
 	bound map[rolebinding.Key]v1alpha1.AppRoleSubject, loses bool,
 ) (failure, err error) {
-	answers, answered := e.Syncer.Answer(e.name, revision)
+	failed, answered := e.Syncer.Answer(e.name, revision)
 	var gained []rolebinding.Key
 	var failures []error
 	urgent := loses
 	for _, key := range entry.Keys {
-		answer, ran := answers[key]
 		switch {
 		case isRenamed(bound[key], entry):
 			gained, urgent = append(gained, key), true
-		case ran:
-			failures = append(failures, answer)
+		case failed[key] != nil:
+			failures = append(failures, failed[key])
 		case answered || e.Syncer.IsSettled(key, bound[key], entry):
 			outcome, _ := e.Syncer.State(key)
 			failures = append(failures, outcome.Grant)

@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -17,9 +16,6 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
 )
-
-// reapInterval between sweeps.
-const reapInterval = 5 * time.Minute
 
 // Reaper clears away what crashed requests left: Groups that no claim names, claims that no Group wants, and shards that
 // no Group reads. What it suspects by the informer it decides by live reads. It runs on the leader.
@@ -35,14 +31,9 @@ func (r *Reaper) NeedLeaderElection() bool { return true }
 
 // Start sweeps until the context ends.
 func (r *Reaper) Start(ctx context.Context) error {
-	logger := log.FromContext(ctx).WithName("group-reaper")
-	round := 0
-	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
-		if err := r.sweep(ctx, membership.SweepGrace, claims.IsDue(round)); err != nil && ctx.Err() == nil {
-			logger.Error(err, "Failed to sweep")
-		}
-		round++
-	}, reapInterval, 0.2, true)
+	claims.Rounds(ctx, log.FromContext(ctx).WithName("group-reaper"), func(ctx context.Context, withClaims bool) error {
+		return r.sweep(ctx, membership.SweepGrace, withClaims)
+	})
 	return nil
 }
 

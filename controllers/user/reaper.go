@@ -7,7 +7,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -15,12 +14,8 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
-const (
-	// reapInterval between sweeps.
-	reapInterval = 5 * time.Minute
-	// reapGrace is how old a leftover must be. A request ends after 30 seconds.
-	reapGrace = 10 * time.Minute
-)
+// reapGrace is how old a leftover must be. A request ends after 30 seconds.
+const reapGrace = 10 * time.Minute
 
 // Reaper clears away what crashed requests left: Users that no claim names, and claims that no User wants. What it
 // suspects by the informer it decides by live reads, under the rules of package claims. It runs on the leader.
@@ -38,14 +33,9 @@ func (r *Reaper) NeedLeaderElection() bool { return true }
 
 // Start sweeps until the context ends.
 func (r *Reaper) Start(ctx context.Context) error {
-	logger := log.FromContext(ctx).WithName("reaper")
-	round := 0
-	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
-		if err := r.sweep(ctx, reapGrace, claims.IsDue(round)); err != nil && ctx.Err() == nil {
-			logger.Error(err, "Failed to sweep")
-		}
-		round++
-	}, reapInterval, 0.2, true)
+	claims.Rounds(ctx, log.FromContext(ctx).WithName("reaper"), func(ctx context.Context, withClaims bool) error {
+		return r.sweep(ctx, reapGrace, withClaims)
+	})
 	return nil
 }
 

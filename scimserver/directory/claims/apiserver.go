@@ -4,9 +4,12 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -75,14 +78,24 @@ func unchanged(object client.Object) client.Preconditions {
 const (
 	// sweepPage bounds one answer of the API server while claims are swept.
 	sweepPage = 500
+	// roundInterval is the time between the rounds of a reaper.
+	roundInterval = 5 * time.Minute
 	// sweepFirst is the round of a reaper that sweeps claims for the first time, sweepEvery how many rounds pass until it
 	// does so again.
 	sweepFirst, sweepEvery = 2, 12
 )
 
-// IsDue says whether a round of a reaper, from 0, is to sweep claims, too. To read them all costs the API server much, and a
-// claim that nobody holds is in nobody's way: who wants the name takes it over.
-func IsDue(round int) bool { return round%sweepEvery == sweepFirst }
+// Rounds calls a reaper's sweep every five minutes until ctx ends, and logs what fails. Claims are swept in a round of each hour:
+// to read them all costs the API server much, and one that nobody holds is in nobody's way: who wants the name takes it over.
+func Rounds(ctx context.Context, log logr.Logger, sweep func(ctx context.Context, withClaims bool) error) {
+	round := 0
+	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
+		if err := sweep(ctx, round%sweepEvery == sweepFirst); err != nil && ctx.Err() == nil {
+			log.Error(err, "Failed to sweep")
+		}
+		round++
+	}, roundInterval, 0.2, true)
+}
 
 // Sweep releases, by the rule, claims of a namespace that the protocol's kind no longer holds, and returns how many.
 // suspect, which may know holders from a cache, chooses what is worth two live reads; it decides nothing else.

@@ -56,8 +56,7 @@ func (f *commonFlags) logger(output io.Writer) logr.Logger {
 }
 
 // restConfig loads a configuration and lifts the client's own rate limit: the API server's fairness decides. Nor does it
-// ask for compressed answers: a cluster's network is fast, and to compress a directory costs its API server more time
-// than everything else that the start of a process takes.
+// ask for compressed answers: within a cluster the processors are scarcer than the network.
 func (f *commonFlags) restConfig() (*rest.Config, error) {
 	var config *rest.Config
 	var err error

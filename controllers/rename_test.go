@@ -118,15 +118,23 @@ func (w *world) refuse(group, version, resource string, operations []admissionv1
 	}
 }
 
-// Somebody empties an AppRoleBinding while nobody leads, and one of its people loses the role meanwhile: no status says so
-// before the native bindings do.
-func TestRoleLostWhileNobodyLed(t *testing.T) {
-	w := newWorld(t, nil)
+// adminOfEmptiedBinding has somebody bound and then stops the controllers and empties the AppRoleBinding, so that native bindings
+// only name the person.
+func (w *world) adminOfEmptiedBinding() *v1alpha1.User {
+	w.Helper()
 	user := w.provision(w.newUser("jane", `{"role":"admin"}`))
 	w.eventuallyGranted(user)
 	w.stop()
 	binding := &w.bindings()[0]
 	update(w, binding, func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects = nil })
+	return user
+}
+
+// Somebody empties an AppRoleBinding while nobody leads, and one of its people loses the role meanwhile: no status says so
+// before the native bindings do.
+func TestRoleLostWhileNobodyLed(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.adminOfEmptiedBinding()
 	update(w, user, func(u *v1alpha1.User) { u.Spec.Attributes.Raw = []byte(`{"role":"viewer"}`) })
 	w.start()
 	w.eventually(func() string {
@@ -218,11 +226,7 @@ func TestInvalidAppWithOtherNames(t *testing.T) {
 // nobody leads: that access was revoked is not said before it was.
 func TestLeaverOfWhomNothingTells(t *testing.T) {
 	w := newWorld(t, nil)
-	user := w.provision(w.newUser("jane", `{"role":"admin"}`))
-	w.eventuallyGranted(user)
-	w.stop()
-	binding := &w.bindings()[0]
-	update(w, binding, func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects = nil })
+	user := w.adminOfEmptiedBinding()
 	user.Status = v1alpha1.UserStatus{}
 	if err := env.Client.Status().Update(w.ctx, user); err != nil {
 		t.Fatal(err)

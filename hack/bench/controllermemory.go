@@ -23,8 +23,8 @@ const (
 // measureControllerMemory starts a controller on a directory that is there already, and in which nobody is bound: it
 // reads everybody, evaluates everybody and binds everybody.
 func (s *suite) measureControllerMemory(ctx context.Context, e *environment) error {
-	t := &tenant{app: e.app.Name, scim: e.scim}
-	moulds, err := s.newMoulds(ctx, e, t)
+	t := &tenant{app: e.app.Name, scim: e.scim, newPeople: s.newPeople}
+	moulds, err := s.newMoulds(ctx, e, t, kinds())
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -21,12 +19,6 @@ import (
 const (
 	// convergeTarget is how long the last grant may take, in times of the import that it ends.
 	convergeTarget = 1.2
-	// revokedTarget is the 99th percentile of a deactivation while an import runs.
-	revokedTarget = 500 * time.Millisecond
-	// leaveEvery is how often somebody is deactivated while an import runs.
-	leaveEvery = 250 * time.Millisecond
-	// denialPoll is how often the API server is asked whether it denies somebody: seldom enough to be no load.
-	denialPoll = 5 * time.Millisecond
 	// leaversShare is what part of the people is there before the import, and may leave meanwhile.
 	leaversShare = 20
 )
@@ -40,23 +32,31 @@ func benchmarkRule(roles int) string     { return fmt.Sprintf("rule-%d", roles) 
 func (p plan) convergeNames() []string {
 	var names []string
 	for _, roles := range convergeRoles {
-		names = append(names, benchmarkConverge(roles), benchmarkRule(roles))
+		names = append(names, benchmarkLeave(roles), benchmarkRule(roles), benchmarkConverge(roles))
 	}
 	return append(names, benchmarkControllerMemory)
 }
 
-// measureConvergence imports everybody at full speed into one App for each number of roles, while people of an earlier import
-// leave, and then changes a rule of the App.
+// measureConvergence looks, for each number of roles, at an App that is full, and imports everybody at full speed into another one,
+// while people of an earlier import leave.
 func (s *suite) measureConvergence(ctx context.Context) error {
 	for _, roles := range convergeRoles {
-		if !s.wantsAny(benchmarkConverge(roles), benchmarkRule(roles)) {
-			continue
-		}
-		if err := s.within(ctx, benchmarkConverge(roles), func(ctx context.Context, e *environment) error {
-			c := &convergence{suite: s, environment: e, roles: roles}
-			return c.measure(ctx)
-		}); err != nil {
-			return fmt.Errorf("%s: %w", benchmarkConverge(roles), err)
+		for _, part := range []struct {
+			name    string
+			wanted  bool
+			measure func(*convergence, context.Context) error
+		}{
+			{benchmarkLeave(roles), s.wantsAny(benchmarkLeave(roles), benchmarkRule(roles)), (*convergence).measureFull},
+			{benchmarkConverge(roles), s.wants(benchmarkConverge(roles)), (*convergence).measure},
+		} {
+			if !part.wanted {
+				continue
+			}
+			if err := s.within(ctx, part.name, func(ctx context.Context, e *environment) error {
+				return part.measure(&convergence{suite: s, environment: e, roles: roles}, ctx)
+			}); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
 		}
 	}
 	if !s.wants(benchmarkControllerMemory) {
@@ -71,8 +71,7 @@ type convergence struct {
 	*environment
 	roles   int
 	watched *holders
-	members []member
-	left    int
+	population
 }
 
 func (c *convergence) roleName(i int) string { return fmt.Sprintf("role-%02d", i%c.roles) }
@@ -85,13 +84,7 @@ func (c *convergence) measure(ctx context.Context) (err error) {
 		return err
 	}
 	defer c.watched.stop()
-	if err := c.importEverybody(ctx); err != nil {
-		return err
-	}
-	if c.wants(benchmarkRule(c.roles)) {
-		return c.changeRule(ctx)
-	}
-	return nil
+	return c.importEverybody(ctx)
 }
 
 // makeApp makes an App with so many roles, each of which grants a ClusterRole of its own, and a token for it.
@@ -143,17 +136,9 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 // importEverybody creates everybody through SCIM as fast as the server takes them, and waits for the last grant.
 func (c *convergence) importEverybody(ctx context.Context) error {
 	name := benchmarkConverge(c.roles)
-	newcomers := c.people.take(c.plan.large)
-	bodies := make([][]byte, len(newcomers))
-	for i := range newcomers {
-		newcomers[i].role = c.roleName(i)
-		var err error
-		if bodies[i], err = newcomers[i].body(); err != nil {
-			return err
-		}
-	}
+	newcomers := c.newPeople(c.plan.large)
 	first := len(newcomers) / leaversShare
-	if err := c.create(ctx, newcomers[:first], bodies[:first]); err != nil {
+	if _, err := c.create(ctx, newcomers[:first]); err != nil {
 		return err
 	}
 	if err := c.watched.wait(ctx, c.progress, first); err != nil {
@@ -163,21 +148,11 @@ func (c *convergence) importEverybody(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	work := c.work()
-	leaving, stopLeaving := context.WithCancel(ctx)
-	left := make(chan []farewell, 1)
-	go func() { left <- c.leave(leaving, c.members[:first]) }()
-
-	c.progress.say("importing %d users", len(newcomers)-first)
-	begun := time.Now()
-	err = c.create(ctx, newcomers[first:], bodies[first:])
-	imported := time.Since(begun)
-	stopLeaving()
-	farewells := <-left
+	work, begun := c.work(), time.Now()
+	imported, farewells, err := c.importWhileLeaving(ctx, newcomers[first:], c.leavers(first))
 	if err != nil {
 		return err
 	}
-	c.progress.say("imported in %s, %d of %d users have their roles", imported.Round(time.Second), c.watched.count(), len(newcomers)-len(farewells))
 	if err := c.watched.wait(ctx, c.progress, len(newcomers)-len(farewells)); err != nil {
 		return err
 	}
@@ -206,89 +181,34 @@ func (c *convergence) importEverybody(ctx context.Context) error {
 	return nil
 }
 
-func (c *convergence) create(ctx context.Context, newcomers []person, bodies [][]byte) error {
-	joined := make([]member, len(newcomers))
+// newPeople makes persons with the App's roles in turn.
+func (c *convergence) newPeople(n int) []person {
+	newcomers := c.people.take(n)
+	for i := range newcomers {
+		newcomers[i].role = c.roleName(i)
+	}
+	return newcomers
+}
+
+// create creates people as fast as the server takes them, and returns how long that took.
+func (c *convergence) create(ctx context.Context, newcomers []person) (time.Duration, error) {
+	bodies := make([][]byte, len(newcomers))
+	for i := range newcomers {
+		var err error
+		if bodies[i], err = newcomers[i].body(); err != nil {
+			return 0, err
+		}
+	}
+	joined, begun := make([]member, len(newcomers)), time.Now()
 	created := drive(ctx, len(newcomers), fillConcurrency, func(ctx context.Context, i int) error {
 		id, err := c.scim.create(ctx, bodies[i])
 		joined[i] = member{person: newcomers[i], id: id}
 		c.progress.sayOften("created %d of %d users, %d in all have their roles", i+1, len(newcomers), c.watched.count())
 		return err
 	})
+	elapsed := time.Since(begun)
 	c.members = append(c.members, joined...)
-	return errors.Join(created.first, ctx.Err())
-}
-
-// leave deactivates one person after the other until it is told to end, at an even pace.
-func (c *convergence) leave(ctx context.Context, leavers []member) []farewell {
-	var farewells []farewell
-	ticker := time.NewTicker(leaveEvery)
-	defer ticker.Stop()
-	for i := range leavers {
-		select {
-		case <-ctx.Done():
-			return farewells
-		case <-ticker.C:
-		}
-		// One that has begun is seen to its end: it counts, and its person has no role.
-		f, err := c.sayFarewell(context.WithoutCancel(ctx), &leavers[i])
-		if err != nil {
-			c.progress.say("deactivating %s: %v", leavers[i].id, err)
-			f.denied = denialTimeout
-		}
-		leavers[i].left = true
-		c.left++
-		farewells = append(farewells, f)
-	}
-	return farewells
-}
-
-// sayFarewell deactivates one person and asks the API server from then on until it denies them what they could do.
-func (c *convergence) sayFarewell(ctx context.Context, leaver *member) (farewell, error) {
-	ctx, cancel := context.WithTimeout(ctx, denialTimeout)
-	defer cancel()
-	right := authorizationv1.ResourceAttributes{Namespace: c.app.Namespace, Verb: "list", Resource: "pods"}
-	if allowed, err := c.allows(ctx, leaver, right); err != nil || !allowed {
-		return farewell{}, errors.Join(err, errors.New("was not allowed anything to begin with"))
-	}
-	begun, denied := time.Now(), make(chan error, 1)
-	var f farewell
-	go func() {
-		for {
-			allowed, err := c.allows(ctx, leaver, right)
-			if err != nil || !allowed {
-				f.denied = time.Since(begun)
-				denied <- err
-				return
-			}
-			time.Sleep(denialPoll)
-		}
-	}()
-	answer, err := c.scim.do(ctx, http.MethodPatch, userPath(leaver.id), deactivation)
-	f.answered = time.Since(begun)
-	if err == nil {
-		err = answer.expect(http.StatusOK)
-	}
-	return f, errors.Join(err, <-denied)
-}
-
-func (c *convergence) reportFarewells(name string, farewells []farewell) {
-	if len(farewells) == 0 {
-		return
-	}
-	answered, denied := make([]time.Duration, len(farewells)), make([]time.Duration, len(farewells))
-	for i, f := range farewells {
-		answered[i], denied[i] = f.answered, f.denied
-	}
-	p99 := percentile(denied, 99)
-	c.report.add(figure{
-		name: name, title: "PATCH active=false to its answer, while importing", n: len(farewells), concurrency: 1,
-		p50: percentile(answered, 50), p99: percentile(answered, 99),
-	})
-	c.report.add(figure{
-		name: name, title: "PATCH active=false to the denial, while importing", n: len(farewells), concurrency: 1,
-		p50: percentile(denied, 50), p99: p99,
-		target: fmt.Sprintf("p99 <= %s", revokedTarget), verdict: atMost(p99.Seconds(), revokedTarget.Seconds()),
-	})
+	return elapsed, errors.Join(created.first, ctx.Err())
 }
 
 // changeRule has everybody earn one more role by an expression, and waits until they hold it.

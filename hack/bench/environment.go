@@ -133,20 +133,29 @@ func (e *environment) fast(ctx context.Context, do func() error) error {
 	return e.startPlane(ctx, false)
 }
 
-// waitCached returns when an API server that was started on a full store has read its Users: until then it answers no watch.
+// waitCached returns when an API server that was started on a full store has read its Users and NameClaims. Until then it answers
+// no watch of them, and has its processors busy with that.
 func (e *environment) waitCached(ctx context.Context) error {
 	e.suite.progress.say("waiting until the API server has read its store")
 	watching, err := client.NewWithWatch(e.config, client.Options{Scheme: e.scheme})
 	if err != nil {
 		return err
 	}
+	for _, list := range []client.ObjectList{&v1alpha1.UserList{}, &v1alpha1.NameClaimList{}} {
+		if err := waitWatched(ctx, watching, list); err != nil {
+			return fmt.Errorf("waiting for a watch of %T: %w", list, err)
+		}
+	}
+	return nil
+}
+
+func waitWatched(ctx context.Context, watching client.WithWatch, list client.ObjectList) error {
 	return wait.PollUntilContextTimeout(ctx, time.Second, startTimeout, true, func(ctx context.Context) (bool, error) {
-		var one v1alpha1.UserList
-		if err := e.admin.List(ctx, &one, client.Limit(1)); err != nil {
+		if err := watching.List(ctx, list, client.Limit(1)); err != nil {
 			return false, err
 		}
-		fromNow := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: one.ResourceVersion}}
-		events, err := watching.Watch(ctx, &v1alpha1.UserList{}, fromNow)
+		fromNow := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}}
+		events, err := watching.Watch(ctx, list, fromNow)
 		if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) {
 			return false, nil
 		}

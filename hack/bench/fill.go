@@ -25,6 +25,8 @@ const (
 type tenant struct {
 	app  string
 	scim *scimClient
+	// newPeople makes its people: kind after kind, in a turn as long as that of its moulds.
+	newPeople func(n int) []person
 	population
 }
 
@@ -45,7 +47,7 @@ func (s *suite) fill(ctx context.Context, e *environment, t *tenant, moulds []*m
 	if err != nil {
 		return err
 	}
-	newcomers := s.newPeople(max(0, size-len(t.members)))
+	newcomers := t.newPeople(max(0, size-len(t.members)))
 	joined := make([]member, len(newcomers))
 	s.progress.say("storing %d users of App %s", len(newcomers), t.app)
 	begun := time.Now()
@@ -67,7 +69,7 @@ func (s *suite) fill(ctx context.Context, e *environment, t *tenant, moulds []*m
 }
 
 // newMoulds lets the server create one person of each kind, and waits for their roles.
-func (s *suite) newMoulds(ctx context.Context, e *environment, t *tenant) ([]*mould, error) {
+func (s *suite) newMoulds(ctx context.Context, e *environment, t *tenant, kinds int) ([]*mould, error) {
 	store, err := newEtcdClient(e.plane.EtcdConfig())
 	if err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func (s *suite) newMoulds(ctx context.Context, e *environment, t *tenant) ([]*mo
 	defer watched.stop()
 	before := watched.count()
 	var moulds []*mould
-	for _, p := range s.newPeople(len(mixture.roles) * len(mixture.regions)) {
+	for _, p := range t.newPeople(kinds) {
 		body, err := p.body()
 		if err != nil {
 			return nil, err

@@ -62,7 +62,7 @@ type largeDirectory struct {
 // measureLarge measures the server with the large directory. The controller only makes the first users.
 func (s *suite) measureLarge(ctx context.Context, e *environment) error {
 	d := &largeDirectory{suite: s, environment: e, groups: map[int]string{}}
-	d.large = &tenant{app: e.app.Name, scim: e.scim}
+	d.large = &tenant{app: e.app.Name, scim: e.scim, newPeople: s.newPeople}
 	var err error
 	if d.small, err = d.anotherApp(ctx, "small"); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (d *largeDirectory) anotherApp(ctx context.Context, name string) (*tenant, 
 	if err := d.waitReady(ctx, client.ObjectKeyFromObject(app)); err != nil {
 		return nil, err
 	}
-	return &tenant{app: name, scim: newSCIMClient(d.scim.base, secret, d.plan.readConcurrency)}, nil
+	return &tenant{app: name, scim: newSCIMClient(d.scim.base, secret, d.plan.readConcurrency), newPeople: d.newPeople}, nil
 }
 
 // populate fills both Apps while nothing follows, starts the server on them, and makes the groups through it. It returns
@@ -111,7 +111,7 @@ func (d *largeDirectory) anotherApp(ctx context.Context, name string) (*tenant, 
 func (d *largeDirectory) populate(ctx context.Context) (empty int64, err error) {
 	moulds := map[*tenant][]*mould{}
 	for _, t := range []*tenant{d.small, d.large} {
-		if moulds[t], err = d.newMoulds(ctx, d.environment, t); err != nil {
+		if moulds[t], err = d.newMoulds(ctx, d.environment, t, kinds()); err != nil {
 			return 0, fmt.Errorf("making the first users: %w", err)
 		}
 	}

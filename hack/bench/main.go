@@ -66,7 +66,7 @@ func parse(args []string, stderr io.Writer) (*suite, error) {
 	quick := flags.Bool("quick", false, "small numbers, for a look whether everything works: the figures mean nothing")
 	rounds := flags.Int("rounds", 0, "rounds of each side where a benchmark has a baseline; 0: the usual number")
 	users := flags.Int("users", 0, "users of the large App; 0: the usual number, 100000")
-	flags.DurationVar(&s.timeout, "timeout", 60*time.Minute, "end of the whole run")
+	flags.DurationVar(&s.timeout, "timeout", 4*time.Hour, "end of the whole run")
 	flags.StringVar(&s.logs, "logs", "", "`directory` for the logs of the server and the controller; empty: not kept")
 	flags.IntVar(&s.pprofPort, "pprof", 0, "loopback `port` of the server's profiles, the next one being the controller's; 0: none")
 	flags.BoolVar(&s.list, "list", false, "print the names of the benchmarks and end")

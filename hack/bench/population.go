@@ -37,6 +37,9 @@ var mixture = struct{ roles, regions []string }{
 	regions: []string{"us1", "emea2", ""}, // no value means both
 }
 
+// kinds of people are in the mixture.
+func kinds() int { return len(mixture.roles) * len(mixture.regions) }
+
 // newPeople makes persons of the mixture.
 func (s *suite) newPeople(n int) []person {
 	newcomers := s.people.take(n)

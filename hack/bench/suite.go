@@ -35,7 +35,7 @@ type plan struct {
 	groupSizes           []int
 }
 
-// fullPlan is what `make bench` runs: about twenty minutes on two cores.
+// fullPlan is what `make bench` runs: about two hours on two cores.
 var fullPlan = plan{
 	rounds:            9,
 	creates:           480,

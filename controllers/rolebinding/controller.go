@@ -33,6 +33,8 @@ const (
 	// statuses of a key that is written again and again wait for several runs.
 	ownDelay       = time.Second
 	ownDelayFactor = 3
+	// unclearDelay is what the answer to a write gets to come after its event.
+	unclearDelay = 100 * time.Millisecond
 )
 
 // queue of the controller.
@@ -119,10 +121,10 @@ func (s *Syncer) takeQueue(_ context.Context, q queue) error {
 }
 
 func (s *Syncer) reconcile(ctx context.Context, key Key) (reconcile.Result, error) {
-	s.mutex.Lock()
-	full := s.unchecked[key]
-	delete(s.unchecked, key)
-	s.mutex.Unlock()
+	full := s.takeUnchecked(key)
+	if delay := s.statusDelay(key); !full && delay > 0 {
+		return reconcile.Result{RequeueAfter: delay}, nil // it is about what this process wrote
+	}
 	if err := s.syncWithStatus(ctx, key, full).Err(); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -143,29 +145,42 @@ func (s *Syncer) check(key Key) Key {
 	return key
 }
 
-// statusDelay is how long the status of a key's AppRoleBindings may wait after a write.
+// takeUnchecked says whether a key is to be looked at as a whole.
+func (s *Syncer) takeUnchecked(key Key) bool {
+	isUnclear := s.writes.takeUnclear(key)
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	full := s.unchecked[key]
+	delete(s.unchecked, key)
+	return full || isUnclear
+}
+
+// statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.
 func (s *Syncer) statusDelay(key Key) time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if m := s.memories[key]; m != nil {
-		return ownDelay + ownDelayFactor*max(0, time.Until(m.restUntil))
+		return max(0, time.Until(m.statusDue))
 	}
-	return ownDelay
+	return 0
 }
 
 // watchOwn takes events of what this package writes. An edit by somebody else is undone at once.
 func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.TypedEventHandler[T, Key] {
 	enqueue := func(q queue, object T, deleted, initial bool) {
-		own := s.writes.observe(idOf(object), object, deleted)
 		key, found := keyOf(object)
-		if !found || !s.serves(key) {
+		if !found || !s.serves(key) || initial {
+			s.writes.observe(nil, idOf(object), object, deleted)
+			if found && s.serves(key) {
+				addWithPriority(q, s.check(key), handler.LowPriority)
+			}
 			return
 		}
-		switch {
-		case initial:
-			addWithPriority(q, s.check(key), handler.LowPriority)
-		case own:
-			q.AddAfter(key, s.statusDelay(key))
+		switch seen := s.writes.observe(&key, idOf(object), object, deleted); {
+		case seen == own:
+			q.AddAfter(key, max(ownDelay, s.statusDelay(key)))
+		case seen == unclear:
+			q.AddAfter(key, unclearDelay)
 		default:
 			q.Add(s.check(key))
 		}

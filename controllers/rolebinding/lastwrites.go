@@ -25,7 +25,21 @@ type lastWrites struct {
 	mutex sync.Mutex
 	keys  map[Key]map[objectID]*lastWrite
 	ids   map[objectID]Key
+	// unclear are states that informers showed and that may be of a write whose answer has not come yet.
+	unclear map[Key]map[objectID]string
 }
+
+// sighting is what an event tells about who wrote an object.
+type sighting int
+
+const (
+	// own is this process's last write, or something older.
+	own sighting = iota
+	// unclear is somebody else's write, or one of this process that has not been answered yet: its event can come first.
+	unclear
+	// foreign is somebody else's doing.
+	foreign
+)
 
 type lastWrite struct {
 	// object as the API server returned it; nil once deleted.
@@ -65,6 +79,24 @@ func (w *lastWrites) put(key Key, id objectID, write *lastWrite) {
 	}
 	w.keys[key][id] = write
 	w.ids[id] = key
+	if version, found := w.unclear[key][id]; found && (write.object == nil || isAtLeast(write.object.GetResourceVersion(), version)) {
+		delete(w.unclear[key], id) // this process's own, or overwritten by it
+	}
+}
+
+// takeUnclear says whether informers showed a state of a key's objects of which nothing is known up to now, and forgets it.
+func (w *lastWrites) takeUnclear(key Key) bool {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	found := len(w.unclear[key]) > 0
+	delete(w.unclear, key)
+	return found
+}
+
+// isAtLeast compares resourceVersions of one kind.
+func isAtLeast(version, other string) bool {
+	order, err := resourceversion.CompareResourceVersion(version, other)
+	return err == nil && order >= 0
 }
 
 func (w *lastWrites) drop(id objectID) {
@@ -106,37 +138,57 @@ func (l *lastWrite) latest(cached client.Object) client.Object {
 
 // covers says whether an informer's copy is as new as the write.
 func (l *lastWrite) covers(cached client.Object) bool {
-	order, err := resourceversion.CompareResourceVersion(cached.GetResourceVersion(), l.object.GetResourceVersion())
-	return err == nil && order >= 0
+	return isAtLeast(cached.GetResourceVersion(), l.object.GetResourceVersion())
 }
 
-// observe takes an event of an informer. It says whether the event tells nothing new: it shows this process's own
-// last write, or something older.
-func (w *lastWrites) observe(id objectID, object client.Object, deleted bool) (own bool) {
+// observe takes an event of an informer and says whose doing it is. What is unclear it notes under the key for takeUnclear, if
+// there is one.
+func (w *lastWrites) observe(key *Key, id objectID, object client.Object, deleted bool) sighting {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
+	seen := w.look(id, object, deleted)
+	if seen == unclear && key != nil {
+		if w.unclear == nil {
+			w.unclear = map[Key]map[objectID]string{}
+		}
+		if w.unclear[*key] == nil {
+			w.unclear[*key] = map[objectID]string{}
+		}
+		w.unclear[*key][id] = object.GetResourceVersion()
+	}
+	return seen
+}
+
+func (w *lastWrites) look(id objectID, object client.Object, deleted bool) sighting {
 	key, found := w.ids[id]
 	if !found {
-		return false
+		if deleted {
+			return foreign
+		}
+		return unclear
 	}
 	write := w.keys[key][id]
 	switch {
 	case deleted && write.object == nil && write.uid == object.GetUID():
 		w.drop(id)
-		return true
+		return own
 	case deleted && write.object != nil && write.object.GetUID() == object.GetUID():
 		w.drop(id) // somebody else deleted what was written last
-		return false
+		return foreign
 	case deleted:
-		return true // an older object of the name
+		return own // an older object of the name
+	case write.object == nil && write.uid == object.GetUID():
+		return own
 	case write.object == nil:
-		return write.uid == object.GetUID()
+		return unclear
 	case !write.covers(object):
-		return true
+		return own
 	}
-	own = write.object.GetResourceVersion() == object.GetResourceVersion()
-	w.drop(id)
-	return own
+	defer w.drop(id)
+	if write.object.GetResourceVersion() == object.GetResourceVersion() {
+		return own
+	}
+	return unclear
 }
 
 // bindings returns the writes of AppRoleBindings of a namespace that the informers may not show yet.

@@ -51,44 +51,73 @@ func TestObserveTellsOwnEventsFromOthers(t *testing.T) {
 	type event struct {
 		object  *rbacv1.RoleBinding
 		deleted bool
-		own     bool
+		want    sighting
 	}
 	for name, test := range map[string]struct {
 		write  func(*lastWrites)
 		events []event
 	}{
-		"nothing was written": {func(*lastWrites) {}, []event{{written("a", "9"), false, false}}},
+		"nothing was written": {func(*lastWrites) {}, []event{{written("a", "9"), false, unclear}}},
 		"older events, then the write, then another's": {
 			func(w *lastWrites) { w.remember(key, id, written("a", "10")) },
-			[]event{{written("a", "8"), false, true}, {written("a", "10"), false, true}, {written("a", "12"), false, false}},
+			[]event{{written("a", "8"), false, own}, {written("a", "10"), false, own}, {written("a", "12"), false, unclear}},
 		},
 		"another's write over it": {
 			func(w *lastWrites) { w.remember(key, id, written("a", "10")) },
-			[]event{{written("a", "12"), false, false}},
+			[]event{{written("a", "12"), false, unclear}},
 		},
 		"deleted by somebody": {
 			func(w *lastWrites) { w.remember(key, id, written("a", "10")) },
-			[]event{{written("a", "10"), true, false}},
+			[]event{{written("a", "10"), true, foreign}},
 		},
 		"deleted by itself": {
 			func(w *lastWrites) { w.rememberDeleted(key, id, "a") },
-			[]event{{written("a", "9"), false, true}, {written("a", "9"), true, true}},
+			[]event{{written("a", "9"), false, own}, {written("a", "9"), true, own}},
 		},
 		"an older object of the name goes": {
 			func(w *lastWrites) { w.remember(key, id, written("b", "10")) },
-			[]event{{written("a", "9"), true, true}, {written("b", "10"), false, true}},
+			[]event{{written("a", "9"), true, own}, {written("b", "10"), false, own}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w lastWrites
 			test.write(&w)
 			for i, event := range test.events {
-				if own := w.observe(id, event.object, event.deleted); own != event.own {
-					t.Errorf("event %d: own = %v", i, own)
+				if got := w.observe(&key, id, event.object, event.deleted); got != event.want {
+					t.Errorf("event %d: got %v, want %v", i, got, event.want)
 				}
 			}
 			if len(w.snapshot(key)) > 0 {
 				t.Error("the write is still remembered")
+			}
+		})
+	}
+}
+
+// The event of a write can come before its answer: whose doing it was tells the answer.
+func TestUnclearUntilAnswered(t *testing.T) {
+	key, id := Key{Namespace: "ns"}, idOf(written("a", "1"))
+	for name, test := range map[string]struct {
+		seen   string
+		answer func(*lastWrites)
+		want   bool
+	}{
+		"no answer":                  {"11", func(*lastWrites) {}, true},
+		"its answer":                 {"11", func(w *lastWrites) { w.remember(key, id, written("a", "11")) }, false},
+		"overwritten":                {"11", func(w *lastWrites) { w.remember(key, id, written("a", "12")) }, false},
+		"another's, after the write": {"12", func(w *lastWrites) { w.remember(key, id, written("a", "11")) }, true},
+		"deleted":                    {"11", func(w *lastWrites) { w.rememberDeleted(key, id, "a") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w lastWrites
+			w.remember(key, id, written("a", "10"))
+			w.observe(&key, id, written("a", test.seen), false)
+			test.answer(&w)
+			if got := w.takeUnclear(key); got != test.want {
+				t.Errorf("unclear: %v", got)
+			}
+			if w.takeUnclear(key) {
+				t.Error("unclear a second time")
 			}
 		})
 	}
@@ -104,13 +133,13 @@ func TestWaitEndsWithTheEvent(t *testing.T) {
 		w.wait(t.Context(), []objectID{id}, nothing)
 		close(ended)
 	}()
-	w.observe(id, written("a", "9"), false)
+	w.observe(nil, id, written("a", "9"), false)
 	select {
 	case <-ended:
 		t.Fatal("ended by an older event")
 	case <-time.After(20 * time.Millisecond):
 	}
-	w.observe(id, written("a", "10"), false)
+	w.observe(nil, id, written("a", "10"), false)
 	<-ended
 
 	w.remember(key, id, written("a", "11"))

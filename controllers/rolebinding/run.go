@@ -17,6 +17,9 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/access"
 )
 
+// manyTouched people are not looked for one by one: the run looks at everything.
+const manyTouched = 1000
+
 // run is one comparison of a key's bindings with the index, and the writes that follow from it.
 type run struct {
 	*Syncer
@@ -117,11 +120,14 @@ func (r *run) load(ctx context.Context) error {
 		return err
 	}
 	r.mutex.Lock()
+	if r.status {
+		r.memoryOf(r.key).statusDue = time.Time{}
+	}
 	r.memory = *r.memoryOf(r.key)
 	r.mutex.Unlock()
 	r.touched = r.Index.takeTouched(r.key)
 	r.full = r.full || !r.memory.clean || r.memory.app != r.generation || time.Since(r.memory.lastFull) > recheckEvery ||
-		len(r.touched) > maxSubjects || slices.ContainsFunc(bindings, r.isForeign)
+		len(r.touched) > manyTouched || slices.ContainsFunc(bindings, r.isForeign)
 	packing, err := r.packing(ctx, bindings)
 	if err != nil {
 		return err

@@ -83,6 +83,8 @@ type memory struct {
 	outcome Outcome
 	// restUntil is when the next run may begin that is not urgent.
 	restUntil time.Time
+	// statusDue is when the status of what runs wrote is to be written; zero where none wrote anything since.
+	statusDue time.Time
 
 	// clean says that the last run did everything, for that state of the App.
 	clean bool
@@ -167,6 +169,9 @@ func (s *Syncer) conclude(key Key, outcome Outcome, fromQueue bool, rest time.Du
 	s.mutex.Lock()
 	m := s.memoryOf(key)
 	m.restUntil = time.Now().Add(rest)
+	if m.statusDue.IsZero() && !fromQueue {
+		m.statusDue = time.Now().Add(ownDelay + ownDelayFactor*rest)
+	}
 	turned := (m.outcome.Grant == nil) != (outcome.Grant == nil)
 	m.known, m.outcome = true, outcome
 	m.clean = m.clean && outcome.Err() == nil

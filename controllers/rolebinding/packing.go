@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// maxSubjects of one AppRoleBinding, and so of each native binding made from it: about 100 kB.
-	maxSubjects = 1000
+	// maxSubjects is how far an AppRoleBinding is filled, and so each native binding made from it: about 25 kB. Its schema
+	// admits 1000. Whoever comes or goes has their objects written whole, by several programs; and each object costs as
+	// much as a dozen subjects wherever all of them are read.
+	maxSubjects = 250
 	// reservedPrefix begins names that Kubernetes keeps for itself. Package access refuses them, too; here nobody gets past.
 	reservedPrefix = "system:"
 )

@@ -127,6 +127,22 @@ func TestPackIsStable(t *testing.T) {
 	}
 }
 
+// Objects may hold as many as their schema admits: who is in one stays there, and nobody is added.
+func TestPackKeepsLargerObjects(t *testing.T) {
+	large := &v1alpha1.AppRoleBinding{}
+	for i := range 4 * maxSubjects {
+		user := fmt.Sprintf("user-%04d", i)
+		large.Spec.Subjects = append(large.Spec.Subjects, v1alpha1.AppRoleSubject{User: user, Name: "okta:" + user})
+	}
+	chunks := packAll([]*v1alpha1.AppRoleBinding{large}, map[string]string{"newcomer": "okta:newcomer"}, without("user-0007"))
+	if len(chunks) != 2 || len(chunks[0].members) != 4*maxSubjects-1 || len(chunks[1].members) != 1 || chunks[1].index != 1 {
+		t.Fatalf("got %d chunks, the first of %d people", len(chunks), len(chunks[0].members))
+	}
+	if slices.ContainsFunc(chunks[0].members, func(m member) bool { return m.User == "user-0007" || m.User == "newcomer" }) {
+		t.Error("the large object holds the leaver or the newcomer")
+	}
+}
+
 func person(user, group string, current bool) member {
 	return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user, Group: group}, current: current}
 }

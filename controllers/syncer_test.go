@@ -197,3 +197,41 @@ func TestSyncIsBatched(t *testing.T) {
 		t.Errorf("%d writes for %d people", binding.Generation, people)
 	}
 }
+
+// What only grants waits while somebody loses access under another key, and not for long; what removes does not wait.
+func TestGrantsYieldToRemovals(t *testing.T) {
+	const yield = 250 * time.Millisecond
+	w := newStoppedWorld(t, nil)
+	syncer := newSyncer(w)
+	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	jane := w.newUser("jane", "")
+	w.create(jane)
+	name := client.ObjectKeyFromObject(jane)
+	w.eventually(func() string {
+		if err := syncer.Client.Get(w.ctx, name, &v1alpha1.User{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	defer syncer.Removals.Begin()()
+	begun := time.Now()
+	entry := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
+	syncer.Index.Set(name, entry)
+	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
+		t.Fatal(outcome.Err())
+	}
+	if took := time.Since(begun); took < yield {
+		t.Errorf("granted after %s", took)
+	}
+	if problem := w.bound("okta:jane", true); problem != "" {
+		t.Error(problem)
+	}
+	entry.Keys = nil
+	syncer.Index.Set(name, entry)
+	if err := syncer.SyncRemoval(w.ctx, key, name); err != nil {
+		t.Fatal(err)
+	}
+	if problem := w.bound("okta:jane", false); problem != "" {
+		t.Error(problem)
+	}
+}

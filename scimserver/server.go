@@ -19,6 +19,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
+	"github.com/scim-operator/scim-operator/api/precedence"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -47,6 +48,8 @@ type Server struct {
 	directory   *directory.Directory
 	credentials *credentials
 	synced      []toolscache.InformerSynced
+	// removals are deactivations and deletions; creates wait for them.
+	removals precedence.Removals
 }
 
 // New returns a Server over a directory, with its ScimTokens watched through the given cache.

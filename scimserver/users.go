@@ -13,6 +13,9 @@ import (
 // maxUserBody bounds the body of a request about one user, in bytes: what the directory keeps of one.
 const maxUserBody = 256 << 10
 
+// createYield bounds how long a create waits for deactivations that this replica has under way.
+const createYield = 500 * time.Millisecond
+
 // createUser answers POST /Users (RFC 7644 section 3.3). A person whom the client knows already by externalId is
 // restored with the same id: Okta posts again after a deactivation, and would never get past a 409.
 func (s *Server) createUser(x *exchange) error {
@@ -34,6 +37,7 @@ func (s *Server) createUser(x *exchange) error {
 	if _, sent := resource.Attributes["active"]; !sent {
 		resource.Attributes["active"] = true
 	}
+	s.removals.Yield(x.context(), createYield)
 	user, _, err := s.directory.CreateOrRestoreUser(x.context(), x.app, resource, restored(x.app, resource))
 	if err != nil {
 		return err
@@ -112,9 +116,18 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	}
 	apply := permitted(x.app, reassigned, sound)
 	var leaves bool
+	var end func() // of the removal that this may turn out to be
+	defer func() {
+		if end != nil {
+			end()
+		}
+	}()
 	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
 		next, changed, err := apply(current)
 		leaves = err == nil && !isActive(next)
+		if leaves && end == nil {
+			end = s.removals.Begin()
+		}
 		return next, changed, err
 	}, x.condition())
 	if err != nil {
@@ -156,6 +169,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	if !x.app.Spec.Provisioning.DeactivatesUsers() {
 		return switchedOff(x.app, "deactivateUsers")
 	}
+	defer s.removals.Begin()()
 	started := time.Now()
 	wait := x.app.Spec.Deactivation.Confirmation()
 	if err := s.directory.DeleteUser(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {

@@ -19,6 +19,8 @@ const (
 	calmShare = 8
 	// maxRest bounds how long a key rests after a run.
 	maxRest = 3 * time.Second
+	// calmYield bounds how long a run that only grants waits for removals under other keys.
+	calmYield = 250 * time.Millisecond
 	// maxInterruptions of one key without a run that was not.
 	maxInterruptions = 8
 )
@@ -155,10 +157,18 @@ func (s *Syncer) waitForTurn(key Key, r *runner) (calm bool) {
 	}
 	select {
 	case s.calm <- struct{}{}:
-		return true
 	case <-r.hurry:
 		return false
 	}
+	timer.Reset(calmYield)
+	if over := s.Removals.Over(); over != nil {
+		select {
+		case <-over:
+		case <-timer.C:
+		case <-r.hurry:
+		}
+	}
+	return true
 }
 
 // restOf says how long the next batch of a key has to wait, or that it must not.

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
+	"github.com/scim-operator/scim-operator/api/precedence"
 	"github.com/scim-operator/scim-operator/controllers/access"
 )
 
@@ -57,6 +58,8 @@ type Syncer struct {
 	Recorder recorder.EventRecorder
 	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
 	Namespaces []string
+	// Removals are begun by whoever takes access away, and keep what only grants waiting.
+	Removals precedence.Removals
 
 	writes      lastWrites
 	permissions permissions

@@ -55,8 +55,13 @@ const (
 	// look at once would be in vain.
 	claimDelay = 20 * time.Millisecond
 
+	// statusWriters of people who have access, at a time, and how long each waits while others lose theirs: more of them are
+	// no faster where processors are busy, and would be in the way of a removal.
+	statusWriters = 8
+	statusYield   = 250 * time.Millisecond
+
 	// Events of grants: what they say is in the status of each User, too.
-	grantEventsPerSecond = 20
+	grantEventsPerSecond = 5
 	grantEventsBurst     = 200
 )
 
@@ -82,6 +87,8 @@ type Reconciler struct {
 	Progress *app.Progress
 
 	recent recent
+	// calm has a place for each status that is written of somebody who has access.
+	calm chan struct{}
 	// grantEvents are bounded: an import would fill etcd with them.
 	grantEvents flowcontrol.PassiveRateLimiter
 	// unclaimed counts how often a name was looked for that is not claimed yet.
@@ -93,6 +100,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Add registers the controller.
 func Add(mgr manager.Manager, r *Reconciler) error {
+	r.calm = make(chan struct{}, statusWriters)
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
 	r.grantEvents = flowcontrol.NewTokenBucketPassiveRateLimiter(grantEventsPerSecond, grantEventsBurst)
 	c, err := controller.New("user", mgr, controller.Options{

@@ -15,6 +15,9 @@ import (
 
 // reconcileInactive takes everything from a person who left, is suspended or is being deleted.
 func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, error) {
+	if !isRevoked(e.user) {
+		defer e.Syncer.Removals.Begin()()
+	}
 	if err := e.endAccess(ctx); err != nil {
 		e.verdict.revocationFailed(e.user, err)
 		if written := e.writeStatus(ctx); written != nil && !apierrors.IsNotFound(written) {

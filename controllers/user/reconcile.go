@@ -340,6 +340,10 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 			keys = append(keys, key)
 		}
 	}
+	if len(keys) == 0 {
+		return nil
+	}
+	defer r.Syncer.Removals.Begin()()
 	failures := make([]error, len(keys))
 	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
 	return errors.Join(failures...)

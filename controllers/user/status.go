@@ -171,13 +171,27 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	if err := e.denyFormerName(ctx, before); err != nil {
 		return err
 	}
-	if err := e.Client.Status().Update(ctx, e.user); err != nil {
+	if err := e.updateStatus(ctx); err != nil {
 		return err
 	}
 	e.recent.wrote(e.name, e.user)
 	e.tell(before.Roles, e.user.Status.Roles)
 	e.tellResidual(before, &e.user.Status)
 	return nil
+}
+
+// updateStatus writes the status, and waits for its turn where nobody waits for it.
+func (e *evaluation) updateStatus(ctx context.Context) error {
+	if e.user.MayHaveAccess() {
+		select {
+		case e.calm <- struct{}{}:
+			defer func() { <-e.calm }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		e.Syncer.Removals.Yield(ctx, statusYield)
+	}
+	return e.Client.Status().Update(ctx, e.user)
 }
 
 // apply computes the status of a User.

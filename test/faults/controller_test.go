@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,11 +57,60 @@ func TestControllerKilledWhileGranting(t *testing.T) {
 	everybodyHas(t, want)
 }
 
+// While somebody's access is being taken away a create waits, for half a second: also where nobody takes it away, and not
+// for longer.
+func TestCreatesYieldToDeactivations(t *testing.T) {
+	const confirm, yield = 5 * time.Second, 500 * time.Millisecond
+	app := newApp(t, operator.Server, confirm)
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	leaver, newcomer := newPerson("leaver"), newPerson("newcomer")
+	if _, err := scim.AssignUser(t.Context(), leaver); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.Controller.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	defer startController(t)
+
+	left := make(chan error, 1)
+	go func() {
+		_, err := scim.Deactivate(t.Context(), leaver)
+		left <- err
+	}()
+	harness.Eventually(t, recovery, "the deactivation", func(ctx context.Context) error {
+		answer, err := scim.Do(ctx, http.MethodGet, "/Users/"+leaver.ID, nil)
+		if err == nil && answer.At("active") != false {
+			err = errors.New("the person is active")
+		}
+		return err
+	})
+	begun := time.Now()
+	if _, err := scim.AssignUser(t.Context(), newcomer); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took < yield {
+		t.Errorf("the create was answered after %s", took)
+	}
+	select {
+	case err := <-left:
+		t.Errorf("the create took as long as the deactivation (%v)", err)
+	default:
+	}
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+}
+
 func restartController(t *testing.T) {
 	t.Helper()
 	if err := operator.Controller.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	startController(t)
+}
+
+func startController(t *testing.T) {
+	t.Helper()
 	restarted, err := operator.RunController(t.Context())
 	if err != nil {
 		t.Fatal(err)

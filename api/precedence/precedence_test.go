@@ -1,0 +1,43 @@
+package precedence
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var removals Removals
+		waited := func() time.Duration {
+			begun := time.Now()
+			removals.Yield(t.Context(), time.Second)
+			return time.Since(begun)
+		}
+		if got := waited(); got != 0 {
+			t.Errorf("waited %s for nobody", got)
+		}
+		endFirst, endSecond := removals.Begin(), removals.Begin()
+		time.AfterFunc(100*time.Millisecond, endFirst)
+		time.AfterFunc(150*time.Millisecond, endFirst) // a second time: it must not count for the other one
+		time.AfterFunc(300*time.Millisecond, endSecond)
+		if got := waited(); got != 300*time.Millisecond {
+			t.Errorf("waited %s, not until the last removal was over", got)
+		}
+		if got := waited(); got != 0 {
+			t.Errorf("waited %s after all were over", got)
+		}
+		defer removals.Begin()()
+		if got := waited(); got != time.Second {
+			t.Errorf("waited %s, not as long as it may", got)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		removals.Yield(ctx, time.Second)
+		if got := time.Since(begun); got != 50*time.Millisecond {
+			t.Errorf("waited %s beyond the context", got)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package scimserver
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -116,18 +117,14 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	}
 	apply := permitted(x.app, reassigned, sound)
 	var leaves bool
-	var end func() // of the removal that this may turn out to be
-	defer func() {
-		if end != nil {
-			end()
-		}
-	}()
+	end := func() {}
+	if mayDeactivate(body) {
+		end = s.removals.Begin()
+	}
+	defer end()
 	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
 		next, changed, err := apply(current)
 		leaves = err == nil && !isActive(next)
-		if leaves && end == nil {
-			end = s.removals.Begin()
-		}
 		return next, changed, err
 	}, x.condition())
 	if err != nil {
@@ -138,6 +135,13 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	}
 	return s.answerUser(x, http.StatusOK, user)
 }
+
+// mayDeactivate looks at the text of a PUT or PATCH, before it is known what that does: creates are to wait from the beginning.
+// Where it is wrong they wait in vain for a moment, or not at all.
+func mayDeactivate(body []byte) bool { return deactivation.Match(body) }
+
+// deactivation is how clients write active: false, as an attribute, and as an operation's path before or after its value.
+var deactivation = regexp.MustCompile(`(?i)active"\s*(?:,\s*"value"\s*)?:\s*"?false|"value"\s*:\s*"?false"?\s*,[^{}]*active"`)
 
 func isActive(resource protocol.Resource) bool {
 	active, _ := resource.Attributes["active"].(bool)

@@ -14,5 +14,5 @@
 // syncer.go, inquiry.go and bound.go are what others call; runner.go says when a key runs, run.go in which steps;
 // people.go and packing.go decide who is in which AppRoleBinding, native.go and write.go see to the native bindings.
 //
-// It imports controllers/access and api/v1alpha1.
+// It imports controllers/access, api/precedence and api/v1alpha1.
 package rolebinding

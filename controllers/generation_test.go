@@ -89,50 +89,74 @@ func (w *world) everybodyIn(clusterRole string, users []*v1alpha1.User) {
 	})
 }
 
+func namesOf(subjects []rbacv1.Subject) map[string]bool {
+	names := make(map[string]bool, len(subjects))
+	for _, subject := range subjects {
+		names[subject.Name] = true
+	}
+	return names
+}
+
 // An App is edited so that at once fewer people earn a role, and the role grants more. Nobody whom the new specification
 // does not give the role is ever in a binding that only the new one asks for, whatever is evaluated first; and nobody who
 // keeps the role loses what both give.
 func TestNobodyIsGrantedByHalfAnEdit(t *testing.T) {
+	get, list, del := bindable("get"), bindable("list"), bindable("delete")
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
 		spec.RoleAssignment.Default = nil
 		spec.Roles = []v1alpha1.Role{{
 			Name: "engineer", When: `user.department in ["Platform", "Sales"]`,
-			Grants: []v1alpha1.Grant{{ClusterRole: bindable("get")}, {ClusterRole: bindable("list")}},
+			Grants: []v1alpha1.Grant{{ClusterRole: get}, {ClusterRole: list}},
 		}}
 	})
 	users := w.provisionMany(400, "Platform", "Sales")
 	stay := slices.DeleteFunc(slices.Clone(users), func(u *v1alpha1.User) bool { return u.Spec.Enterprise.Department == "Sales" })
-	w.everybodyIn(bindable("get"), users)
-	w.everybodyIn(bindable("list"), users)
+	w.everybodyIn(get, users)
+	w.everybodyIn(list, users)
 
+	kept := map[string]map[string]bool{} // by the names of the bindings that both ask for
+	for _, native := range w.natives() {
+		if native.RoleRef.Name == get {
+			kept[native.Name] = namesOf(native.Subjects)
+		}
+	}
 	var mutex sync.Mutex
 	problems, states := map[string]bool{}, 0
 	stop := w.watchNatives(func(kind watch.EventType, binding *rbacv1.RoleBinding) {
 		mutex.Lock()
 		defer mutex.Unlock()
-		named := map[string]bool{}
 		for _, subject := range binding.Subjects {
-			named[subject.Name] = true
-			if binding.RoleRef.Name == bindable("delete") && !strings.HasPrefix(subject.Name, "okta:platform-") {
+			if binding.RoleRef.Name == del && !strings.HasPrefix(subject.Name, "okta:platform-") {
 				problems["somebody was in the new binding who must not: "+subject.Name] = true
 			}
 		}
-		if binding.RoleRef.Name == bindable("delete") {
+		if binding.RoleRef.Name == del {
 			states++
 		}
+		if binding.RoleRef.Name != get {
+			return
+		}
+		kept[binding.Name] = namesOf(binding.Subjects)
+		if kind == watch.Deleted {
+			kept[binding.Name] = nil
+		}
 		for _, user := range stay {
-			if binding.RoleRef.Name == bindable("get") && (kind == watch.Deleted || !named["okta:"+user.Spec.UserName]) {
+			named := false
+			for _, names := range kept {
+				named = named || names["okta:"+user.Spec.UserName]
+			}
+			if !named {
 				problems["somebody lost what they keep: "+user.Spec.UserName] = true
 			}
 		}
 	})
 	update(w, w.app, func(app *v1alpha1.App) {
 		app.Spec.Roles[0].When = `user.department == "Platform"`
-		app.Spec.Roles[0].Grants = []v1alpha1.Grant{{ClusterRole: bindable("get")}, {ClusterRole: bindable("delete")}}
+		app.Spec.Roles[0].Grants = []v1alpha1.Grant{{ClusterRole: get}, {ClusterRole: del}}
 	})
-	w.everybodyIn(bindable("delete"), stay)
-	w.everybodyIn(bindable("get"), stay)
-	w.everybodyIn(bindable("list"), nil)
+	w.everybodyIn(del, stay)
+	w.everybodyIn(get, stay)
+	w.everybodyIn(list, nil)
 	stop()
 	for problem := range problems {
 		t.Error(problem)

@@ -232,7 +232,10 @@ func TestLeaverOfWhomNothingTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	update(w, user, func(u *v1alpha1.User) { u.Spec.Active = false })
+	allow := w.refuseRemovals()
 	w.start()
+	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBindingFailed)
+	allow()
 	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 	if w.named("okta:jane") {
 		t.Error("a binding still names the person")

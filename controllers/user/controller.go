@@ -87,6 +87,7 @@ type Reconciler struct {
 	Progress *app.Progress
 
 	recent recent
+	owed   owed
 	// calm has a place for each status that is written of somebody who has access.
 	calm chan struct{}
 	// grantEvents are bounded: an import would fill etcd with them.

@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -215,6 +216,9 @@ func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, gr
 	for key := range e.keysOf(e.user.Status.Roles) {
 		lost[key] = !held[key]
 	}
+	for _, key := range e.owed.of(e.name) {
+		lost[key] = !held[key]
+	}
 	revision := e.Index.Set(e.name, entry)
 	failure, err = e.bindGained(ctx, entry, revision, bound, hasTrue(lost))
 	if err != nil {
@@ -297,7 +301,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	for key := range bound {
 		keys[key] = true
 	}
-	for _, key := range before.Keys {
+	for _, key := range slices.Concat(before.Keys, e.owed.of(e.name)) {
 		keys[key] = true
 	}
 	e.Index.Set(e.name, rolebinding.Entry{App: e.generation()})
@@ -307,6 +311,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 
 // gone takes everything away from a User object that vanished.
 func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error {
+	defer r.Syncer.Removals.Begin()()
 	bound, err := r.Syncer.Bound(ctx, name)
 	if err != nil {
 		return err
@@ -316,7 +321,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	for key := range bound {
 		keys[key] = true
 	}
-	for _, key := range before.Keys {
+	for _, key := range slices.Concat(before.Keys, r.owed.of(name)) {
 		keys[key] = true
 	}
 	r.Index.Set(name, rolebinding.Entry{})
@@ -340,12 +345,15 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 			keys = append(keys, key)
 		}
 	}
-	if len(keys) == 0 {
-		return nil
-	}
-	defer r.Syncer.Removals.Begin()()
 	failures := make([]error, len(keys))
 	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
+	var failed []rolebinding.Key
+	for i, key := range keys {
+		if failures[i] != nil {
+			failed = append(failed, key)
+		}
+	}
+	r.owed.set(name, failed)
 	return errors.Join(failures...)
 }
 

@@ -164,7 +164,7 @@ func (c *convergence) importEverybody(ctx context.Context) error {
 		ratio:  converged.Seconds() / imported.Seconds(),
 		target: fmt.Sprintf("<= %.2f", convergeTarget), verdict: atMost(converged.Seconds()/imported.Seconds(), convergeTarget),
 	})
-	c.reportFarewells(name, farewells)
+	c.reportFarewells(name, whileImporting, farewells)
 	c.reportWork(name, users, work)
 	after, err := c.apiWrites(ctx)
 	if err != nil {

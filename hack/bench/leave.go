@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -22,6 +23,10 @@ const (
 	denialPoll = 20 * time.Millisecond
 	// joinersShare is what part of the people who are there comes in addition while they leave.
 	joinersShare = 10
+	// calmShare is what part of them leaves before that, while nothing else happens.
+	calmShare = 1000
+
+	whileImporting = "while importing"
 )
 
 func benchmarkLeave(roles int) string { return fmt.Sprintf("leave-%d", roles) }
@@ -45,6 +50,7 @@ func (c *convergence) measureFull(ctx context.Context) (err error) {
 		}
 	}
 	if c.wants(benchmarkRule(c.roles)) {
+		c.progress.group = benchmarkRule(c.roles)
 		return c.changeRule(ctx)
 	}
 	return nil
@@ -52,6 +58,8 @@ func (c *convergence) measureFull(ctx context.Context) (err error) {
 
 func (c *convergence) measureLeavers(ctx context.Context) error {
 	name, there := benchmarkLeave(c.roles), len(c.members)
+	c.progress.say("people leave while nothing else happens")
+	c.reportFarewells(name, "of "+strconv.Itoa(there)+" users", c.leave(ctx, c.leavers(max(1, there/calmShare))))
 	joiners := c.newPeople(there / joinersShare)
 	work := c.work()
 	imported, farewells, err := c.importWhileLeaving(ctx, joiners, c.leavers(there/joinersShare))
@@ -62,7 +70,7 @@ func (c *convergence) measureLeavers(ctx context.Context) error {
 		name: name, title: fmt.Sprintf("import into an App of %d users while people leave", there), n: len(joiners),
 		concurrency: fillConcurrency, value: float64(len(joiners)) / imported.Seconds(), unit: perSecond,
 	})
-	c.reportFarewells(name, farewells)
+	c.reportFarewells(name, whileImporting, farewells)
 	c.reportWork(name, len(joiners), work)
 	return c.watched.wait(ctx, c.progress, len(c.members)-c.left)
 }
@@ -163,7 +171,7 @@ func (c *convergence) sayFarewell(ctx context.Context, leaver *member) (farewell
 	return f, errors.Join(err, <-denied)
 }
 
-func (c *convergence) reportFarewells(name string, farewells []farewell) {
+func (c *convergence) reportFarewells(name, when string, farewells []farewell) {
 	if len(farewells) == 0 {
 		return
 	}
@@ -173,11 +181,11 @@ func (c *convergence) reportFarewells(name string, farewells []farewell) {
 	}
 	p99 := percentile(denied, 99)
 	c.report.add(figure{
-		name: name, title: "PATCH active=false to its answer, while importing", n: len(farewells), concurrency: 1,
+		name: name, title: "PATCH active=false to its answer, " + when, n: len(farewells), concurrency: 1,
 		p50: percentile(answered, 50), p99: percentile(answered, 99),
 	})
 	c.report.add(figure{
-		name: name, title: "PATCH active=false to the denial, while importing", n: len(farewells), concurrency: 1,
+		name: name, title: "PATCH active=false to the denial, " + when, n: len(farewells), concurrency: 1,
 		p50: percentile(denied, 50), p99: p99,
 		target: fmt.Sprintf("p99 <= %s", revokedTarget), verdict: atMost(p99.Seconds(), revokedTarget.Seconds()),
 	})

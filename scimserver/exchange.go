@@ -33,6 +33,8 @@ type exchange struct {
 	route      route
 	credential credential
 	app        *v1alpha1.App
+	// inBulk says that this is one operation of a bulk request.
+	inBulk bool
 
 	// For the log line.
 	resourceID  string

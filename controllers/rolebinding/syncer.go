@@ -58,7 +58,8 @@ type Syncer struct {
 	Recorder recorder.EventRecorder
 	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
 	Namespaces []string
-	// Removals are begun by whoever takes access away, and keep what only grants waiting.
+	// Removals are those of people who leave, and keep what only grants waiting. Loss of a role is none of them: a change of an
+	// App can take one from everybody.
 	Removals precedence.Removals
 
 	writes      lastWrites

@@ -176,10 +176,10 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.Typ
 			}
 			return
 		}
-		switch seen := s.writes.observe(&key, idOf(object), object, deleted); {
-		case seen == own:
+		switch s.writes.observe(&key, idOf(object), object, deleted) {
+		case own:
 			q.AddAfter(key, max(ownDelay, s.statusDelay(key)))
-		case seen == unclear:
+		case unclear:
 			q.AddAfter(key, unclearDelay)
 		default:
 			q.Add(s.check(key))

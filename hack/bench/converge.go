@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -118,7 +120,7 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 		Spec:       v1alpha1.ScimTokenSpec{App: app.Name, Digest: token.Digest(c.token)},
 	}
 	for _, object := range append(objects, bindable, binding, app, scimToken) {
-		if err := c.admin.Create(ctx, object); err != nil {
+		if err := c.createSoon(ctx, object); err != nil {
 			return err
 		}
 	}
@@ -130,6 +132,18 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, readyTimeout, true, func(ctx context.Context) (bool, error) {
 		answer, err := c.scim.do(ctx, "GET", "/Users?count=1", nil)
 		return err == nil && answer.status == 200, err
+	})
+}
+
+// createSoon creates an object, also where the API server is discovering its kinds anew: for a moment it may then not know the
+// one that is the parameter of an admission policy.
+func (c *convergence) createSoon(ctx context.Context, object client.Object) error {
+	return wait.PollUntilContextTimeout(ctx, time.Second, readyTimeout, true, func(ctx context.Context) (bool, error) {
+		err := c.admin.Create(ctx, object)
+		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "paramKind") {
+			return false, nil
+		}
+		return err == nil, err
 	})
 }
 

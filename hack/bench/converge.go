@@ -8,7 +8,6 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -140,7 +139,7 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 func (c *convergence) createSoon(ctx context.Context, object client.Object) error {
 	return wait.PollUntilContextTimeout(ctx, time.Second, readyTimeout, true, func(ctx context.Context) (bool, error) {
 		err := c.admin.Create(ctx, object)
-		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "paramKind") {
+		if err != nil && strings.Contains(err.Error(), "paramKind") {
 			return false, nil
 		}
 		return err == nil, err

@@ -119,7 +119,7 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 		Spec:       v1alpha1.ScimTokenSpec{App: app.Name, Digest: token.Digest(c.token)},
 	}
 	for _, object := range append(objects, bindable, binding, app, scimToken) {
-		if err := c.createSoon(ctx, object); err != nil {
+		if err := soon(ctx, func(ctx context.Context) error { return c.admin.Create(ctx, object) }); err != nil {
 			return err
 		}
 	}
@@ -134,11 +134,11 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 	})
 }
 
-// createSoon creates an object, also where the API server is discovering its kinds anew: for a moment it may then not know the
-// one that is the parameter of an admission policy.
-func (c *convergence) createSoon(ctx context.Context, object client.Object) error {
+// soon writes something, also where the API server has just been started, or is discovering its kinds anew: for up to half a
+// minute it may then not know the one that is the parameter of an admission policy, and refuses Apps.
+func soon(ctx context.Context, write func(context.Context) error) error {
 	return wait.PollUntilContextTimeout(ctx, time.Second, readyTimeout, true, func(ctx context.Context) (bool, error) {
-		err := c.admin.Create(ctx, object)
+		err := write(ctx)
 		if err != nil && strings.Contains(err.Error(), "paramKind") {
 			return false, nil
 		}
@@ -240,8 +240,12 @@ func (c *convergence) changeRule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	work, begun := c.work(), time.Now()
-	if err := c.admin.Patch(ctx, app, client.MergeFrom(before)); err != nil {
+	var work map[string]time.Duration
+	var begun time.Time
+	if err := soon(ctx, func(ctx context.Context) error {
+		work, begun = c.work(), time.Now()
+		return c.admin.Patch(ctx, app, client.MergeFrom(before))
+	}); err != nil {
 		return err
 	}
 	users := len(c.members) - c.left

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -30,10 +31,12 @@ func (r Runs) Read(events io.Reader, module string) error {
 	})
 }
 
-// Show writes what go test would have printed without -json: the packages, and what failed tests have said.
+// Show writes what go test would have printed without -json: the packages, and what failed tests have said. Where tests failed
+// it ends with their names and the last of what they said by themselves, abridged: of a long log people often have the end only.
 func Show(events io.Reader, w io.Writer) error {
 	said := map[string]string{}
-	return each(events, func(e event, line string) {
+	var failures []string
+	err := each(events, func(e event, line string) {
 		test := e.Package + "." + e.Test
 		switch {
 		case e.Action == "":
@@ -44,11 +47,57 @@ func Show(events io.Reader, w io.Writer) error {
 			said[test] += e.Output
 		case e.Action == "fail":
 			fmt.Fprint(w, said[test])
+			if e.Test != "" {
+				failures = append(failures, test+" failed\n"+abridged(messages(said[test])))
+			}
 			delete(said, test)
 		case e.Action == "pass" || e.Action == "skip":
 			delete(said, test)
 		}
 	})
+	for _, failure := range failures {
+		fmt.Fprintf(w, "\n%s", failure)
+	}
+	return err
+}
+
+// heading begins what a test says by Log, Error or Fatal, and what the runtime says of a crash.
+var heading = regexp.MustCompile(`^( {4,})[\w.-]+\.go:\d+: |^panic: |^fatal error: |^WARNING: DATA RACE`)
+
+// messages are what a test said by itself, each with its lines: what it wrote to T.Output, such as another process's log, is
+// none, nor indented as the rest of one.
+func messages(said string) (found [][]string) {
+	indent := -1
+	for line := range strings.Lines(said) {
+		line = strings.TrimSuffix(line, "\n")
+		if match := heading.FindStringSubmatch(line); match != nil {
+			indent = len(match[1])
+			found = append(found, []string{line})
+			continue
+		}
+		if indent > 0 && len(line)-len(strings.TrimLeft(line, " ")) <= indent {
+			indent = -1
+		}
+		if indent >= 0 {
+			found[len(found)-1] = append(found[len(found)-1], line)
+		}
+	}
+	return found
+}
+
+// abridged is the last messages, and the beginning of each.
+func abridged(messages [][]string) string {
+	const most, lines, width = 8, 12, 300
+	var text strings.Builder
+	for _, message := range messages[max(0, len(messages)-most):] {
+		for _, line := range message[:min(lines, len(message))] {
+			fmt.Fprintf(&text, "%.*s\n", width, line)
+		}
+		if len(message) > lines {
+			text.WriteString("        ...\n")
+		}
+	}
+	return text.String()
 }
 
 // each calls f for every line, with an event where it is one.

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -78,16 +79,45 @@ func TestRuns(t *testing.T) {
 }
 
 func TestShow(t *testing.T) {
-	var shown strings.Builder
-	err := Show(strings.NewReader(`go test -json ./...
-{"Action":"output","Package":"m/a","Test":"TestPassed","Output":"fine\n"}
+	const events = `go test -json ./...
+{"Action":"output","Package":"m/a","Test":"TestPassed","Output":"    a_test.go:1: fine\n"}
 {"Action":"pass","Package":"m/a","Test":"TestPassed"}
-{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"not fine\n"}
+{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"=== RUN   TestFailed\n"}
+{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"    a_test.go:2: not fine:\n"}
+{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"        because\n"}
+{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"    a process's log\n"}
+{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"--- FAIL: TestFailed (0.00s)\n"}
 {"Action":"fail","Package":"m/a","Test":"TestFailed"}
 {"Action":"output","Package":"m/a","Output":"FAIL\tm/a\n"}
-{"Action":"fail","Package":"m/a"}`), &shown)
-	if want := "go test -json ./...\nnot fine\nFAIL\tm/a\n"; err != nil || shown.String() != want {
+{"Action":"fail","Package":"m/a"}`
+	const want = "go test -json ./...\n" +
+		"=== RUN   TestFailed\n    a_test.go:2: not fine:\n        because\n    a process's log\n--- FAIL: TestFailed (0.00s)\nFAIL\tm/a\n" +
+		"\nm/a.TestFailed failed\n    a_test.go:2: not fine:\n        because\n"
+	var shown strings.Builder
+	if err := Show(strings.NewReader(events), &shown); err != nil || shown.String() != want {
 		t.Errorf("got %q, %v, want %q", shown.String(), err, want)
+	}
+}
+
+func TestShowAbridges(t *testing.T) {
+	var events strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&events, `{"Action":"output","Package":"m/a","Test":"TestFailed","Output":"    a_test.go:%d: reason %d\n`, i, i)
+		events.WriteString(strings.Repeat(`        more\n`, 20) + `"}` + "\n")
+	}
+	events.WriteString(`{"Action":"output","Package":"m/a","Test":"TestCrashed","Output":"panic: over\n\ngoroutine 1\n"}
+{"Action":"fail","Package":"m/a","Test":"TestFailed"}
+{"Action":"fail","Package":"m/a","Test":"TestCrashed"}`)
+	var shown strings.Builder
+	if err := Show(strings.NewReader(events.String()), &shown); err != nil {
+		t.Fatal(err)
+	}
+	_, summary, _ := strings.Cut(shown.String(), "m/a.TestFailed failed\n")
+	if lines := strings.Count(summary, "\n"); lines > 120 || strings.Contains(summary, "reason 11\n") || !strings.Contains(summary, "reason 12\n") {
+		t.Errorf("%d lines:\n%s", lines, summary)
+	}
+	if !strings.HasSuffix(summary, "m/a.TestCrashed failed\npanic: over\n\ngoroutine 1\n") {
+		t.Errorf("ends without the crash:\n%s", summary)
 	}
 }
 

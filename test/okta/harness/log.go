@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -35,8 +36,8 @@ func (h *Harness) ShowOnFailure(t testing.TB) {
 	server, controller := len(h.ServerLog.String()), len(h.ControllerLog.String())
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the server's last lines:\n%s", lastLines(h.ServerLog.String()[server:]))
-			t.Logf("the controller's last lines:\n%s", lastLines(h.ControllerLog.String()[controller:]))
+			_, _ = fmt.Fprintf(t.Output(), "the server's last lines:\n%s\n", lastLines(h.ServerLog.String()[server:]))
+			_, _ = fmt.Fprintf(t.Output(), "the controller's last lines:\n%s\n", lastLines(h.ControllerLog.String()[controller:]))
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package scimserver
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,9 +133,9 @@ func (x *exchange) fail(err error) {
 	switch {
 	case errors.As(err, &problem):
 	case errors.As(err, &unavailable):
-		x.log.Error(err, "Kubernetes API was not available")
+		x.log.Error(err, "Asked the client to try again")
 		x.writer.Header().Set("Retry-After", retryAfterSeconds(unavailable.RetryAfter))
-		problem = protocol.TooManyRequests("The directory is busy or out of reach for the moment; nothing is lost. Try again.")
+		problem = protocol.TooManyRequests("%s", cmp.Or(unavailable.Detail, "The directory is busy or out of reach for the moment; nothing is lost. Try again."))
 	default:
 		x.log.Error(err, "Request failed")
 		problem = protocol.Internal("The server failed to answer this request. Its log tells why.")

@@ -23,6 +23,8 @@ type Unavailable struct {
 	RetryAfter time.Duration
 	// Cause tells why.
 	Cause error
+	// Detail is what a client is told of it; empty where the API server is busy or away.
+	Detail string
 }
 
 func (e *Unavailable) Error() string { return fmt.Sprintf("the directory is unavailable: %v", e.Cause) }
@@ -38,6 +40,9 @@ const (
 	retryLater = 5 * time.Second
 	// retryRights is for errors that somebody must mend first.
 	retryRights = 30 * time.Second
+
+	detailReleasing = "Who has this name is being deleted, and keeps it until the controller has taken their access away: a moment, or as long as no controller runs. Try again."
+	detailRights    = "The cluster refuses this server's requests. Whoever runs the server must give it back its rights; its log tells which. Try again."
 )
 
 // asClientSees turns an error of the API server or of package claims into one that the HTTP server can answer.
@@ -51,7 +56,9 @@ func asClientSees(err error) error {
 		return err
 	case errors.As(err, &taken):
 		return errTaken()
-	case errors.Is(err, claims.ErrReleasing), errors.Is(err, claims.ErrContended):
+	case errors.Is(err, claims.ErrReleasing):
+		return &Unavailable{RetryAfter: retrySoon, Cause: err, Detail: detailReleasing}
+	case errors.Is(err, claims.ErrContended):
 		return &Unavailable{RetryAfter: retrySoon, Cause: err}
 	case apierrors.IsResourceExpired(err): // a list of several pages that took too long
 		return &Unavailable{RetryAfter: retrySoon, Cause: err}
@@ -62,7 +69,7 @@ func asClientSees(err error) error {
 	case apierrors.IsRequestEntityTooLargeError(err):
 		return errTooLarge()
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return &Unavailable{RetryAfter: retryRights, Cause: err}
+		return &Unavailable{RetryAfter: retryRights, Cause: err, Detail: detailRights}
 	}
 	if delay, trouble := outage(err); trouble {
 		return &Unavailable{RetryAfter: delay, Cause: err}

@@ -36,16 +36,16 @@ func TestErrorsAsClientsSee(t *testing.T) {
 		user  int // a status, or 0 for trouble
 		group int
 		wait  time.Duration // of trouble
-		says  string        // of an error of the protocol about a user
+		says  string        // of an error of the protocol about a user, or of trouble
 	}{
 		{what: "taken", err: &claims.TakenError{}, user: 409, group: 409, says: "userName"},
-		{what: "being released", err: claims.ErrReleasing, wait: retrySoon},
+		{what: "being released", err: claims.ErrReleasing, wait: retrySoon, says: "is being deleted"},
 		{what: "contended", err: fmt.Errorf("claim: %w", claims.ErrContended), wait: retrySoon},
 		{what: "a conflict", err: apierrors.NewConflict(users, "u", defect), wait: retrySoon},
 		{what: "there already", err: apierrors.NewAlreadyExists(users, "u"), wait: retrySoon},
 		{what: "too large", err: apierrors.NewRequestEntityTooLargeError("2 MiB"), user: 413, group: 413},
-		{what: "forbidden", err: apierrors.NewForbidden(users, "u", defect), wait: retryRights},
-		{what: "unauthorized", err: apierrors.NewUnauthorized("who?"), wait: retryRights},
+		{what: "forbidden", err: apierrors.NewForbidden(users, "u", defect), wait: retryRights, says: "rights"},
+		{what: "unauthorized", err: apierrors.NewUnauthorized("who?"), wait: retryRights, says: "rights"},
 		{what: "busy, with a delay", err: apierrors.NewTooManyRequests("slow down", 7), wait: 7 * time.Second},
 		{what: "busy", err: status(http.StatusTooManyRequests), wait: retryLater},
 		{what: "a timeout", err: apierrors.NewTimeoutError("too slow", 0), wait: retryLater},
@@ -87,6 +87,8 @@ func TestErrorsAsClientsSee(t *testing.T) {
 			default:
 				if !errors.As(seen, &trouble) || trouble.RetryAfter != c.wait || !strings.Contains(trouble.Error(), "unavailable") {
 					t.Errorf("%s of a %s is %v, want a wait of %s", c.what, as, seen, c.wait)
+				} else if !strings.Contains(trouble.Detail, c.says) || (trouble.Detail == "") != (c.says == "") {
+					t.Errorf("%s of a %s says %q, want something about %q", c.what, as, trouble.Detail, c.says)
 				}
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -47,27 +48,49 @@ func (e *evaluation) keepHeld(ctx context.Context, earned map[rolebinding.Key]bo
 // lostByOthers returns the keys that the person is bound by and does not earn any more, without those that are lost by the
 // person's own change, in order. What was asked for and is not bound yet nobody loses.
 func (e *evaluation) lostByOthers(ctx context.Context, earned map[rolebinding.Key]bool) ([]rolebinding.Key, error) {
-	held := map[rolebinding.Key]bool{}
-	for _, role := range e.user.Status.Roles {
-		if isHeld(role) {
-			held[e.keyOf(role)] = true
-		}
-	}
 	bound, err := e.Syncer.Bound(ctx, e.name)
 	if err != nil {
 		return nil, err
 	}
-	ownChange := e.user.Status.ObservedGeneration != e.user.Generation
 	var lost []rolebinding.Key
 	for key := range bound {
-		if key.App == e.user.Spec.App && !earned[key] && (!ownChange || held[key]) {
+		if key.App == e.user.Spec.App && !earned[key] {
 			lost = append(lost, key)
 		}
+	}
+	if len(lost) == 0 {
+		return nil, nil
+	}
+	status, err := e.latestStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if status.ObservedGeneration < e.user.Generation { // the person's own change
+		held := map[rolebinding.Key]bool{}
+		for _, role := range status.Roles {
+			if isHeld(role) {
+				held[e.keyOf(role)] = true
+			}
+		}
+		lost = slices.DeleteFunc(lost, func(key rolebinding.Key) bool { return !held[key] })
 	}
 	slices.SortFunc(lost, func(a, b rolebinding.Key) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
 	})
 	return lost, nil
+}
+
+// latestStatus returns the person's status, live where the informer shows one that does not speak of them as they are: this
+// process, or a former leader, may have written another one since.
+func (e *evaluation) latestStatus(ctx context.Context) (*v1alpha1.UserStatus, error) {
+	if e.user.Status.ObservedGeneration == e.user.Generation {
+		return &e.user.Status, nil
+	}
+	live := &v1alpha1.User{}
+	if err := e.Live.Get(ctx, e.name, live); client.IgnoreNotFound(err) != nil {
+		return nil, err
+	}
+	return &live.Status, nil // nothing is held of who is gone
 }
 
 // withholdNameless takes every role away from a person whom no RBAC name stands for any more. Where that comes from an

@@ -119,11 +119,9 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	}
 	apply := permitted(x.app, reassigned, sound)
 	var leaves bool
-	end := func() {}
 	if mayDeactivate(body) {
-		end = s.removals.Begin()
+		defer s.removals.Begin()()
 	}
-	defer end()
 	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
 		next, changed, err := apply(current)
 		leaves = err == nil && !isActive(next)

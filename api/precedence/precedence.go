@@ -35,12 +35,13 @@ func (r *Removals) Begin() (end func()) {
 	})
 }
 
-// Over returns a channel that is closed once no removal is under way; nil where none is.
+// Over returns a channel that is closed once no removal is under way.
 func (r *Removals) Over() <-chan struct{} {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if r.underWay == 0 {
-		return nil
+	if r.over == nil { // none has ever been
+		r.over = make(chan struct{})
+		close(r.over)
 	}
 	return r.over
 }
@@ -48,14 +49,10 @@ func (r *Removals) Over() <-chan struct{} {
 // Yield waits until no removal is under way, for the limit at most and not beyond ctx. Removals that follow each other
 // without end delay nobody for longer.
 func (r *Removals) Yield(ctx context.Context, limit time.Duration) {
-	over := r.Over()
-	if over == nil {
-		return
-	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case <-over:
+	case <-r.Over():
 	case <-timer.C:
 	case <-ctx.Done():
 	}

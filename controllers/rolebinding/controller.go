@@ -165,7 +165,7 @@ func (s *Syncer) statusDelay(key Key) time.Duration {
 	return 0
 }
 
-// watchOwn takes events of what this package writes. An edit by somebody else is undone at once.
+// watchOwn takes events of what this package writes. An edit by somebody else is undone as soon as it is clear that it is one.
 func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.TypedEventHandler[T, Key] {
 	enqueue := func(q queue, object T, deleted, initial bool) {
 		key, found := keyOf(object)

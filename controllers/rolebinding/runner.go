@@ -161,12 +161,10 @@ func (s *Syncer) waitForTurn(key Key, r *runner) (calm bool) {
 		return false
 	}
 	timer.Reset(calmYield)
-	if over := s.Removals.Over(); over != nil {
-		select {
-		case <-over:
-		case <-timer.C:
-		case <-r.hurry:
-		}
+	select {
+	case <-s.Removals.Over():
+	case <-timer.C:
+	case <-r.hurry:
 	}
 	return true
 }

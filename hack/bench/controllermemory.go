@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -24,18 +23,7 @@ const (
 // reads everybody, evaluates everybody and binds everybody.
 func (s *suite) measureControllerMemory(ctx context.Context, e *environment) error {
 	t := &tenant{app: e.app.Name, scim: e.scim, newPeople: s.newPeople}
-	moulds, err := s.newMoulds(ctx, e, t, kinds())
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(e.stopController(), e.server.Stop()); err != nil {
-		return err
-	}
-	e.server = nil
-	if err := e.fast(ctx, func() error { return s.fill(ctx, e, t, moulds, s.plan.large) }); err != nil {
-		return err
-	}
-	if err := e.waitCached(ctx); err != nil {
+	if err := s.fillAlone(ctx, e, t, kinds()); err != nil {
 		return err
 	}
 	s.progress.say("starting a controller on %d users", len(t.members))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -119,7 +118,7 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 		Spec:       v1alpha1.ScimTokenSpec{App: app.Name, Digest: token.Digest(c.token)},
 	}
 	for _, object := range append(objects, bindable, binding, app, scimToken) {
-		if err := soon(ctx, func(ctx context.Context) error { return c.admin.Create(ctx, object) }); err != nil {
+		if err := c.admin.Create(ctx, object); err != nil {
 			return err
 		}
 	}
@@ -131,18 +130,6 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, readyTimeout, true, func(ctx context.Context) (bool, error) {
 		answer, err := c.scim.do(ctx, "GET", "/Users?count=1", nil)
 		return err == nil && answer.status == 200, err
-	})
-}
-
-// soon writes something, also where the API server has just been started, or is discovering its kinds anew: for up to half a
-// minute it may then not know the one that is the parameter of an admission policy, and refuses Apps.
-func soon(ctx context.Context, write func(context.Context) error) error {
-	return wait.PollUntilContextTimeout(ctx, time.Second, readyTimeout, true, func(ctx context.Context) (bool, error) {
-		err := write(ctx)
-		if err != nil && strings.Contains(err.Error(), "paramKind") {
-			return false, nil
-		}
-		return err == nil, err
 	})
 }
 
@@ -240,12 +227,8 @@ func (c *convergence) changeRule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var work map[string]time.Duration
-	var begun time.Time
-	if err := soon(ctx, func(ctx context.Context) error {
-		work, begun = c.work(), time.Now()
-		return c.admin.Patch(ctx, app, client.MergeFrom(before))
-	}); err != nil {
+	work, begun := c.work(), time.Now()
+	if err := c.admin.Patch(ctx, app, client.MergeFrom(before)); err != nil {
 		return err
 	}
 	users := len(c.members) - c.left

@@ -97,7 +97,7 @@ func (e *environment) start(ctx context.Context) (err error) {
 	if err := e.waitSampleReady(ctx); err != nil {
 		return err
 	}
-	if e.server, err = e.startProcess(ctx, "server", e.kubeconfig("server"), stack.StartServer); err != nil {
+	if err := e.startServer(ctx); err != nil {
 		return err
 	}
 	concurrency := e.suite.plan.readConcurrency
@@ -226,6 +226,11 @@ func (e *environment) makeClients(ctx context.Context) (err error) {
 }
 
 func (e *environment) kubeconfig(name string) string { return filepath.Join(e.dir, name+".kubeconfig") }
+
+func (e *environment) startServer(ctx context.Context) (err error) {
+	e.server, err = e.startProcess(ctx, "server", e.kubeconfig("server"), stack.StartServer)
+	return err
+}
 
 func (e *environment) startController(ctx context.Context) (err error) {
 	e.controller, err = e.startProcess(ctx, "controller", e.kubeconfig("controller"), stack.StartController)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -66,6 +67,23 @@ func (s *suite) fill(ctx context.Context, e *environment, t *tenant, moulds []*m
 	}
 	t.members = append(t.members, joined...)
 	return nil
+}
+
+// fillAlone stops the server and the controller, once they have made one person of each kind, and gives the App as many users as
+// a large one has.
+func (s *suite) fillAlone(ctx context.Context, e *environment, t *tenant, kinds int) error {
+	moulds, err := s.newMoulds(ctx, e, t, kinds)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(e.stopController(), e.server.Stop()); err != nil {
+		return err
+	}
+	e.server = nil
+	if err := e.fast(ctx, func() error { return s.fill(ctx, e, t, moulds, s.plan.large) }); err != nil {
+		return err
+	}
+	return e.waitCached(ctx)
 }
 
 // newMoulds lets the server create one person of each kind, and waits for their roles.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
 )
 
 const (
@@ -160,11 +159,9 @@ func (d *largeDirectory) restartServer(ctx context.Context, meanwhile func() err
 	}
 	d.progress.say("starting the server")
 	begun := time.Now()
-	server, err := d.startProcess(ctx, "server", d.kubeconfig("server"), stack.StartServer)
-	if err != nil {
+	if err := d.startServer(ctx); err != nil {
 		return err
 	}
-	d.server = server
 	if meanwhile != nil && d.wants(benchmarkLargeMemory) {
 		d.report.add(figure{
 			name: benchmarkLargeMemory, title: "from the server's start to its readiness", n: d.users(),
@@ -172,7 +169,7 @@ func (d *largeDirectory) restartServer(ctx context.Context, meanwhile func() err
 		})
 	}
 	for _, t := range []*tenant{d.small, d.large} {
-		t.scim.base = server.URL + "/scim/v2"
+		t.scim.base = d.server.URL + "/scim/v2"
 	}
 	return nil
 }

@@ -78,22 +78,11 @@ func (c *convergence) measureLeavers(ctx context.Context) error {
 // populate fills the App and has a new controller bind everybody.
 func (c *convergence) populate(ctx context.Context) error {
 	t := &tenant{app: c.app.Name, scim: c.scim, newPeople: c.newPeople}
-	moulds, err := c.newMoulds(ctx, c.environment, t, c.roles)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(c.stopController(), c.server.Stop()); err != nil {
-		return err
-	}
-	c.server = nil
-	if err := c.fast(ctx, func() error { return c.fill(ctx, c.environment, t, moulds, c.plan.large) }); err != nil {
-		return err
-	}
-	if err := c.waitCached(ctx); err != nil {
+	if err := c.fillAlone(ctx, c.environment, t, c.roles); err != nil {
 		return err
 	}
 	c.progress.say("starting a server and a controller on %d users", len(t.members))
-	if c.server, err = c.startProcess(ctx, "server", c.kubeconfig("server"), stack.StartServer); err != nil {
+	if err := c.startServer(ctx); err != nil {
 		return err
 	}
 	c.scim.base = c.server.URL + "/scim/v2"
@@ -101,7 +90,10 @@ func (c *convergence) populate(ctx context.Context) error {
 		return err
 	}
 	c.population = t.population
-	return c.waitBound(ctx, len(t.members))
+	if err := c.waitBound(ctx, len(t.members)); err != nil {
+		return err
+	}
+	return stack.WaitForPolicies(ctx, c.config) // or the App could not be edited
 }
 
 // importWhileLeaving creates people at full speed while others leave one after the other, and returns how long it took.

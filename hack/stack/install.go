@@ -62,7 +62,10 @@ func Install(ctx context.Context, config *rest.Config, manifests fs.FS) error {
 	if err := Apply(ctx, config, objects); err != nil {
 		return fmt.Errorf("installing: %w", err)
 	}
-	if err := waitForPolicies(ctx, config, policies); err != nil {
+	if !slices.ContainsFunc(policies, func(object *unstructured.Unstructured) bool { return object.GetName() == lastPolicy }) {
+		return nil
+	}
+	if err := WaitForPolicies(ctx, config); err != nil {
 		return fmt.Errorf("installing: %w", err)
 	}
 	return nil

@@ -48,13 +48,11 @@ func sortPolicies(objects []*unstructured.Unstructured) {
 	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return order(a) - order(b) })
 }
 
-// waitForPolicies waits until the API server refuses what lastPolicy forbids, and takes what
+// WaitForPolicies waits until the API server refuses what lastPolicy forbids, and takes what
 // the policies with parameters let pass: these refuse everything until their kind of
-// parameter is known. It changes nothing.
-func waitForPolicies(ctx context.Context, config *rest.Config, policies []*unstructured.Unstructured) error {
-	if !slices.ContainsFunc(policies, func(object *unstructured.Unstructured) bool { return object.GetName() == lastPolicy }) {
-		return nil
-	}
+// parameter is known, after their installation and after each start of an API server. It
+// changes nothing.
+func WaitForPolicies(ctx context.Context, config *rest.Config) error {
 	c, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err

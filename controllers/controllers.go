@@ -189,21 +189,25 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	}
 	memberships := group.NewMemberships(live)
 	revocations := &revocation.Keeper{Client: mgr.GetClient(), Live: live, Namespace: options.OperatorNamespace}
-	others := residual.NewFinder(mgr.GetClient(), memberships.NamesOf)
+	others, err := residual.NewCache(mgr)
+	if err != nil {
+		return err
+	}
+	finder := residual.NewFinder(mgr.GetClient(), memberships.NamesOf)
 	memberships.OnChange(func(change group.Change) {
-		others.Left(change.App.Namespace, change.Before.DisplayName, change.Left)
+		finder.Left(change.App.Namespace, change.Before.DisplayName, change.Left)
 	})
 	guard, progress := &safety.Guard{Live: live}, &app.Progress{}
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
-		Revocations: revocations, Residual: others,
+		Revocations: revocations, Residual: finder,
 		Memberships: memberships, Guard: guard, Progress: progress,
 	}
 	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships}
 	return errors.Join(
-		rolebinding.Add(ctx, mgr, syncer),
+		rolebinding.Add(ctx, mgr, syncer, others),
 		revocation.Add(ctx, mgr, revocations),
-		residual.Add(ctx, mgr, others),
+		residual.Add(ctx, mgr, finder, others),
 		user.Add(mgr, users),
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/residual"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -43,7 +44,11 @@ func newSyncer(w *world) *rolebinding.Syncer {
 		Client: mgr.GetClient(), Live: env.Client, Policies: &access.Cache{}, Index: &rolebinding.Index{},
 		Recorder: mgr.GetEventRecorder("test"), Namespaces: []string{w.namespace},
 	}
-	if err := rolebinding.Add(ctx, mgr, syncer); err != nil {
+	others, err := residual.NewCache(mgr)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := rolebinding.Add(ctx, mgr, syncer, others); err != nil {
 		w.Fatal(err)
 	}
 	namespaces := &metav1.PartialObjectMetadata{}

@@ -1,7 +1,7 @@
 // Package residual finds what bindings by other hands still give to people whose access was revoked: RoleBindings and
 // ClusterRoleBindings that this operator did not write, or wrote for another App.
 //
-// A cache of its own holds the bindings of others, reduced to names and subjects. The user controller asks Of for each
+// A cache of its own, NewCache, holds the bindings of others, reduced to names, roles and subjects. The user controller asks Of for each
 // person whose access it revoked, writes the answer into the status, and is told by OnChange when it may have become another.
 // The package reads, and writes nothing. It imports api/v1alpha1 only.
 package residual

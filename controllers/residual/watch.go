@@ -19,13 +19,9 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Add has the Finder fed by a cache of its own for the bindings of others, and by the manager's cache, which must hold Users
-// and the bindings that carry v1alpha1.LabelManagedBy. Every replica follows them, standbys too.
-func Add(ctx context.Context, mgr manager.Manager, f *Finder) error {
-	others, err := newCache(mgr)
-	if err != nil {
-		return err
-	}
+// Add has the Finder fed by others, a cache of the bindings of others, and by the manager's cache, which must hold Users and the
+// bindings that carry v1alpha1.LabelManagedBy. Every replica follows them, standbys too.
+func Add(ctx context.Context, mgr manager.Manager, f *Finder, others cache.Cache) (err error) {
 	own := mgr.GetCache()
 	f.synced, err = informers.Feed(ctx,
 		informers.Of(others, &rbacv1.RoleBinding{}, f.watchForeign()),
@@ -37,8 +33,9 @@ func Add(ctx context.Context, mgr manager.Manager, f *Finder) error {
 	return err
 }
 
-// newCache makes a cache of the bindings that do not carry this operator's label, with little more than their subjects.
-func newCache(mgr manager.Manager) (cache.Cache, error) {
+// NewCache makes a cache of the bindings that do not carry this operator's label: their names, roles, and subjects that may be
+// people.
+func NewCache(mgr manager.Manager) (cache.Cache, error) {
 	notOurs, err := labels.NewRequirement(v1alpha1.LabelManagedBy, selection.NotEquals, []string{v1alpha1.ManagedByValue})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package rolebinding
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -41,9 +43,9 @@ const (
 type queue = workqueue.TypedRateLimitingInterface[Key]
 
 // Add registers the controller that keeps bindings as they should be. The manager's cache must hold RoleBindings and
-// ClusterRoleBindings that carry v1alpha1.LabelManagedBy.
-func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer) error {
-	if err := addIndexes(ctx, mgr); err != nil {
+// ClusterRoleBindings that carry v1alpha1.LabelManagedBy, and others those that do not, with their names and roles at least.
+func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.Cache) error {
+	if err := errors.Join(addIndexes(ctx, mgr), addStrays(ctx, mgr, syncer, others)); err != nil {
 		return err
 	}
 	logger := mgr.GetLogger().WithName("rolebinding")
@@ -61,14 +63,14 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer) error {
 	if err != nil {
 		return err
 	}
-	cache := mgr.GetCache()
+	own := mgr.GetCache()
 	for _, watch := range []source.TypedSource[Key]{
-		source.TypedFunc[Key](syncer.takeQueue),
-		source.TypedKind(cache, &v1alpha1.AppRoleBinding{}, watchOwn(syncer, func(binding *v1alpha1.AppRoleBinding) (Key, bool) { return KeyOf(binding), true })),
-		source.TypedKind(cache, &rbacv1.RoleBinding{}, watchOwn(syncer, func(binding *rbacv1.RoleBinding) (Key, bool) { return keyOfNative(binding) })),
-		source.TypedKind(cache, &rbacv1.ClusterRoleBinding{}, watchOwn(syncer, func(binding *rbacv1.ClusterRoleBinding) (Key, bool) { return keyOfNative(binding) })),
-		source.TypedKind(cache, &v1alpha1.App{}, syncer.watchApps()),
-		source.TypedKind(cache, namespaceMetadata(), syncer.watchNamespaces()),
+		knownStrays{&syncer.strays, syncer.takeQueue},
+		source.TypedKind(own, &v1alpha1.AppRoleBinding{}, watchOwn(syncer, func(binding *v1alpha1.AppRoleBinding) (Key, bool) { return KeyOf(binding), true })),
+		source.TypedKind(own, &rbacv1.RoleBinding{}, watchOwn(syncer, func(binding *rbacv1.RoleBinding) (Key, bool) { return keyOfNative(binding) })),
+		source.TypedKind(own, &rbacv1.ClusterRoleBinding{}, watchOwn(syncer, func(binding *rbacv1.ClusterRoleBinding) (Key, bool) { return keyOfNative(binding) })),
+		source.TypedKind(own, &v1alpha1.App{}, syncer.watchApps()),
+		source.TypedKind(own, namespaceMetadata(), syncer.watchNamespaces()),
 	} {
 		if err := c.Watch(watch); err != nil {
 			return err

@@ -161,6 +161,19 @@ func (x *Index) keysOfApp(namespace, app string) []Key {
 	return keys
 }
 
+// heldKeys returns the keys that somebody holds.
+func (x *Index) heldKeys() []Key {
+	x.mutex.RLock()
+	defer x.mutex.RUnlock()
+	var keys []Key
+	for key, state := range x.keys {
+		if len(state.holders) > 0 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // takeTouched returns the people whose standing under a key changed since the last call. Who takes them must see to them,
 // or give them back.
 func (x *Index) takeTouched(key Key) []string {

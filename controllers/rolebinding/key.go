@@ -56,12 +56,30 @@ const (
 
 // bindingName names the AppRoleBinding of one chunk.
 func (k Key) bindingName(index int32) string {
-	return fmt.Sprintf("%s-%s-%d", k.App, hash(10, k.App, k.Role, k.Scope), index)
+	return k.bindingPrefix() + fmt.Sprint(index)
+}
+
+// bindingPrefix begins the names of the key's AppRoleBindings.
+func (k Key) bindingPrefix() string {
+	return fmt.Sprintf("%s-%s-", k.App, hash(10, k.App, k.Role, k.Scope))
 }
 
 // nativeName names a native binding of one chunk. It includes the roleRef, which cannot be changed in place.
 func (k Key) nativeName(index int32, ref rbacv1.RoleRef) string {
 	return "scim-" + hash(20, k.Namespace, k.App, k.Role, k.Scope, fmt.Sprint(index), ref.Kind, ref.Name)
+}
+
+// surplusIndexes is how far beyond the present chunks indexes are looked for: of bindings whose AppRoleBinding is gone.
+const surplusIndexes = 64
+
+// namesOf returns the names of native bindings to a role, with the index of the chunk that each stands for, up to some beyond
+// the last one that there is.
+func (k Key) namesOf(ref rbacv1.RoleRef, last int32) map[string]int32 {
+	names := make(map[string]int32, last+surplusIndexes)
+	for index := range last + surplusIndexes {
+		names[k.nativeName(index, ref)] = index
+	}
+	return names
 }
 
 // bindingLabels mark an AppRoleBinding.

@@ -127,17 +127,17 @@ func (s *Syncer) nativesOf(ctx context.Context, key Key) (map[objectID]native, e
 }
 
 // findUnmarked adds native bindings of this key that the informers do not show under it, because somebody took away or
-// changed the marks by which they are found: those that the last run left, and those that the status of an AppRoleBinding
-// lists. They count as any other: marked anew where they are wanted, and removed where not. Whose they are is told by
-// their names, which are hashes of the key and the role.
-func (r *run) findUnmarked(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) error {
+// changed the marks by which they are found: those that the last run left, and strays of this key. They count as any other:
+// marked anew where they are wanted, and removed where not. Whose they are is told by their names, which are hashes of the
+// key and the role.
+func (r *run) findUnmarked(ctx context.Context) error {
 	unseen := map[objectID]bool{}
 	for id := range r.memory.natives {
 		unseen[id] = true
 	}
-	for _, binding := range bindings {
-		for _, listed := range binding.Status.NativeBindings {
-			unseen[objectID{kind: listed.Kind, namespace: listed.Namespace, name: listed.Name}] = true
+	for id, ref := range r.strays.all() {
+		if r.isOwn(id, ref) {
+			unseen[id] = true
 		}
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(unseen), compareIDs) {
@@ -150,6 +150,7 @@ func (r *run) findUnmarked(ctx context.Context, bindings []*v1alpha1.AppRoleBind
 		}
 		if live != nil && r.isOwn(id, nativeOf(live).roleRef) {
 			r.existing[id] = nativeOf(live)
+			r.unmarked[id] = true
 		}
 	}
 	return nil
@@ -288,9 +289,6 @@ func (r *run) isOwn(id objectID, ref rbacv1.RoleRef) bool {
 	return found
 }
 
-// surplusIndexes is how far beyond the present chunks indexes are looked for: of bindings whose AppRoleBinding is gone.
-const surplusIndexes = 64
-
 // indexOf returns the index of the chunk that a native binding was made from, which its name stands for.
 func (r *run) indexOf(id objectID, ref rbacv1.RoleRef) (int32, bool) {
 	names := r.names[ref]
@@ -299,10 +297,7 @@ func (r *run) indexOf(id objectID, ref rbacv1.RoleRef) (int32, bool) {
 		for i := range r.chunks {
 			last = max(last, r.chunks[i].index)
 		}
-		names = map[string]int32{}
-		for index := range last + surplusIndexes {
-			names[r.key.nativeName(index, ref)] = index
-		}
+		names = r.key.namesOf(ref, last)
 		r.names[ref] = names
 	}
 	index, found := names[id.name]

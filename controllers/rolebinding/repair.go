@@ -32,10 +32,10 @@ const (
 	maxNamed = 5
 )
 
-// editedByOthers says whether somebody else wrote a native binding since the last run.
+// editedByOthers says whether somebody else wrote a native binding since the last run, or took its marks from it before.
 func (r *run) editedByOthers(id objectID, object client.Object) bool {
 	version := r.memory.natives[id]
-	return version != "" && version != object.GetResourceVersion()
+	return version != "" && version != object.GetResourceVersion() || r.unmarked[id]
 }
 
 // reportRepair tells on the AppRoleBinding that a native binding was edited by somebody else and is put right: by whom,

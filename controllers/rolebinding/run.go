@@ -52,6 +52,8 @@ type run struct {
 	// existing and desired native bindings of the chunks that the run looks at.
 	existing map[objectID]native
 	desired  map[objectID]desiredNative
+	// unmarked are existing ones that somebody took the marks from.
+	unmarked map[objectID]bool
 	// known are all of them that the run has seen so far.
 	known map[objectID]bool
 	// waiting are chunks with people who are left out of native bindings, or left in, until they have been evaluated for the
@@ -136,7 +138,7 @@ func (r *run) load(ctx context.Context) error {
 	if r.existing, err = r.nativesOf(ctx, r.key); err != nil {
 		return err
 	}
-	if err := r.findUnmarked(ctx, bindings); err != nil {
+	if err := r.findUnmarked(ctx); err != nil {
 		return err
 	}
 	return r.plan(ctx)

@@ -63,6 +63,7 @@ type Syncer struct {
 	Removals precedence.Removals
 
 	writes      lastWrites
+	strays      strays
 	permissions permissions
 
 	mutex    sync.Mutex

@@ -226,27 +226,21 @@ func (c *chaos) editApps(ctx context.Context, random *rand.Rand) {
 		}
 		switch {
 		case what == "App deleted":
-			c.noteEdit(app, "deleted")
+			c.note("App %s: deleted", app.Name)
 			c.deleteApp(app)
 			c.count("App deleted")
 		case app.shape.broken || what == "App broken":
 			app.shape.broken = !app.shape.broken
-			c.noteEdit(app, fmt.Sprintf("broken %t", app.shape.broken))
+			c.note("App %s: broken %t", app.Name, app.shape.broken)
 			c.reshape(c.t.Context(), app)
 			c.count("App broken")
 		default:
-			c.noteEdit(app, app.shape.turn(random))
+			c.note("App %s: %s", app.Name, app.shape.turn(random))
 			c.reshape(c.t.Context(), app)
 			c.count("App edited")
 		}
 		pause(ctx, between(random, 50*time.Millisecond, 1500*time.Millisecond))
 	}
-}
-
-func (c *chaos) noteEdit(app *chaosApp, how string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turned = append(c.turned, fmt.Sprintf("%s %s: %s", time.Now().UTC().Format("15:04:05.000"), app.Name, how))
 }
 
 // reshape gives an App the shape that it should have now.

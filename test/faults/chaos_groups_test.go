@@ -70,7 +70,7 @@ func (c *chaos) push(random *rand.Rand, group *chaosGroup, scim *okta.Client) er
 	ctx := c.t.Context()
 	if !group.pushed {
 		group.Members = append(slices.Clone(group.always), some(random, group.sometimes)...)
-		err := patiently(ctx, recovery, func() error { _, err := scim.PushGroup(ctx, &group.PushedGroup); return err })
+		err := c.patiently(func() error { _, err := scim.PushGroup(ctx, &group.PushedGroup); return err })
 		if err == nil {
 			group.pushed = true
 			c.count("group pushed")
@@ -82,22 +82,22 @@ func (c *chaos) push(random *rand.Rand, group *chaosGroup, scim *okta.Client) er
 	case chance < 20:
 		name := group.names[random.IntN(len(group.names))]
 		c.count("group renamed")
-		return patiently(ctx, recovery, func() error { _, err := scim.RenameGroup(ctx, &group.PushedGroup, name); return err })
+		return c.patiently(func() error { _, err := scim.RenameGroup(ctx, &group.PushedGroup, name); return err })
 	case chance < 30:
 		c.count("group emptied")
 		group.Members = nil
-		return patiently(ctx, recovery, func() error { _, err := scim.PushNow(ctx, &group.PushedGroup); return err })
+		return c.patiently(func() error { _, err := scim.PushNow(ctx, &group.PushedGroup); return err })
 	case chance < 37:
 		group.pushed = false
 		c.count("group deleted")
-		return patiently(ctx, recovery, func() error { _, err := scim.DeleteGroup(ctx, &group.PushedGroup); return err })
+		return c.patiently(func() error { _, err := scim.DeleteGroup(ctx, &group.PushedGroup); return err })
 	case chance < 45:
 		// An external id of the group names it, too, whatever it is called.
 		id := []string{"", "00g-writers", "00g-owners"}[random.IntN(3)]
 		if id == "00g-owners" && &group.names[0] != &groupNames[2][0] {
 			id = "00g-others"
 		}
-		return patiently(ctx, recovery, func() error {
+		return c.patiently(func() error {
 			answer, err := scim.Do(ctx, http.MethodPatch, "/Groups/"+group.ID, okta.PatchBody(okta.ObjectOf("op", "replace", "value", okta.ObjectOf("externalId", id))))
 			if err == nil {
 				err = answer.ExpectStatus(http.StatusOK, http.StatusNoContent)
@@ -109,7 +109,7 @@ func (c *chaos) push(random *rand.Rand, group *chaosGroup, scim *okta.Client) er
 	wanted := append(slices.Clone(group.always), some(random, group.sometimes)...)
 	leave, join := without(group.Members, wanted), without(wanted, group.Members)
 	before := group.Members
-	return patiently(ctx, recovery, func() error {
+	return c.patiently(func() error {
 		group.Members = before
 		_, err := scim.ChangeMembers(ctx, &group.PushedGroup, leave, join)
 		return err

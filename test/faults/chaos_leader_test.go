@@ -82,13 +82,13 @@ func (c *candidates) killAgainAndAgain(chaos *chaos, kills int, pauses bool) {
 		defer func() { c.awaitEnd(t, paused) }()
 	}
 	for range kills {
-		c.awaitLeader(t)
+		chaos.note("%d leads", c.awaitLeader(t).Pid())
 		// Some reigns end while the leader still evaluates everybody for the first time.
 		pause(t.Context(), between(chaos.random, 100*time.Millisecond, 2*time.Second))
 		c.kill(chaos)
 	}
 	// The last one leads for a while, and is not helped by a successor's fresh look at everything.
-	c.awaitLeader(t)
+	chaos.note("%d leads", c.awaitLeader(t).Pid())
 	pause(t.Context(), between(chaos.random, time.Second, 3*time.Second))
 }
 
@@ -102,6 +102,7 @@ func (c *candidates) kill(chaos *chaos) {
 		t.Fatal(err)
 	}
 	chaos.count("leader killed")
+	chaos.note("%d was killed", leader.Pid())
 	c.remove(leader)
 	successor := make(chan error, 1)
 	go func() { successor <- c.stand(t.Context()) }()
@@ -120,6 +121,7 @@ func (c *candidates) pause(chaos *chaos) *stack.Process {
 	if err := syscall.Kill(leader.Pid(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	chaos.note("%d was paused", leader.Pid())
 	// A process that is stopped does not end when it is asked to.
 	t.Cleanup(func() { _ = leader.Kill() })
 	c.remove(leader)
@@ -132,6 +134,7 @@ func (c *candidates) pause(chaos *chaos) *stack.Process {
 		t.Fatal(err)
 	}
 	chaos.count("leader paused")
+	chaos.note("%d goes on", leader.Pid())
 	return leader
 }
 

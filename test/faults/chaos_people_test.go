@@ -106,7 +106,7 @@ func (c *chaos) people(app *chaosApp, first string, count int) []okta.GroupMembe
 		wait.Go(func() {
 			for i := range work {
 				person := newPerson(first)
-				if err := patiently(c.t.Context(), recovery, func() error {
+				if err := c.patiently(func() error {
 					_, err := app.clients[worker%2].Create(c.t.Context(), person)
 					return err
 				}); err != nil {
@@ -211,7 +211,7 @@ func (c *chaos) act(random *rand.Rand, app *chaosApp, person *actor, scim *okta.
 // step repeats an action while the server is busy, and says whether the person was there: somebody may have deleted the
 // User by hand.
 func (c *chaos) step(app *chaosApp, person *actor, action func() (okta.Conversation, error)) (there bool, err error) {
-	err = patiently(c.t.Context(), recovery, func() error { _, err := action(); return err })
+	err = c.patiently(func() error { _, err := action(); return err })
 	if exchange := refusal(err); exchange != nil {
 		switch {
 		case exchange.Status == http.StatusNotFound:
@@ -223,6 +223,21 @@ func (c *chaos) step(app *chaosApp, person *actor, action func() (okta.Conversat
 		}
 	}
 	return err == nil, err
+}
+
+// patiently repeats what Okta would. It may take as long as everything else does: while the leader is paused, and each of its
+// successors killed, a name is held by whoever is being deleted.
+func (c *chaos) patiently(action func() error) error {
+	begun := time.Now()
+	err := patiently(c.t.Context(), settling, action)
+	waited := time.Since(begun)
+	c.mu.Lock()
+	c.longest = max(c.longest, waited)
+	c.mu.Unlock()
+	if waited > recovery {
+		c.note("somebody waited %s for the server", waited.Round(time.Millisecond))
+	}
+	return err
 }
 
 // refusal is the answer that an error is about, or nil.

@@ -22,7 +22,7 @@ func (c *chaos) nudge() {
 			continue
 		}
 		next := group.names[(slices.Index(group.names, group.Name)+1)%len(group.names)]
-		if err := patiently(ctx, recovery, func() error { _, err := app.clients[0].RenameGroup(ctx, &group.PushedGroup, next); return err }); err != nil {
+		if err := c.patiently(func() error { _, err := app.clients[0].RenameGroup(ctx, &group.PushedGroup, next); return err }); err != nil {
 			c.t.Fatal(err)
 		}
 	}

@@ -25,6 +25,7 @@ func (c *chaos) createNamespace(name string, labels map[string]string) {
 	err := c.client.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	if err == nil {
 		c.count("namespace created")
+		c.note("namespace %s: created, %v", name, labels)
 	} else if !apierrors.IsAlreadyExists(err) { // or it is still being deleted
 		c.t.Errorf("creating namespace %s: %v", name, err)
 	}
@@ -56,6 +57,7 @@ func (c *chaos) moveNamespaces(ctx context.Context, random *rand.Rand) {
 				c.t.Errorf("deleting namespace %s: %v", name, err)
 			}
 			c.count("namespace deleted")
+			c.note("namespace %s: deleted", name)
 		default:
 			c.relabel(name, c.randomLabels(random))
 			c.count("namespace relabelled")
@@ -72,6 +74,7 @@ func (c *chaos) relabel(name string, labels map[string]string) {
 		before := namespace.DeepCopy()
 		namespace.Labels = labels
 		err = c.client.Patch(c.t.Context(), namespace, client.MergeFrom(before))
+		c.note("namespace %s: %v", name, labels)
 	}
 	if client.IgnoreNotFound(err) != nil {
 		c.t.Errorf("relabelling namespace %s: %v", name, err)
@@ -136,7 +139,7 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 	var how string
 	switch random.IntN(7) {
 	case 0:
-		c.note(object, "deleted")
+		c.noteTampering(object, "deleted")
 		return c.client.Delete(ctx, object)
 	case 1:
 		how = "first subject removed"
@@ -167,19 +170,16 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 	if err := c.client.Update(ctx, object); err != nil {
 		return err
 	}
-	c.note(object, how)
+	c.noteTampering(object, how)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.own[object.GetResourceVersion()] = true
 	return nil
 }
 
-// note remembers what was done to a binding: where it is wrong in the end, that is the first thing to know.
-func (c *chaos) note(binding client.Object, how string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := fmt.Sprintf("%T %s in %s", binding, binding.GetName(), binding.GetNamespace())
-	c.tampered = append(c.tampered, fmt.Sprintf("%s %s: %s, at revision %s", time.Now().UTC().Format("15:04:05.000"), key, how, binding.GetResourceVersion()))
+// noteTampering remembers what was done to a binding: where it is wrong in the end, that is the first thing to know.
+func (c *chaos) noteTampering(binding client.Object, how string) {
+	c.note("%T %s/%s: %s, at revision %s", binding, binding.GetNamespace(), binding.GetName(), how, binding.GetResourceVersion())
 }
 
 func (c *chaos) somebodyWhoLeft(random *rand.Rand) (string, error) {
@@ -209,7 +209,7 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 	var how string
 	switch random.IntN(4) {
 	case 0:
-		c.note(binding, "deleted")
+		c.noteTampering(binding, "deleted")
 		return c.client.Delete(ctx, binding)
 	case 1:
 		how = "first subject removed"
@@ -225,7 +225,7 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 	}
 	err := c.client.Update(ctx, binding)
 	if err == nil {
-		c.note(binding, how)
+		c.noteTampering(binding, how)
 	}
 	return err
 }

@@ -98,10 +98,12 @@ type chaos struct {
 	mu sync.Mutex
 	// done counts what was done, by what it was.
 	done map[string]int
+	// longest is how long somebody waited for the server who was told to try again.
+	longest time.Duration
 	// own are resourceVersions of bindings that this test wrote, as tampering does.
 	own map[string]bool
-	// tampered tells what was done to bindings by hand, and turned how the Apps were edited.
-	tampered, turned []string
+	// past tells who led when, what was done to bindings by hand, and how the Apps were edited.
+	past []string
 }
 
 // deck deals cards, and all of them before it is shuffled anew.
@@ -271,6 +273,13 @@ func (c *chaos) count(what string) {
 	c.done[what]++
 }
 
+// note remembers, for a test that fails, what was done and when.
+func (c *chaos) note(format string, arguments ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.past = append(c.past, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, arguments...))
+}
+
 // calm leaves the Apps such that what they grant follows from the objects, and that they grant something. It changes
 // nothing without need: an edit would have the controllers look at everything once more.
 func (c *chaos) calm() {
@@ -285,7 +294,7 @@ func (c *chaos) calm() {
 // explain says, of a test that failed, what was done that may have led to it.
 func (c *chaos) explain() {
 	if c.t.Failed() {
-		c.t.Logf("bindings tampered with:\n%s\nApps edited:\n%s", strings.Join(c.tampered, "\n"), strings.Join(c.turned, "\n"))
+		c.t.Logf("what happened before:\n%s", strings.Join(c.past, "\n"))
 	}
 }
 
@@ -295,7 +304,7 @@ func (c *chaos) tell() {
 	for _, what := range slices.Sorted(maps.Keys(c.done)) {
 		lines = append(lines, fmt.Sprintf("%s %d", what, c.done[what]))
 	}
-	c.t.Logf("done meanwhile: %s", strings.Join(lines, ", "))
+	c.t.Logf("done meanwhile: %s; Okta had to try again for %s at most", strings.Join(lines, ", "), c.longest.Round(time.Millisecond))
 	if c.done["leader killed"] < 20 {
 		return
 	}

@@ -12,7 +12,8 @@
 // an earlier one keeps exactly the native bindings in which they are.
 //
 // syncer.go, inquiry.go and bound.go are what others call; runner.go says when a key runs, run.go in which steps;
-// people.go and packing.go decide who is in which AppRoleBinding, native.go and write.go see to the native bindings.
+// people.go and packing.go decide who is in which AppRoleBinding, native.go and write.go see to the native bindings, stray.go
+// finds those that somebody took the marks from.
 //
-// It imports controllers/access, api/precedence and api/v1alpha1.
+// It imports controllers/access, api/informers, api/precedence and api/v1alpha1.
 package rolebinding

@@ -34,7 +34,9 @@ func TestRemovalIsHeldBehindTheInformer(t *testing.T) {
 	w.eventually(func() string { return unless(w.peopleBound() < 4, "somebody is bound no more") })
 	statuses.open()
 	w.eventuallyRemovals(1, 3, 3)
-	w.eventually(func() string { return unless(len(w.heldOf(users)) == 3, "the status of three people tells that they are held") })
+	w.eventually(func() string {
+		return unless(len(w.heldOf(users)) == 3, "the status of three people tells that they are held")
+	})
 }
 
 // gate holds back the events of watches of one resource, from the first one of its kind until it is opened.

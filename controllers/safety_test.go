@@ -251,3 +251,47 @@ func TestGuardIsTakenAway(t *testing.T) {
 		t.Errorf("%d native bindings are left, %v", len(list.Items), err)
 	}
 }
+
+// A leader renamed people and died before their status said so, and the App calls them as before: nobody knows the names by which
+// they are bound, and they are put out. Who is evaluated at that moment must not be said to be held.
+func TestHeldIsWhoIsBound(t *testing.T) {
+	w := newWorld(t, guarded(1, byGroups("Staff")))
+	users, ids := w.staff(40)
+	g := w.push("Staff", membership.InlineLimit, ids...)
+	w.eventuallyRemovals(0, 0, 40)
+	for _, user := range users {
+		w.eventuallyGranted(user)
+	}
+	w.stop()
+	for _, binding := range w.bindings() {
+		update(w, &binding, func(b *v1alpha1.AppRoleBinding) {
+			for i := range b.Spec.Subjects {
+				b.Spec.Subjects[i].Name += "@example.com"
+			}
+		})
+	}
+	for _, native := range w.natives() {
+		update(w, &native, func(b *rbacv1.RoleBinding) {
+			for i := range b.Subjects {
+				b.Subjects[i].Name += "@example.com"
+			}
+		})
+	}
+	w.setMembers(g)
+	w.start()
+	w.eventually(func() string { return unless(w.peopleBound() == 0, "nobody is bound by a name that is none of theirs") })
+	w.eventually(func() string {
+		bound := map[string]bool{}
+		for _, binding := range w.bindings() {
+			for _, subject := range binding.Spec.Subjects {
+				bound[subject.User] = true
+			}
+		}
+		for _, user := range w.heldOf(users) {
+			if !bound[user.Name] {
+				return "said to be held, and not bound: " + user.Name
+			}
+		}
+		return ""
+	})
+}

@@ -240,3 +240,49 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 		t.Error(problem)
 	}
 }
+
+// A run may come upon somebody who left and is back before anybody evaluated that: what they hold has not changed, and they
+// are let in by the next run.
+func TestWhoIsBackAtOnceIsLetIn(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	syncer := newSyncer(w)
+	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	jane, john := w.newUser("jane", ""), w.newUser("john", "")
+	jane.Spec.Active = false
+	hold := func(user *v1alpha1.User) {
+		syncer.Index.Set(client.ObjectKeyFromObject(user), rolebinding.Entry{
+			App: rolebinding.AppGenerationOf(w.app), Subject: "okta:" + user.Spec.UserName, Keys: []rolebinding.Key{key},
+		})
+	}
+	sync := func() {
+		t.Helper()
+		if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
+			t.Fatal(outcome.Err())
+		}
+	}
+	shown := func(user *v1alpha1.User) {
+		w.eventually(func() string {
+			var cached v1alpha1.User
+			err := syncer.Client.Get(w.ctx, client.ObjectKeyFromObject(user), &cached)
+			return unless(err == nil && cached.Spec.Active == user.Spec.Active, "the informer shows the user")
+		})
+	}
+	for _, user := range []*v1alpha1.User{jane, john} {
+		w.create(user)
+		shown(user)
+		hold(user)
+	}
+	sync()
+	if problem := w.bound("okta:jane", false); problem != "" {
+		t.Fatalf("inactive: %s", problem)
+	}
+	update(w, jane, func(u *v1alpha1.User) { u.Spec.Active = true })
+	shown(jane)
+	hold(jane)
+	sync()
+	for _, subject := range []string{"okta:jane", "okta:john"} {
+		if problem := w.bound(subject, true); problem != "" {
+			t.Errorf("%s: %s", subject, problem)
+		}
+	}
+}

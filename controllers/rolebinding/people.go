@@ -132,9 +132,12 @@ func (r *run) newcomers(ctx context.Context, candidates []string, standings map[
 		if err != nil {
 			return nil, err
 		}
-		if user != nil {
-			newcomers[name] = member{AppRoleSubject: known.subject, current: true}
+		if user == nil {
+			// Who has access again before their deactivation was evaluated holds what they held.
+			r.Index.giveBack(r.key, []string{name})
+			continue
 		}
+		newcomers[name] = member{AppRoleSubject: known.subject, current: true}
 	}
 	return newcomers, nil
 }

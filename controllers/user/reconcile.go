@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,6 +50,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	switch {
 	case errors.Is(err, errPending):
 		return reconcile.Result{}, nil
+	case errors.Is(err, errLeftOut):
+		return reconcile.Result{RequeueAfter: leftOutDelay}, nil
 	case apierrors.IsConflict(err):
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
@@ -186,102 +187,6 @@ func (e *evaluation) withhold(ctx context.Context, reason, message string) (reco
 	return reconcile.Result{}, e.writeStatus(ctx)
 }
 
-// bind records what a person holds, binds what is new and unbinds what is not held any more. groups are those that bind
-// roles in the person's place. It returns why roles held may not be bound; an error means that what was lost may still
-// be bound.
-func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, groups map[string]string) (failure, err error) {
-	bound, err := e.Syncer.Subjects(ctx, e.name)
-	if err != nil {
-		return nil, err
-	}
-	before, _ := e.Index.Get(e.name)
-	entry := rolebinding.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
-	for key := range held {
-		entry.Keys = append(entry.Keys, key)
-		if group := groups[key.Role]; group != "" {
-			if entry.Groups == nil {
-				entry.Groups = map[rolebinding.Key]string{}
-			}
-			entry.Groups[key] = group
-		}
-	}
-	lost := map[rolebinding.Key]bool{}
-	for key := range bound {
-		lost[key] = !held[key]
-	}
-	for _, key := range before.Keys {
-		lost[key] = !held[key]
-	}
-	// Where somebody edited the AppRoleBinding while nobody led, the status is the only one to know.
-	for key := range e.keysOf(e.user.Status.Roles) {
-		lost[key] = !held[key]
-	}
-	for _, key := range e.owed.of(e.name) {
-		lost[key] = !held[key]
-	}
-	revision := e.Index.Set(e.name, entry)
-	failure, err = e.bindGained(ctx, entry, revision, bound, hasTrue(lost))
-	if err != nil {
-		return nil, err
-	}
-	return failure, e.unbind(ctx, e.name, lost)
-}
-
-// errPending ends a reconcile of a person who asked for runs of the roles that they gained: they come back when all of
-// them ran. To wait for them here would hold a worker whom somebody may need who must lose access.
-var errPending = errors.New("asked for bindings")
-
-// bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound. An error means that
-// somebody who was renamed may still be bound under the earlier name.
-func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, revision uint64,
-	bound map[rolebinding.Key]v1alpha1.AppRoleSubject, loses bool,
-) (failure, err error) {
-	failed, answered := e.Syncer.Answer(e.name, revision)
-	var gained []rolebinding.Key
-	var failures []error
-	urgent := loses
-	for _, key := range entry.Keys {
-		switch {
-		case isRenamed(bound[key], entry):
-			gained, urgent = append(gained, key), true
-		case failed[key] != nil:
-			failures = append(failures, failed[key])
-		case answered || e.Syncer.IsSettled(key, bound[key], entry):
-			outcome, _ := e.Syncer.State(key)
-			failures = append(failures, outcome.Grant)
-		default:
-			gained = append(gained, key)
-		}
-	}
-	if len(gained) > 0 && !urgent {
-		e.Syncer.Ask(e.name, revision, gained)
-		return nil, errPending
-	}
-	outcomes := make([]rolebinding.Outcome, len(gained))
-	inParallel(gained, func(i int, key rolebinding.Key) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
-	for i, key := range gained {
-		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
-			return nil, outcomes[i].Removal
-		}
-		failures = append(failures, outcomes[i].Grant)
-	}
-	return firstError(failures), nil
-}
-
-// isRenamed says whether a person is bound under the subject of an earlier name: that must go.
-func isRenamed(bound v1alpha1.AppRoleSubject, entry rolebinding.Entry) bool {
-	return bound.Name != "" && bound.Name != entry.Subject
-}
-
-func hasTrue(set map[rolebinding.Key]bool) bool {
-	for _, is := range set {
-		if is {
-			return true
-		}
-	}
-	return false
-}
-
 // revokeAll takes everything away, whatever this person may hold by any account.
 func (e *evaluation) revokeAll(ctx context.Context) error {
 	bound, err := e.Syncer.Bound(ctx, e.name)
@@ -334,43 +239,6 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	r.recent.forget(name)
 	r.Residual.Forget(name)
 	r.unclaimed.DeleteEntry(name.String())
-	return nil
-}
-
-// unbind waits until a person is not bound any more under the keys that are true in the map.
-func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[rolebinding.Key]bool) error {
-	var keys []rolebinding.Key
-	for key, isLost := range lost {
-		if isLost {
-			keys = append(keys, key)
-		}
-	}
-	failures := make([]error, len(keys))
-	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
-	var failed []rolebinding.Key
-	for i, key := range keys {
-		if failures[i] != nil {
-			failed = append(failed, key)
-		}
-	}
-	r.owed.set(name, failed)
-	return errors.Join(failures...)
-}
-
-func inParallel(keys []rolebinding.Key, f func(int, rolebinding.Key)) {
-	var group sync.WaitGroup
-	for i, key := range keys {
-		group.Go(func() { f(i, key) })
-	}
-	group.Wait()
-}
-
-func firstError(errs []error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

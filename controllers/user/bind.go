@@ -1,0 +1,177 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+)
+
+// bind records what a person holds, binds what is new and unbinds what is not held any more. groups are those that bind
+// roles in the person's place. It returns why roles held may not be bound; an error means that what was lost may still
+// be bound.
+func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, groups map[string]string) (failure, err error) {
+	bound, err := e.Syncer.Subjects(ctx, e.name)
+	if err != nil {
+		return nil, err
+	}
+	before, _ := e.Index.Get(e.name)
+	entry := rolebinding.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
+	for key := range held {
+		entry.Keys = append(entry.Keys, key)
+		if group := groups[key.Role]; group != "" {
+			if entry.Groups == nil {
+				entry.Groups = map[rolebinding.Key]string{}
+			}
+			entry.Groups[key] = group
+		}
+	}
+	lost := map[rolebinding.Key]bool{}
+	for key := range bound {
+		lost[key] = !held[key]
+	}
+	for _, key := range before.Keys {
+		lost[key] = !held[key]
+	}
+	// Where somebody edited the AppRoleBinding while nobody led, the status is the only one to know.
+	for key := range e.keysOf(e.user.Status.Roles) {
+		lost[key] = !held[key]
+	}
+	for _, key := range e.owed.of(e.name) {
+		lost[key] = !held[key]
+	}
+	revision := e.Index.Set(e.name, entry)
+	failure, gained, err := e.bindGained(ctx, entry, revision, bound, hasTrue(lost))
+	if err != nil {
+		return nil, err
+	}
+	if err := e.unbind(ctx, e.name, lost); err != nil {
+		return nil, err
+	}
+	return failure, e.checkBound(ctx, entry.Subject, gained)
+}
+
+var (
+	// errPending ends a reconcile of a person who asked for runs of the roles that they gained: they come back when all of
+	// them ran. To wait for them here would hold a worker whom somebody may need who must lose access.
+	errPending = errors.New("asked for bindings")
+	// errLeftOut ends a reconcile of a person whom a run left out. Either the run saw an older state of theirs, or somebody
+	// put them out of what they were to keep: what they hold is to be found out anew.
+	errLeftOut = errors.New("left out of a binding")
+)
+
+// leftOutDelay is how long a reconcile waits whose person was left out of a binding.
+const leftOutDelay = 50 * time.Millisecond
+
+// checkBound fails where AppRoleBindings do not name the person under keys for which runs have just been done.
+func (e *evaluation) checkBound(ctx context.Context, subject string, keys []rolebinding.Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if bound[key] != subject {
+			return errLeftOut
+		}
+	}
+	return nil
+}
+
+// bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound, and those whose runs were
+// done without a failure. An error means that somebody who was renamed may still be bound under the earlier name.
+func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, revision uint64,
+	bound map[rolebinding.Key]v1alpha1.AppRoleSubject, loses bool,
+) (failure error, done []rolebinding.Key, err error) {
+	failed, answered := e.Syncer.Answer(e.name, revision)
+	var gained []rolebinding.Key
+	var failures []error
+	urgent := loses
+	for _, key := range entry.Keys {
+		switch {
+		case isRenamed(bound[key], entry):
+			gained, urgent = append(gained, key), true
+		case failed[key] != nil:
+			failures = append(failures, failed[key])
+		case answered && bound[key].Name == entry.Subject || e.Syncer.IsSettled(key, bound[key], entry):
+			outcome, _ := e.Syncer.State(key)
+			failures = append(failures, outcome.Grant)
+		default:
+			gained = append(gained, key)
+		}
+	}
+	if len(gained) > 0 && !urgent {
+		e.Syncer.Ask(e.name, revision, gained)
+		return nil, nil, errPending
+	}
+	outcomes := make([]rolebinding.Outcome, len(gained))
+	inParallel(gained, func(i int, key rolebinding.Key) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
+	for i, key := range gained {
+		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
+			return nil, nil, outcomes[i].Removal
+		}
+		failures = append(failures, outcomes[i].Grant)
+		if outcomes[i].Grant == nil {
+			done = append(done, key)
+		}
+	}
+	return firstError(failures), done, nil
+}
+
+// isRenamed says whether a person is bound under the subject of an earlier name: that must go.
+func isRenamed(bound v1alpha1.AppRoleSubject, entry rolebinding.Entry) bool {
+	return bound.Name != "" && bound.Name != entry.Subject
+}
+
+func hasTrue(set map[rolebinding.Key]bool) bool {
+	for _, is := range set {
+		if is {
+			return true
+		}
+	}
+	return false
+}
+
+// unbind waits until a person is not bound any more under the keys that are true in the map.
+func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[rolebinding.Key]bool) error {
+	var keys []rolebinding.Key
+	for key, isLost := range lost {
+		if isLost {
+			keys = append(keys, key)
+		}
+	}
+	failures := make([]error, len(keys))
+	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
+	var failed []rolebinding.Key
+	for i, key := range keys {
+		if failures[i] != nil {
+			failed = append(failed, key)
+		}
+	}
+	r.owed.set(name, failed)
+	return errors.Join(failures...)
+}
+
+func inParallel(keys []rolebinding.Key, f func(int, rolebinding.Key)) {
+	var group sync.WaitGroup
+	for i, key := range keys {
+		group.Go(func() { f(i, key) })
+	}
+	group.Wait()
+}
+
+func firstError(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -222,6 +222,83 @@ func TestInvalidAppWithOtherNames(t *testing.T) {
 	}
 }
 
+// halfRenamed leaves an App that is wrong, no controllers, and one person as a leader left them who died in the midst of calling
+// people by their externalId: the role viewer is bound to okta:00u1, the role admin to okta:jane.
+func (w *world) halfRenamed() *v1alpha1.User {
+	w.Helper()
+	user := w.newUser("jane", `{"roles":["admin","viewer"]}`)
+	user.Spec.ExternalID = "00u1"
+	w.provision(user)
+	w.eventuallyGranted(user)
+	w.stop()
+	for _, binding := range w.bindings() {
+		if binding.Spec.RoleRef.Name == "viewer" {
+			update(w, &binding, func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects[0].Name = "okta:00u1" })
+		}
+	}
+	for _, native := range w.natives() {
+		if native.Labels[v1alpha1.LabelRole] == "viewer" {
+			update(w, &native, func(b *rbacv1.RoleBinding) { b.Subjects[0].Name = "okta:00u1" })
+		}
+	}
+	update(w, w.app, func(a *v1alpha1.App) {
+		a.Spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierExternalID
+		a.Spec.Roles[1].When = "user.nonsense("
+	})
+	return user
+}
+
+// Nor does it take anything where a leader died in the midst of calling people by other names.
+func TestInvalidAppWithHalfOfTheNames(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.halfRenamed()
+	keeps := func() {
+		t.Helper()
+		w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
+		if roles := w.userNow(user).Status.Roles; len(roles) != 2 {
+			t.Errorf("the status lists %v", roles)
+		}
+		if !w.can("okta:jane", "delete", w.namespace) || !w.can("okta:00u1", "get", w.namespace) || w.can("okta:00u1", "delete", w.namespace) {
+			t.Errorf("an App that is wrong took or gave access: %+v", w.natives())
+		}
+	}
+	w.start()
+	keeps()
+	w.stop()
+	w.start() // a leader that knows no more than the status
+	w.eventually(func() string {
+		var app v1alpha1.App
+		err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), &app)
+		return unless(err == nil && app.Status.ObservedGeneration == app.Generation, "the App was looked at")
+	})
+	update(w, user, func(u *v1alpha1.User) { u.Spec.Title = "Dr" })
+	keeps()
+
+	update(w, w.app, func(a *v1alpha1.App) { a.Spec.Roles[1].When = "" })
+	w.eventuallyGranted(user)
+	w.eventuallyCan("okta:00u1", "delete", w.namespace, true)
+	if w.can("okta:jane", "get", w.namespace) {
+		t.Error("the former name is bound")
+	}
+	update(w, user, func(u *v1alpha1.User) { u.Spec.Active = false })
+	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+}
+
+// Who leaves in the midst of that loses everything, by either name.
+func TestLeaverWithHalfOfTheNames(t *testing.T) {
+	w := newWorld(t, nil)
+	user := w.halfRenamed()
+	w.start()
+	w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
+	update(w, user, func(u *v1alpha1.User) { u.Spec.Active = false })
+	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	for _, name := range []string{"okta:jane", "okta:00u1"} {
+		if w.named(name) {
+			t.Errorf("a binding still names %s", name)
+		}
+	}
+}
+
 // A leader dies between the binding and the status, somebody empties the AppRoleBinding, and the person leaves, all while
 // nobody leads: that access was revoked is not said before it was.
 func TestLeaverOfWhomNothingTells(t *testing.T) {

@@ -110,7 +110,8 @@ func (x *Index) state(key Key) *keyState {
 	return state
 }
 
-// Forget drops a person, who counts as not evaluated from then on. For a person whose object is gone.
+// Forget drops a person, who counts as not evaluated from then on: for one whose object is gone, or who is to stay bound by
+// whichever of their names they are.
 func (x *Index) Forget(user types.NamespacedName) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()

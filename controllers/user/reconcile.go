@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -143,10 +144,21 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 		return reconcile.Result{}, err
 	}
 	held := e.heldUnder(bound, e.verdict.subject)
-	if former := access.FormerSubject(e.app.Spec.Kubernetes, e.user); former != "" && len(held) == 0 {
+	var before map[rolebinding.Key]bool
+	if former := access.FormerSubject(e.app.Spec.Kubernetes, e.user); former != "" && former != e.verdict.subject {
 		// The edit that made it wrong, or one just before, has the App call its people by other names.
-		if held = e.heldUnder(bound, former); len(held) > 0 {
+		if before = e.heldUnder(bound, former); len(before) > 0 {
 			e.verdict.subject = former
+		}
+	}
+	if len(held) > 0 && len(before) > 0 {
+		// They were about to be renamed. As long as nobody has evaluated them, bindings may name them either way.
+		e.Index.Forget(e.name)
+		maps.Copy(held, before)
+	} else {
+		maps.Copy(held, before)
+		if _, err := e.bind(ctx, held, e.groupsBefore()); err != nil {
+			return reconcile.Result{}, err
 		}
 	}
 	var roles []v1alpha1.EarnedRole
@@ -155,16 +167,18 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 			roles = append(roles, role)
 		}
 	}
+	e.verdict.frozen(roles, message)
+	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// groupsBefore are the Kubernetes groups that bound the person's roles in their place, by role.
+func (e *evaluation) groupsBefore() map[string]string {
 	before, _ := e.Index.Get(e.name)
 	groups := map[string]string{}
 	for key, group := range before.Groups {
 		groups[key.Role] = group
 	}
-	if _, err := e.bind(ctx, held, groups); err != nil {
-		return reconcile.Result{}, err
-	}
-	e.verdict.frozen(roles, message)
-	return reconcile.Result{}, e.writeStatus(ctx)
+	return groups
 }
 
 // heldUnder returns the keys of the App under which AppRoleBindings name the person by that RBAC user name.

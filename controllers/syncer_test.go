@@ -241,6 +241,87 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	}
 }
 
+// statusGate is a client that reports each update of a status and waits for leave to do it.
+type statusGate struct {
+	client.Client
+	asked, may chan struct{}
+}
+
+func (g *statusGate) Status() client.SubResourceWriter {
+	return &gatedStatus{SubResourceWriter: g.Client.Status(), gate: g}
+}
+
+type gatedStatus struct {
+	client.SubResourceWriter
+	gate *statusGate
+}
+
+func (s *gatedStatus) Update(ctx context.Context, object client.Object, options ...client.SubResourceUpdateOption) error {
+	s.gate.asked <- struct{}{}
+	<-s.gate.may
+	return s.SubResourceWriter.Update(ctx, object, options...)
+}
+
+// A role of many people has many AppRoleBindings, whose statuses are written one after the other. A removal does not wait for
+// all of them.
+func TestRemovalInterruptsStatuses(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	syncer := newSyncer(w)
+	gate := &statusGate{Client: syncer.Client, asked: make(chan struct{}), may: make(chan struct{})}
+	syncer.Client = gate
+	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	const people = 600 // in three AppRoleBindings
+	var last types.NamespacedName
+	for i := range people {
+		user := w.newUser(fmt.Sprintf("user-%d", i), "")
+		w.create(user)
+		last = client.ObjectKeyFromObject(user)
+	}
+	w.eventually(func() string {
+		var users v1alpha1.UserList
+		err := syncer.Client.List(w.ctx, &users, client.InNamespace(w.namespace))
+		return unless(err == nil && len(users.Items) == people, "the informer shows the users")
+	})
+	for i := range people {
+		name := types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("user-%d", int(userCount.Load())-people+1+i)}
+		syncer.Index.Set(name, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:" + name.Name, Keys: []rolebinding.Key{key}})
+	}
+	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
+		t.Fatal(outcome.Err())
+	}
+	<-gate.asked // the run that writes the statuses, a second later
+	syncer.Index.Set(last, rolebinding.Entry{})
+	removed := make(chan error, 1)
+	go func() { removed <- syncer.SyncRemoval(w.ctx, key, last) }()
+	time.Sleep(100 * time.Millisecond) // it has begun to wait
+	gate.may <- struct{}{}
+	<-gate.asked
+	if problem := w.bound("okta:"+last.Name, false); problem != "" {
+		t.Errorf("a second status is written before the removal: %s", problem)
+	}
+	go func() { // all of them in the end
+		for {
+			select {
+			case <-gate.asked:
+			case gate.may <- struct{}{}:
+			case <-w.ctx.Done():
+				return
+			}
+		}
+	}()
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	w.eventually(func() string {
+		for _, binding := range w.bindings() {
+			if binding.Status.ObservedGeneration != binding.Generation {
+				return "no status of " + binding.Name
+			}
+		}
+		return unless(len(w.bindings()) == 3, "there are three AppRoleBindings")
+	})
+}
+
 // A run may come upon somebody who left and is back before anybody evaluated that: what they hold has not changed, and they
 // are let in by the next run.
 func TestWhoIsBackAtOnceIsLetIn(t *testing.T) {

@@ -73,8 +73,12 @@ type run struct {
 	reported  map[objectID]bool
 }
 
-// errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out.
-var errInterrupted = errors.New("interrupted by a removal")
+// errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out: errStatusLeft says that there
+// is nothing but the status.
+var (
+	errInterrupted = errors.New("interrupted by a removal")
+	errStatusLeft  = fmt.Errorf("%w before the status was written", errInterrupted)
+)
 
 // run does what Sync promises. It calls removed, at most once, as soon as nobody is bound who should not be.
 func (r *run) run(ctx context.Context, removed func(error)) Outcome {
@@ -106,9 +110,14 @@ func (r *run) run(ctx context.Context, removed func(error)) Outcome {
 	}
 	outcome.Prune = errors.Join(r.pruneNatives(ctx), r.pruneBindings(ctx))
 	r.remember(outcome.Err() == nil)
-	if r.status {
-		outcome.Prune = errors.Join(outcome.Prune, r.writeStatus(ctx, outcome.Grant))
+	if !r.status {
+		return outcome
 	}
+	err := r.writeStatus(ctx, outcome.Grant)
+	if errors.Is(err, errInterrupted) {
+		return Outcome{Grant: errStatusLeft}
+	}
+	outcome.Prune = errors.Join(outcome.Prune, err)
 	return outcome
 }
 

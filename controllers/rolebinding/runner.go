@@ -195,6 +195,7 @@ func (s *Syncer) runBatch(key Key, r *runner, current *batch) {
 	outcome := this.run(ctx, current.setRemoved)
 	if errors.Is(outcome.Grant, errInterrupted) {
 		r.interruptions++
+		current.full = current.full && !errors.Is(outcome.Grant, errStatusLeft)
 		s.postpone(r, current)
 		return
 	}

@@ -19,7 +19,8 @@ import (
 // maxListed bounds status.nativeBindings.
 const maxListed = 100
 
-// writeStatus writes the status of the key's AppRoleBindings where it changed.
+// writeStatus writes the status of the key's AppRoleBindings where it changed. It is interrupted by a removal: a role of many
+// people has many of them.
 func (r *run) writeStatus(ctx context.Context, grant error) error {
 	var errs []error
 	for i := range r.chunks {
@@ -31,6 +32,9 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 		r.setStatus(c, object, grant)
 		if apiequality.Semantic.DeepEqual(object.Status, c.existing.Status) {
 			continue
+		}
+		if r.isInterrupted() {
+			return errInterrupted
 		}
 		err := r.Client.Status().Update(ctx, object)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {

@@ -194,8 +194,46 @@ func TestHeldThroughOtherNames(t *testing.T) {
 			return unless(w.userNow(user).Status.KubernetesUsername == "okta:"+user.Spec.ExternalID, "the status tells of the other name")
 		})
 	}
-	if held := w.heldOf(users); len(held) != 3 {
+	held := w.heldOf(users)
+	if len(held) != 3 {
 		t.Errorf("%d people are held", len(held))
+	}
+	for _, user := range held {
+		w.eventuallyCan("okta:"+user.Spec.ExternalID, "delete", w.namespace, true)
+		if former := "okta:" + user.Spec.UserName; w.named(former) {
+			t.Errorf("%s is bound yet", former)
+		}
+	}
+	w.eventuallyRemovals(1, 3, 3)
+}
+
+// A leader called people otherwise and died before any status told so, and the edit of the App that asked for it is undone: the
+// name by which they are bound is theirs all the same, and the guard holds them.
+func TestHeldThroughANameThatNoStatusTells(t *testing.T) {
+	w := newWorld(t, guarded(1, byGroups("Staff")))
+	users, ids := w.staff(40)
+	names := map[string]string{}
+	for _, user := range users {
+		update(w, user, func(u *v1alpha1.User) { u.Spec.ExternalID = "ext-" + u.Name })
+		names["okta:"+user.Spec.UserName] = "okta:" + user.Spec.ExternalID
+	}
+	g := w.push("Staff", membership.InlineLimit, ids...)
+	w.eventuallyRemovals(0, 0, 40)
+	for _, user := range users {
+		w.eventuallyGranted(user)
+	}
+	w.stop()
+	w.callBound(func(name string) string { return names[name] })
+	w.setMembers(g)
+	w.start()
+	w.eventuallyRemovals(1, 39, 39)
+	for _, user := range w.heldOf(users) {
+		w.eventuallyCan("okta:"+user.Spec.UserName, "delete", w.namespace, true)
+	}
+	for _, name := range names {
+		if w.named(name) {
+			t.Errorf("%s is bound yet", name)
+		}
 	}
 }
 

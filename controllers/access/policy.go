@@ -218,21 +218,25 @@ func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (strin
 	return name, nil
 }
 
-// FormerSubject returns the RBAC user name that stood for a person before an edit of the App took it from them, as their status
-// tells; "" where there was none. Whoever is called otherwise since, by a change of their own, gave it away: it may be another
-// person's by now.
-func FormerSubject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) string {
-	former := user.Status.KubernetesUsername
-	if former == "" || user.Status.ObservedGeneration == user.Generation {
-		return former
+// Subjects returns the RBAC user names that may stand for a person in bindings until they are evaluated: the one by which the App
+// calls them, the one by which it did before it was edited, as their status tells, and those by which it would call them if its
+// usernameFrom were another. Of these somebody may have been bound by an edit that was undone before any status told of it.
+// What they gave away by a change of their own is none of them: it may be another person's by now.
+func Subjects(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
+	var names []string
+	if name, err := Subject(mapping, &user.Spec); err == nil {
+		names = append(names, name)
+	}
+	if former := user.Status.KubernetesUsername; former != "" && user.Status.ObservedGeneration == user.Generation {
+		names = append(names, former)
 	}
 	for _, from := range []string{v1alpha1.IdentifierUserName, v1alpha1.IdentifierEmail, v1alpha1.IdentifierExternalID} {
 		mapping.UsernameFrom = from
-		if name, err := Subject(mapping, &user.Spec); err == nil && name == former {
-			return former
+		if name, err := Subject(mapping, &user.Spec); err == nil {
+			names = append(names, name)
 		}
 	}
-	return ""
+	return dedupe(names)
 }
 
 // maxSubjectLength is what AppRoleBinding's schema admits.

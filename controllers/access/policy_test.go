@@ -214,25 +214,25 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-func TestFormerSubject(t *testing.T) {
+func TestSubjects(t *testing.T) {
 	for name, test := range map[string]struct {
-		status     string
-		generation int64
-		want       string
+		from, status string
+		generation   int64
+		want         []string
 	}{
-		"as the status tells":        {"okta:anything", 1, "okta:anything"},
-		"the userName still":         {"okta:jane", 2, "okta:jane"},
-		"the address still":          {"okta:j@x", 2, "okta:j@x"},
-		"the external id still":      {"okta:00u1", 2, "okta:00u1"},
-		"a name that was given away": {"okta:maiden", 2, ""},
-		"another prefix":             {"entra:jane", 2, ""},
-		"none":                       {"", 2, ""},
+		"as the status tells":        {"", "okta:anything", 1, []string{"okta:jane", "okta:anything", "okta:j@x", "okta:00u1"}},
+		"as the status tells, by id": {"externalId", "okta:anything", 1, []string{"okta:00u1", "okta:anything", "okta:jane", "okta:j@x"}},
+		"the userName still":         {"externalId", "okta:jane", 2, []string{"okta:00u1", "okta:jane", "okta:j@x"}},
+		"a name that was given away": {"email", "okta:maiden", 2, []string{"okta:j@x", "okta:jane", "okta:00u1"}},
+		"another prefix":             {"", "entra:jane", 1, []string{"okta:jane", "entra:jane", "okta:j@x", "okta:00u1"}},
+		"another prefix before":      {"", "entra:jane", 2, []string{"okta:jane", "okta:j@x", "okta:00u1"}},
+		"no status":                  {"", "", 1, []string{"okta:jane", "okta:j@x", "okta:00u1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			user := &v1alpha1.User{}
 			user.Generation, user.Status = test.generation, v1alpha1.UserStatus{ObservedGeneration: 1, KubernetesUsername: test.status}
 			user.Spec = v1alpha1.UserSpec{UserName: "jane", ExternalID: "00u1", Emails: []v1alpha1.MultiValue{{Value: "j@x"}}}
-			if got := FormerSubject(v1alpha1.KubernetesMapping{UsernameFrom: "nothing"}, user); got != test.want {
+			if got := Subjects(v1alpha1.KubernetesMapping{UsernameFrom: test.from}, user); !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -45,13 +45,17 @@ func nativeOf(object client.Object) native {
 	panic(fmt.Sprintf("no native binding: %T", object))
 }
 
-// among returns the subjects of a binding that a chunk may name, sorted, and whether the binding names anybody else.
+// among returns the subjects of a binding that a chunk may name, those in place of whom it names others from now on, sorted, and
+// whether the binding names anybody else.
 func (n *native) among(c *chunk) (remain []rbacv1.Subject, others bool) {
 	for _, subject := range n.subjects {
 		if c != nil && c.mayName(subject) {
 			remain = append(remain, subject)
-		} else {
-			others = true
+			continue
+		}
+		others = true
+		if c != nil {
+			remain = append(remain, c.successorsOf(subject)...)
 		}
 	}
 	return sorted(remain), others

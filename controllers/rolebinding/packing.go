@@ -32,6 +32,9 @@ type member struct {
 	kept bool
 	// before is the person's Kubernetes group as it was recorded: native bindings may name it until they are rewritten.
 	before string
+	// formerly are other RBAC user names of one who is kept and was renamed: the native bindings that name them are the
+	// person's.
+	formerly []string
 }
 
 // native is the RBAC subject that stands for the person.
@@ -72,7 +75,8 @@ type chunk struct {
 	// left says that somebody left it, or is bound under another subject from now on.
 	left bool
 
-	allowed map[rbacv1.Subject]bool
+	allowed    map[rbacv1.Subject]bool
+	successors map[rbacv1.Subject][]rbacv1.Subject
 }
 
 // subjects are the members as an AppRoleBinding has them.
@@ -97,6 +101,25 @@ func (c *chunk) mayName(subject rbacv1.Subject) bool {
 	return c.allowed[subject]
 }
 
+// successorsOf returns the RBAC subjects that stand now for those who are kept and for whom a native binding's subject stood
+// before they were renamed. A subject that stands for somebody of the chunk is nobody's former one.
+func (c *chunk) successorsOf(subject rbacv1.Subject) []rbacv1.Subject {
+	if c.successors == nil {
+		c.successors = map[rbacv1.Subject][]rbacv1.Subject{}
+		for i := range c.members {
+			m := &c.members[i]
+			for _, name := range m.formerly {
+				former := rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name}
+				c.successors[former] = append(c.successors[former], m.native())
+			}
+		}
+	}
+	if len(c.successors) == 0 || c.mayName(subject) {
+		return nil
+	}
+	return c.successors[subject]
+}
+
 // wanted returns whom a native binding that the App asks for should name, sorted, and whether somebody is left out until
 // they have been evaluated for the App as it is. existing are those that it names.
 func (c *chunk) wanted(existing []rbacv1.Subject) (subjects []rbacv1.Subject, waiting bool) {
@@ -117,6 +140,9 @@ func (c *chunk) wanted(existing []rbacv1.Subject) (subjects []rbacv1.Subject, wa
 		}
 		waiting = waiting || !m.kept && !named[m.native()]
 	}
+	for _, subject := range existing {
+		subjects = append(subjects, c.successorsOf(subject)...)
+	}
 	return sorted(subjects), waiting
 }
 
@@ -134,6 +160,9 @@ func (c *chunk) retained(existing []rbacv1.Subject) (subjects []rbacv1.Subject, 
 				waiting = waiting || !c.members[i].kept
 			}
 		}
+	}
+	for _, subject := range existing {
+		subjects = append(subjects, c.successorsOf(subject)...)
 	}
 	return sorted(subjects), waiting
 }

@@ -254,3 +254,29 @@ func TestSubjectsOfNatives(t *testing.T) {
 		})
 	}
 }
+
+// Who is kept under another name stays in the native bindings in which they are. What others are bound by is no claim to it.
+func TestKeptUnderAnotherName(t *testing.T) {
+	user := func(name string) rbacv1.Subject {
+		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}
+	}
+	renamed := person("r", "", false)
+	renamed.kept, renamed.formerly = true, []string{"n-r", "n-maiden", "n-a"}
+	for name, test := range map[string]struct{ existing, wanted, retained, remain []rbacv1.Subject }{
+		"not in it":                {[]rbacv1.Subject{user("x")}, []rbacv1.Subject{user("a")}, nil, nil},
+		"by the former name":       {[]rbacv1.Subject{user("maiden")}, []rbacv1.Subject{user("a"), user("r")}, []rbacv1.Subject{user("r")}, []rbacv1.Subject{user("r")}},
+		"by both":                  {[]rbacv1.Subject{user("maiden"), user("r")}, []rbacv1.Subject{user("a"), user("r")}, []rbacv1.Subject{user("r")}, []rbacv1.Subject{user("r")}},
+		"somebody else of the key": {[]rbacv1.Subject{user("a")}, []rbacv1.Subject{user("a")}, nil, []rbacv1.Subject{user("a")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &chunk{members: []member{person("a", "", true), renamed}}
+			wanted, waiting := c.wanted(test.existing)
+			retained, _ := c.retained(test.existing)
+			existing := native{subjects: test.existing}
+			remain, _ := existing.among(c)
+			if !slices.Equal(wanted, test.wanted) || !slices.Equal(retained, test.retained) || !slices.Equal(remain, test.remain) || waiting {
+				t.Errorf("wanted %v, retained %v, remain %v, waiting %v", wanted, retained, remain, waiting)
+			}
+		})
+	}
+}

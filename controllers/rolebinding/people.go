@@ -31,15 +31,20 @@ func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) 
 		}
 	}
 	standings := r.Index.standings(r.key, names)
-	unevaluated, err := r.unevaluated(ctx, names[len(candidates):], standings)
+	subjects, err := r.subjects(ctx, looked, standings)
 	if err != nil {
 		return p, err
 	}
 	p.decide = func(subject v1alpha1.AppRoleSubject) (member, bool) {
+		theirs := subjects[subject.User]
 		if known := standings[subject.User]; known.evaluated {
-			return member{AppRoleSubject: known.subject, current: known.isCurrent(r.generation), kept: known.kept}, known.holds
+			m := member{AppRoleSubject: known.subject, current: known.isCurrent(r.generation), kept: known.kept}
+			if slices.Contains(theirs, subject.Name) {
+				m.formerly = theirs
+			}
+			return m, known.holds
 		}
-		return member{AppRoleSubject: subject, unevaluated: true}, slices.Contains(unevaluated[subject.User], subject.Name)
+		return member{AppRoleSubject: subject, unevaluated: true}, slices.Contains(theirs, subject.Name)
 	}
 	p.newcomers, err = r.newcomers(ctx, candidates, standings)
 	return p, err
@@ -89,27 +94,28 @@ func (r *run) looked(bindings []*v1alpha1.AppRoleBinding, newcomers int) []*v1al
 	return looked
 }
 
-// unevaluated returns the RBAC user names of people who were not evaluated yet since this process began. They stay bound,
-// if the User object as such allows it: to prune from a state that is half known would take access from people who have
-// earned it. The name may be the one by which the App called them before it was edited; it is not one that they gave away.
-func (r *run) unevaluated(ctx context.Context, bound []string, standings map[string]standing) (map[string][]string, error) {
+// subjects returns the RBAC user names of people who were not evaluated yet since this process began, and of those who are
+// bound by another name than the one by which they are kept.
+//
+// The first stay bound, if the User object as such allows it: to prune from a state that is half known would take access from
+// people who have earned it. The others stay in the native bindings in which they are. The name may be one by which the App
+// called them before it was edited; it is not one that they gave away.
+func (r *run) subjects(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, standings map[string]standing) (map[string][]string, error) {
 	subjects := map[string][]string{}
-	for _, name := range bound {
-		if standings[name].evaluated {
-			continue
-		}
-		user, err := r.activeUser(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if user == nil {
-			continue
-		}
-		if subject, err := access.Subject(r.app.Spec.Kubernetes, &user.Spec); err == nil {
-			subjects[name] = append(subjects[name], subject)
-		}
-		if former := access.FormerSubject(r.app.Spec.Kubernetes, user); former != "" {
-			subjects[name] = append(subjects[name], former)
+	for _, binding := range bindings {
+		for i := range binding.Spec.Subjects {
+			bound := &binding.Spec.Subjects[i]
+			known := standings[bound.User]
+			if known.evaluated && !(known.kept && known.subject.Name != bound.Name) {
+				continue
+			}
+			user, err := r.activeUser(ctx, bound.User)
+			if err != nil {
+				return nil, err
+			}
+			if user != nil {
+				subjects[bound.User] = access.Subjects(r.app.Spec.Kubernetes, user)
+			}
 		}
 	}
 	return subjects, nil

@@ -3,7 +3,6 @@ package user
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -135,61 +134,6 @@ func (e *evaluation) groupsOf(ctx context.Context, policy *access.Policy) ([]acc
 		return nil, nil
 	}
 	return e.Memberships.GroupsOf(ctx, e.appName(), e.name.Name, policy)
-}
-
-// freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.
-func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Result, error) {
-	bound, err := e.Syncer.Bound(ctx, e.name)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	held := e.heldUnder(bound, e.verdict.subject)
-	var before map[rolebinding.Key]bool
-	if former := access.FormerSubject(e.app.Spec.Kubernetes, e.user); former != "" && former != e.verdict.subject {
-		// The edit that made it wrong, or one just before, has the App call its people by other names.
-		if before = e.heldUnder(bound, former); len(before) > 0 {
-			e.verdict.subject = former
-		}
-	}
-	if len(held) > 0 && len(before) > 0 {
-		// They were about to be renamed. As long as nobody has evaluated them, bindings may name them either way.
-		e.Index.Forget(e.name)
-		maps.Copy(held, before)
-	} else {
-		maps.Copy(held, before)
-		if _, err := e.bind(ctx, held, e.groupsBefore()); err != nil {
-			return reconcile.Result{}, err
-		}
-	}
-	var roles []v1alpha1.EarnedRole
-	for _, role := range e.user.Status.Roles {
-		if held[e.keyOf(role)] {
-			roles = append(roles, role)
-		}
-	}
-	e.verdict.frozen(roles, message)
-	return reconcile.Result{}, e.writeStatus(ctx)
-}
-
-// groupsBefore are the Kubernetes groups that bound the person's roles in their place, by role.
-func (e *evaluation) groupsBefore() map[string]string {
-	before, _ := e.Index.Get(e.name)
-	groups := map[string]string{}
-	for key, group := range before.Groups {
-		groups[key.Role] = group
-	}
-	return groups
-}
-
-// heldUnder returns the keys of the App under which AppRoleBindings name the person by that RBAC user name.
-func (e *evaluation) heldUnder(bound map[rolebinding.Key]string, subject string) map[rolebinding.Key]bool {
-	held := map[rolebinding.Key]bool{}
-	for key, name := range bound {
-		if name == subject && key.App == e.user.Spec.App {
-			held[key] = true
-		}
-	}
-	return held
 }
 
 // withhold takes every role away from a person who is active and must have none.

@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -94,17 +93,21 @@ func (e *evaluation) latestStatus(ctx context.Context) (*v1alpha1.UserStatus, er
 }
 
 // withholdNameless takes every role away from a person whom no RBAC name stands for any more. Where that comes from an
-// edit of the App, it may be held, under the name that stood for them before: as long as it is still one of theirs.
+// edit of the App, it may be held, under a name that stood for them before: as long as it is still one of theirs.
 func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reconcile.Result, error) {
 	kept, err := e.keepHeld(ctx, nil, e.app.Spec.Mode)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	former := access.FormerSubject(e.app.Spec.Kubernetes, e.user)
-	if len(kept) == 0 || former == "" {
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	names := e.namesAmong(bound)
+	if len(kept) == 0 || len(names) == 0 {
 		return e.withhold(ctx, v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))
 	}
-	e.verdict.subject = former
+	e.verdict.subject = names[0]
 	e.kept = e.keysOf(kept)
 	if _, err := e.bind(ctx, e.kept, nil); err != nil {
 		return reconcile.Result{}, err

@@ -45,6 +45,18 @@ func (c *chaos) settleHeld() (held int) {
 	return held
 }
 
+// provoke takes the default role from everybody of the guarded App, who have it then, so that most of them are held.
+func (c *chaos) provoke() (held int) {
+	app := c.apps[guarded]
+	for _, without := range []bool{false, true} {
+		app.shape.absent = map[string]bool{}
+		app.shape.noDefaults = without
+		c.reshape(c.t.Context(), app)
+		held = c.settleHeld()
+	}
+	return held
+}
+
 // release lets everybody go who is held.
 func (c *chaos) release() {
 	app := c.apps[guarded]

@@ -1,0 +1,72 @@
+package user
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+)
+
+// freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.
+func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Result, error) {
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	// The edit that made it wrong, or one just before, may have the App call its people by other names.
+	names := e.namesAmong(bound)
+	held := map[rolebinding.Key]bool{}
+	for key, name := range bound {
+		held[key] = key.App == e.user.Spec.App && slices.Contains(names, name)
+	}
+	maps.DeleteFunc(held, func(_ rolebinding.Key, is bool) bool { return !is })
+	if len(names) > 0 {
+		e.verdict.subject = names[0]
+	}
+	if len(names) > 1 {
+		// They were about to be renamed. As long as nobody has evaluated them, bindings may name them either way.
+		e.Index.Forget(e.name)
+	} else if _, err := e.bind(ctx, held, e.groupsBefore()); err != nil {
+		return reconcile.Result{}, err
+	}
+	var roles []v1alpha1.EarnedRole
+	for _, role := range e.user.Status.Roles {
+		if held[e.keyOf(role)] {
+			roles = append(roles, role)
+		}
+	}
+	e.verdict.frozen(roles, message)
+	return reconcile.Result{}, e.writeStatus(ctx)
+}
+
+// namesAmong returns the RBAC user names of the person by which AppRoleBindings of their App name them, the one that their status
+// tells first.
+func (e *evaluation) namesAmong(bound map[rolebinding.Key]string) []string {
+	names := slices.DeleteFunc(access.Subjects(e.app.Spec.Kubernetes, e.user), func(name string) bool {
+		for key, boundAs := range bound {
+			if key.App == e.user.Spec.App && boundAs == name {
+				return false
+			}
+		}
+		return true
+	})
+	if i := slices.Index(names, e.user.Status.KubernetesUsername); i > 0 {
+		names[0], names[i] = names[i], names[0]
+	}
+	return names
+}
+
+// groupsBefore are the Kubernetes groups that bound the person's roles in their place, by role.
+func (e *evaluation) groupsBefore() map[string]string {
+	before, _ := e.Index.Get(e.name)
+	groups := map[string]string{}
+	for key, group := range before.Groups {
+		groups[key.Role] = group
+	}
+	return groups
+}

@@ -2,7 +2,6 @@ package user
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -22,9 +21,10 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 	names := e.namesAmong(bound)
 	held := map[rolebinding.Key]bool{}
 	for key, name := range bound {
-		held[key] = key.App == e.user.Spec.App && slices.Contains(names, name)
+		if key.App == e.user.Spec.App && slices.Contains(names, name) {
+			held[key] = true
+		}
 	}
-	maps.DeleteFunc(held, func(_ rolebinding.Key, is bool) bool { return !is })
 	if len(names) > 0 {
 		e.verdict.subject = names[0]
 	}

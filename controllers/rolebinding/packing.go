@@ -101,9 +101,9 @@ func (c *chunk) mayName(subject rbacv1.Subject) bool {
 	return c.allowed[subject]
 }
 
-// successorsOf returns the RBAC subjects that stand now for those who are kept and for whom a native binding's subject stood
+// successorsOf returns the RBAC subjects that stand now for those who are kept and for whom a native binding's subjects stood
 // before they were renamed. A subject that stands for somebody of the chunk is nobody's former one.
-func (c *chunk) successorsOf(subject rbacv1.Subject) []rbacv1.Subject {
+func (c *chunk) successorsOf(subjects ...rbacv1.Subject) (successors []rbacv1.Subject) {
 	if c.successors == nil {
 		c.successors = map[rbacv1.Subject][]rbacv1.Subject{}
 		for i := range c.members {
@@ -114,10 +114,12 @@ func (c *chunk) successorsOf(subject rbacv1.Subject) []rbacv1.Subject {
 			}
 		}
 	}
-	if len(c.successors) == 0 || c.mayName(subject) {
-		return nil
+	for _, subject := range subjects {
+		if len(c.successors[subject]) > 0 && !c.mayName(subject) {
+			successors = append(successors, c.successors[subject]...)
+		}
 	}
-	return c.successors[subject]
+	return successors
 }
 
 // wanted returns whom a native binding that the App asks for should name, sorted, and whether somebody is left out until
@@ -140,10 +142,7 @@ func (c *chunk) wanted(existing []rbacv1.Subject) (subjects []rbacv1.Subject, wa
 		}
 		waiting = waiting || !m.kept && !named[m.native()]
 	}
-	for _, subject := range existing {
-		subjects = append(subjects, c.successorsOf(subject)...)
-	}
-	return sorted(subjects), waiting
+	return sorted(append(subjects, c.successorsOf(existing...)...)), waiting
 }
 
 // retained returns whom a native binding that the App does not ask for any more keeps: those who were not evaluated for
@@ -161,10 +160,7 @@ func (c *chunk) retained(existing []rbacv1.Subject) (subjects []rbacv1.Subject, 
 			}
 		}
 	}
-	for _, subject := range existing {
-		subjects = append(subjects, c.successorsOf(subject)...)
-	}
-	return sorted(subjects), waiting
+	return sorted(append(subjects, c.successorsOf(existing...)...)), waiting
 }
 
 func setOf(subjects []rbacv1.Subject) map[rbacv1.Subject]bool {

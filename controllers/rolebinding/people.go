@@ -106,7 +106,7 @@ func (r *run) subjects(ctx context.Context, bindings []*v1alpha1.AppRoleBinding,
 		for i := range binding.Spec.Subjects {
 			bound := &binding.Spec.Subjects[i]
 			known := standings[bound.User]
-			if known.evaluated && !(known.kept && known.subject.Name != bound.Name) {
+			if known.evaluated && (!known.kept || known.subject.Name == bound.Name) {
 				continue
 			}
 			user, err := r.activeUser(ctx, bound.User)

@@ -304,6 +304,18 @@ func (c *chaos) deleteApp(app *chaosApp) {
 	if app.shape.kind == passing {
 		c.findNothingOf(app)
 	}
+	// A server that has not seen the App go would answer for the former one, and refuse everybody a moment later.
+	for _, scim := range app.clients {
+		if err := eventually(ctx, recovery, func() error {
+			_, err := scim.TestConnection(ctx, false)
+			if err != nil && (strings.Contains(err.Error(), "does not exist") || strings.Contains(err.Error(), "no ready ScimToken")) {
+				return nil
+			}
+			return fmt.Errorf("it is served yet, or not refused for that: %v", err)
+		}); err != nil {
+			c.t.Errorf("App %s is gone: %v", app.Name, err)
+		}
+	}
 	if err := eventually(ctx, recovery, func() error { return c.client.Create(ctx, again.DeepCopy()) }); err != nil {
 		c.t.Errorf("App %s could not be created again: %v", app.Name, err)
 		return

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -308,10 +309,13 @@ func (c *chaos) deleteApp(app *chaosApp) {
 	for _, scim := range app.clients {
 		if err := eventually(ctx, recovery, func() error {
 			_, err := scim.TestConnection(ctx, false)
-			if err != nil && (strings.Contains(err.Error(), "does not exist") || strings.Contains(err.Error(), "no ready ScimToken")) {
+			switch {
+			case err == nil:
+				return errors.New("it is served yet")
+			case strings.Contains(err.Error(), "does not exist"), strings.Contains(err.Error(), "no ready ScimToken"):
 				return nil
 			}
-			return fmt.Errorf("it is served yet, or not refused for that: %v", err)
+			return err
 		}); err != nil {
 			c.t.Errorf("App %s is gone: %v", app.Name, err)
 		}

@@ -32,8 +32,8 @@ type member struct {
 	kept bool
 	// before is the person's Kubernetes group as it was recorded: native bindings may name it until they are rewritten.
 	before string
-	// formerly are other RBAC user names of one who is kept and was renamed: the native bindings that name them are the
-	// person's.
+	// formerly are the RBAC user names, the present one among them, of somebody who is kept and was renamed: the native
+	// bindings that name them are the person's.
 	formerly []string
 }
 

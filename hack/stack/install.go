@@ -36,8 +36,12 @@ const (
 	settlePoll    = 50 * time.Millisecond
 )
 
-// installDirs are the folders of config/ that make an installation, without its Deployments.
-var installDirs = []string{"crd/bases", "rbac", policiesDir}
+// installDirs are the folders of config/ that make an installation, without its Deployments. The
+// last two hold admission policies only.
+var installDirs = []string{"crd/bases", "rbac", policiesDir, guardDir}
+
+// kustomizeFiles are read by kustomize and hold no object.
+var kustomizeFiles = []string{"kustomization.yaml", "kustomizeconfig.yaml"}
 
 // Install applies what `kubectl apply -k` of config/ would, but for the Deployments: CRDs,
 // the namespace, RBAC, and admission policies where there are any. Folders that the file
@@ -53,12 +57,14 @@ func Install(ctx context.Context, config *rest.Config, manifests fs.FS) error {
 		if err != nil {
 			return fmt.Errorf("installing: %w", err)
 		}
-		if dir == policiesDir {
-			sortPolicies(found)
-			policies = found
+		if dir == policiesDir || dir == guardDir {
+			policies = append(policies, found...)
+			continue
 		}
 		objects = append(objects, found...)
 	}
+	sortPolicies(policies)
+	objects = append(objects, policies...)
 	if err := Apply(ctx, config, objects); err != nil {
 		return fmt.Errorf("installing: %w", err)
 	}
@@ -81,7 +87,7 @@ func ReadObjects(manifests fs.FS, dir string) ([]*unstructured.Unstructured, err
 	var objects []*unstructured.Unstructured
 	for _, entry := range entries {
 		extension := path.Ext(entry.Name())
-		if entry.IsDir() || extension != ".yaml" && extension != ".yml" || entry.Name() == "kustomization.yaml" {
+		if entry.IsDir() || extension != ".yaml" && extension != ".yml" || slices.Contains(kustomizeFiles, entry.Name()) {
 			continue
 		}
 		data, err := fs.ReadFile(manifests, path.Join(dir, entry.Name()))

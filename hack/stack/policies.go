@@ -18,6 +18,7 @@ import (
 
 const (
 	policiesDir   = "policies"
+	guardDir      = "crd"
 	policyKind    = "ValidatingAdmissionPolicy"
 	policyBinding = "ValidatingAdmissionPolicyBinding"
 	// lastPolicy refuses something that an administrator may otherwise do, so that its being in

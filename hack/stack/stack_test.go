@@ -13,6 +13,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -115,11 +116,12 @@ func TestInstallNeedsDefinitions(t *testing.T) {
 
 func TestReadObjectsSkipsKustomizeAndEmptyDocuments(t *testing.T) {
 	objects, err := stack.ReadObjects(fstest.MapFS{
-		"dir/b.yaml":             {Data: []byte("# only a comment\n---\nkind: B\napiVersion: v1\nmetadata: {name: b}\n---\n")},
-		"dir/a.yaml":             {Data: []byte("kind: A\napiVersion: v1\nmetadata: {name: a}\n")},
-		"dir/kustomization.yaml": {Data: []byte("kind: Kustomization\n")},
-		"dir/README.md":          {Data: []byte("words")},
-		"dir/sub/c.yaml":         {Data: []byte("kind: C\napiVersion: v1\n")},
+		"dir/b.yaml":               {Data: []byte("# only a comment\n---\nkind: B\napiVersion: v1\nmetadata: {name: b}\n---\n")},
+		"dir/a.yaml":               {Data: []byte("kind: A\napiVersion: v1\nmetadata: {name: a}\n")},
+		"dir/kustomization.yaml":   {Data: []byte("kind: Kustomization\n")},
+		"dir/kustomizeconfig.yaml": {Data: []byte("nameReference: []\n")},
+		"dir/README.md":            {Data: []byte("words")},
+		"dir/sub/c.yaml":           {Data: []byte("kind: C\napiVersion: v1\n")},
 	}, "dir")
 	if err != nil {
 		t.Fatal(err)
@@ -135,9 +137,13 @@ func TestReadObjectsSkipsKustomizeAndEmptyDocuments(t *testing.T) {
 
 // What is in force last must be written last, or waiting for it says nothing of the others.
 func TestInstallWritesTheProbedPolicyLast(t *testing.T) {
-	objects, err := stack.ReadObjects(config.FS, "policies")
-	if err != nil {
-		t.Fatal(err)
+	var objects []*unstructured.Unstructured
+	for _, dir := range []string{"policies", "crd"} {
+		found, err := stack.ReadObjects(config.FS, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, found...)
 	}
 	stack.SortPolicies(objects)
 	var order []string

@@ -161,7 +161,9 @@ func (n *tenant) takeAway(t testing.TB) {
 	t.Helper()
 	objects, err := stack.ReadObjects(config.FS, "policies")
 	must(t, err)
-	for _, object := range objects {
+	guard, err := stack.ReadObjects(config.FS, "crd")
+	must(t, err)
+	for _, object := range append(objects, guard...) {
 		if object.GetKind() == "ValidatingAdmissionPolicyBinding" {
 			must(t, n.admin.Delete(t.Context(), object))
 		}

@@ -5,9 +5,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY api api
 COPY cmd cmd
-COPY config config
 COPY controllers controllers
-COPY hack hack
 COPY scimserver scimserver
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /scim-operator ./cmd/scim-operator

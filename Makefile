@@ -21,7 +21,8 @@ help: ## Show what make can do.
 
 .PHONY: run
 run: build ## Start a local API server, the SCIM server and the controller, with a sample App. RESET=1 forgets earlier data.
-	@exec bin/scim-operator dev $(ARGS)
+	@go build -o bin/dev ./hack/dev/run
+	@exec bin/dev $(ARGS)
 
 .PHONY: test
 test: ## Run all tests, with the seeds of the fuzz targets, on a real API server.

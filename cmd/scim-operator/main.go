@@ -1,8 +1,7 @@
-// Command scim-operator is the whole product in one binary: the SCIM server, the controller,
-// and a development mode that runs both on a control plane of its own.
+// Command scim-operator is the whole product in one binary: the SCIM server and the controller.
 //
-// This package holds flags and wiring only. It stands at the top of the flow and may import
-// every other package; none imports it.
+// This package holds flags and wiring only. It stands at the top of the flow, and none imports it. What it links runs in
+// Pods with a read-only root file system: packages of hack and test, and controller-runtime's envtest, must not be in it.
 package main
 
 import (
@@ -38,7 +37,7 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true, // main prints it, once
 		Args:          cobra.NoArgs,
 	}
-	root.AddCommand(newServerCommand(), newControllerCommand(), newDevCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newControllerCommand(), newVersionCommand())
 	return root
 }
 

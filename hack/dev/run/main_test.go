@@ -15,7 +15,6 @@ import (
 
 	"github.com/scim-operator/scim-operator/hack/controlplane"
 	"github.com/scim-operator/scim-operator/hack/process"
-	"github.com/scim-operator/scim-operator/hack/stack"
 )
 
 // terminal is where the dev command prints to.
@@ -36,15 +35,37 @@ func (t *terminal) String() string {
 	return t.text.String()
 }
 
+// buildPrograms compiles the dev command and, beside it, the operator that it runs. It returns the former's path.
+func buildPrograms(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, pkg := range []string{".", "../../../cmd/scim-operator"} {
+		if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", pkg).CombinedOutput(); err != nil {
+			t.Fatalf("building %s: %v\n%s", pkg, err, output)
+		}
+	}
+	return filepath.Join(dir, "run")
+}
+
+// The error says which file is missing, and how to make it.
+func TestDevCommandWithoutAnOperator(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "scim-operator")
+	command := newCommand()
+	command.SetArgs([]string{"--operator", missing, "--dir", t.TempDir()})
+	if err := command.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // startDev runs the dev command in the directory and returns once it says that all is ready.
-func startDev(t *testing.T, binary, dir string) (*process.Process, *terminal) {
+func startDev(t *testing.T, program, dir string) (*process.Process, *terminal) {
 	t.Helper()
 	listen, err := process.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	screen := &terminal{}
-	p, err := process.Start(process.Options{Name: "dev", Path: binary, Args: []string{"dev", "--dir", dir, "--listen", listen}, Log: screen})
+	p, err := process.Start(process.Options{Name: "dev", Path: program, Args: []string{"--dir", dir, "--listen", listen}, Log: screen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,12 +118,9 @@ func TestDevCommandAndWhatItPrints(t *testing.T) {
 	if _, err := controlplane.Ensure(t.Context(), os.Stderr); err != nil {
 		t.Fatal(err)
 	}
-	binary, err := stack.BuildOperator(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := buildPrograms(t)
 	dir := filepath.Join(t.TempDir(), "dev dir")
-	p, screen := startDev(t, binary, dir)
+	p, screen := startDev(t, program, dir)
 
 	id, active := userOf(t, inAnotherTerminal(t, dir, printedCommands(t, screen, "Create a user as Okta does:")))
 	if !active {
@@ -128,7 +146,7 @@ func TestDevCommandAndWhatItPrints(t *testing.T) {
 	if err := p.Wait(); err != nil {
 		t.Fatalf("an interrupted dev command ended with %v\n%s", err, screen)
 	}
-	_, screen = startDev(t, binary, dir)
+	_, screen = startDev(t, program, dir)
 	again, active := userOf(t, inAnotherTerminal(t, dir, `curl -sS "$SCIM_URL/Users/`+id+`" -H "Authorization: Bearer $SCIM_TOKEN"`))
 	if again != id || active {
 		t.Errorf("after a restart: id %q, active %t, want id %q, active false\n%s", again, active, id, screen)

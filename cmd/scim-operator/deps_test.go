@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/scim-operator/scim-operator/"
+
+// forbidden says why what cmd links must not hold a package, or nothing where it may.
+func forbidden(pkg string) string {
+	for prefix, reason := range map[string]string{
+		module + "hack": "development",
+		module + "test": "tests",
+		"sigs.k8s.io/controller-runtime/pkg/envtest":         "a test environment, which writes below /tmp when it is loaded",
+		"sigs.k8s.io/controller-runtime/tools/setup-envtest": "a tool for tests",
+		"testing": "the test runner, with its flags",
+	} {
+		if pkg == prefix || strings.HasPrefix(pkg, prefix+"/") {
+			return reason
+		}
+	}
+	return ""
+}
+
+// What is linked runs at start, before main: one constant out of envtest had every Pod crash on a read-only root.
+func TestNothingForDevelopmentIsLinked(t *testing.T) {
+	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(output))
+	for _, pkg := range packages {
+		if reason := forbidden(pkg); reason != "" {
+			t.Errorf("%s is linked: it is %s", pkg, reason)
+		}
+	}
+	if len(packages) < 100 || forbidden(module+"hack/controlplane") == "" {
+		t.Errorf("%d packages: this test looks at nothing", len(packages))
+	}
+}

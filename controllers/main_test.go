@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_LOG") != "" {
 		level = slog.LevelInfo
 	}
-	logger := logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	logger := logr.FromSlogHandler(&repairs{Handler: slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})})
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 	testenv.Main(m, &env, testenv.Options{})

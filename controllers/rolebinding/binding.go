@@ -61,6 +61,7 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 			controllerutil.AddFinalizer(object, v1alpha1.FinalizerBindings)
 			err = r.Client.Update(ctx, object)
 		}
+		r.noteOutcome(idOf(want), err)
 		if err == nil {
 			if tell != nil {
 				tell(object)
@@ -75,6 +76,14 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 		}
 		if base, err = r.liveBinding(ctx, want); err != nil {
 			return err
+		}
+		if base != nil && r.bindingIsAsWanted(base, want) {
+			r.writes.remember(r.key, idOf(base), base) // the answer to an earlier attempt of this very write was lost
+			c.existing = base
+			return nil
+		}
+		if tell == nil {
+			tell = r.reportBindingEdit(ctx, base, want)
 		}
 	}
 }
@@ -105,8 +114,11 @@ func (r *run) buildBinding(c *chunk) *v1alpha1.AppRoleBinding {
 }
 
 func (r *run) bindingIsAsWanted(have, want *v1alpha1.AppRoleBinding) bool {
-	return have.Spec.Mode == want.Spec.Mode && slices.Equal(have.Spec.Subjects, want.Spec.Subjects) &&
-		contains(have.Labels, want.Labels) && controllerutil.ContainsFinalizer(have, v1alpha1.FinalizerBindings)
+	return have.Spec.Mode == want.Spec.Mode && slices.Equal(have.Spec.Subjects, want.Spec.Subjects) && r.isMarkedBinding(have, want)
+}
+
+func (r *run) isMarkedBinding(have, want *v1alpha1.AppRoleBinding) bool {
+	return contains(have.Labels, want.Labels) && controllerutil.ContainsFinalizer(have, v1alpha1.FinalizerBindings)
 }
 
 func overlay(have, want map[string]string) map[string]string {
@@ -131,6 +143,7 @@ func (r *run) pruneBindings(ctx context.Context) error {
 			continue
 		}
 		if err := r.releaseBinding(ctx, c.existing); err != nil {
+			r.noteUncertain(idOf(c.existing)) // its deletion may be under way, by this operator's own hand
 			errs = append(errs, err)
 			continue
 		}

@@ -68,9 +68,15 @@ type run struct {
 	// names of native bindings by role, and the index of the chunk that each stands for.
 	names map[rbacv1.RoleRef]map[string]int32
 
-	// noteMutex guards the native bindings of which this run told that others had edited them.
-	noteMutex sync.Mutex
-	reported  map[objectID]bool
+	// editMutex guards edits and uncertain.
+	editMutex sync.Mutex
+	// edits are changes of native bindings by others, found before this run wrote anything or met while it wrote.
+	edits map[objectID]*edit
+	// uncertain are objects whose last write by this run has no certain outcome: nothing is claimed of their next state.
+	uncertain map[objectID]bool
+	// moved are RBAC subjects that come or go by this run itself; movedUsers are the users behind them.
+	moved      map[rbacv1.Subject]bool
+	movedUsers map[string]bool
 }
 
 // errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out: errStatusLeft says that there
@@ -83,6 +89,7 @@ var (
 // run does what Sync promises. It calls removed, at most once, as soon as nobody is bound who should not be.
 func (r *run) run(ctx context.Context, removed func(error)) Outcome {
 	failed := func(err error) Outcome {
+		r.Index.giveBack(r.key, r.touched)
 		if r.known != nil {
 			r.remember(false)
 		}
@@ -92,6 +99,7 @@ func (r *run) run(ctx context.Context, removed func(error)) Outcome {
 	if err := r.load(ctx); err != nil {
 		return failed(err)
 	}
+	defer r.tellEdits(ctx)
 	if err := r.removePeople(ctx); err != nil {
 		return failed(err)
 	}
@@ -150,7 +158,12 @@ func (r *run) load(ctx context.Context) error {
 	if err := r.findUnmarked(ctx); err != nil {
 		return err
 	}
-	return r.plan(ctx)
+	if err := r.plan(ctx); err != nil {
+		return err
+	}
+	r.findMoved()
+	r.findEdits()
+	return nil
 }
 
 // isForeign says of an AppRoleBinding that its specification is not what this process wrote last.
@@ -270,14 +283,20 @@ func (r *run) remember(clean bool) {
 	for id, existing := range r.existing {
 		m.natives[id] = existing.object.GetResourceVersion()
 	}
+	r.expectEdits(m.natives)
 	for i := range r.chunks {
 		c := &r.chunks[i]
 		if !c.touched {
 			continue
 		}
-		delete(m.generations, r.key.bindingName(c.index))
-		if c.existing != nil {
-			m.generations[c.existing.Name] = c.existing.Generation
+		name := r.key.bindingName(c.index)
+		switch {
+		case r.uncertain[objectID{kindAppRoleBinding, r.key.Namespace, name}]:
+			delete(m.generations, name)
+		case c.existing != nil:
+			m.generations[name] = c.existing.Generation
+		case len(c.members) == 0:
+			delete(m.generations, name)
 		}
 		note(m.waiting, c.index, r.waiting[c.index])
 		note(m.unevaluated, c.index, slices.ContainsFunc(c.members, func(m member) bool { return m.unevaluated }))

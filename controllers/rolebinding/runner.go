@@ -189,7 +189,7 @@ func (s *Syncer) runBatch(key Key, r *runner, current *batch) {
 	mayInterrupt := r.interruptions < maxInterruptions
 	this := &run{
 		Syncer: s, key: key, full: current.full, status: current.status,
-		reported: map[objectID]bool{}, unmarked: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
+		uncertain: map[objectID]bool{}, unmarked: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
 		isInterrupted: func() bool { return mayInterrupt && s.isUrgent(r) },
 	}
 	outcome := this.run(ctx, current.setRemoved)

@@ -42,9 +42,7 @@ func (r *run) removePeople(ctx context.Context) error {
 			remove.remain, remove.index = subjects, c.index
 		}
 		removals[id] = remove
-		if r.editedByOthers(id, existing.object) {
-			r.reportRepair(ctx, id, existing.object, reasonChanged)
-		}
+		r.describeEdit(ctx, id)
 	}
 	if len(removals) == 0 {
 		return nil
@@ -65,6 +63,7 @@ func (r *run) removePeople(ctx context.Context) error {
 		} else {
 			r.existing[id] = nativeOf(object)
 		}
+		r.undidEdit(id)
 		return nil
 	})
 	if err != nil {
@@ -111,6 +110,7 @@ func (r *run) writeGrants(ctx context.Context) error {
 		if err != nil || object == nil {
 			return err
 		}
+		r.undidEdit(id)
 		mutex.Lock()
 		defer mutex.Unlock()
 		r.existing[id] = nativeOf(object)
@@ -120,12 +120,7 @@ func (r *run) writeGrants(ctx context.Context) error {
 
 // grant writes one native binding. It returns nil where its namespace is on its way out.
 func (r *run) grant(ctx context.Context, id objectID, existing client.Object, want desiredNative) (client.Object, error) {
-	switch {
-	case existing == nil && r.memory.natives[id] != "":
-		r.reportRepair(ctx, id, nil, reasonDeleted)
-	case existing != nil && r.editedByOthers(id, existing):
-		r.reportRepair(ctx, id, existing, reasonChanged)
-	}
+	r.describeEdit(ctx, id)
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
 		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.
 		if err := r.delete(ctx, id, existing); err != nil {
@@ -138,6 +133,7 @@ func (r *run) grant(ctx context.Context, id objectID, existing client.Object, wa
 	}
 	object := r.key.build(id, want.chunk.index, want.roleRef, want.subjects, nil)
 	err := r.Client.Create(ctx, object)
+	r.noteOutcome(id, err)
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return r.takeOver(ctx, id, want)
@@ -207,6 +203,7 @@ func (r *run) update(ctx context.Context, id objectID, base client.Object, index
 		} else {
 			err = r.Client.Update(ctx, object)
 		}
+		r.noteOutcome(id, err)
 		if err == nil {
 			r.writes.remember(r.key, id, object)
 			return object, nil
@@ -214,8 +211,16 @@ func (r *run) update(ctx context.Context, id objectID, base client.Object, index
 		if attempt == attempts || !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err) {
 			return nil, err
 		}
+		wasThere := base != nil
 		if base, err = r.liveNative(ctx, id); err != nil {
 			return nil, err
+		}
+		if base != nil && isSameNative(base, object) {
+			r.writes.remember(r.key, id, base) // the answer to an earlier attempt of this very write was lost
+			return base, nil
+		}
+		if wasThere {
+			r.meetEdit(id, base)
 		}
 		if base != nil && nativeOf(base).roleRef != ref {
 			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.kind, client.ObjectKeyFromObject(base))
@@ -229,6 +234,7 @@ func (r *run) delete(ctx context.Context, id objectID, object client.Object) err
 		r.writes.rememberDeleted(r.key, id, object.GetUID())
 		uid := object.GetUID()
 		err := r.Client.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid})
+		r.noteOutcome(id, client.IgnoreNotFound(err))
 		if client.IgnoreNotFound(err) == nil {
 			return nil
 		}

@@ -1,0 +1,206 @@
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// repairs keeps the log lines of repaired bindings: Events of the same kind are counted in memory for minutes, the log has each.
+type repairs struct{ slog.Handler }
+
+var (
+	repairMutex sync.Mutex
+	repairNotes []string
+)
+
+func (h *repairs) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+
+func (h *repairs) Handle(ctx context.Context, record slog.Record) error {
+	if record.Message == "Repaired a binding" {
+		record.Attrs(func(attr slog.Attr) bool {
+			if attr.Key == "note" {
+				repairMutex.Lock()
+				defer repairMutex.Unlock()
+				repairNotes = append(repairNotes, attr.Value.String())
+			}
+			return true
+		})
+	}
+	if !h.Handler.Enabled(ctx, record.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h *repairs) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &repairs{h.Handler.WithAttrs(attrs)}
+}
+func (h *repairs) WithGroup(name string) slog.Handler { return &repairs{h.Handler.WithGroup(name)} }
+
+// repairsOf returns what was told of repairs since a number of notes, in bindings of the world's namespace or of its AppRoleBindings.
+func (w *world) repairsSince(from int) []string {
+	repairMutex.Lock()
+	defer repairMutex.Unlock()
+	var notes []string
+	for _, note := range repairNotes[from:] {
+		if strings.Contains(note, " "+w.namespace+"/") || strings.HasPrefix(note, "The binding was") {
+			notes = append(notes, note)
+		}
+	}
+	return notes
+}
+
+func repairCount() int {
+	repairMutex.Lock()
+	defer repairMutex.Unlock()
+	return len(repairNotes)
+}
+
+// traffic has one user leave and another join the same binding, again and again, until ctx ends: both in one run as often as it
+// gets. Between the two there may be a moment without any subject.
+func (w *world) traffic(ctx context.Context, random *rand.Rand) (rounds int) {
+	current := w.provision(w.newUser(fmt.Sprintf("traffic-%d", random.Int64()), ""))
+	for ctx.Err() == nil {
+		next := w.newUser(fmt.Sprintf("traffic-%d", random.Int64()), "")
+		claim := w.claimOf(next)
+		var both sync.WaitGroup
+		both.Go(func() {
+			w.create(next)
+			w.create(claim)
+		})
+		time.Sleep(time.Duration(random.Int64N(int64(40 * time.Millisecond))))
+		update(w, current, deactivate)
+		both.Wait()
+		w.eventuallyGranted(next)
+		current = next
+		rounds++
+	}
+	return rounds
+}
+
+// Traffic that leaves and joins the same binding is nobody's edit: no Event says so, not even where the last subject leaves
+// while the next one comes. And what others do to the binding meanwhile is named, each time.
+func TestOwnWritesAreNoEdits(t *testing.T) {
+	w := newWorld(t, nil)
+	before := repairCount()
+	var rounds int
+	for _, parallel := range []int{1, 6} {
+		ctx, stop := context.WithTimeout(t.Context(), 8*time.Second)
+		var traffic sync.WaitGroup
+		var mutex sync.Mutex
+		for i := range parallel {
+			traffic.Go(func() {
+				done := w.traffic(ctx, rand.New(rand.NewPCG(uint64(parallel), uint64(i))))
+				mutex.Lock()
+				defer mutex.Unlock()
+				rounds += done
+			})
+		}
+		traffic.Wait()
+		stop()
+	}
+	if told := w.repairsSince(before); len(told) > 0 {
+		t.Errorf("in %d rounds of ordinary traffic %d edits by others were told, such as %q", rounds, len(told), told[0])
+	}
+	var events eventsv1.EventList
+	if err := env.Client.List(t.Context(), &events, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range events.Items {
+		if event.Type == "Warning" {
+			t.Errorf("Event %s %s: %s", event.Reason, event.Regarding.Name, event.Note)
+		}
+	}
+	t.Logf("%d rounds of traffic", rounds)
+}
+
+func TestEditsAreNamedAmongOwnWrites(t *testing.T) {
+	w := newWorld(t, nil)
+	stays := w.provision(w.newUser("stays", ""))
+	w.eventuallyGranted(stays)
+	before := repairCount()
+	ctx, stop := context.WithCancel(t.Context())
+	var traffic sync.WaitGroup
+	for i := range 3 {
+		traffic.Go(func() { w.traffic(ctx, rand.New(rand.NewPCG(100, uint64(i)))) })
+	}
+	native := w.natives()[0]
+	name := client.ObjectKeyFromObject(&native)
+	const edits = 12
+	var expected []string
+	for i := range edits {
+		time.Sleep(100 * time.Millisecond)
+		if i%4 == 3 {
+			w.delete(&rbacv1.RoleBinding{ObjectMeta: native.ObjectMeta})
+			expected = append(expected, "was deleted by someone else")
+			w.eventually(func() string {
+				return w.repairs(name, "stays", func(b *rbacv1.RoleBinding) bool { return b.UID != native.UID })
+			})
+		} else {
+			intruder := fmt.Sprintf("intruder-%d", i)
+			update(w, &native, func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, userNamed(intruder)) })
+			expected = append(expected, ": User "+intruder+" had been added")
+			w.eventually(func() string {
+				return w.repairs(name, "stays", func(b *rbacv1.RoleBinding) bool { return !names(b, intruder) })
+			})
+		}
+		if err := env.Client.Get(t.Context(), name, &native); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	traffic.Wait()
+	w.eventually(func() string {
+		told := w.repairsSince(before)
+		if len(told) != len(expected) {
+			return fmt.Sprintf("%d edits, %d told: %q", len(expected), len(told), told)
+		}
+		for i, text := range expected {
+			if !strings.Contains(told[i], text) {
+				return fmt.Sprintf("edit %d is told as %q, want %q", i, told[i], text)
+			}
+			if !strings.Contains(text, "deleted") && !strings.Contains(told[i], `was changed by "controllers.test"; `) {
+				return fmt.Sprintf("edit %d is told as %q", i, told[i])
+			}
+			if strings.Contains(told[i], "traffic") {
+				return fmt.Sprintf("edit %d is told with ordinary traffic: %q", i, told[i])
+			}
+		}
+		return ""
+	})
+}
+
+// repairs says why a native binding is not yet as it should be.
+func (w *world) repairs(name client.ObjectKey, stays string, isRepaired func(*rbacv1.RoleBinding) bool) string {
+	var native rbacv1.RoleBinding
+	if err := env.Client.Get(w.ctx, name, &native); err != nil {
+		if apierrors.IsNotFound(err) {
+			return "it is not there"
+		}
+		return err.Error()
+	}
+	if !isRepaired(&native) || !names(&native, "okta:"+stays) {
+		return fmt.Sprintf("subjects %v", native.Subjects)
+	}
+	return ""
+}
+
+func names(binding *rbacv1.RoleBinding, subject string) bool {
+	for i := range binding.Subjects {
+		if binding.Subjects[i].Name == subject {
+			return true
+		}
+	}
+	return false
+}

@@ -1,8 +1,11 @@
 # Everything here needs Go and make only; the tools are pinned in hack/tools.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 IMAGE   ?= scim-operator:$(VERSION)
 DOCKER  ?= docker
+DOCKER_BUILD_ARGS ?=
+PLATFORMS         ?= linux/amd64,linux/arm64
 
 # Each test package runs an API server of its own; more than two at once starve each other.
 TEST_PACKAGES_AT_ONCE ?= 2
@@ -53,11 +56,15 @@ bench: control-plane ## Run the benchmarks and print their ratios; best on an ot
 
 .PHONY: build
 build: ## Build bin/scim-operator, static.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/scim-operator ./cmd/scim-operator
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/scim-operator ./cmd/scim-operator
 
 .PHONY: docker-build
-docker-build: ## Build the container image.
-	$(DOCKER) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+docker-build: ## Build the container image; DOCKER_BUILD_ARGS adds arguments, such as other base images.
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) -t $(IMAGE) .
+
+.PHONY: docker-buildx
+docker-buildx: ## Build the image for all PLATFORMS and push it; needs a buildx builder.
+	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) --push -t $(IMAGE) .
 
 .PHONY: generate
 generate: ## Generate deep copies and apply configurations from api/.

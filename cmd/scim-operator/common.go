@@ -92,3 +92,9 @@ func isLoopback(address string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
+
+// logStart says which build of which part of the operator this process is.
+func logStart(log logr.Logger, part string) {
+	version, commit := buildVersion()
+	log.Info("Starting the "+part, "version", version, "commit", commit)
+}

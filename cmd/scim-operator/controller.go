@@ -43,6 +43,7 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 	if err := flags.validate(); err != nil {
 		return err
 	}
+	logStart(log, "controller")
 	config, err := flags.restConfig()
 	if err != nil {
 		return err
@@ -60,6 +61,5 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 	if err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
-	log.Info("Started the controller", "version", buildVersion())
 	return mgr.Start(command.Context())
 }

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,5 +43,33 @@ func TestNothingForDevelopmentIsLinked(t *testing.T) {
 	}
 	if len(packages) < 100 || forbidden(module+"hack/controlplane") == "" {
 		t.Errorf("%d packages: this test looks at nothing", len(packages))
+	}
+}
+
+// The image is built from the folders that are linked and from no other.
+func TestDockerfileCopiesWhatIsLinked(t *testing.T) {
+	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := map[string]bool{}
+	for _, pkg := range strings.Fields(string(output)) {
+		if path, own := strings.CutPrefix(pkg, module); own {
+			folder, _, _ := strings.Cut(path, "/")
+			linked[folder] = true
+		}
+	}
+	for file, pattern := range map[string]string{"Dockerfile": `(?m)^COPY (\w+) \w+$`, ".dockerignore": `(?m)^!(\w+)$`} {
+		data, err := os.ReadFile(filepath.Join("..", "..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := map[string]bool{}
+		for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(data), -1) {
+			copied[match[1]] = true
+		}
+		if !maps.Equal(copied, linked) {
+			t.Errorf("%s takes %v, and the program links %v", file, slices.Sorted(maps.Keys(copied)), slices.Sorted(maps.Keys(linked)))
+		}
 	}
 }

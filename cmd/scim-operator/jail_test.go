@@ -35,7 +35,7 @@ func newJail(t *testing.T) (root string) {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(root, "scim-operator")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=jailed", "-o", binary, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=jailed -X main.commit=0123abc", "-o", binary, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
@@ -68,7 +68,7 @@ func TestBinaryRunsInAJail(t *testing.T) {
 		t.Errorf("the binary has %d bytes, more than %d", info.Size(), largestBinary)
 	}
 	for _, command := range []struct{ name, says string }{
-		{"--help", "controller"}, {"version", "scim-operator jailed"}, {"server --help", "--listen"}, {"controller --help", "--leader-elect"},
+		{"--help", "controller"}, {"version", "scim-operator jailed (0123abc) go"}, {"server --help", "--listen"}, {"controller --help", "--leader-elect"},
 	} {
 		t.Run(command.name, func(t *testing.T) {
 			output, err := jailed(t.Context(), t, root, strings.Fields(command.name)...).CombinedOutput()

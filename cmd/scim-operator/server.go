@@ -67,6 +67,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 	if err := flags.validate(); err != nil {
 		return err
 	}
+	logStart(log, "server")
 	config, err := flags.restConfig()
 	if err != nil {
 		return err

@@ -121,6 +121,9 @@ func readBulkOperation(raw []byte) BulkOperation {
 	if data, ok := rawMember(raw, "data"); ok && o.Method != "DELETE" && string(data) != "null" {
 		o.Data = data
 	}
+	if err := checkRawDepth(o.Data, MaxDepth+patchLevels); err != nil {
+		o.Err = InvalidValue("data.%s", detailOf(invalid(err)))
+	}
 	if err := o.check(); err != nil && o.Err == nil {
 		o.Err = err
 	}

@@ -35,7 +35,7 @@ func within(name string, err error) error {
 func invalid(err error) error {
 	var e *typeError
 	if errors.As(err, &e) {
-		return InvalidValue("%s", e.Error())
+		return InvalidValue("%s: %s", shortPath(e.path), e.problem)
 	}
 	return err
 }

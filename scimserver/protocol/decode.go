@@ -10,7 +10,7 @@ import (
 // where the body is not a JSON object, and invalidValue, with the attribute's path, where a value has a type that its
 // attribute cannot take. Whether required attributes are there is for Validate.
 func (s *SchemaSet) DecodeUser(body []byte) (Resource, error) {
-	object, err := parseObject(body)
+	object, err := parseObject(body, MaxDepth)
 	if err != nil {
 		return Resource{}, err
 	}
@@ -19,7 +19,7 @@ func (s *SchemaSet) DecodeUser(body []byte) (Resource, error) {
 		return Resource{}, invalid(err)
 	}
 	d.out.prune()
-	return d.out, nil
+	return d.out, checkGrowth(Resource{}, d.out)
 }
 
 type decoder struct {

@@ -56,6 +56,9 @@ func (s *SchemaSet) DecodeGroup(body io.Reader) (GroupResource, error) {
 	group := GroupResource{Attributes: inner.out}
 	delete(group.Attributes.Attributes, "members")
 	group.Attributes.prune()
+	if err := checkGrowth(Resource{}, group.Attributes); err != nil {
+		return GroupResource{}, err
+	}
 	if d.members != nil {
 		group.Members, group.MembersSet = d.members.ids, true
 	}
@@ -105,7 +108,7 @@ func (d *groupDecoder) body() (map[string]any, error) {
 	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
 		return nil, malformed(errors.New("more than one value"))
 	}
-	return object, dropPasswords(object)
+	return object, admit(object, MaxDepth)
 }
 
 // object reads the rest of an object after its brace: the body's, or a core container's in it.

@@ -82,6 +82,11 @@ func readMemberFields(object []byte) rawMemberFields {
 // readMember reads one member: an object, or its id alone. id is empty where the client sent an empty one. Without a value,
 // $ref names the member by its last segment.
 func readMember(raw []byte) (id string, nested bool, err error) {
+	if isDeep(raw) {
+		if err := checkRawDepth(raw, MaxDepth-2); err != nil {
+			return "", false, err
+		}
+	}
 	switch raw[0] {
 	case '[':
 		return "", false, &typeError{problem: "expected an object or a string, received an array"}

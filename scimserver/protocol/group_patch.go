@@ -76,7 +76,7 @@ func (g *groupPatchReader) operation(element []byte) error {
 			fields[key] = json.RawMessage(raw)
 			continue
 		}
-		value, err := g.parsed(raw)
+		value, err := g.parsed(key, raw)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (s *SchemaSet) inMembers(path string) bool {
 func (g *groupPatchReader) checkWithoutPath(o operation, raw []byte) error {
 	isObject := len(raw) > 0 && raw[0] == '{'
 	if !isObject && len(raw) > 0 {
-		value, err := g.parsed(raw)
+		value, err := g.parsed("value", raw)
 		if err != nil {
 			return err
 		}
@@ -134,8 +134,8 @@ func (g *groupPatchReader) checkWithoutPath(o operation, raw []byte) error {
 	return checkWithoutPath(o, isObject)
 }
 
-// parsed builds a value that is not a list of members.
-func (g *groupPatchReader) parsed(raw []byte) (any, error) {
+// parsed builds a value that is not a list of members. Its name begins the path in errors.
+func (g *groupPatchReader) parsed(name string, raw []byte) (any, error) {
 	if g.size += len(raw); g.size > MaxGroupAttributes {
 		return nil, PayloadTooLarge("the operations, members apart, have more than %d bytes", MaxGroupAttributes)
 	}
@@ -143,13 +143,16 @@ func (g *groupPatchReader) parsed(raw []byte) (any, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	return value, dropPasswords(value)
+	if err := admit(value, MaxDepth); err != nil {
+		return nil, within(name, err)
+	}
+	return value, nil
 }
 
 func (g *groupPatchReader) attribute(o operation, raw []byte) error {
 	o.value = nil
 	if len(raw) > 0 {
-		value, err := g.parsed(raw)
+		value, err := g.parsed("value", raw)
 		if err != nil {
 			return err
 		}
@@ -185,7 +188,7 @@ func (g *groupPatchReader) rest(o operation, object []byte, depth int) (map[stri
 		case g.patch.set.isCoreContainer(key) && raw[0] == '{':
 			rest[key], err = g.rest(o, raw, depth+1)
 		default:
-			rest[key], err = g.parsed(raw)
+			rest[key], err = g.parsed(key, raw)
 		}
 		if err != nil {
 			return nil, err

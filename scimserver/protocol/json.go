@@ -26,8 +26,8 @@ func parseJSON(body []byte) (any, error) {
 	return value, nil
 }
 
-// parseObject reads a request body and drops every password in it.
-func parseObject(body []byte) (map[string]any, error) {
+// parseObject reads a request body of so many levels at most, and drops every password in it.
+func parseObject(body []byte, levels int) (map[string]any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, emptyBody()
 	}
@@ -39,8 +39,8 @@ func parseObject(body []byte) (map[string]any, error) {
 	if !ok {
 		return nil, notAnObject(kindOf(value))
 	}
-	if err := dropPasswords(object); err != nil {
-		return nil, err
+	if err := admit(object, levels); err != nil {
+		return nil, invalid(err)
 	}
 	return object, nil
 }
@@ -55,6 +55,9 @@ func notAnObject(kind string) error {
 
 // malformed turns an error of encoding/json into the protocol's.
 func malformed(err error) error {
+	if strings.Contains(err.Error(), "exceeded max depth") {
+		return InvalidValue("the request body: %s", tooDeep)
+	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return InvalidSyntax("the request body is not valid JSON: error at byte %d", syntax.Offset)
@@ -66,25 +69,31 @@ func malformed(err error) error {
 // takes time for each pair.
 const MaxMembers = 1000
 
-// dropPasswords removes every password at any depth, before anything else looks at the value. It refuses objects beyond
-// MaxMembers.
-func dropPasswords(v any) error {
+// admit removes every password at any depth, before anything else looks at the value. It refuses objects beyond MaxMembers, and
+// more levels than are given.
+func admit(v any, levels int) error {
 	switch v := v.(type) {
 	case map[string]any:
+		if levels == 0 {
+			return &typeError{problem: tooDeep}
+		}
 		if len(v) > MaxMembers {
 			return tooManyMembers(len(v))
 		}
 		for key, value := range v {
 			if isPassword(key) {
 				delete(v, key)
-			} else if err := dropPasswords(value); err != nil {
-				return err
+			} else if err := admit(value, levels-1); err != nil {
+				return within(key, err)
 			}
 		}
 	case []any:
-		for _, element := range v {
-			if err := dropPasswords(element); err != nil {
-				return err
+		if levels == 0 {
+			return &typeError{problem: tooDeep}
+		}
+		for i, element := range v {
+			if err := admit(element, levels-1); err != nil {
+				return within("["+strconv.Itoa(i)+"]", err)
 			}
 		}
 	}

@@ -55,6 +55,9 @@ func (s *SchemaSet) applyOperations(current Resource, operations []operation) (n
 	if err := s.checkImmutable(current, next); err != nil {
 		return current, false, err
 	}
+	if err := checkGrowth(current, next); err != nil {
+		return current, false, err
+	}
 	return next, !sameResource(current, next), nil
 }
 
@@ -103,7 +106,7 @@ func (s *SchemaSet) checkImmutable(current, next Resource) error {
 }
 
 func parsePatch(body []byte) ([]operation, error) {
-	message, err := parseObject(body)
+	message, err := parseObject(body, MaxDepth+patchLevels)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ type SearchRequest struct {
 // strings. Errors are invalidSyntax where the body is not a JSON object, and invalidValue with the member's name; for the count of a
 // page of a cursor invalidCount.
 func DecodeSearchRequest(body []byte) (SearchRequest, error) {
-	message, err := parseObject(body)
+	message, err := parseObject(body, MaxDepth)
 	if err != nil {
 		return SearchRequest{}, err
 	}

@@ -3,6 +3,8 @@ package protocol
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,6 +13,10 @@ import (
 // first. SCIM's own attributes need four. The API server takes some 10,000 levels, writes them in seconds, and may then be
 // unable to read the object, and with it every list of its kind.
 const MaxDepth = 32
+
+// MaxMembersInAll bounds the members of all objects in a resource; the resource's own and those inside arrays do not count. The API server records each of
+// them (metadata.managedFields): 20,000 names made 160 KB into 400 KB, and a write into one of a second.
+const MaxMembersInAll = 2 * MaxMembers
 
 // patchLevels are what a PatchOp message puts around a resource: the message, its Operations, and the operation.
 const patchLevels = 3
@@ -45,8 +51,8 @@ func checkDepth(v any, levels int) error {
 
 var tooDeep = fmt.Sprintf("objects and arrays are inside each other more than %d levels deep", MaxDepth)
 
-// checkGrowth refuses a resource with more levels than MaxDepth. An attribute that was as deep before is let pass: a limit
-// must not keep a person active who was stored before it.
+// checkGrowth refuses a resource with more levels than MaxDepth, or more members than MaxMembersInAll. What was as large before is
+// let pass: a limit must not keep a person active whose record is older than it.
 func checkGrowth(current, next Resource) error {
 	for name, value := range next.Attributes {
 		err := checkDepth(value, MaxDepth-1)
@@ -54,7 +60,30 @@ func checkGrowth(current, next Resource) error {
 			return invalid(within(name, err))
 		}
 	}
+	if n := countNested(next); n > MaxMembersInAll && n > countNested(current) {
+		return InvalidValue("%s: the objects of the resource have %d members in all: at most %d are taken", widest(next.Attributes), n, MaxMembersInAll)
+	}
 	return nil
+}
+
+// countNested counts what MaxMembersInAll bounds.
+func countNested(r Resource) int { return countMembers(r.Attributes) - len(r.Attributes) }
+
+// countMembers counts the members of an object and of the objects in it, arrays apart.
+func countMembers(v any) int {
+	object, _ := v.(map[string]any)
+	n := len(object)
+	for _, value := range object {
+		n += countMembers(value)
+	}
+	return n
+}
+
+// widest is the attribute with the most members.
+func widest(attributes map[string]any) string {
+	return slices.MaxFunc(slices.Sorted(maps.Keys(attributes)), func(a, b string) int {
+		return countMembers(attributes[a]) - countMembers(attributes[b])
+	})
 }
 
 // checkRawDepth is checkDepth for JSON as it stands.

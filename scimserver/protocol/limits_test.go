@@ -30,6 +30,28 @@ func TestObjectsAreBounded(t *testing.T) {
 			wantError(t, err, 400, "invalidValue", "1001 members")
 		})
 	}
+	two := func(name string, members int) string {
+		return `{"` + name + `":{"a":{` + membersJSON("a", MaxMembers) + `},"b":{` + membersJSON("b", members) + `}}}`
+	}
+	for name, attribute := range map[string]string{"nested": "x", "an extension": "urn:x:y"} {
+		most, more := two(attribute, MaxMembers-2), two(attribute, MaxMembers-1)
+		t.Run("in all: "+name, func(t *testing.T) {
+			if _, err := s.DecodeUser([]byte(most)); err != nil {
+				t.Errorf("as many as are allowed: %v", err)
+			}
+			_, err := s.DecodeUser([]byte(more))
+			wantError(t, err, 400, "invalidValue", "2000")
+			_, _, err = s.ApplyPatch(decode(t, s, most), []byte(patchBody(`{"op":"add","value":{"c":{`+membersJSON("c", 20)+`}}}`)))
+			wantError(t, err, 400, "invalidValue", "2000")
+			stored, err := parseJSON([]byte(more))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err = s.ApplyPatch(Resource{Attributes: stored.(map[string]any)}, []byte(patchBody(`{"op":"add","path":"active","value":false}`))); err != nil {
+				t.Errorf("what was stored before: %v", err)
+			}
+		})
+	}
 	growing := map[string][2]string{
 		"the resource":     {full, `{"op":"add","value":{"one":"more"}}`},
 		"an extension":     {`{"urn:x:y":` + full + `}`, `{"op":"add","path":"urn:x:y:one","value":"more"}`},

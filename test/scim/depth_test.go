@@ -54,7 +54,7 @@ func TestDepth(t *testing.T) {
 			return patchJSON(`{"op":"add","path":"emails[type eq \"work\"].x","value":` + v + `}`)
 		}, 3, "emails[0].x.a"},
 		"PATCH of an extension": {http.MethodPatch, "/Users/" + id, func(v string) string {
-			return patchJSON(`{"op":"add","path":"urn:x:y:z","value":[` + v + `]}`)
+			return patchJSON(`{"op":"replace","path":"urn:x:y:z","value":[` + v + `]}`)
 		}, 3, "urn:x:y.z[0].a"},
 		"POST of a group":  {http.MethodPost, "/Groups", func(v string) string { return `{"displayName":"` + newName("deep") + `","x":` + v + `}` }, 1, "x.a"},
 		"PUT of a group":   {http.MethodPut, "/Groups/" + groupID, func(v string) string { return `{"displayName":"deep","x":` + v + `}` }, 1, "x.a"},

@@ -72,21 +72,13 @@ func isReassigned(user *v1alpha1.User) bool {
 	return since != nil && time.Since(since.Time) < reassignmentWindow
 }
 
-// restored is the record of a person who is created again: what the client sends takes its place. Where the App does not
-// update users, that holds for somebody who had left, and what the client does not send stays: it is the cluster's.
+// restored is the record of a person who had left and is created again: what the client sends takes its place. Where the App
+// does not update users, what the client does not send stays: it is the cluster's.
 func restored(app *v1alpha1.App, sent protocol.Resource) directory.Change {
 	provisioning := app.Spec.Provisioning
 	return func(current protocol.Resource) (protocol.Resource, bool, error) {
-		if isActive(current) && !isActive(sent) && !provisioning.DeactivatesUsers() {
-			return current, false, switchedOff(app, "deactivateUsers")
-		}
 		next := sent.DeepCopy()
-		switch {
-		case provisioning.UpdatesUsers():
-		case isActive(current):
-			next = current.DeepCopy()
-			next.Attributes["active"] = isActive(sent)
-		default:
+		if !provisioning.UpdatesUsers() {
 			keep(&next, current)
 			if app.Spec.Scopes.FromAttribute != "" {
 				takeAttribute(&next, sent, app.Spec.Scopes.FromAttribute)

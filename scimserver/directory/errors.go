@@ -103,6 +103,14 @@ func errTaken() error {
 	return protocol.Uniqueness("Another user of this App has this userName already. Names are compared without regard to case.")
 }
 
+func errExternalIDTaken() error {
+	return protocol.Uniqueness("An active user of this App has this externalId already. An active user is never taken over: send another externalId, or deactivate or update the user that has it.")
+}
+
+func errExternalIDAmbiguous() error {
+	return protocol.Uniqueness("Several inactive users of this App have this externalId, and none of them has this userName: which of them comes back cannot be told. Activate one of them by its id.")
+}
+
 func errTooLarge() error {
 	return protocol.PayloadTooLarge("The user would be larger than the %d KiB that the directory keeps of one user.", maxSpecBytes>>10)
 }

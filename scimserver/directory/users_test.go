@@ -254,7 +254,18 @@ func TestRestoreByExternalID(t *testing.T) {
 	if err != nil || !restored || back.Name != user.Name || !back.Spec.Active || back.Spec.Title != "" {
 		t.Fatalf("restored %v: %+v, %v", restored, back, err)
 	}
-	// Under another name, too; and inactive where the client says so.
+	// An active record is never taken over, whatever the userName.
+	for _, userName := range []string{"ada", "augusta"} {
+		_, _, err = a.CreateUser(t.Context(), app, person(userName, "externalId", "00u1"))
+		wantStatus(t, err, 409)
+	}
+	if kept, err := a.GetUser(t.Context(), app, user.Name); err != nil || kept.Spec.UserName != "Ada" || !kept.Spec.Active {
+		t.Fatalf("after a POST with its externalId: %+v, %v", kept, err)
+	}
+	// An inactive one comes back under another name, too; and inactive where the client says so.
+	if _, err := b.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil {
+		t.Fatal(err)
+	}
 	back, restored, err = a.CreateUser(t.Context(), app, person("augusta", "externalId", "00u1", "active", false))
 	if err != nil || !restored || back.Name != user.Name || back.Spec.UserName != "augusta" || back.Spec.Active {
 		t.Fatalf("restored %v: %+v, %v", restored, back, err)
@@ -262,6 +273,42 @@ func TestRestoreByExternalID(t *testing.T) {
 	mustCreate(t, a, app, person("ada", "externalId", "00u2"))
 	_, _, err = a.CreateUser(t.Context(), app, person("ada", "externalId", "00u1"))
 	wantStatus(t, err, 409)
+}
+
+// Where several records have one externalId, an active one among them, or none with the userName, stops the POST.
+func TestRestoreAmongSeveral(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	d := replica(t, app)
+	var records []*v1alpha1.User
+	for _, userName := range []string{"ada", "augusta"} {
+		record := mustCreate(t, d, app, person(userName, "externalId", "of "+userName))
+		if _, err := d.UpdateUser(t.Context(), app, record.Name, setting("externalId", "shared")); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, record)
+	}
+	refused := func(userName string) {
+		t.Helper()
+		_, _, err := d.CreateUser(t.Context(), app, person(userName, "externalId", "shared"))
+		wantStatus(t, err, 409)
+	}
+	deactivate := func(record *v1alpha1.User) {
+		t.Helper()
+		if _, err := d.UpdateUser(t.Context(), app, record.Name, setting("active", false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("ada")
+	refused("newcomer")
+	deactivate(records[0])
+	refused("ada") // augusta is active
+	deactivate(records[1])
+	refused("newcomer")
+	back, restored, err := d.CreateUser(t.Context(), app, person("augusta", "externalId", "shared"))
+	if err != nil || !restored || back.Name != records[1].Name {
+		t.Fatalf("restored %v: %+v, %v; want the record of the userName", restored, back, err)
+	}
 }
 
 func TestRefusedByTheSchema(t *testing.T) {

@@ -22,9 +22,11 @@ import (
 // not have effects of its own.
 type Change func(current protocol.Resource) (next protocol.Resource, changed bool, err error)
 
-// CreateUser makes a user: active, unless the resource says otherwise. Where an effective user of the App has the same
-// externalId, that is the person coming back: the resource takes the place of their record, which keeps its id, and
-// restored is true. Another user's userName answers 409, and a scope that the person would need and that is missing 400.
+// CreateUser makes a user: active, unless the resource says otherwise. An inactive user of the App with the same externalId
+// is the same person coming back: the resource takes the place of that record, which keeps its id, and restored is true.
+// An active user is never taken over, whatever externalId a request names: externalId is the client's note, not a proof of
+// identity. Errors are 409 uniqueness for the userName of another user, for the externalId of an active one, and for an
+// externalId that several inactive users have; and 400 for a scope that the person would need and that is missing.
 func (d *Directory) CreateUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource) (user *v1alpha1.User, restored bool, err error) {
 	resource = activated(resource)
 	return d.CreateOrRestoreUser(ctx, app, resource, func(protocol.Resource) (protocol.Resource, bool, error) {
@@ -69,7 +71,18 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 	if known == nil || user.Spec.ExternalID == "" || known.Spec.ExternalID != user.Spec.ExternalID {
 		return nil, false, errTaken()
 	}
-	user, err = d.UpdateUser(ctx, app, known.Name, restore)
+	return d.restoreUser(ctx, app, known.Name, user.Spec.ExternalID, restore)
+}
+
+// restoreUser lets restore change an inactive record. A record that is active, or has another externalId by the time of the
+// write, is left as it is: 409.
+func (d *Directory) restoreUser(ctx context.Context, app *v1alpha1.App, id, externalID string, restore Change) (*v1alpha1.User, bool, error) {
+	user, err := d.UpdateUser(ctx, app, id, func(current protocol.Resource) (protocol.Resource, bool, error) {
+		if current.Attributes["active"] != false || current.Attributes["externalId"] != externalID {
+			return current, false, errExternalIDTaken()
+		}
+		return restore(current)
+	})
 	var problem *protocol.Error
 	if errors.As(err, &problem) && problem.Status == 404 {
 		// Deleted in between: a second attempt makes a new user.
@@ -113,7 +126,10 @@ func (d *Directory) knownAs(ctx context.Context, app *v1alpha1.App, user *v1alph
 	if user.Spec.ExternalID != "" {
 		known, err := d.FindByExternalID(ctx, app, user.Spec.ExternalID)
 		if err != nil || len(known) > 0 {
-			return first(known), err
+			if err != nil {
+				return nil, err
+			}
+			return onlyInactive(known, user.Spec.UserNameKey)
 		}
 	}
 	if d.users.byKey(appName(app), user.Spec.UserNameKey) == nil {
@@ -122,11 +138,22 @@ func (d *Directory) knownAs(ctx context.Context, app *v1alpha1.App, user *v1alph
 	return d.readByKey(ctx, app, user.Spec.UserNameKey)
 }
 
-func first(users []*v1alpha1.User) *v1alpha1.User {
-	if len(users) == 0 {
-		return nil
+// onlyInactive returns the record that a POST with the externalId of these users may restore: the inactive one with the
+// userName, else the only one. An active record among them, or several of other names, is 409.
+func onlyInactive(users []*v1alpha1.User, key string) (*v1alpha1.User, error) {
+	restorable := users[0]
+	for _, user := range users {
+		if user.Spec.Active {
+			return nil, errExternalIDTaken()
+		}
+		if user.Spec.UserNameKey == key {
+			restorable = user
+		}
 	}
-	return users[0]
+	if len(users) > 1 && restorable.Spec.UserNameKey != key {
+		return nil, errExternalIDAmbiguous()
+	}
+	return restorable, nil
 }
 
 // ReplaceUser puts a resource in the place of the user's current one, as PUT does (RFC 7644 section 3.5.1). active

@@ -6,7 +6,9 @@ import (
 )
 
 // DecodeUser reads the body of a POST or PUT. Attribute names are matched in any letter case; read-only attributes and
-// passwords are dropped; null, "" and [] mean absent; unknown attributes and extensions are kept. It answers invalidSyntax
+// passwords are dropped; null, "" and [] mean absent; unknown attributes and extensions are kept. An attribute of RFC 7643's core
+// schema counts as it stands at top level, and in a container of the schema's URN only where the top level has none; but
+// active: false counts wherever it stands. It answers invalidSyntax
 // where the body is not a JSON object, and invalidValue, with the attribute's path, where a value has a type that its
 // attribute cannot take. Whether required attributes are there is for Validate.
 func (s *SchemaSet) DecodeUser(body []byte) (Resource, error) {
@@ -14,8 +16,8 @@ func (s *SchemaSet) DecodeUser(body []byte) (Resource, error) {
 	if err != nil {
 		return Resource{}, err
 	}
-	d := decoder{set: s, out: Resource{Attributes: make(map[string]any, len(object))}}
-	if err := d.object(object, ""); err != nil {
+	d := decoder{set: s, out: Resource{Attributes: make(map[string]any, len(object))}, stated: map[string]int{}}
+	if err := d.object(object, "", 0); err != nil {
 		return Resource{}, invalid(err)
 	}
 	d.out.prune()
@@ -25,19 +27,21 @@ func (s *SchemaSet) DecodeUser(body []byte) (Resource, error) {
 type decoder struct {
 	set *SchemaSet
 	out Resource
+	// stated has the depth at which an attribute of RFC 7643's core schema was found: 0 at top level, 1 in a container.
+	stated map[string]int
 }
 
-// object takes over the members of a body, or of a core container in it.
-func (d *decoder) object(object map[string]any, container string) error {
+// object takes over the members of a body, or of a core container in it. depth counts the containers around them.
+func (d *decoder) object(object map[string]any, container string, depth int) error {
 	for _, key := range d.set.ordered(object) {
 		var err error
 		if key == "" {
 			continue
 		}
 		if strings.IndexByte(key, ':') >= 0 {
-			err = d.qualified(key, object[key])
+			err = d.qualified(key, object[key], depth)
 		} else {
-			err = d.core(key, object[key], container)
+			err = d.core(key, object[key], container, depth)
 		}
 		if err != nil {
 			return within(key, err)
@@ -46,9 +50,9 @@ func (d *decoder) object(object map[string]any, container string) error {
 	return nil
 }
 
-// ordered lists an object's keys in the order of precedence, weakest first: top-level attributes before containers, and the
-// schema's spelling before any other. What has the schema's spelling and place may be the client's copy of our own answer,
-// the other what it was told to write.
+// ordered lists an object's keys: top-level attributes before containers, and the schema's spelling before any other. Of an
+// attribute that the App declares, the later one wins: what has the schema's spelling and place may be the client's copy of
+// our own answer, the other what it was told to write. Of RFC 7643's own, the top level wins.
 func (s *SchemaSet) ordered(object map[string]any) []string {
 	keys := make([]string, 0, len(object))
 	for key := range object {
@@ -76,13 +80,21 @@ func (s *SchemaSet) ordered(object map[string]any) []string {
 }
 
 // core takes over one core-level attribute.
-func (d *decoder) core(name string, value any, container string) error {
+func (d *decoder) core(name string, value any, container string, depth int) error {
 	a := d.set.core.attribute(name)
 	switch {
 	case a != nil && a.Mutability == ReadOnly:
 		return nil
+	case a.isActive():
+		return d.active(a, value, depth)
 	case a != nil:
 		name = a.Name
+		if before, stated := d.stated[name]; stated && before < depth {
+			return nil
+		}
+		if a.standard {
+			d.stated[name] = depth
+		}
 	case d.set.isManager(name):
 		// Entra's spelling. It wins over a manager in the extension: that one may be a copy of our answer.
 		return d.extension(d.set.enterprise, map[string]any{"manager": value})
@@ -95,12 +107,38 @@ func (d *decoder) core(name string, value any, container string) error {
 		delete(d.out.Attributes, name)
 	default:
 		d.out.Attributes[name] = value
-		if container != "" {
+		if container != "" && a != nil && a.declared && !a.standard {
 			d.out.remember(name, container)
 		}
 	}
 	return nil
 }
+
+// active takes over one statement about active. A false wins over any other, wherever it stands: a copy in another place must
+// not keep the access of a person who leaves. Otherwise the top level wins.
+func (d *decoder) active(a *attribute, value any, depth int) error {
+	value, err := coerce(a, value)
+	if err != nil {
+		return err
+	}
+	before, stated := d.stated[a.Name]
+	if !stated {
+		d.stated[a.Name] = depth
+	}
+	switch {
+	case value == false:
+		d.out.Attributes[a.Name] = false
+	case d.out.Attributes[a.Name] == false, stated && before < depth:
+	case value == nil:
+		delete(d.out.Attributes, a.Name)
+	default:
+		d.out.Attributes[a.Name] = value
+	}
+	return nil
+}
+
+// isActive reports whether the attribute is RFC 7643's active (section 4.1.1).
+func (a *attribute) isActive() bool { return a != nil && a.standard && a.Name == "active" }
 
 // isManager reports whether a core-level name stands for the enterprise extension's manager.
 func (s *SchemaSet) isManager(name string) bool {
@@ -109,7 +147,7 @@ func (s *SchemaSet) isManager(name string) bool {
 
 // qualified takes over a member whose key is a URN: a container of the core schema, an extension, one attribute of either, or
 // something unknown that is kept as it is.
-func (d *decoder) qualified(key string, value any) error {
+func (d *decoder) qualified(key string, value any, depth int) error {
 	found, rest := d.set.split(key)
 	object, isObject := value.(map[string]any)
 	switch {
@@ -121,7 +159,7 @@ func (d *decoder) qualified(key string, value any) error {
 	case found != nil && rest == "" && !isObject:
 		return expected("an object", value)
 	case found != nil && rest == "" && found == d.set.core:
-		return d.object(object, key)
+		return d.object(object, key, depth+1)
 	case found != nil && rest == "":
 		if key != found.ID {
 			d.out.remember(found.ID, key)
@@ -129,6 +167,9 @@ func (d *decoder) qualified(key string, value any) error {
 		return d.extension(found, object)
 	case found != nil && found.owns(rest, isObject):
 		if t, err := d.set.within(found, rest); err == nil {
+			if t.attribute.isActive() {
+				return d.active(t.attribute, value, depth)
+			}
 			return (&patcher{set: d.set, next: &d.out}).implicit(opReplace, t, value)
 		}
 	}

@@ -49,8 +49,8 @@ func (s *SchemaSet) DecodeGroup(body io.Reader) (GroupResource, error) {
 	if err != nil {
 		return GroupResource{}, invalid(err)
 	}
-	inner := decoder{set: s, out: Resource{Attributes: make(map[string]any, len(object))}}
-	if err := inner.object(object, ""); err != nil {
+	inner := decoder{set: s, out: Resource{Attributes: make(map[string]any, len(object))}, stated: map[string]int{}}
+	if err := inner.object(object, "", 0); err != nil {
 		return GroupResource{}, invalid(err)
 	}
 	group := GroupResource{Attributes: inner.out}
@@ -156,11 +156,11 @@ func (s *SchemaSet) namesMembers(key string) bool {
 	return found == s.core && strings.EqualFold(rest, "members")
 }
 
-// precedenceOf ranks the places that members can stand in, as SchemaSet.ordered does.
+// precedenceOf ranks the places that members can stand in: the top level wins, as for every attribute of RFC 7643.
 func precedenceOf(key string, depth int) int {
 	switch {
 	case depth > 0:
-		return 1 + depth
+		return -depth
 	case key == "members":
 		return 0
 	default:

@@ -62,6 +62,8 @@ type groupPatchReader struct {
 	patch *GroupPatch
 	index int // of the operation
 	size  int // bytes of attribute values so far
+	// stated says that the present value has members at top level: those in its containers do not count then.
+	stated bool
 }
 
 func (g *groupPatchReader) operation(element []byte) error {
@@ -164,6 +166,10 @@ func (g *groupPatchReader) attribute(o operation, raw []byte) error {
 
 // withoutPath takes the members out of a path-less value, and keeps the rest.
 func (g *groupPatchReader) withoutPath(o operation, raw []byte) error {
+	g.stated = false
+	for name := range rawMembers(raw) {
+		g.stated = g.stated || strings.EqualFold(string(name), "members")
+	}
 	rest, err := g.rest(o, raw, 0)
 	if err != nil || len(rest) == 0 {
 		return err
@@ -181,7 +187,7 @@ func (g *groupPatchReader) rest(o operation, object []byte, depth int) (map[stri
 	for name, raw := range rawMembers(object) {
 		var err error
 		switch key := string(name); {
-		case isPassword(key):
+		case isPassword(key), g.stated && depth > 0 && strings.EqualFold(key, "members"):
 		case g.patch.set.inMembers(key):
 			o.path, o.hasValue = strings.TrimSpace(key), true
 			err = g.membership(o, raw, true)

@@ -54,6 +54,7 @@ func TestGroupPatch(t *testing.T) {
 		{"the near miss, with a dot", `{"op":"add","path":"urn:ietf:params:scim:schemas:core:2.0.Members","value":["b"]}`, "add b", unchanged},
 		{"the whole schema", `{"op":"replace","path":"` + urn + `","value":{"displayName":"N","members":["a"]}}`, "replaceAll a", `{"displayName":"N","externalId":"e","urn:x:Y":{"z":"1"}}`},
 		{"containers in the value", `{"op":"replace","value":{"` + strings.ToLower(urn) + `":{"members":["a"]},"` + urn + `:members":["b"]}}`, "replaceAll a; replaceAll b", unchanged},
+		{"the top level wins over containers", `{"op":"replace","value":{"` + strings.ToLower(urn) + `":{"members":["a"]},"members":["b"]}}`, "replaceAll b", unchanged},
 		{"keys that are paths", `{"op":"add","value":{"members[value eq \"a\"]":{"display":"x"},"members.display":"y"}}`, "add a", unchanged},
 		{"display follows from the id", `{"op":"replace","path":"members[value eq \"x\"].display","value":"Bob"},{"op":"remove","path":"members.display"},{"op":"add","path":"members[display eq \"y\"].type","value":"User"}`, "", unchanged},
 		{"a member's own id", `{"op":"replace","path":"members[value eq \"a\"].value","value":"a"},{"op":"replace","path":"members[value eq \"a\"]","value":{"value":"a","display":"A"}}`, "", unchanged},

@@ -167,6 +167,9 @@ func parseOperation(element any) (operation, error) {
 type patcher struct {
 	set  *SchemaSet
 	next *Resource
+	// stated is decoder.stated, and inactive says that active was false somewhere, in the value of the present operation.
+	stated   map[string]int
+	inactive bool
 }
 
 func (p *patcher) apply(o operation) error {
@@ -200,7 +203,8 @@ func (p *patcher) withoutPath(o operation) error {
 	if err := checkWithoutPath(o, ok); err != nil {
 		return err
 	}
-	return p.members(o.op, object, "")
+	p.stated, p.inactive = map[string]int{}, false
+	return p.members(o.op, object, "", 0)
 }
 
 func checkWithoutPath(o operation, isObject bool) error {
@@ -216,26 +220,26 @@ func checkWithoutPath(o operation, isObject bool) error {
 }
 
 // members applies each member of a path-less value as if its key were the path. Read-only attributes are ignored: Okta sends
-// the resource's id along.
-func (p *patcher) members(op patchOp, object map[string]any, container string) error {
+// the resource's id along. What stands in containers of the core schema counts as DecodeUser says; depth counts them.
+func (p *patcher) members(op patchOp, object map[string]any, container string, depth int) error {
 	for _, key := range p.set.ordered(object) {
 		if key == "" {
 			continue
 		}
-		if err := p.member(op, key, object[key], container); err != nil {
+		if err := p.member(op, key, object[key], container, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *patcher) member(op patchOp, key string, value any, container string) error {
+func (p *patcher) member(op patchOp, key string, value any, container string, depth int) error {
 	inner, isObject := value.(map[string]any)
 	if strings.IndexByte(key, ':') >= 0 {
 		found, rest := p.set.split(key)
 		switch {
 		case found == p.set.core && rest == "" && isObject:
-			return p.members(op, inner, key)
+			return p.members(op, inner, key, depth+1)
 		case found == p.set.core && rest == "" && isEmpty(value):
 			return nil
 		case found == p.set.core && rest == "":
@@ -253,15 +257,40 @@ func (p *patcher) member(op patchOp, key string, value any, container string) er
 	if err != nil {
 		return err
 	}
+	if !p.counts(t, value, depth) {
+		return nil
+	}
 	if err := p.implicit(op, t, value); err != nil {
 		return err
 	}
-	if container != "" && t.extension == "" && strings.IndexByte(t.name, ':') < 0 {
+	if container != "" && t.extension == "" && t.attribute != nil && t.attribute.declared && !t.attribute.standard {
 		if _, held := p.next.Attributes[t.name]; held {
 			p.next.remember(t.name, container)
 		}
 	}
 	return nil
+}
+
+// counts reports whether what a value says of an attribute of RFC 7643's core schema counts: a false for active always does,
+// and a copy in a deeper container never.
+func (p *patcher) counts(t target, value any, depth int) bool {
+	if t.extension != "" || t.attribute == nil || !t.attribute.standard || t.sub != "" || t.filter != nil {
+		return true
+	}
+	before, stated := p.stated[t.name]
+	if !stated {
+		p.stated[t.name] = depth
+	}
+	if t.attribute.isActive() {
+		if coerced, err := coerce(t.attribute, value); err == nil && coerced == false {
+			p.inactive = true
+			return true
+		}
+		if p.inactive {
+			return false
+		}
+	}
+	return !stated || before >= depth
 }
 
 // memberTarget reads a key as a path. A key that is no path, or that the resource has as it is, is an unknown attribute's name.
@@ -315,7 +344,8 @@ func (p *patcher) wholeSchema(op patchOp, t target, value any) error {
 	case !ok:
 		return InvalidValue("the value of a schema URN must be an object, received %s", kindOf(value))
 	}
-	return p.members(op, object, "")
+	p.stated, p.inactive = map[string]int{}, false
+	return p.members(op, object, "", 0)
 }
 
 // wholeExtension removes, sets or (merge) extends everything under an extension's URN.

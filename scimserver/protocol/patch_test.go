@@ -164,6 +164,10 @@ func TestApplyPatch(t *testing.T) {
 		{"a path with a near-miss URN", `{"userName":"a","` + lowerCoreURN + `":{"role":"x"}}`, []string{`{"op":"replace","path":"` + shortCoreURN + `:role","value":"y"}`}, `{"userName":"a","role":"y"}`, map[string]string{"role": lowerCoreURN}},
 		{"a removed attribute's container is forgotten", `{"userName":"a","` + lowerCoreURN + `":{"role":"x"}}`, []string{`{"op":"remove","path":"role"}`}, `{"userName":"a"}`, nil},
 		{"the container wins over a top-level copy in one value", `{"userName":"a"}`, []string{`{"op":"replace","value":{"` + lowerCoreURN + `":{"role":"fresh"},"role":"stale"}}`}, `{"userName":"a","role":"fresh"}`, map[string]string{"role": lowerCoreURN}},
+		{"of RFC 7643's attributes the top level wins", `{"userName":"a"}`, []string{`{"op":"replace","value":{"` + lowerCoreURN + `":{"title":"c","nickName":"n"},"title":"t"}}`}, `{"userName":"a","title":"t","nickName":"n"}`, nil},
+		{"active false at top level and true in a container", `{"userName":"a","active":true}`, []string{`{"op":"replace","value":{"active":false,"` + UserSchema + `":{"active":true},"` + UserSchema + `:active":true}}`}, `{"userName":"a","active":false}`, nil},
+		{"active true at top level and false in a container", `{"userName":"a","active":true}`, []string{`{"op":"replace","value":{"active":true,"` + UserSchema + `":{"active":"false"},"` + lowerCoreURN + `":{"active":true}}}`}, `{"userName":"a","active":false}`, nil},
+		{"a later operation activates", `{"userName":"a","active":true}`, []string{`{"op":"replace","value":{"active":false}}`, `{"op":"replace","value":{"active":true,"title":"t"}}`}, `{"userName":"a","active":true,"title":"t"}`, nil},
 		{"the core URN as a path", `{"userName":"a"}`, []string{`{"op":"add","path":"` + UserSchema + `","value":{"title":"t"}}`}, `{"userName":"a","title":"t"}`, nil},
 
 		// Passwords and read-only attributes

@@ -29,6 +29,13 @@ func (s *SchemaSet) Render(r Resource, m Meta, p Projection) ([]byte, error) {
 	return appendObject(make([]byte, 0, 1024), s.complete(r, m, p), topLevelOrder), nil
 }
 
+// isStandard reports whether RFC 7643 puts the attribute at top level, where it is answered also if a client sent it in a
+// container.
+func (s *SchemaSet) isStandard(name string) bool {
+	a := s.core.attributes[name]
+	return a != nil && a.standard
+}
+
 // topLevelOrder sorts schemas and id first and meta last, for the reader's sake.
 func topLevelOrder(a, b string) int {
 	rank := func(key string) int {
@@ -75,7 +82,7 @@ func (s *SchemaSet) complete(r Resource, m Meta, p Projection) map[string]any {
 			continue
 		}
 		container, contained := r.Containers[name]
-		if !contained {
+		if !contained || s.isStandard(name) {
 			out[name] = value
 			continue
 		}

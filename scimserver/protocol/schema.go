@@ -75,6 +75,8 @@ type attribute struct {
 	subs map[string]*attribute // by canonical and by lower-case name
 	// declared by the App: required and canonicalValues are enforced, where those of RFC 7643 are only advice.
 	declared bool
+	// standard says that RFC 7643 defines it in the core schema: its place is the top level, whatever container it came in.
+	standard bool
 }
 
 // sub finds a sub-attribute in any letter case; nil where there is none, also on a nil receiver.
@@ -160,7 +162,7 @@ func NewUserSchemas(custom []CustomAttribute) (*SchemaSet, error) {
 	}
 	set := &SchemaSet{
 		resourceType: "User", endpoint: "/Users", description: "User Account", naming: "userName",
-		core:     newCoreSchema(documents[0], declared),
+		core:     newCoreSchema(documents[0], userSchema().Attributes, declared),
 		coreURNs: []string{UserSchema, coreSchemaPrefix},
 	}
 	for _, document := range documents[1:] {
@@ -170,11 +172,14 @@ func NewUserSchemas(custom []CustomAttribute) (*SchemaSet, error) {
 	return set, nil
 }
 
-// newCoreSchema is newSchema with the attributes that every resource has.
-func newCoreSchema(document Schema, declared map[string]bool) *schema {
+// newCoreSchema is newSchema with the attributes that every resource has. standard are those that RFC 7643 gives the resource.
+func newCoreSchema(document Schema, standard []Attribute, declared map[string]bool) *schema {
 	s := newSchema(document, declared)
 	for _, common := range commonAttributes() {
 		index(s.attributes, newAttribute(common))
+	}
+	for _, a := range slices.Concat(standard, commonAttributes()) {
+		s.attributes[a.Name].standard = true
 	}
 	return s
 }

@@ -14,7 +14,7 @@ const maxGovernanceDescription = 1000
 func NewGroupSchemas() (*SchemaSet, error) {
 	return &SchemaSet{
 		resourceType: "Group", endpoint: "/Groups", description: "Group", naming: "displayName",
-		core:     newCoreSchema(groupSchema(), nil),
+		core:     newCoreSchema(groupSchema(), groupSchema().Attributes, nil),
 		coreURNs: []string{GroupSchema, coreSchemaPrefix},
 	}, nil
 }
@@ -71,7 +71,7 @@ func newGovernanceSchemas(resourceType, endpoint, urn string) *SchemaSet {
 	}
 	return &SchemaSet{
 		resourceType: resourceType, endpoint: endpoint, description: document.Description, naming: "displayName",
-		core:     newCoreSchema(document, nil),
+		core:     newCoreSchema(document, nil, nil),
 		coreURNs: []string{urn},
 	}
 }

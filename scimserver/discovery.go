@@ -50,10 +50,28 @@ func (s *Server) resourceTypes(x *exchange) []*protocol.SchemaSet {
 
 func (s *Server) schemaDocuments(x *exchange) []map[string]any {
 	var documents []map[string]any
-	for _, set := range s.resourceTypes(x) {
-		documents = append(documents, set.SchemaDocuments(s.baseURL(x))...)
+	for i, set := range s.resourceTypes(x) {
+		some := set.SchemaDocuments(s.baseURL(x))
+		if i == 0 && !x.app.Spec.Provisioning.UpdatesUsers() { // users come first
+			for _, document := range some {
+				markReadOnly(document["attributes"])
+			}
+		}
+		documents = append(documents, some...)
 	}
 	return documents
+}
+
+// markReadOnly says of attributes, and of what is in them, that an update changes none: those of an App that does not update
+// users, but for active.
+func markReadOnly(attributes any) {
+	list, _ := attributes.([]any)
+	for _, element := range list {
+		if attribute, ok := element.(map[string]any); ok && attribute["name"] != "active" {
+			attribute["mutability"] = protocol.ReadOnly
+			markReadOnly(attribute["subAttributes"])
+		}
+	}
 }
 
 func (s *Server) listResourceTypes(x *exchange) error {

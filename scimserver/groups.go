@@ -76,7 +76,7 @@ func (s *Server) replaceGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.directory.GroupSchemas().ValidateUpdate(group.Attributes); err != nil {
+	if err := s.directory.GroupSchemas().ValidateUpdate(protocol.Resource{}, group.Attributes); err != nil {
 		return err
 	}
 	change := func(protocol.Resource) (protocol.Resource, bool, error) {
@@ -113,7 +113,7 @@ func (s *Server) patchGroup(x *exchange) error {
 			if err != nil {
 				return next, false, err
 			}
-			return next, changed, schemas.ValidateUpdate(next)
+			return next, changed, schemas.ValidateUpdate(current, next)
 		}
 	}
 	var members directory.MembersChange

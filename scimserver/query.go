@@ -29,8 +29,7 @@ type listQuery struct {
 func parseListQuery(endpoint string, values url.Values) (listQuery, error) {
 	query := listQuery{filter: strings.TrimSpace(values.Get("filter"))}
 	if values.Has("filter") && query.filter == "" {
-		// Everybody is not what a client means that lost its condition.
-		return query, protocol.InvalidFilter("The filter is empty. Leave the parameter out to list everything.")
+		return query, protocol.EmptyFilter()
 	}
 	startIndex, err := integerParameter(values, "startIndex")
 	if err != nil {
@@ -87,7 +86,8 @@ func (q *listQuery) place(startIndex, count *int, given *string, digest uint32) 
 }
 
 func parseProjection(values url.Values) (protocol.Projection, error) {
-	return protocol.ParseProjection(values.Get("attributes"), values.Get("excludedAttributes"))
+	names := func(parameter string) string { return strings.Join(values[parameter], ",") }
+	return protocol.ParseProjection(names("attributes"), names("excludedAttributes"))
 }
 
 func integerParameter(values url.Values, name string) (*int, error) {

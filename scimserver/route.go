@@ -34,6 +34,19 @@ type route struct {
 	id string
 }
 
+// endpointOf returns the endpoint that a segment spells in any letter case, or the segment.
+func endpointOf(segment string) string {
+	for _, endpoint := range []string{
+		endpointUsers, endpointGroups, endpointServiceProviderConfig, endpointResourceTypes, endpointSchemas, endpointBulk,
+		endpointMe, endpointSearch, endpointRoles, endpointEntitlements,
+	} {
+		if strings.EqualFold(segment, endpoint) {
+			return endpoint
+		}
+	}
+	return segment
+}
+
 // parseRoute takes a path apart. The base is the bare host, /scim/v2, /scim or /v2, each also behind
 // /apps/{namespace}/{name}; empty segments, which a base URL with a trailing slash makes, are passed over.
 func parseRoute(escapedPath string) (route, bool) {
@@ -63,9 +76,12 @@ func parseRoute(escapedPath string) (route, bool) {
 	if len(segments) == 0 || len(segments) > 2 {
 		return parsed, false
 	}
-	parsed.endpoint = segments[0]
+	parsed.endpoint = endpointOf(segments[0])
 	if len(segments) == 2 {
 		parsed.id = segments[1]
+		if strings.EqualFold(parsed.id, searchPath) {
+			parsed.id = searchPath
+		}
 	}
 	switch parsed.endpoint {
 	case endpointUsers, endpointGroups, endpointResourceTypes, endpointSchemas, endpointRoles, endpointEntitlements:

@@ -111,11 +111,12 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	schemas := s.directory.Schemas(x.app)
 	made := change(schemas, body)
 	sound := func(current protocol.Resource) (protocol.Resource, bool, error) {
+		before := protocol.Resource{Attributes: map[string]any{"userName": current.Attributes["userName"]}} // made may write into current
 		next, changed, err := made(current)
 		if err != nil {
 			return next, false, err
 		}
-		return next, changed, schemas.ValidateUpdate(next)
+		return next, changed, schemas.ValidateUpdate(before, next)
 	}
 	apply := permitted(x.app, reassigned, sound)
 	var leaves bool
@@ -141,7 +142,7 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 func mayDeactivate(body []byte) bool { return deactivation.Match(body) }
 
 // deactivation is how clients write active: false, as an attribute, and as an operation's path before or after its value.
-var deactivation = regexp.MustCompile(`(?i)active"\s*(?:,\s*"value"\s*)?:\s*"?false|"value"\s*:\s*"?false"?\s*,[^{}]*active"`)
+var deactivation = regexp.MustCompile(`(?i)active"\s*(?:,\s*"value"\s*)?:\s*(?:\[\s*\{[^{}]*"value"\s*:\s*)?"?false|"value"\s*:\s*"?false"?\s*,[^{}]*active"`)
 
 func isActive(resource protocol.Resource) bool {
 	active, _ := resource.Attributes["active"].(bool)

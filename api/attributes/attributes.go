@@ -100,13 +100,32 @@ func coreValues(user *v1alpha1.UserSpec, name string) (values []string, multiVal
 	case "timezone":
 		return single(user.Timezone)
 	case "roles":
-		return multiple(user.Roles)
+		values, multiValued, found = multiple(user.Roles)
+		for i := range values {
+			values[i] = assignedRole(values[i])
+		}
+		return values, multiValued, found
 	case "entitlements":
 		return multiple(user.Entitlements)
 	case "emails":
 		return multiple(user.Emails)
 	}
 	return nil, false, false
+}
+
+// assignedRole returns the role that a value of roles stands for: the value itself, or the one inside it where Entra's
+// AppRoleAssignmentsComplex wrote the whole assignment into it as JSON: {"id":"…","value":"developer","displayName":"…"}.
+func assignedRole(value string) string {
+	if !strings.HasPrefix(value, "{") {
+		return value
+	}
+	var assignment struct {
+		Value string `json:"value"`
+	}
+	if err := json.Unmarshal([]byte(value), &assignment); err != nil || assignment.Value == "" {
+		return value
+	}
+	return assignment.Value
 }
 
 func enterpriseValue(extension *v1alpha1.EnterpriseUser, name string) string {

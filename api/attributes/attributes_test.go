@@ -12,6 +12,18 @@ import (
 
 func raw(text string) *runtime.RawExtension { return &runtime.RawExtension{Raw: []byte(text)} }
 
+// Entra writes a whole app role assignment into the value, as JSON.
+func TestRolesInAssignments(t *testing.T) {
+	user := &v1alpha1.UserSpec{Roles: []v1alpha1.MultiValue{
+		{Value: `{"id":"06b07648-ecfe-589f-9d2f-6325724a46ee","value":"developer","displayName":"Developer"}`},
+		{Value: "viewer"}, {Value: `{"value":7}`}, {Value: `{"id":"x"}`}, {Value: "{broken"},
+	}}
+	want := []string{"developer", "viewer", `{"value":7}`, `{"id":"x"}`, "{broken"}
+	if got, _ := attributes.Values(user, "roles"); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestValuesInAnyContainer(t *testing.T) {
 	user := &v1alpha1.UserSpec{
 		UserName:   "jane@example.com",

@@ -35,7 +35,7 @@ func BenchmarkValidateUpdate(b *testing.B) {
 	r := decode(b, s, oktaUser)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.ValidateUpdate(r); err != nil {
+		if err := s.ValidateUpdate(Resource{}, r); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -80,10 +80,16 @@ func coerceSingle(a *attribute, v any) (any, error) {
 }
 
 func coerceSimple(kind string, v any) (any, error) {
-	switch v.(type) {
+	switch wrapped := v.(type) {
 	case nil:
 		return nil, nil
-	case map[string]any, []any:
+	case map[string]any:
+		inner, ok := unwrapped(wrapped)
+		if !ok {
+			return nil, expected(article(kind), v)
+		}
+		return coerceSimple(kind, inner)
+	case []any:
 		return nil, expected(article(kind), v)
 	}
 	s, isString := v.(string)
@@ -116,6 +122,16 @@ func coerceSimple(kind string, v any) (any, error) {
 	default:
 		return coerceString(v)
 	}
+}
+
+// unwrapped takes a simple value out of {"$ref": null, "value": x}, which early versions of Entra put it into.
+func unwrapped(object map[string]any) (any, bool) {
+	value, ok := object["value"]
+	if ref, sent := object["$ref"]; !ok || !sent || ref != nil || len(object) != 2 {
+		return nil, false
+	}
+	_, nested := value.(map[string]any)
+	return value, !nested
 }
 
 func coerceBoolean(v any) (any, error) {

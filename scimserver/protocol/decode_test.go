@@ -228,13 +228,13 @@ func TestValidate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := decode(t, s, test.body)
 			check(t, s.Validate(r), test.post)
-			check(t, s.ValidateUpdate(r), test.other)
+			check(t, s.ValidateUpdate(Resource{}, r), test.other)
 		})
 	}
 	t.Run("types of what did not come from a decoder", func(t *testing.T) {
 		r := Resource{Attributes: map[string]any{"userName": "a", "active": "maybe"}}
-		wantError(t, s.ValidateUpdate(r), 400, "invalidValue", "active")
+		wantError(t, s.ValidateUpdate(Resource{}, r), 400, "invalidValue", "active")
 		r = Resource{Attributes: map[string]any{"userName": "a", spaceURN: map[string]any{"level": "x"}}}
-		wantError(t, s.ValidateUpdate(r), 400, "invalidValue", "level")
+		wantError(t, s.ValidateUpdate(Resource{}, r), 400, "invalidValue", "level")
 	})
 }

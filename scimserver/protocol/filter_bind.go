@@ -294,7 +294,10 @@ func (b binder) resolve(r reference) (reference, error) {
 	}
 	var t target
 	var err error
-	if found, rest := b.set.split(r.written); found != nil && rest != "" {
+	if urn, name := qualifier(r.written); b.set.isOfAnotherType(urn) {
+		// Absent in every resource of this type: a search over all types names attributes of one of them.
+		t, err = target{extension: urn}.named(name)
+	} else if found, rest := b.set.split(r.written); found != nil && rest != "" {
 		t, err = b.set.within(found, rest)
 	} else if urn, name := qualifier(r.written); urn != "" {
 		t, err = target{extension: urn}.named(name)
@@ -311,6 +314,16 @@ func (b binder) resolve(r reference) (reference, error) {
 		r.fallback = b.inExtension(r)
 	}
 	return r, nil
+}
+
+// isOfAnotherType reports whether a URN is the core schema of another resource type.
+func (s *SchemaSet) isOfAnotherType(urn string) bool {
+	for _, other := range []string{UserSchema, GroupSchema} {
+		if strings.EqualFold(urn, other) && !strings.EqualFold(other, s.core.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // inExtension finds an unqualified name that no core attribute has in the known extensions.

@@ -240,6 +240,10 @@ func (p *filterParser) value() (literal, error) {
 		return p.quoted()
 	}
 	start, word := p.at, p.peekWord()
+	if strings.HasPrefix(word, "'") {
+		// Read as a bare word it would match nothing, and the client would create what is there.
+		return literal{}, p.expectedAt(start, "a value in double quotes")
+	}
 	p.at += len(word)
 	if word == "" || p.at < len(p.text) && strings.IndexByte("\"([", p.text[p.at]) >= 0 {
 		return literal{}, p.expectedAt(start, "a value")

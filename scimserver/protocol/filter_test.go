@@ -148,6 +148,8 @@ func TestFilterErrors(t *testing.T) {
 		{"no value", `userName eq`, []string{"character 12", "a value"}},
 		{"a keyword for a value", `userName eq and title pr`, []string{"character 13", "quotes"}},
 		{"an open string", `userName eq "x`, []string{"character 13", "ends with"}},
+		{"single quotes", `userName eq 'x'`, []string{"character 13", "double quotes"}},
+		{"single quotes around words", `title eq 'a b'`, []string{"character 10", "double quotes"}},
 		{"a bad escape", `userName eq "\x"`, []string{"character 13", "JSON string"}},
 		{"something after a string", `userName eq "x"y`, []string{"character 16"}},
 		{"a quote in a word", `userName eq x"y"`, []string{"character 13"}},

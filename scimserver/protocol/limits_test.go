@@ -73,7 +73,7 @@ func TestNumbersOfOtherTypes(t *testing.T) {
 	stored := Resource{Attributes: map[string]any{
 		"userName": "a", "shoeSize": float64(44), spaceURN: map[string]any{"level": int64(7), "score": 1.5}, "list": []any{float64(1), int64(2)}, "n": 5,
 	}}
-	if err := s.ValidateUpdate(stored); err != nil {
+	if err := s.ValidateUpdate(Resource{}, stored); err != nil {
 		t.Error(err)
 	}
 	if got, want := render(t, s, stored, Projection{}), `"shoeSize":44`; !strings.Contains(got, want) {

@@ -168,6 +168,7 @@ func TestApplyPatch(t *testing.T) {
 		{"active false at top level and true in a container", `{"userName":"a","active":true}`, []string{`{"op":"replace","value":{"active":false,"` + UserSchema + `":{"active":true},"` + UserSchema + `:active":true}}`}, `{"userName":"a","active":false}`, nil},
 		{"active true at top level and false in a container", `{"userName":"a","active":true}`, []string{`{"op":"replace","value":{"active":true,"` + UserSchema + `":{"active":"false"},"` + lowerCoreURN + `":{"active":true}}}`}, `{"userName":"a","active":false}`, nil},
 		{"a later operation activates", `{"userName":"a","active":true}`, []string{`{"op":"replace","value":{"active":false}}`, `{"op":"replace","value":{"active":true,"title":"t"}}`}, `{"userName":"a","active":true,"title":"t"}`, nil},
+		{"a simple value wrapped in an array with $ref", `{"userName":"a","active":true}`, []string{`{"op":"replace","path":"active","value":[{"$ref":null,"value":"False"}]}`, `{"op":"replace","path":"title","value":[{"$ref":null,"value":"T"}]}`}, `{"userName":"a","active":false,"title":"T"}`, nil},
 		{"the core URN as a path", `{"userName":"a"}`, []string{`{"op":"add","path":"` + UserSchema + `","value":{"title":"t"}}`}, `{"userName":"a","title":"t"}`, nil},
 
 		// Passwords and read-only attributes

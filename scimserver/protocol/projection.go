@@ -16,7 +16,7 @@ type Projection struct {
 }
 
 // ParseProjection reads the query parameters attributes and excludedAttributes: names separated by commas, in any letter case,
-// with or without a URN. Names that no schema knows select nothing. Where both are given, what is excluded wins. The error is
+// with or without a URN. A value filter after a name is passed over. Names that no schema knows select nothing. Where both are given, what is excluded wins. The error is
 // invalidValue.
 func ParseProjection(attributes, excludedAttributes string) (Projection, error) {
 	var p Projection
@@ -35,8 +35,12 @@ func parseNames(parameter, list string) ([]string, error) {
 	if len(list) > MaxProjectionLength {
 		return nil, InvalidValue("%s has %d bytes: at most %d are taken", parameter, len(list), MaxProjectionLength)
 	}
+	list, ok := withoutValueFilters(list)
+	if !ok {
+		return nil, InvalidValue("%s: a '[' has no ']'", parameter)
+	}
 	var names []string
-	for _, name := range strings.Split(list, ",") {
+	for name := range strings.SplitSeq(list, ",") {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if name == "" {
 			continue
@@ -47,6 +51,33 @@ func parseNames(parameter, list string) ([]string, error) {
 		names = append(names, withoutCoreURN(name))
 	}
 	return names, nil
+}
+
+// withoutValueFilters drops the value filters of names: emails[type eq "work"] asks for emails. ok is false where a filter has no
+// end.
+func withoutValueFilters(list string) (names string, ok bool) {
+	if strings.IndexByte(list, '[') < 0 {
+		return list, true
+	}
+	var b strings.Builder
+	inFilter, inString := false, false
+	for i := 0; i < len(list); i++ {
+		c := list[i]
+		switch {
+		case inString && c == '\\':
+			i++
+		case inFilter && c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' && !inFilter:
+			inFilter = true
+		case c == ']' && inFilter:
+			inFilter = false
+		case !inFilter:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), !inFilter
 }
 
 // withoutCoreURN strips a core schema's URN: ":User" or any other resource type's, and the spelling without one.

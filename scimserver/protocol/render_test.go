@@ -72,6 +72,7 @@ func TestProjection(t *testing.T) {
 		{"attributes keep id and schemas", "userName", "", `{"schemas":[` + core + `],` + id + `,"userName":"a"}`},
 		{"in any letter case, with spaces and empty names", " USERNAME ,, ", "", `{"schemas":[` + core + `],` + id + `,"userName":"a"}`},
 		{"sub-attributes", "name.givenName,emails.VALUE", "", `{"schemas":[` + core + `],` + id + `,"name":{"givenName":"G"},"emails":[{"value":"x"},{"value":"y"}]}`},
+		{"a value filter is passed over", `emails[type eq "a,b]\"]" or value pr].value, userName`, "", `{"schemas":[` + core + `],` + id + `,"userName":"a","emails":[{"value":"x"},{"value":"y"}]}`},
 		{"a whole attribute and a part of it", "name,name.givenName", "", `{"schemas":[` + core + `],` + id + `,"name":{"givenName":"G","familyName":"F"}}`},
 		{"elements without the sub-attribute are left out", "emails.type", "", `{"schemas":[` + core + `],` + id + `,"emails":[{"type":"work"}]}`},
 		{"a core URN", UserSchema + ":title," + lowerCoreURN + ":name.givenname," + shortCoreURN + ":teams", "", `{"schemas":[` + core + `],` + id + `,"title":"t","name":{"givenName":"G"},"teams":["z"]}`},
@@ -117,7 +118,7 @@ func TestProjection(t *testing.T) {
 }
 
 func TestParseProjectionErrors(t *testing.T) {
-	for _, list := range []string{`emails[type eq "x"]`, "user name", strings.Repeat("a", MaxProjectionLength+1)} {
+	for _, list := range []string{`emails[type eq "x"`, `emails[type eq "]"`, "user name", strings.Repeat("a", MaxProjectionLength+1)} {
 		_, err := ParseProjection(list, "")
 		wantError(t, err, 400, "invalidValue", "attributes")
 		_, err = ParseProjection("", list)

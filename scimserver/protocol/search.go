@@ -16,7 +16,7 @@ const (
 // SearchRequest is the body of POST /.search (RFC 7644 section 3.4.3, RFC 9865 section 3): what a GET has in its query.
 type SearchRequest struct {
 	Projection        Projection
-	Filter            string // as in the body; empty: none
+	Filter            string // as in the body; empty: none was sent
 	SortBy, SortOrder string // for ParseSort
 	// StartIndex and Count are nil where the client did not say. They are as sent, beyond the range of int cut to it.
 	StartIndex, Count *int
@@ -53,6 +53,9 @@ func DecodeSearchRequest(body []byte) (SearchRequest, error) {
 		if text != nil {
 			*field.text = strings.TrimSpace(*text)
 		}
+		if field.name == "filter" && text != nil && *field.text == "" {
+			return SearchRequest{}, EmptyFilter()
+		}
 	}
 	if request.Cursor, err = textIn(message, "cursor"); err != nil {
 		return SearchRequest{}, err
@@ -64,6 +67,12 @@ func DecodeSearchRequest(body []byte) (SearchRequest, error) {
 		err = InvalidCount("%s", detailOf(err))
 	}
 	return request, err
+}
+
+// EmptyFilter is the error of a filter that is there and says nothing, by GET and in a search alike: all resources are not what
+// a client means that lost its condition.
+func EmptyFilter() error {
+	return InvalidFilter("The filter is empty. Leave it out to list everything.")
 }
 
 // namesIn reads an array of names, or a string in the notation of the query parameter.

@@ -8,6 +8,14 @@ import (
 	"time"
 )
 
+// A filter that says nothing is refused, as in the query of a GET.
+func TestEmptyFilterInASearch(t *testing.T) {
+	for _, body := range []string{`{"filter":""}`, `{"Filter":"  "}`} {
+		_, err := DecodeSearchRequest([]byte(body))
+		wantError(t, err, 400, "invalidFilter", "empty")
+	}
+}
+
 func TestDecodeSearchRequest(t *testing.T) {
 	request, err := DecodeSearchRequest([]byte(`{"schemas":["` + SearchRequestSchema + `"],"attributes":["displayName","userName"],"excludedAttributes":"emails, roles",
 		"Filter":" displayName sw \"smith\" ","SORTBY":"userName","sortOrder":"descending","startIndex":"11","count":10}`))

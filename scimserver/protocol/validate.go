@@ -3,6 +3,7 @@ package protocol
 import (
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Validate checks what a POST must bring: userName (a group: displayName), every attribute that the App requires, only values
@@ -11,7 +12,7 @@ import (
 // Do not use it for PUT and PATCH: a refused profile push makes Okta forget the user, and a later deactivation would never be
 // sent. ValidateUpdate is for them.
 func (s *SchemaSet) Validate(r Resource) error {
-	if err := s.ValidateUpdate(r); err != nil {
+	if err := s.ValidateUpdate(Resource{}, r); err != nil {
 		return err
 	}
 	if err := s.core.validate(r.Attributes); err != nil {
@@ -26,10 +27,18 @@ func (s *SchemaSet) Validate(r Resource) error {
 	return nil
 }
 
-// ValidateUpdate checks what every write must bring: a userName (a group: displayName) that is not blank, and types.
-func (s *SchemaSet) ValidateUpdate(r Resource) error {
-	if name, _ := r.Attributes[s.naming].(string); strings.TrimSpace(name) == "" {
+// ValidateUpdate checks what every write must bring: a userName (a group: displayName) that is not blank, and types. A userName
+// that differs from the current one must be one that people can read (RFC 7643 section 4.1.1, RFC 7644 section 5): no control or
+// format character, no separator of lines, no blank around it. One that is stored already stays, so that its user can leave.
+func (s *SchemaSet) ValidateUpdate(current, r Resource) error {
+	name, _ := r.Attributes[s.naming].(string)
+	if strings.TrimSpace(name) == "" {
 		return InvalidValue("%s is required", s.naming)
+	}
+	if s.naming == "userName" && name != current.Attributes[s.naming] {
+		if err := checkUserName(name); err != nil {
+			return err
+		}
 	}
 	if err := checkTypes(s.core, r.Attributes); err != nil {
 		return err
@@ -41,6 +50,28 @@ func (s *SchemaSet) ValidateUpdate(r Resource) error {
 		}
 	}
 	return nil
+}
+
+// checkUserName refuses what makes two names look alike, or one name break lines and logs. The error names the character by its
+// code point and place, and repeats no value.
+func checkUserName(name string) error {
+	if strings.TrimSpace(name) != name {
+		return InvalidValue("userName begins or ends with a blank: send it without")
+	}
+	place := 0
+	for _, c := range name {
+		place++
+		if !IsPrintable(c) {
+			return InvalidValue("userName: character %d is U+%04X: control, format, private and separator characters are not taken", place, c)
+		}
+	}
+	return nil
+}
+
+// IsPrintable reports whether a character may stand in a name: anything but control and format characters (bidirectional
+// overrides and zero-width ones among them), private ones, unassigned halves of pairs, and separators other than the space.
+func IsPrintable(c rune) bool {
+	return c == ' ' || !unicode.In(c, unicode.C, unicode.Z) && c != unicode.ReplacementChar
 }
 
 func checkTypes(found *schema, attributes map[string]any) error {

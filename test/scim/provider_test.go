@@ -32,15 +32,16 @@ type object = map[string]any
 // provider is the server as one App's client sees it, with nothing between the test and HTTP: what it sends need not be
 // proper, and what it gets is looked at as it is. It is what the tests of rfc_*_test.go use, one a section or two.
 type provider struct {
-	t           *testing.T
-	base, token string
+	t              *testing.T
+	base, token    string
+	namespace, app string // of the App
 }
 
 func newProvider(t *testing.T, change func(*v1alpha1.AppSpec)) provider {
 	t.Helper()
 	operator.ShowOnFailure(t)
 	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "own", change)
-	return provider{t: t, base: operator.Server.URL + "/scim/v2", token: app.Token}
+	return provider{t: t, base: operator.Server.URL + "/scim/v2", token: app.Token, namespace: app.Namespace, app: app.Name}
 }
 
 // answer is the server's to one request. body is nil where there is none.

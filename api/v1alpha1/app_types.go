@@ -17,7 +17,8 @@ type AppSpec struct {
 	// +optional
 	Provisioning Provisioning `json:"provisioning,omitzero"`
 
-	// identifier is what Okta calls the unique identifier field for users.
+	// identifier is what Okta calls the unique identifier field for users. With email or externalId, the filter userName eq finds a
+	// user by that attribute, too, and a POST with the email or externalId of another user is refused.
 	// +optional
 	// +kubebuilder:default=userName
 	// +kubebuilder:validation:Enum=userName;email;externalId

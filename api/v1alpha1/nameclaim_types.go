@@ -8,6 +8,9 @@ import (
 const (
 	ClaimUserName    = "userName"
 	ClaimDisplayName = "displayName"
+	// ClaimEmail and ClaimExternalID are claimed where the App tells users apart by them, or makes Kubernetes names of them.
+	ClaimEmail      = IdentifierEmail
+	ClaimExternalID = IdentifierExternalID
 )
 
 // NameClaimSpec says who holds one name of one App. The object's name is a hash of app, attribute and value, so that
@@ -21,14 +24,14 @@ type NameClaimSpec struct {
 	App string `json:"app"`
 	// attribute that the name is a value of.
 	// +required
-	// +kubebuilder:validation:Enum=userName;displayName
+	// +kubebuilder:validation:Enum=userName;displayName;email;externalId
 	Attribute string `json:"attribute"`
-	// value is the folded name.
+	// value is the name, folded unless the attribute is externalId, which is compared exactly.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Value string `json:"value"`
-	// holder names the User (attribute userName) or the Group (attribute displayName) that holds the name.
+	// holder names the Group (attribute displayName) or the User (any other attribute) that holds the name.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -39,7 +42,7 @@ type NameClaimSpec struct {
 	Touches int64 `json:"touches,omitempty"`
 }
 
-// NameClaim reserves one userName or group display name of one App.
+// NameClaim reserves one userName or group display name of one App, or one address or externalId where those are unique in it.
 //
 // +genclient
 // +kubebuilder:object:root=true

@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
 const (
@@ -68,4 +69,37 @@ func (e *evaluation) withholdUnclaimed(ctx context.Context, retry time.Duration)
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: retry}, nil
+}
+
+// claimOtherNames makes the claims of the user's names other than userName where the App has them unique. It returns the attribute
+// that the App makes Kubernetes names of, where another user holds this user's value of it: such a user has no Kubernetes name.
+func (e *evaluation) claimOtherNames(ctx context.Context) (taken string, err error) {
+	for _, attribute := range claims.OtherNames(e.app) {
+		key := claims.KeyBy(attribute, &e.user.Spec)
+		if key == "" || e.recent.holds(e.name, attribute, e.user.UID, key) {
+			continue
+		}
+		claimed, err := claims.ForUsersBy(e.Live, e.name.Namespace, attribute).Claim(ctx, e.name.Name, key)
+		if err != nil {
+			return "", err
+		}
+		if claimed {
+			e.recent.hold(e.name, attribute, e.user.UID, key)
+		} else if attribute == e.app.Spec.Kubernetes.UsernameFrom {
+			e.waiting.add(e.user.Namespace, e.user.Spec.App, attribute, key, e.name)
+			taken = attribute
+		}
+	}
+	return taken, nil
+}
+
+// withholdSharedName takes every role away from a user whose Kubernetes name is another user's. It looks again when that user
+// gives the name up, and now and then.
+func (e *evaluation) withholdSharedName(ctx context.Context, attribute string) (reconcile.Result, error) {
+	message := "Another user of the App has this " + attribute + " and holds the Kubernetes name that is made of it. " +
+		"Give this user another one in the identity provider, or delete the other user."
+	if _, err := e.withhold(ctx, v1alpha1.ReasonKubernetesNameTaken, message); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: maxBackoff}, nil
 }

@@ -86,8 +86,9 @@ type Reconciler struct {
 	// Progress takes what goes wrong, for the status of Apps.
 	Progress *app.Progress
 
-	recent recent
-	owed   owed
+	recent  recent
+	owed    owed
+	waiting waiting
 	// calm has a place for each status that is written of somebody who has access.
 	calm chan struct{}
 	// grantEvents are bounded: an import would fill etcd with them.
@@ -193,6 +194,9 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.User], q queue) {
 			name := client.ObjectKeyFromObject(e.ObjectNew)
+			for _, user := range r.waiting.freed(e.ObjectOld, e.ObjectNew) {
+				add(q, 0, user)
+			}
 			if own := r.recent.isOwn(name, e.ObjectNew); own && e.ObjectNew.MayHaveAccess() && e.ObjectOld.UID == e.ObjectNew.UID {
 				return
 			}
@@ -203,6 +207,9 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 			add(q, priorityOf(e.ObjectNew, otherwise), name)
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.User], q queue) {
+			for _, user := range r.waiting.freed(e.Object, nil) {
+				add(q, 0, user)
+			}
 			add(q, priorityRevoke, client.ObjectKeyFromObject(e.Object))
 		},
 	}

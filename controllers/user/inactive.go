@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
 // reconcileInactive takes everything from a person who left, is suspended or is being deleted.
@@ -71,6 +72,14 @@ func (e *evaluation) letGo(ctx context.Context) error {
 	if err := e.claimsOf(e.name.Namespace).Release(ctx, e.user); err != nil && ctx.Err() == nil {
 		// It blocks nobody: who wants the name takes it over, and the reaper sweeps.
 		log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's name")
+	}
+	if e.app == nil {
+		return nil
+	}
+	for _, protocol := range claims.ForOtherNames(e.Live, e.app) {
+		if err := protocol.Release(ctx, e.user); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's other name")
+		}
 	}
 	return nil
 }

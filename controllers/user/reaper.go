@@ -56,10 +56,14 @@ func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool
 		if !withClaims {
 			continue
 		}
-		_, err := claims.Sweep(ctx, r.Live, namespace, protocol, func(claim *v1alpha1.NameClaim) bool {
-			return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
-		})
-		errs = append(errs, err)
+		for _, swept := range []*claims.Protocol[*v1alpha1.User]{
+			protocol, claims.ForUsersBy(r.Live, namespace, v1alpha1.ClaimEmail), claims.ForUsersBy(r.Live, namespace, v1alpha1.ClaimExternalID),
+		} {
+			_, err := claims.Sweep(ctx, r.Live, namespace, swept, func(claim *v1alpha1.NameClaim) bool {
+				return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
+			})
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -92,6 +96,9 @@ func (r *Reaper) holds(ctx context.Context, claim *v1alpha1.NameClaim) bool {
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.Holder}, user, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return false
+	}
+	if claim.Spec.Attribute != v1alpha1.ClaimUserName {
+		return err == nil && claims.KeyBy(claim.Spec.Attribute, &user.Spec) == claim.Spec.Value
 	}
 	return err == nil && (user.Spec.UserNameKey == claim.Spec.Value || user.Spec.PendingKey == claim.Spec.Value)
 }

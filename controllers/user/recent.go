@@ -15,6 +15,8 @@ type recent struct {
 	mutex sync.Mutex
 	// reserved are keys of names whose claim was read, until a status says so.
 	reserved map[types.NamespacedName]reservation
+	// held are claims of names other than userName, by user and attribute, that were read and name the user.
+	held map[heldName]reservation
 	// written are resourceVersions of Users whose status was written, until an event shows them.
 	written map[types.NamespacedName]string
 }
@@ -22,6 +24,27 @@ type recent struct {
 type reservation struct {
 	uid types.UID
 	key string
+}
+
+type heldName struct {
+	user      types.NamespacedName
+	attribute string
+}
+
+// hold notes that the claim of a key of one of claims.OtherNames names a user: it does as long as the user exists and has the key.
+func (r *recent) hold(user types.NamespacedName, attribute string, uid types.UID, key string) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.held == nil {
+		r.held = map[heldName]reservation{}
+	}
+	r.held[heldName{user, attribute}] = reservation{uid: uid, key: key}
+}
+
+func (r *recent) holds(user types.NamespacedName, attribute string, uid types.UID, key string) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.held[heldName{user, attribute}] == reservation{uid: uid, key: key}
 }
 
 // reserve notes that the claim of a User's key names it: a claim never leaves a holder that exists and keeps its key.
@@ -78,4 +101,7 @@ func (r *recent) forget(name types.NamespacedName) {
 	defer r.mutex.Unlock()
 	delete(r.reserved, name)
 	delete(r.written, name)
+	for _, attribute := range []string{v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID} {
+		delete(r.held, heldName{name, attribute})
+	}
 }

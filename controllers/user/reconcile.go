@@ -73,6 +73,13 @@ func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 	if !e.verdict.reserved() {
 		return e.withholdUnclaimed(ctx, retry)
 	}
+	taken, err := e.claimOtherNames(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if taken != "" {
+		return e.withholdSharedName(ctx, taken)
+	}
 	if e.verdict.subject, err = access.Subject(e.app.Spec.Kubernetes, &e.user.Spec); err != nil {
 		return e.withholdNameless(ctx, err)
 	}

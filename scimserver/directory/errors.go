@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -55,7 +56,7 @@ func asClientSees(err error) error {
 	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
 		return err
 	case errors.As(err, &taken):
-		return errTaken()
+		return errTaken(taken.Attribute)
 	case errors.Is(err, claims.ErrReleasing):
 		return &Unavailable{RetryAfter: retrySoon, Cause: err, Detail: detailReleasing}
 	case errors.Is(err, claims.ErrContended):
@@ -99,7 +100,14 @@ func errNotFound(id string) error {
 	return protocol.NotFound("There is no user with id %q in this App.", id)
 }
 
-func errTaken() error {
+// errTaken names the attribute of a name that another user has, and neither the name nor that user.
+func errTaken(attribute string) error {
+	switch attribute {
+	case v1alpha1.ClaimEmail:
+		return protocol.Uniqueness("Another user of this App has the address in emails already, by which the App tells users apart or makes their Kubernetes names.")
+	case v1alpha1.ClaimExternalID:
+		return protocol.Uniqueness("Another user of this App has this externalId already, by which the App tells users apart or makes their Kubernetes names.")
+	}
 	return protocol.Uniqueness("Another user of this App has this userName already. Names are compared without regard to case.")
 }
 

@@ -75,10 +75,41 @@ func (d *Directory) effective(ctx context.Context, user *v1alpha1.User) (bool, e
 }
 
 // FindByUserName returns the App's user with the userName, in any letter case; none or one. It is exact at the time of
-// the call on every replica: one live read of the user that the read model proposes, or else of the claim.
+// the call on every replica: one live read of the user that the read model proposes, or else of the claim. Where the App's
+// spec.identifier is another attribute, a user whose identifier is the value is found as well: Okta asks by userName then, too.
 func (d *Directory) FindByUserName(ctx context.Context, app *v1alpha1.App, userName string) ([]*v1alpha1.User, error) {
 	user, err := d.readByKey(ctx, app, claims.Key(userName))
+	if err == nil && user == nil && slices.Contains(claims.OtherNames(app), app.Spec.Identifier) {
+		user, err = d.readByIdentifier(ctx, app, userName)
+	}
 	return found(user), asClientSees(err)
+}
+
+// readByIdentifier returns the user whose identifier is the value: the holder of its claim, else the first that the read model
+// proposes, whose claim the controller has not made yet.
+func (d *Directory) readByIdentifier(ctx context.Context, app *v1alpha1.App, value string) (*v1alpha1.User, error) {
+	attribute := app.Spec.Identifier
+	key, proposed := value, d.users.byExternalID(appName(app), value)
+	if attribute == v1alpha1.ClaimEmail {
+		key = claims.Key(value)
+		proposed = d.users.byEmail(appName(app), key)
+	}
+	matches := func(user *v1alpha1.User) bool { return claims.KeyBy(attribute, &user.Spec) == key }
+	owner, err := claims.ForUsersBy(d.live, app.Namespace, attribute).Owner(ctx, app.Name, key)
+	if err != nil {
+		return nil, err
+	}
+	if owner != "" {
+		user, err := d.readUser(ctx, app, owner)
+		if err != nil || user != nil && matches(user) {
+			return user, err
+		}
+	}
+	users, err := d.confirm(ctx, app, proposed, matches)
+	if err != nil || len(users) == 0 {
+		return nil, err
+	}
+	return users[0], nil
 }
 
 func (d *Directory) readByKey(ctx context.Context, app *v1alpha1.App, key string) (*v1alpha1.User, error) {

@@ -54,8 +54,9 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 	if err != nil {
 		return nil, false, asClientSees(err)
 	}
+	attribute := v1alpha1.ClaimUserName
 	if known == nil {
-		err = d.claims(app.Namespace).Create(ctx, user)
+		err = d.claims(app.Namespace).Create(ctx, user, claims.ForOtherNames(d.live, app)...)
 		if err == nil {
 			d.wrote(user)
 			return user, false, nil
@@ -64,12 +65,13 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 		if !errors.As(err, &taken) {
 			return nil, false, asClientSees(err)
 		}
+		attribute = taken.Attribute
 		if known, err = d.readUser(ctx, app, taken.Holder); err != nil {
 			return nil, false, asClientSees(err)
 		}
 	}
 	if known == nil || user.Spec.ExternalID == "" || known.Spec.ExternalID != user.Spec.ExternalID {
-		return nil, false, errTaken()
+		return nil, false, errTaken(attribute)
 	}
 	return d.restoreUser(ctx, app, known.Name, user.Spec.ExternalID, restore)
 }

@@ -90,6 +90,18 @@ func (c *Cluster) mayHaveAccess(user *v1alpha1.User) bool {
 		c.isClaimed(user.Namespace, user.Spec.App, v1alpha1.ClaimUserName, user.Spec.UserNameKey, user.Name)
 }
 
+// ownsSubject says whether the Kubernetes name of a user is no other user's: it is claimed where it is not made of the userName.
+func (c *Cluster) ownsSubject(app *v1alpha1.App, user *v1alpha1.User, subject string) bool {
+	value := strings.TrimPrefix(subject, prefixOf(app))
+	switch from := app.Spec.Kubernetes.UsernameFrom; from {
+	case "email":
+		return c.isClaimed(user.Namespace, app.Name, from, fold(value), user.Name)
+	case "externalId":
+		return c.isClaimed(user.Namespace, app.Name, from, value, user.Name)
+	}
+	return true
+}
+
 func (c *Cluster) isClaimed(directory, app, attribute, value, holder string) bool {
 	return slices.ContainsFunc(c.Claims, func(claim v1alpha1.NameClaim) bool {
 		return claim.Namespace == directory && claim.Spec == v1alpha1.NameClaimSpec{
@@ -101,7 +113,7 @@ func (c *Cluster) isClaimed(directory, app, attribute, value, holder string) boo
 // expectOf adds what one person should have.
 func (c *Cluster) expectOf(app *v1alpha1.App, user *v1alpha1.User, expressions map[string]Expression, expected *Expected) {
 	subject := subjectOf(app, &user.Spec)
-	if subject == "" || strings.HasPrefix(subject, "system:") {
+	if subject == "" || strings.HasPrefix(subject, "system:") || !c.ownsSubject(app, user, subject) {
 		return
 	}
 	chosen := c.scopesOf(app, &user.Spec)
@@ -155,10 +167,6 @@ func (c *Cluster) Subject(user *v1alpha1.User) string {
 
 // subjectOf is the prefix and the chosen attribute in its exact case; "" where the person has no such attribute.
 func subjectOf(app *v1alpha1.App, user *v1alpha1.UserSpec) string {
-	prefix := "okta:"
-	if app.Spec.Kubernetes.UsernamePrefix != nil {
-		prefix = *app.Spec.Kubernetes.UsernamePrefix
-	}
 	name := user.UserName
 	switch app.Spec.Kubernetes.UsernameFrom {
 	case "externalId":
@@ -174,7 +182,14 @@ func subjectOf(app *v1alpha1.App, user *v1alpha1.UserSpec) string {
 	if name == "" {
 		return ""
 	}
-	return prefix + name
+	return prefixOf(app) + name
+}
+
+func prefixOf(app *v1alpha1.App) string {
+	if app.Spec.Kubernetes.UsernamePrefix != nil {
+		return *app.Spec.Kubernetes.UsernamePrefix
+	}
+	return "okta:"
 }
 
 // scopesOf lists the scopes that a person holds: those that the attribute names, or all.

@@ -20,6 +20,20 @@ func ForUsers(live client.Client, namespace string) *Protocol[*v1alpha1.User] {
 	return New(NewStore(live, namespace, func() *v1alpha1.User { return &v1alpha1.User{} }), Users)
 }
 
+// ForOtherNames returns the protocols for those of OtherNames that an App has unique among its users.
+func ForOtherNames(live client.Client, app *v1alpha1.App) []*Protocol[*v1alpha1.User] {
+	var protocols []*Protocol[*v1alpha1.User]
+	for _, attribute := range OtherNames(app) {
+		protocols = append(protocols, ForUsersBy(live, app.Namespace, attribute))
+	}
+	return protocols
+}
+
+// ForUsersBy returns the protocol for one of OtherNames of the Users of one namespace. The client must not read from a cache.
+func ForUsersBy(live client.Client, namespace, attribute string) *Protocol[*v1alpha1.User] {
+	return New(NewStore(live, namespace, func() *v1alpha1.User { return &v1alpha1.User{} }), UsersBy(attribute))
+}
+
 // NewStore returns the API server's objects of one namespace as a Store. The client must not read from a cache.
 func NewStore[H client.Object](live client.Client, namespace string, newHolder func() H) Store[H] {
 	return &apiServer[H]{client: live, namespace: namespace, newHolder: newHolder}

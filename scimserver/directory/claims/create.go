@@ -2,6 +2,7 @@ package claims
 
 import (
 	"context"
+	"slices"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -10,17 +11,26 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Create writes a holder whose key is set, and claims the key: two writes where nobody else wants the name. The
-// holder is effective when Create returns nil.
+// Create writes a holder whose key is set, and claims the key: two writes where no other holder wants the name. The
+// holder is effective when Create returns nil. others claim further names of the same holder first: a holder that loses one of
+// them never becomes effective.
 //
 // It fails with *TakenError, ErrReleasing or ErrContended, and the holder is gone again; or with an error of the API
 // server, and then the holder may be there, and even effective, as after any request whose answer was lost.
-func (p *Protocol[H]) Create(ctx context.Context, holder H) error {
+func (p *Protocol[H]) Create(ctx context.Context, holder H, others ...*Protocol[H]) error {
 	if err := p.store.CreateHolder(ctx, holder); err != nil {
 		return err
 	}
-	names := p.kind.Names(holder)
-	err := p.take(ctx, names.App, *names.Key, holder.GetName())
+	var err error
+	for _, claimed := range append(slices.Clip(others), p) {
+		names := claimed.kind.Names(holder)
+		if *names.Key == "" {
+			continue
+		}
+		if err = claimed.take(ctx, names.App, *names.Key, holder.GetName()); err != nil {
+			break
+		}
+	}
 	if !lost(err) {
 		return err
 	}
@@ -79,7 +89,7 @@ func (p *Protocol[H]) displace(ctx context.Context, claim *v1alpha1.NameClaim) e
 	case state == terminating:
 		return ErrReleasing
 	case state == held:
-		return &TakenError{Holder: claim.Spec.Holder}
+		return &TakenError{Attribute: p.kind.Attribute, Holder: claim.Spec.Holder}
 	default:
 		return apierrors.NewNotFound(v1alpha1.Resource("nameclaims"), claim.Name)
 	}

@@ -78,12 +78,14 @@ var (
 
 // TakenError says that the name belongs to another holder.
 type TakenError struct {
+	// Attribute that the name is a value of.
+	Attribute string
 	// Holder is the other one's object name.
 	Holder string
 }
 
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("the name is held by %s", e.Holder)
+	return fmt.Sprintf("the %s is held by %s", e.Attribute, e.Holder)
 }
 
 // lost says whether an error of take means that nobody made the claim for the asker, now or later.

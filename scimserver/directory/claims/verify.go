@@ -49,7 +49,31 @@ func (p *Protocol[H]) Ensure(ctx context.Context, name string) (bool, error) {
 	if holder.GetDeletionTimestamp() != nil || !p.kind.Committed(holder) {
 		return false, nil
 	}
-	err = p.take(ctx, names.App, *names.Key, name)
+	return p.takeFree(ctx, holder)
+}
+
+// Claim makes the claim of a key that a holder has, where it is free, and says whether the claim names the holder now. The caller
+// knows that the holder is effective. It fails with Conflict where the holder has another key, or is being deleted, by now.
+func (p *Protocol[H]) Claim(ctx context.Context, name, key string) (bool, error) {
+	holder, err := p.store.GetHolder(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	names := p.kind.Names(holder)
+	if *names.Key != key || holder.GetDeletionTimestamp() != nil {
+		return false, conflict(name)
+	}
+	owner, err := p.owner(ctx, names.App, p.kind.Attribute, key)
+	if err != nil || owner == name {
+		return err == nil, err
+	}
+	return p.takeFree(ctx, holder)
+}
+
+// takeFree takes the claim of the holder's key, and says whether it could.
+func (p *Protocol[H]) takeFree(ctx context.Context, holder H) (bool, error) {
+	names := p.kind.Names(holder)
+	err := p.take(ctx, names.App, *names.Key, holder.GetName())
 	if lost(err) {
 		return false, nil
 	}

@@ -13,7 +13,8 @@ type AppSpecApplyConfiguration struct {
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	Provisioning *ProvisioningApplyConfiguration `json:"provisioning,omitempty"`
-	// identifier is what Okta calls the unique identifier field for users.
+	// identifier is what Okta calls the unique identifier field for users. With email or externalId, the filter userName eq finds a
+	// user by that attribute, too, and a POST with the email or externalId of another user is refused.
 	Identifier *string `json:"identifier,omitempty"`
 	// kubernetes maps SCIM users and groups to the names that the cluster's authenticator shows.
 	Kubernetes *KubernetesMappingApplyConfiguration `json:"kubernetes,omitempty"`

@@ -14,7 +14,7 @@ import (
 // NameClaimApplyConfiguration represents a declarative configuration of the NameClaim type for use
 // with apply.
 //
-// NameClaim reserves one userName or group display name of one App.
+// NameClaim reserves one userName or group display name of one App, or one address or externalId where those are unique in it.
 type NameClaimApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -12,9 +12,9 @@ type NameClaimSpecApplyConfiguration struct {
 	App *string `json:"app,omitempty"`
 	// attribute that the name is a value of.
 	Attribute *string `json:"attribute,omitempty"`
-	// value is the folded name.
+	// value is the name, folded unless the attribute is externalId, which is compared exactly.
 	Value *string `json:"value,omitempty"`
-	// holder names the User (attribute userName) or the Group (attribute displayName) that holds the name.
+	// holder names the Group (attribute displayName) or the User (any other attribute) that holds the name.
 	Holder *string `json:"holder,omitempty"`
 	// touches is raised by a holder that adopts its own claim, so that a deletion decided on an older reading fails.
 	Touches *int64 `json:"touches,omitempty"`

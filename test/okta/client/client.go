@@ -75,6 +75,9 @@ func New(baseURL, authorization string, dialect Dialect) *Client {
 // Close ends connections that no request uses: a server that stops would wait for those that never carried one.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// UseTransport sends all further requests by another transport, which may count them. Call it before the first request.
+func (c *Client) UseTransport(transport http.RoundTripper) { c.http.Transport = transport }
+
 // Edit changes a request just before it is sent.
 type Edit func(*http.Request)
 

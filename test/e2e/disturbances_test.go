@@ -1,0 +1,131 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/test/e2e/report"
+)
+
+func reportNote(name, note string) report.Row { return report.Row{Scenario: name, Note: note} }
+
+func undisturbed(*testing.T, *environment, installer, *traffic) {}
+
+func restart(t *testing.T, e *environment, _ installer, tr *traffic) {
+	for range 2 {
+		e.kubectl(t, "rollout", "restart", "deployment/"+server, "deployment/"+controller)
+		e.awaitRollout(t)
+		tr.await(t, 200)
+	}
+}
+
+func forceDelete(t *testing.T, e *environment, _ installer, tr *traffic) {
+	pods, err := e.pods(t.Context(), "server")
+	if err != nil || len(pods) == 0 {
+		t.Fatalf("no server to delete: %v", err)
+	}
+	e.kubectl(t, "delete", "pod", pods[0].Name, "--force", "--grace-period=0")
+	e.awaitRollout(t)
+}
+
+func scale(t *testing.T, e *environment, _ installer, tr *traffic) {
+	for _, count := range []int{3, 1, 2} {
+		e.kubectl(t, "scale", "deployment/"+server, fmt.Sprintf("--replicas=%d", count))
+		e.awaitReplicas(t, "server", count)
+		tr.await(t, 200)
+	}
+}
+
+func update(t *testing.T, e *environment, way installer, tr *traffic) {
+	for _, image := range []string{imageTwo, imageOne} {
+		way.image(t, e, image)
+		e.awaitRollout(t)
+		tr.await(t, 200)
+	}
+}
+
+// rotate makes a second token, gives it to every client, and deletes the first: two that overlap leave no gap.
+func rotate(t *testing.T, e *environment, _ installer, tr *traffic) {
+	former, text := e.makeToken(t)
+	e.awaitOpen(t, text)
+	e.app.token.Store(&text)
+	tr.await(t, 200)
+	e.must(t, "kubectl", "-n", directory, "delete", "scimtoken", former)
+	tr.await(t, 200)
+}
+
+// rotateCertificate replaces the Secret, and waits until every replica presents the new certificate.
+func rotateCertificate(t *testing.T, e *environment, _ installer, tr *traffic) {
+	serial := e.applyCertificate(t)
+	took := eventually(t, 4*time.Minute, "the new certificate on every replica", func(ctx context.Context) error {
+		urls, err := e.replicas(ctx)
+		for _, url := range urls {
+			got, failure := e.presented(ctx, url)
+			if failure == nil && got != serial {
+				failure = fmt.Errorf("%s presents certificate %s, %s is in the Secret", url, got, serial)
+			}
+			err = errors.Join(err, failure)
+		}
+		return err
+	})
+	t.Logf("every replica presents the new certificate after %s", took.Round(time.Second))
+}
+
+// presented returns the serial number of the certificate that a server presents.
+func (e *environment) presented(ctx context.Context, url string) (string, error) {
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{RootCAs: e.ca.roots, ServerName: serverName, MinVersion: tls.VersionTLS12}}
+	connection, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(url, "https://"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = connection.Close() }()
+	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
+}
+
+// drain evicts every Pod of the operator, from a node that takes no new ones: while their replacements find no node,
+// the disruption budgets keep one of each.
+func drain(t *testing.T, e *environment, _ installer, tr *traffic) {
+	nodes, err := e.clientset.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	single := len(nodes.Items) == 1
+	for _, component := range []string{"server", "controller"} {
+		pods, err := e.pods(t.Context(), component)
+		if err != nil || len(pods) != 2 {
+			t.Fatalf("%d Pods of the %s, want 2: %v", len(pods), component, err)
+		}
+		node := pods[0].Spec.NodeName
+		e.must(t, "kubectl", "cordon", node)
+		t.Cleanup(func() { _, _ = e.run(context.WithoutCancel(t.Context()), "kubectl", "uncordon", node) })
+		if err := e.evict(t.Context(), pods[0].Name); err != nil {
+			t.Fatalf("the first of two Pods of the %s cannot be evicted: %v", component, err)
+		}
+		if single {
+			if err := e.evict(t.Context(), pods[1].Name); !apierrors.IsTooManyRequests(err) {
+				t.Errorf("the last Pod of the %s was evicted, or the answer was not the budget's: %v", component, err)
+			}
+			tr.await(t, 200)
+		}
+		e.must(t, "kubectl", "uncordon", node)
+		e.awaitReplicas(t, component, 2)
+		eventually(t, rollout, "the eviction of the second Pod", func(ctx context.Context) error { return e.evict(ctx, pods[1].Name) })
+		e.awaitReplicas(t, component, 2)
+	}
+}
+
+func (e *environment) evict(ctx context.Context, pod string) error {
+	return e.clientset.CoreV1().Pods(system).EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: pod}})
+}

@@ -1,0 +1,187 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/test/e2e/ledger"
+	"github.com/scim-operator/scim-operator/test/e2e/report"
+)
+
+// Names of what is installed, as config/default has them.
+const (
+	system     = "scim-operator-system"
+	server     = "scim-operator-server"
+	controller = "scim-operator-controller"
+)
+
+// settings come from the environment; docs/e2e.md explains them.
+type settings struct {
+	// stopAPIServer and startAPIServer are commands; empty where the cluster's API server cannot be stopped from here.
+	stopAPIServer, startAPIServer string
+	// processes says that the Pods' processes are visible here and can be killed.
+	processes bool
+	// report is the document that the table is written into; empty for none.
+	report string
+}
+
+// environment is one cluster with what the tests keep about it.
+type environment struct {
+	settings
+	root      string
+	config    *rest.Config
+	client    client.Client
+	clientset kubernetes.Interface
+	ca        *authority
+	app       *app
+	players   []*player
+	ledger    *ledger.Ledger
+	// url is the Service's.
+	url string
+
+	mu   sync.Mutex
+	rows []report.Row
+}
+
+func TestEndToEnd(t *testing.T) {
+	ctrllog.SetLogger(logr.Discard())
+	e, err := newEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.writeReport(t)
+	for _, way := range installers {
+		t.Run(way.name, func(t *testing.T) {
+			e.install(t, way)
+			for _, s := range scenarios {
+				if s.kustomizeOnly && way.name != "kustomize" {
+					continue
+				}
+				if !t.Run(s.name, func(t *testing.T) { e.play(t, way, s) }) && s.essential {
+					t.FailNow()
+				}
+			}
+		})
+	}
+}
+
+func newEnvironment() (*environment, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
+	}
+	e := &environment{root: root, ledger: &ledger.Ledger{}, settings: settings{
+		stopAPIServer: os.Getenv("E2E_STOP_APISERVER"), startAPIServer: os.Getenv("E2E_START_APISERVER"),
+		processes: os.Getenv("E2E_PROCESSES") != "", report: os.Getenv("E2E_REPORT"),
+	}}
+	if os.Getenv("KUBECONFIG") == "" {
+		return nil, errors.New("KUBECONFIG names no cluster: this test installs, breaks and uninstalls the operator there, so that it must be said")
+	}
+	if e.config, err = clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG")); err != nil {
+		return nil, err
+	}
+	e.config.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	if e.clientset, err = kubernetes.NewForConfig(e.config); err != nil {
+		return nil, err
+	}
+	if e.client, err = client.New(e.config, client.Options{Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	e.ca, err = newAuthority()
+	return e, err
+}
+
+func (e *environment) addRow(row report.Row) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rows = append(e.rows, row)
+}
+
+func (e *environment) writeReport(t *testing.T) {
+	table := report.Table(e.rows)
+	t.Logf("what was measured:\n%s", table)
+	if e.report == "" {
+		return
+	}
+	if t.Failed() {
+		t.Logf("%s stays as it is: the run failed", e.report)
+		return
+	}
+	if err := report.WriteInto(filepath.Join(e.root, e.report), table); err != nil {
+		t.Error(err)
+	}
+}
+
+// run executes a command in the repository's root, and returns its output. The error tells it, too.
+func (e *environment) run(ctx context.Context, name string, arguments ...string) (string, error) {
+	command := exec.CommandContext(ctx, name, arguments...)
+	command.Dir = e.root
+	command.WaitDelay = 5 * time.Second
+	output, err := command.CombinedOutput()
+	if err != nil {
+		return string(output), fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, output)
+	}
+	return string(output), nil
+}
+
+// must runs a command that has to succeed.
+func (e *environment) must(t *testing.T, name string, arguments ...string) string {
+	t.Helper()
+	output, err := e.run(t.Context(), name, arguments...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return output
+}
+
+// kubectl runs kubectl in the operator's namespace.
+func (e *environment) kubectl(t *testing.T, arguments ...string) string {
+	t.Helper()
+	return e.must(t, "kubectl", append([]string{"-n", system}, arguments...)...)
+}
+
+// shell runs one of the settings' commands.
+func (e *environment) shell(t *testing.T, command string) {
+	t.Helper()
+	e.must(t, "sh", "-c", command)
+}
+
+// eventually polls until check succeeds, and returns how long that took.
+func eventually(t *testing.T, limit time.Duration, what string, check func(ctx context.Context) error) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	for {
+		err := check(t.Context())
+		if err == nil {
+			return time.Since(begun)
+		}
+		if time.Since(begun) > limit {
+			t.Fatalf("%s: not within %s: %v", what, limit, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

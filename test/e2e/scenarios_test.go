@@ -1,0 +1,158 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/oracle"
+)
+
+const (
+	// usualBound is how long access may outlive the answer to a deactivation while a leader works: the API server's own
+	// authorizer follows a binding's change a moment later.
+	usualBound = time.Second
+	// leaderlessBound is the same while a leader has to be found.
+	leaderlessBound = 5 * time.Second
+	// settling bounds the time until access is exactly what follows from the objects.
+	settling = 2 * time.Minute
+)
+
+// scenario is one thing that happens to the operator while Okta works, or, where it is quiet, while it does not.
+type scenario struct {
+	name string
+	run  func(t *testing.T, e *environment, way installer, tr *traffic)
+	// bound is how long access may outlive the answer; 0 means usualBound.
+	bound time.Duration
+	// requests is how many are sent at least.
+	requests int
+	quiet    bool
+	// cuts says that a process is killed, so that requests which it had taken may fail. None may be lost all the same.
+	cuts bool
+	// kustomizeOnly scenarios are about the processes and not about how they were installed.
+	kustomizeOnly bool
+	// essential scenarios end the run when they fail.
+	essential bool
+	// lacks says what the cluster cannot do, or "".
+	lacks func(e *environment) string
+}
+
+var scenarios = []scenario{
+	{name: "undisturbed", run: undisturbed, requests: 1000, essential: true},
+	{name: "rolling restart of both", run: restart, requests: 2500},
+	{name: "server killed by force", run: forceDelete, requests: 1000, cuts: true, kustomizeOnly: true},
+	{name: "leader killed", run: killLeader, requests: 1500, bound: leaderlessBound, lacks: needsProcesses, kustomizeOnly: true},
+	{name: "scale 2→3→1→2", run: scale, requests: 2500, kustomizeOnly: true},
+	{name: "image update", run: update, requests: 2500},
+	{name: "token rotated", run: rotate, requests: 1000, kustomizeOnly: true},
+	{name: "certificate rotated", run: rotateCertificate, requests: 1000, kustomizeOnly: true},
+	{name: "drain", run: drain, requests: 2500, bound: leaderlessBound, kustomizeOnly: true},
+	{name: "API server away for a minute", run: apiServerAway, requests: 1500, bound: leaderlessBound, lacks: needsAPIServer, kustomizeOnly: true},
+}
+
+// play runs one scenario, then holds everything against the ledger and the oracle.
+func (e *environment) play(t *testing.T, way installer, s scenario) {
+	name := way.name + ": " + s.name
+	if s.lacks != nil {
+		if reason := s.lacks(e); reason != "" {
+			e.addRow(reportNote(name, "not run: "+reason))
+			t.Skipf("not run: %s", reason)
+		}
+	}
+	m, begun := &meter{}, time.Now()
+	defer func() {
+		row := m.row(name, time.Since(begun))
+		e.addRow(row)
+		t.Logf("%s: %d requests, %d of them 429, %d failed, in %s", name, row.Requests, row.TooMany, row.Failed, row.Duration.Round(time.Second))
+	}()
+	var tr *traffic
+	if !s.quiet {
+		bound := s.bound
+		if bound == 0 {
+			bound = usualBound
+		}
+		tr = e.start(t, m, bound)
+		defer tr.end()
+		tr.await(t, 100)
+	}
+	s.run(t, e, way, tr)
+	if tr != nil {
+		tr.await(t, max(1, s.requests-m.count()))
+		tr.end()
+	}
+	e.judge(t, m, s)
+	e.verify(t)
+}
+
+// judge fails the scenario for requests that failed.
+func (e *environment) judge(t *testing.T, m *meter, s scenario) {
+	for _, failure := range m.failures {
+		if s.cuts && isCut(failure) {
+			t.Logf("cut off by the kill: %s", failure)
+			continue
+		}
+		t.Errorf("failed: %s", failure)
+	}
+	if m.failed > len(m.failures) {
+		t.Errorf("%d more requests failed", m.failed-len(m.failures))
+	}
+}
+
+// isCut says whether a failure is that of a connection, and not an answer.
+func isCut(failure string) bool {
+	return strings.Contains(failure, "no answer after") || strings.Contains(failure, "half an answer") || strings.Contains(failure, "a kept connection was closed")
+}
+
+// verify holds every replica against the ledger, and the cluster's access against the oracle.
+func (e *environment) verify(t *testing.T) {
+	t.Helper()
+	eventually(t, settling, "a ready server", func(ctx context.Context) error {
+		urls, err := e.replicas(ctx)
+		if err == nil && len(urls) == 0 {
+			err = errors.New("none")
+		}
+		return err
+	})
+	urls, err := e.replicas(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls["the Service"] = e.url
+	for name, url := range urls {
+		scim := e.newClient(url, nil)
+		users, groups, err := readAll(t.Context(), scim)
+		scim.Close()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if lines := e.ledger.Compare(users, groups); len(lines) > 0 {
+			t.Errorf("%s does not show what was acknowledged, %d differences:\n%s", name, len(lines), strings.Join(lines[:min(20, len(lines))], "\n"))
+		}
+	}
+	eventually(t, settling, "exactly the access that follows from the objects", func(ctx context.Context) error {
+		cluster, err := oracle.Read(ctx, e.client, directory)
+		if err != nil {
+			return err
+		}
+		lines, err := cluster.Differences(nil)
+		if err == nil && len(lines) > 0 {
+			err = fmt.Errorf("%d differences:\n%s", len(lines), strings.Join(lines[:min(20, len(lines))], "\n"))
+		}
+		return err
+	})
+}
+
+func readAll(ctx context.Context, scim *okta.Client) (users, groups []any, err error) {
+	if users, _, err = scim.Import(ctx); err != nil {
+		return nil, nil, err
+	}
+	groups, _, err = scim.ImportGroups(ctx)
+	return users, groups, err
+}

@@ -55,6 +55,8 @@ type world struct {
 	config *rest.Config
 	// operatorNamespace holds the RevocationList; empty for the default.
 	operatorNamespace string
+	// others are namespaces of further directories that the same controllers serve.
+	others []string
 	// elect has the controllers elect a leader, by the Lease that config/rbac names.
 	elect bool
 	stop  func()
@@ -101,7 +103,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 	mgr, err := controllers.NewManager(ctx, w.config, controllers.Options{
 		Logger: ctrl.Log, HealthListen: "0", Metrics: metricsserver.Options{BindAddress: "0"},
-		Namespaces: []string{w.namespace}, OperatorNamespace: w.operatorNamespace, SkipNameValidation: true,
+		Namespaces: append([]string{w.namespace}, w.others...), OperatorNamespace: w.operatorNamespace, SkipNameValidation: true,
 		LeaderElect: w.elect, LeaderElectNamespace: controllers.DefaultOperatorNamespace,
 	})
 	if err != nil {

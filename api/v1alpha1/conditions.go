@@ -28,6 +28,10 @@ const (
 	// ConditionScopesFound says of an App whether each of its scopes has a namespace.
 	ConditionScopesFound = "ScopesFound"
 
+	// ConditionExpressionsEvaluated says of an App with expressions whether each had a result for each user. One that failed,
+	// or cost more than the budget of one user, earns nothing.
+	ConditionExpressionsEvaluated = "ExpressionsEvaluated"
+
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -157,7 +158,7 @@ func (c *compiler) compileRoles() {
 			if err != nil {
 				c.fail(field+".when", "%v", err)
 			}
-			compiled.when = when
+			compiled.when, c.policy.hasExpressions = when, true
 		}
 		c.checkGrants(field, spec, compiled)
 	}
@@ -193,34 +194,68 @@ func (c *compiler) checkDefaults() {
 // Cache keeps the policy of each App until the App's specification changes. The zero value is ready to use.
 type Cache struct {
 	mutex    sync.Mutex
-	compiled map[types.UID]cached
+	compiled map[types.UID]*cached
 }
 
+// cached is one state of one App. Its fields but the first three are set by compile, once.
 type cached struct {
 	generation int64
-	policy     *Policy
-	errors     []FieldError
+	superseded context.Context //nolint:containedctx // it is the entry's life, not a call's
+	end        context.CancelFunc
+
+	compile sync.Once
+	policy  *Policy
+	errors  []FieldError
 }
 
-// Compile is the function Compile, remembered by the App's UID and generation.
+// Compile is the function Compile, remembered by the App's UID and generation. Only callers who ask for the same App wait
+// for it.
 func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
+	entry := c.entry(app)
+	entry.compile.Do(func() {
+		// Callers may hold an object of the informers' store: the policy must not share its slices with it.
+		if entry.policy, entry.errors = Compile(app.DeepCopy()); entry.policy != nil {
+			entry.policy.superseded = entry.superseded
+		}
+	})
+	return entry.policy, entry.errors
+}
+
+func (c *Cache) entry(app *v1alpha1.App) *cached {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if entry, found := c.compiled[app.UID]; found && entry.generation == app.Generation {
-		return entry.policy, entry.errors
+	known := c.compiled[app.UID]
+	if known != nil && known.generation == app.Generation {
+		return known
 	}
-	// Callers may hold an object of the informers' store: the policy must not share its slices with it.
-	policy, errors := Compile(app.DeepCopy())
+	fresh := &cached{generation: app.Generation}
+	fresh.superseded, fresh.end = context.WithCancel(context.Background())
+	if known != nil {
+		known.end()
+	}
 	if c.compiled == nil {
-		c.compiled = map[types.UID]cached{}
+		c.compiled = map[types.UID]*cached{}
 	}
-	c.compiled[app.UID] = cached{generation: app.Generation, policy: policy, errors: errors}
-	return policy, errors
+	c.compiled[app.UID] = fresh
+	return fresh
 }
 
-// Forget drops the policy of an App that is gone.
+// Supersede stops evaluations by policies of earlier states of an App, and by any of one that is being deleted.
+func (c *Cache) Supersede(app *v1alpha1.App) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	known := c.compiled[app.UID]
+	if known != nil && (known.generation < app.Generation || !app.DeletionTimestamp.IsZero()) {
+		known.end()
+	}
+}
+
+// Forget drops the policy of an App that is gone, and stops evaluations by it.
 func (c *Cache) Forget(uid types.UID) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	delete(c.compiled, uid)
+	if known := c.compiled[uid]; known != nil {
+		known.end()
+		delete(c.compiled, uid)
+	}
 }

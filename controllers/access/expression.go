@@ -1,27 +1,28 @@
 package access
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/ext"
-
-	"github.com/scim-operator/scim-operator/api/attributes"
-	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/google/cel-go/interpreter"
 )
-
-// maxExpressionCost bounds the work of one expression for one user. A comparison costs a handful, so an expression of
-// 4096 characters over a user of ordinary size stays far below; what exceeds it grants nothing.
-const maxExpressionCost = 1_000_000
 
 // Variables of an expression.
 const (
 	variableUser   = "user"
 	variableGroups = "groups"
 )
+
+// interruptEvery is how many iterations of a loop pass between two looks at whether the evaluation is still wanted.
+const interruptEvery = 64
+
+// ErrInterrupted ends an evaluation that is not wanted any more: its caller stopped, or its App was edited or deleted.
+var ErrInterrupted = errors.New("the evaluation was interrupted")
 
 // expression is a compiled CEL expression over the variables user and groups.
 type expression struct {
@@ -31,7 +32,9 @@ type expression struct {
 }
 
 var expressionEnvironment = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(
+	library, matches := boundedMatches()
+	return cel.NewCustomEnv(
+		library, matches,
 		cel.Variable(variableUser, cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable(variableGroups, cel.ListType(cel.StringType)),
 		ext.Strings(),
@@ -39,7 +42,8 @@ var expressionEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// compileExpression checks an expression. The error gives line and column of what is wrong.
+// compileExpression checks an expression. The error gives line and column of what is wrong, or what the expression can
+// cost at most and may cost.
 func compileExpression(text string) (*expression, error) {
 	environment, err := expressionEnvironment()
 	if err != nil {
@@ -52,7 +56,11 @@ func compileExpression(text string) (*expression, error) {
 	if output := ast.OutputType(); !output.IsExactType(cel.BoolType) && !output.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("1:1: the expression gives %s, not bool", output)
 	}
-	program, err := environment.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxExpressionCost))
+	if err := checkCost(environment, ast); err != nil {
+		return nil, err
+	}
+	program, err := environment.Program(ast, cel.EvalOptions(cel.OptOptimize),
+		cel.CostTracking(actualCost{}), cel.CostLimit(evaluationBudget), cel.InterruptCheckFrequency(interruptEvery))
 	if err != nil {
 		return nil, err
 	}
@@ -69,66 +77,31 @@ func issueError(issues *cel.Issues) error {
 	return fmt.Errorf("%d:%d: %s", first.Location.Line(), first.Location.Column()+1, first.Message)
 }
 
-// holds evaluates the expression. An attribute that the user does not have makes it false, also under a negation: what
-// is not known grants nothing.
-func (e *expression) holds(variables map[string]any) (bool, error) {
-	value, _, err := e.program.Eval(variables)
-	if err != nil {
-		if strings.Contains(err.Error(), "no such key") {
-			return false, nil
+// holds evaluates the expression and returns its cost. An attribute that the user does not have makes it false, also
+// under a negation: what is not known grants nothing. The error is ErrInterrupted once ctx ends, and errOverBudget where
+// this expression alone exceeds the budget.
+func (e *expression) holds(ctx context.Context, variables map[string]any) (holds bool, cost uint64, err error) {
+	value, details, err := e.program.ContextEval(ctx, variables)
+	if details != nil {
+		if actual := details.ActualCost(); actual != nil {
+			cost = *actual
 		}
-		return false, err
+	}
+	var canceled interpreter.EvalCancelledError
+	switch {
+	case err == nil:
+	case errors.As(err, &canceled) && canceled.Cause == interpreter.CostLimitExceeded:
+		return false, evaluationBudget + 1, errOverBudget
+	case ctx.Err() != nil:
+		return false, cost, ErrInterrupted
+	case strings.Contains(err.Error(), "no such key"):
+		return false, cost, nil
+	default:
+		return false, cost, err
 	}
 	holds, isBool := value.Value().(bool)
 	if !isBool {
-		return false, fmt.Errorf("gives %s, not bool", value.Type().TypeName())
+		return false, cost, fmt.Errorf("gives %s, not bool", value.Type().TypeName())
 	}
-	return holds, nil
-}
-
-// expressionUser is the user as expressions see it: SCIM attributes by name, custom attributes and those of the
-// enterprise extension beside userName, every extension by its URN, too.
-func expressionUser(user *v1alpha1.UserSpec) map[string]any {
-	visible := v1alpha1.UserSpec{
-		UserName: user.UserName, ExternalID: user.ExternalID, Active: user.Active, DisplayName: user.DisplayName,
-		Name: user.Name, NickName: user.NickName, ProfileURL: user.ProfileURL, Title: user.Title,
-		UserType: user.UserType, PreferredLanguage: user.PreferredLanguage, Locale: user.Locale,
-		Timezone: user.Timezone, Emails: user.Emails, PhoneNumbers: user.PhoneNumbers, IMs: user.IMs,
-		Photos: user.Photos, Addresses: user.Addresses, Entitlements: user.Entitlements, Roles: user.Roles,
-	}
-	known := objectOf(visible)
-	// The rest of UserSpec is this operator's own bookkeeping; fields without omitempty show up all the same.
-	delete(known, "app")
-	delete(known, "userNameKey")
-	for name, value := range attributes.Object(user.Attributes) {
-		if _, taken := known[name]; !taken {
-			known[name] = value
-		}
-	}
-	if user.Enterprise != nil {
-		extension := objectOf(user.Enterprise)
-		for name, value := range extension {
-			if _, taken := known[name]; !taken {
-				known[name] = value
-			}
-		}
-		known[attributes.EnterpriseURN] = extension
-	}
-	for urn, extension := range attributes.Object(user.Extensions) {
-		known[urn] = extension
-	}
-	return known
-}
-
-// objectOf gives a value the form that JSON gives it. API types always have one.
-func objectOf(value any) map[string]any {
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		return map[string]any{}
-	}
-	var object map[string]any
-	if err := json.Unmarshal(encoded, &object); err != nil {
-		return map[string]any{}
-	}
-	return object
+	return holds, cost, nil
 }

@@ -111,7 +111,10 @@ func TestEvaluateGroups(t *testing.T) {
 			if len(errors) > 0 {
 				t.Fatal(errors)
 			}
-			decision := policy.Evaluate(&test.user, test.groups)
+			decision, err := policy.Evaluate(t.Context(), &test.user, test.groups)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var roles []string
 			for _, role := range decision.Roles {
 				roles = append(roles, fmt.Sprintf("%s: %s", role.Role, strings.Join(role.Reasons, ", ")))

@@ -7,6 +7,8 @@ package access
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,9 +19,13 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// ReasonExpressionFailed is the reason of a Problem with a role's expression: it exceeded its cost, or compared what
-// cannot be compared.
-const ReasonExpressionFailed = "ExpressionFailed"
+// Reasons of a Problem with a role's expression.
+const (
+	// ReasonExpressionFailed: it compared what cannot be compared, or looked at an attribute that is too large.
+	ReasonExpressionFailed = "ExpressionFailed"
+	// ReasonExpressionTooExpensive: the App's expressions exceeded the budget of one user.
+	ReasonExpressionTooExpensive = "ExpressionTooExpensive"
+)
 
 // Policy is a sound App, compiled. It is immutable and safe for concurrent use.
 type Policy struct {
@@ -34,6 +40,9 @@ type Policy struct {
 	// subjectsAreGroups says that who earned a role by a group is bound by the name of that group.
 	subjectsAreGroups bool
 	groupPrefix       string
+	hasExpressions    bool
+	// superseded ends when the App is no more what the policy was made of; nil where nothing tells.
+	superseded context.Context //nolint:containedctx // it is the policy's life, not a call's
 }
 
 type role struct {
@@ -54,11 +63,13 @@ type Scope struct {
 
 // Problem is something about one user that kept a role from being granted. It never fails a provisioning request.
 type Problem struct {
-	// Reason is v1alpha1.ReasonMissingScope, v1alpha1.ReasonUnknownRole, v1alpha1.ReasonInvalidSubject or
-	// ReasonExpressionFailed.
+	// Reason is v1alpha1.ReasonMissingScope, v1alpha1.ReasonUnknownRole, v1alpha1.ReasonInvalidSubject,
+	// ReasonExpressionFailed or ReasonExpressionTooExpensive.
 	Reason string
 	// Message is for an administrator of the identity provider.
 	Message string
+	// Role is the one whose expression had no result; "" for other reasons.
+	Role string
 }
 
 // Decision is what one user earned.
@@ -95,21 +106,30 @@ func (p *Policy) Scope(name string) (Scope, bool) {
 // Scopes returns all scopes of the App. The slice is shared: not to be changed.
 func (p *Policy) Scopes() []Scope { return p.scopes }
 
+// UsesExpressions says whether roles are earned by expressions.
+func (p *Policy) UsesExpressions() bool { return p.hasExpressions }
+
 func (r *role) holdsIn(scope string) bool {
 	return r.scopes == nil || r.scopes[scope]
 }
 
-// Evaluate says which roles a user earned, by attributes and by the groups that the person is a member of. Groups must be
-// all that count: those whose name is claimed and that are not being deleted. Whether the person may have access at
+// Evaluate returns the roles that a user earned, by attributes and by the groups that the person is a member of. Groups must
+// be all that count: those whose name is claimed and that are not being deleted. Whether the person may have access at
 // all is the caller's question.
-func (p *Policy) Evaluate(user *v1alpha1.UserSpec, groups []Group) Decision {
+//
+// All expressions together have one budget. An expression that fails or exceeds it earns nothing and is a Problem; and since
+// it is not known then whether the user earned another role, no default role is earned either. The only error is that ctx
+// ended, or the policy with it (see Cache.Supersede): nothing was found out then.
+func (p *Policy) Evaluate(ctx context.Context, user *v1alpha1.UserSpec, groups []Group) (Decision, error) {
 	var decision Decision
 	groups = sortGroups(groups)
 	reasons := map[string][]string{}
 	p.earnByAttribute(user, reasons, &decision)
 	p.earnByGroup(groups, reasons, &decision)
-	p.earnByExpression(user, groups, reasons, &decision)
-	if len(reasons) == 0 {
+	if err := p.earnByExpression(ctx, user, groups, reasons, &decision); err != nil {
+		return Decision{}, err
+	}
+	if len(reasons) == 0 && !decision.unevaluated() {
 		for _, name := range p.defaults {
 			reasons[name] = []string{"default role of the App"}
 		}
@@ -126,7 +146,22 @@ func (p *Policy) Evaluate(user *v1alpha1.UserSpec, groups []Group) Decision {
 	slices.SortFunc(decision.Roles, func(a, b v1alpha1.EarnedRole) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
 	})
-	return decision
+	return decision, nil
+}
+
+// unevaluated says that an expression had no result.
+func (d *Decision) unevaluated() bool {
+	_, failed := d.ExpressionProblem()
+	return failed
+}
+
+// ExpressionProblem returns the problem of the first expression that had no result.
+func (d *Decision) ExpressionProblem() (Problem, bool) {
+	i := slices.IndexFunc(d.Problems, func(p Problem) bool { return p.Role != "" })
+	if i < 0 {
+		return Problem{}, false
+	}
+	return d.Problems[i], true
 }
 
 func (p *Policy) earnByAttribute(user *v1alpha1.UserSpec, reasons map[string][]string, decision *Decision) {
@@ -149,26 +184,50 @@ func (p *Policy) earnByAttribute(user *v1alpha1.UserSpec, reasons map[string][]s
 	}
 }
 
-func (p *Policy) earnByExpression(user *v1alpha1.UserSpec, groups []Group, reasons map[string][]string, decision *Decision) {
-	var variables map[string]any
+func (p *Policy) earnByExpression(ctx context.Context, user *v1alpha1.UserSpec, groups []Group, reasons map[string][]string, decision *Decision) error {
+	if !p.hasExpressions {
+		return nil
+	}
+	ctx, stop := p.whileWanted(ctx)
+	defer stop()
+	variables, spent := expressionVariables(user, groups), uint64(0)
 	for i := range p.roles {
 		candidate := &p.roles[i]
 		if candidate.when == nil {
 			continue
 		}
-		if variables == nil {
-			variables = map[string]any{variableUser: expressionUser(user), variableGroups: displayNames(groups)}
+		holds, cost, err := candidate.when.holds(ctx, variables)
+		if spent += cost; err == nil && spent > evaluationBudget {
+			err = errOverBudget
 		}
-		holds, err := candidate.when.holds(variables)
+		problem := Problem{Reason: ReasonExpressionFailed, Role: candidate.name, Message: fmt.Sprintf("expression of role %s: %v", candidate.name, err)}
 		switch {
+		case errors.Is(err, ErrInterrupted):
+			return err
+		case errors.Is(err, errOverBudget):
+			problem.Reason = ReasonExpressionTooExpensive
+			problem.Message += "; neither this role nor those after it are earned by their expressions"
+			decision.Problems = append(decision.Problems, problem)
+			return nil
 		case err != nil:
-			decision.Problems = append(decision.Problems, Problem{
-				Reason:  ReasonExpressionFailed,
-				Message: fmt.Sprintf("expression of role %s: %v", candidate.name, err),
-			})
+			decision.Problems = append(decision.Problems, problem)
 		case holds:
 			reasons[candidate.name] = append(reasons[candidate.name], "expression of role "+candidate.name)
 		}
+	}
+	return nil
+}
+
+// whileWanted returns a context that ends with ctx, and when the App was edited or deleted.
+func (p *Policy) whileWanted(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	if p.superseded == nil {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(p.superseded, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
 	}
 }
 

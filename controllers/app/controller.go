@@ -80,7 +80,8 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	if err != nil {
 		return err
 	}
-	r.Guard.OnChange(r.removalsChanged)
+	r.Guard.OnChange(r.statusChanged)
+	r.Progress.changed = r.statusChanged
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, watch := range []source.Source{
@@ -132,8 +133,8 @@ func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
 	return nil
 }
 
-// removalsChanged has the status of an App written, a little later: bulk loss comes one by one.
-func (r *Reconciler) removalsChanged(app types.NamespacedName) {
+// statusChanged has the status of an App written, a little later: what it tells comes one user at a time.
+func (r *Reconciler) statusChanged(app types.NamespacedName) {
 	if q := r.queue.Load(); q != nil {
 		(*q).AddAfter(reconcile.Request{NamespacedName: app}, progressEvery/4)
 	}

@@ -12,10 +12,64 @@ import (
 // maxLastError is what the schema admits of status.evaluation.lastError, in characters.
 const maxLastError = 1024
 
-// Progress keeps, of each App, what last kept a user from being evaluated or bound. The zero value is ready to use.
+// Progress keeps, of each App, what last kept a user from being evaluated or bound, and the users for whom an expression had
+// no result. The zero value is ready to use.
 type Progress struct {
 	mutex sync.Mutex
 	last  map[types.NamespacedName]string
+	// failures of expressions by App and by the user's name.
+	failures map[types.NamespacedName]map[string]ExpressionFailure
+	changed  func(app types.NamespacedName)
+}
+
+// ExpressionFailure tells why an expression had no result for a user. It says nothing about the user.
+type ExpressionFailure struct {
+	// Role that the expression earns; "" for no failure.
+	Role string
+	// TooExpensive says that the App's expressions exceeded the budget of one user.
+	TooExpensive bool
+}
+
+// Expressions keeps the first failure of an App's expressions for a user, in place of the one before.
+func (p *Progress) Expressions(app types.NamespacedName, user string, failure ExpressionFailure) {
+	p.mutex.Lock()
+	before := p.failures[app][user]
+	switch {
+	case failure == before:
+		p.mutex.Unlock()
+		return
+	case failure.Role == "":
+		if delete(p.failures[app], user); len(p.failures[app]) == 0 {
+			delete(p.failures, app)
+		}
+	default:
+		if p.failures == nil {
+			p.failures = map[types.NamespacedName]map[string]ExpressionFailure{}
+		}
+		if p.failures[app] == nil {
+			p.failures[app] = map[string]ExpressionFailure{}
+		}
+		p.failures[app][user] = failure
+	}
+	changed := p.changed
+	p.mutex.Unlock()
+	if changed != nil {
+		changed(app)
+	}
+}
+
+// failed counts the users for whom an App's expressions failed and for whom they cost too much, and names a role of each.
+func (p *Progress) failed(app types.NamespacedName) (counts map[bool]int, roles map[bool]string) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	counts, roles = map[bool]int{}, map[bool]string{}
+	for _, failure := range p.failures[app] {
+		counts[failure.TooExpensive]++
+		if role := roles[failure.TooExpensive]; role == "" || failure.Role < role {
+			roles[failure.TooExpensive] = failure.Role
+		}
+	}
+	return counts, roles
 }
 
 // Failed keeps what went wrong. The reason must tell nothing about a person.
@@ -35,10 +89,19 @@ func (p *Progress) lastError(app types.NamespacedName) string {
 	return p.last[app]
 }
 
+// through forgets the last error of an App whose users were all evaluated.
+func (p *Progress) through(app types.NamespacedName) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	delete(p.last, app)
+}
+
+// forget drops an App that is gone.
 func (p *Progress) forget(app types.NamespacedName) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	delete(p.last, app)
+	delete(p.failures, app)
 }
 
 // evaluationOf says how far the evaluation of an App's users has come for one generation. Once it is through it stays so:

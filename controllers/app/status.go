@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,7 +29,7 @@ func (r *Reconciler) setEvaluation(app *v1alpha1.App) (evaluated bool) {
 	app.Status.Evaluation = evaluationOf(app.Status.Evaluation, app.Generation, users, done, r.Progress.lastError(name))
 	through := isThrough(app.Status.Evaluation)
 	if through {
-		r.Progress.forget(name)
+		r.Progress.through(name)
 		set(app, metav1.Condition{
 			Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonReady,
 			Message: "Every user was evaluated for this specification.",
@@ -53,15 +54,47 @@ func (r *Reconciler) setScopes(ctx context.Context, app *v1alpha1.App) error {
 		set(app, ready)
 		app.Status.MissingScopes = nil
 		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionScopesFound)
+		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionExpressionsEvaluated)
 		return nil
 	}
 	set(app, ready)
+	r.setExpressions(app, policy)
 	there, err := r.namespaces(ctx)
 	if err != nil {
 		return err
 	}
 	r.setMissing(app, policy, there)
 	return nil
+}
+
+// setExpressions says whether the App's expressions have a result for each user.
+func (r *Reconciler) setExpressions(app *v1alpha1.App, policy *access.Policy) {
+	if !policy.UsesExpressions() {
+		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionExpressionsEvaluated)
+		return
+	}
+	evaluated := metav1.Condition{
+		Type: v1alpha1.ConditionExpressionsEvaluated, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
+		Message: "The expressions of roles have a result for each user.",
+	}
+	counts, roles := r.Progress.failed(client.ObjectKeyFromObject(app))
+	var texts []string
+	if counts[true] > 0 {
+		evaluated.Reason = access.ReasonExpressionTooExpensive
+		texts = append(texts, fmt.Sprintf("for %d users the expressions cost more than the budget of one user, role %q is one of those left out: "+
+			"shorten loops, or earn roles by groups and attributes", counts[true], roles[true]))
+	}
+	if counts[false] > 0 {
+		texts = append(texts, fmt.Sprintf("for %d users an expression failed, role %q has one of them: guard attributes by has() or type()", counts[false], roles[false]))
+	}
+	if len(texts) > 0 {
+		evaluated.Status = metav1.ConditionFalse
+		evaluated.Message = "What has no result earns nothing: " + strings.Join(texts, "; ") + ". The condition Ready of each user tells why."
+		if counts[true] == 0 {
+			evaluated.Reason = access.ReasonExpressionFailed
+		}
+	}
+	set(app, evaluated)
 }
 
 func (r *Reconciler) setMissing(app *v1alpha1.App, policy *access.Policy, there map[string]labels.Set) {

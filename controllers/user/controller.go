@@ -220,6 +220,7 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 	// No index by App: it would cost every User memory, for the sake of an App's edits.
 	usersOf := subjects.UsersIn(r.Client)
 	enqueue := func(app *v1alpha1.App, q queue) {
+		r.Policies.Supersede(app)
 		for _, user := range usersOf(client.ObjectKeyFromObject(app)) {
 			add(q, handler.LowPriority, client.ObjectKeyFromObject(user))
 		}

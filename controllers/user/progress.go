@@ -9,6 +9,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -17,6 +19,15 @@ func (e *evaluation) note(err error) {
 	if err != nil && e.app != nil {
 		e.Progress.Failed(e.appName(), withoutPerson(err, e.user))
 	}
+}
+
+// noteExpressions keeps for the App's status whether an expression had no result for the user.
+func (e *evaluation) noteExpressions(decision *access.Decision) {
+	var failure app.ExpressionFailure
+	if problem, failed := decision.ExpressionProblem(); failed {
+		failure = app.ExpressionFailure{Role: problem.Role, TooExpensive: problem.Reason == access.ReasonExpressionTooExpensive}
+	}
+	e.Progress.Expressions(e.appName(), e.name.Name, failure)
 }
 
 // withoutPerson tells of an error what an App's status may say: nothing about a person. An error of the API server names

@@ -14,6 +14,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -52,7 +53,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil
 	case errors.Is(err, errLeftOut):
 		return reconcile.Result{RequeueAfter: leftOutDelay}, nil
-	case apierrors.IsConflict(err):
+	case apierrors.IsConflict(err), errors.Is(err, access.ErrInterrupted):
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
 	e.note(err)
@@ -91,13 +92,13 @@ func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 }
 
 func (e *evaluation) fetchApp(ctx context.Context) error {
-	app := &v1alpha1.App{}
-	err := e.Client.Get(ctx, client.ObjectKey{Namespace: e.name.Namespace, Name: e.user.Spec.App}, app, client.UnsafeDisableDeepCopy)
+	current := &v1alpha1.App{}
+	err := e.Client.Get(ctx, client.ObjectKey{Namespace: e.name.Namespace, Name: e.user.Spec.App}, current, client.UnsafeDisableDeepCopy)
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
-	if err == nil && app.DeletionTimestamp.IsZero() {
-		e.app = app
+	if err == nil && current.DeletionTimestamp.IsZero() {
+		e.app = current
 	}
 	return nil
 }
@@ -108,7 +109,11 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	decision := policy.Evaluate(&e.user.Spec, groups)
+	decision, err := policy.Evaluate(ctx, &e.user.Spec, groups)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	e.noteExpressions(&decision)
 	decision.Problems = append(decision.Problems, e.missingScopes(decision.Roles)...)
 	keys := e.keysOf(decision.Roles)
 	kept, err := e.keepHeld(ctx, keys, policy.Mode())
@@ -176,6 +181,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	}
 	e.Index.Set(e.name, rolebinding.Entry{App: e.generation()})
 	e.Guard.Settle(e.appName(), e.name.Name)
+	e.Progress.Expressions(e.appName(), e.name.Name, app.ExpressionFailure{})
 	return e.unbind(ctx, e.name, keys)
 }
 
@@ -196,6 +202,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	}
 	r.Index.Set(name, rolebinding.Entry{})
 	r.Guard.Settle(before.App.Name, name.Name)
+	r.Progress.Expressions(before.App.Name, name.Name, app.ExpressionFailure{})
 	if err := r.unbind(ctx, name, keys); err != nil {
 		return err
 	}

@@ -2,10 +2,14 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-IMAGE   ?= scim-operator:$(VERSION)
+IMG     ?= scim-operator:$(VERSION)
+KUBECTL ?= kubectl
 DOCKER  ?= docker
 DOCKER_BUILD_ARGS ?=
 PLATFORMS         ?= linux/amd64,linux/arm64
+
+# What deploy, undeploy and build-installer install: config/default, or an overlay of it.
+CONFIG ?= config/default
 
 # Each test package runs an API server of its own; more than two at once starve each other.
 TEST_PACKAGES_AT_ONCE ?= 2
@@ -14,6 +18,7 @@ TEST_ARGS             ?=
 FUZZ_TIME             ?= 1m
 
 CONTROLLER_GEN = go tool -modfile=hack/tools/generate/go.mod controller-gen
+KUSTOMIZE      = go tool -modfile=$(CURDIR)/hack/tools/kustomize/go.mod kustomize
 GOLANGCI_LINT  = go tool -modfile=hack/tools/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
@@ -60,11 +65,46 @@ build: ## Build bin/scim-operator, static.
 
 .PHONY: docker-build
 docker-build: ## Build the container image; DOCKER_BUILD_ARGS adds arguments, such as other base images.
-	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) -t $(IMAGE) .
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) -t $(IMG) .
 
 .PHONY: docker-buildx
 docker-buildx: ## Build the image for all PLATFORMS and push it; needs a buildx builder.
-	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) --push -t $(IMAGE) .
+	$(DOCKER) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) --push -t $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Push the container image.
+	$(DOCKER) push $(IMG)
+
+.PHONY: install
+install: ## Install the CRDs, and the policy that guards them, in the cluster of KUBECONFIG.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: build ## Remove CRDs and all objects, after what they grant is revoked. Asks first; see scim-operator uninstall --help.
+	bin/scim-operator uninstall $(ARGS)
+
+.PHONY: deploy
+deploy: bin/installer.yaml ## Deploy CONFIG with image IMG in the cluster of KUBECONFIG.
+	$(KUBECTL) apply --server-side -f $<
+
+# A retry is harmless: CRDs, objects, and the policies that guard both are labelled to stay.
+.PHONY: undeploy
+undeploy: bin/installer.yaml ## Remove the running operator. CRDs, objects, policies and all access stay; says what remains.
+	$(KUBECTL) delete --ignore-not-found -l 'scim-operator.io/undeploy notin (keep)' -f $<
+	@KUBECTL='$(KUBECTL)' hack/remains.sh
+
+.PHONY: build-installer
+build-installer: bin/installer.yaml ## Write dist/install.yaml: CONFIG with image IMG, for kubectl apply --server-side -f.
+	mkdir -p dist
+	cp $< dist/install.yaml
+
+# Rendered in a folder of its own, so that IMG changes no tracked file.
+.PHONY: bin/installer.yaml
+bin/installer.yaml:
+	@rm -rf bin/installer && mkdir -p bin/installer
+	@cd bin/installer && $(KUSTOMIZE) create --resources '../../$(CONFIG)' && \
+		$(KUSTOMIZE) edit set image scim-operator='$(IMG)'
+	@$(KUSTOMIZE) build bin/installer -o $@
 
 .PHONY: generate
 generate: ## Generate deep copies and apply configurations from api/.
@@ -86,4 +126,4 @@ lint: ## Check the format and run golangci-lint.
 
 .PHONY: clean
 clean: ## Remove what build and run have made here; the control plane's binaries stay in the user's cache.
-	rm -rf bin .run
+	rm -rf bin dist .run

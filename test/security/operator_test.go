@@ -165,6 +165,7 @@ func (n *tenant) takeAway(t testing.TB) {
 	must(t, err)
 	for _, object := range append(objects, guard...) {
 		if object.GetKind() == "ValidatingAdmissionPolicyBinding" {
+			must(t, n.admin.Patch(t.Context(), object.DeepCopy(), mergePatch(`{"metadata":{"finalizers":null}}`)))
 			must(t, n.admin.Delete(t.Context(), object))
 		}
 	}

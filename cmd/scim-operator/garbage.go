@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -20,8 +21,10 @@ const (
 	liveHeap = "/gc/heap/live:bytes"
 )
 
-// limitGarbage has the heap collected by these rules until ctx ends, where GOGC says nothing else.
+// limitGarbage has the heap collected by these rules until ctx ends, where GOGC says nothing else, and keeps a reserve below
+// GOMEMLIMIT.
 func limitGarbage(ctx context.Context) {
+	keepReserve()
 	if os.Getenv("GOGC") != "" {
 		return
 	}
@@ -47,4 +50,12 @@ func garbagePercent(live uint64) int {
 	const most = 400
 	growth := max(garbageShare*float64(live), leastGarbage)
 	return int(min(100*growth/float64(max(live, 1)), most))
+}
+
+// keepReserve lowers the memory limit by a tenth. GOMEMLIMIT is the container's limit in config/, and the kernel counts
+// socket buffers and page tables beside what the runtime knows of. Without GOMEMLIMIT there is no limit.
+func keepReserve() {
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		debug.SetMemoryLimit(limit / 10 * 9)
+	}
 }

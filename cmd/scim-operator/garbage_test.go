@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"runtime/debug"
 	"testing"
 	"testing/synctest"
@@ -33,5 +34,18 @@ func TestLimitGarbage(t *testing.T) {
 			}
 			cancel()
 		})
+	}
+}
+
+// A tenth of the container's memory is left for what the runtime does not count. No limit stays none.
+func TestKeepReserve(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	for limit, want := range map[int64]int64{1 << 30: (1 << 30) / 10 * 9, math.MaxInt64: math.MaxInt64} {
+		debug.SetMemoryLimit(limit)
+		keepReserve()
+		if got := debug.SetMemoryLimit(-1); got != want {
+			t.Errorf("a limit of %d bytes becomes %d, not %d", limit, got, want)
+		}
 	}
 }

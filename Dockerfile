@@ -13,6 +13,7 @@ RUN go mod download
 COPY api api
 COPY cmd cmd
 COPY controllers controllers
+COPY internal internal
 COPY scimserver scimserver
 ARG TARGETOS
 ARG TARGETARCH

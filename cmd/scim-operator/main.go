@@ -32,6 +32,6 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true, // main prints it, once
 		Args:          cobra.NoArgs,
 	}
-	root.AddCommand(newServerCommand(), newControllerCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newControllerCommand(), newUninstallCommand(), newVersionCommand())
 	return root
 }

@@ -119,3 +119,8 @@ func hash(length int, parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return encoding.EncodeToString(sum[:])[:length]
 }
+
+// NativeName returns the name of the native bindings to a role that are made from an AppRoleBinding, in whatever namespace.
+func NativeName(binding *v1alpha1.AppRoleBinding, ref rbacv1.RoleRef) string {
+	return KeyOf(binding).nativeName(binding.Spec.Index, ref)
+}

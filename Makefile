@@ -25,7 +25,7 @@ GOLANGCI_LINT  = go tool -modfile=hack/tools/lint/go.mod golangci-lint
 
 .PHONY: help
 help: ## Show what make can do.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: build ## Start a local API server, the SCIM server and the controller, with a sample App. RESET=1 forgets earlier data.
@@ -36,6 +36,10 @@ run: build ## Start a local API server, the SCIM server and the controller, with
 test: ## Run all tests, with the seeds of the fuzz targets, on a real API server.
 	@go run ./hack/controlplane/ensure -controller-manager
 	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./...
+
+.PHONY: e2e
+e2e: ## Install, disturb, restore and uninstall the image in a cluster: that of KUBECONFIG, or see docs/e2e.md.
+	E2E_REPORT=$${E2E_REPORT-docs/e2e.md} test/e2e/run.sh
 
 .PHONY: conformance
 conformance: ## Compare with independent implementations of SCIM, and have one provision; needs Node.js 20 and npm.

@@ -48,7 +48,7 @@ func killLeader(t *testing.T, e *environment, _ installer, tr *traffic) {
 			}
 			return err
 		})
-		t.Logf("another leader after %s", time.Since(killed).Round(100*time.Millisecond))
+		e.note(t, "another leader after %s", time.Since(killed).Round(100*time.Millisecond))
 		tr.await(t, 300)
 		e.awaitReplicas(t, "controller", 2)
 	}
@@ -123,8 +123,14 @@ func kill(victim leading) error {
 func apiServerAway(t *testing.T, e *environment, _ installer, tr *traffic) {
 	e.shell(t, e.stopAPIServer)
 	time.Sleep(time.Minute)
-	e.shell(t, e.startAPIServer)
-	back := time.Now()
+	started := make(chan error, 1)
+	go func() {
+		_, err := e.run(t.Context(), "sh", "-c", e.startAPIServer)
+		started <- err
+	}()
+	eventually(t, 2*time.Minute, "the API server", func(ctx context.Context) error {
+		return e.clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
 	took := eventually(t, 2*time.Minute, "SCIM, after the API server", func(ctx context.Context) error {
 		scim := e.newClient(e.url, nil)
 		scim.Retries = 0
@@ -135,8 +141,12 @@ func apiServerAway(t *testing.T, e *environment, _ installer, tr *traffic) {
 		}
 		return err
 	})
+	back := time.Now()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
 	e.awaitReplicas(t, "server", 2)
 	e.awaitReplicas(t, "controller", 2)
-	t.Logf("SCIM is back %s after the API server, all Pods Ready after %s", took.Round(100*time.Millisecond), time.Since(back).Round(100*time.Millisecond))
+	e.note(t, "SCIM back %s after the API server, all Pods Ready %s later", took.Round(100*time.Millisecond), time.Since(back).Round(100*time.Millisecond))
 	tr.await(t, 300)
 }

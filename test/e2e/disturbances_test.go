@@ -80,7 +80,7 @@ func rotateCertificate(t *testing.T, e *environment, _ installer, tr *traffic) {
 		}
 		return err
 	})
-	t.Logf("every replica presents the new certificate after %s", took.Round(time.Second))
+	e.note(t, "every replica presents the new certificate after %s", took.Round(time.Second))
 }
 
 // presented returns the serial number of the certificate that a server presents.

@@ -22,6 +22,8 @@ const (
 	imageTwo = "scim-operator-e2e:two"
 	// tlsSecret holds the server's certificate.
 	tlsSecret = "scim-operator-server-tls"
+	// overlay is what is installed by kustomize.
+	overlay = "test/e2e/overlay"
 	// rollout bounds every wait for Pods.
 	rollout = 4 * time.Minute
 )
@@ -39,21 +41,21 @@ type installer struct {
 
 var installers = []installer{
 	{
-		name: "kustomize",
-		apply: func(t *testing.T, e *environment) {
-			eventually(t, 2*time.Minute, "kubectl apply -k", func(ctx context.Context) error {
-				_, err := e.run(ctx, "kubectl", "apply", "--server-side", "--force-conflicts", "-k", "test/e2e/overlay")
-				return err
-			})
-		},
-		image: func(t *testing.T, e *environment, image string) {
-			e.kubectl(t, "set", "image", "deployment/"+server, "server="+image)
-			e.kubectl(t, "set", "image", "deployment/"+controller, "controller="+image)
-		},
-		remove: func(t *testing.T, e *environment) {
-			e.must(t, "kubectl", "delete", "--ignore-not-found", "--timeout=120s", "-k", "config/default")
-		},
+		name:   "kustomize",
+		apply:  func(t *testing.T, e *environment) { e.deploy(t, imageOne) },
+		image:  func(t *testing.T, e *environment, image string) { e.deploy(t, image) },
+		remove: func(t *testing.T, e *environment) { t.Log(e.must(t, "make", "undeploy", "CONFIG="+overlay)) },
 	},
+}
+
+// deploy is what the README says: make deploy. For a moment after the first one, the API server does not know the kinds
+// that policies refer to, and refuses: it is repeated, as the README says, too.
+func (e *environment) deploy(t *testing.T, image string) {
+	t.Helper()
+	eventually(t, 2*time.Minute, "make deploy", func(ctx context.Context) error {
+		_, err := e.run(ctx, "make", "deploy", "IMG="+image, "CONFIG="+overlay)
+		return err
+	})
 }
 
 // install brings the operator, the quickstart's App and a token into the cluster, and waits until every replica serves.

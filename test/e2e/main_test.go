@@ -59,8 +59,9 @@ type environment struct {
 	// url is the Service's.
 	url string
 
-	mu   sync.Mutex
-	rows []report.Row
+	mu    sync.Mutex
+	rows  []report.Row
+	notes []string
 }
 
 func TestEndToEnd(t *testing.T) {
@@ -90,7 +91,7 @@ func newEnvironment() (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &environment{root: root, ledger: &ledger.Ledger{}, settings: settings{
+	e := &environment{root: root, ledger: newLedger(), settings: settings{
 		stopAPIServer: os.Getenv("E2E_STOP_APISERVER"), startAPIServer: os.Getenv("E2E_START_APISERVER"),
 		processes: os.Getenv("E2E_PROCESSES") != "", report: os.Getenv("E2E_REPORT"),
 	}}
@@ -115,10 +116,25 @@ func newEnvironment() (*environment, error) {
 	return e, err
 }
 
+func newLedger() *ledger.Ledger { return &ledger.Ledger{} }
+
+// addRow ends one scenario's part of the report; what was noted meanwhile goes into it.
 func (e *environment) addRow(row report.Row) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.rows = append(e.rows, row)
+	if row.Note == "" {
+		row.Note = strings.Join(e.notes, "; ")
+	}
+	e.rows, e.notes = append(e.rows, row), nil
+}
+
+// note has the report show something about the present scenario.
+func (e *environment) note(t *testing.T, format string, arguments ...any) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notes = append(e.notes, fmt.Sprintf(format, arguments...))
+	t.Logf(format, arguments...)
 }
 
 func (e *environment) writeReport(t *testing.T) {

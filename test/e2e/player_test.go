@@ -174,7 +174,7 @@ func (p *player) awaitDenial(ctx context.Context, person *actor, begun time.Time
 			return
 		case !allowed:
 			p.meter.deny(time.Since(begun), time.Since(answered))
-			if lag := time.Since(answered); lag > p.bound {
+			if lag := time.Since(answered); lag > accessBound {
 				p.meter.fail("%s had access for %s after the answer to the deactivation", person.Profile.UserName, lag)
 			}
 			return

@@ -18,12 +18,22 @@ if [ -z "${KUBECONFIG:-}" ]; then
     exit 2
   fi
   state=${CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/k8s-local}
-  # An earlier run that was killed leaves a cluster in no known state: one that answers is used, any other is taken down first.
-  if [ -f "$state/kubeconfig" ] && ! KUBECONFIG=$state/kubeconfig "$state/bin/kubectl" get --raw /readyz >/dev/null 2>&1; then
-    say "taking down what an earlier run left"
-    bash "$shared/down.sh"
+  # An earlier run that was killed leaves a cluster in no known state, and pid files that may by now name other processes.
+  for file in "$state"/run/*.pid; do
+    [ -f "$file" ] || continue
+    name=$(basename "$file" .pid)
+    [ "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" = "${name:0:15}" ] || rm -f "$file"
+  done
+  if [ "${E2E_KEEP:-0}" != 1 ]; then
+    had_docker=$(docker version >/dev/null 2>&1 && echo yes || true)
+    take_down() {
+      say "taking the cluster down"
+      bash "$shared/down.sh"
+      if [ -z "$had_docker" ] && [ -f "$state/run/dockerd.pid" ]; then kill "$(cat "$state/run/dockerd.pid")" 2>/dev/null || true; fi
+    }
+    trap take_down EXIT
+    if [ -d "$state/run" ]; then bash "$shared/down.sh"; fi
   fi
-  if [ "${E2E_KEEP:-0}" != 1 ]; then trap 'say "taking the cluster down"; bash "$shared/down.sh"' EXIT; fi
   say "starting the cluster of $shared"
   KUBECONFIG=$(bash "$shared/up.sh" | tail -1)
   export KUBECONFIG PATH="$state/bin:$PATH"
@@ -33,19 +43,22 @@ if [ -z "${KUBECONFIG:-}" ]; then
   # The API server may take a minute to end after SIGTERM.
   export E2E_STOP_APISERVER="kill \$(cat $state/run/kube-apiserver.pid); while kill -0 \$(cat $state/run/kube-apiserver.pid) 2>/dev/null; do sleep 0.2; done"
   export E2E_START_APISERVER="bash $shared/up.sh"
-  build_options=(--network host)
+  # No registry can be reached there: stand-ins under the base images' names take their place.
+  build_options="--network host"
+  while IFS== read -r argument base; do
+    base=${base%@*}
+    $docker image inspect "$base" >/dev/null 2>&1 || bash "$shared/build-image-bases.sh" "$base"
+    build_options+=" --build-arg ${argument#ARG }=$base"
+  done < <(grep -E '^ARG [A-Z]+_IMAGE=' Dockerfile)
 fi
 
 if [ -n "${E2E_IMAGE:-}" ]; then
   $docker tag "$E2E_IMAGE" "$image:one"
 else
-  if [ -f "$shared/build-image-bases.sh" ]; then
-    while read -r base; do
-      $docker image inspect "$base" >/dev/null 2>&1 || bash "$shared/build-image-bases.sh" "$base"
-    done < <(awk 'toupper($1) == "FROM" {sub(/^--platform=[^ ]* /, "", $0); print $2}' Dockerfile)
-  fi
   say "building the image"
-  $docker build "${build_options[@]}" --build-arg VERSION=e2e -t "$image:one" . | grep -E '^(Step|Successfully|#[0-9]+ (DONE|ERROR))' || true
+  make --no-print-directory docker-build IMG="$image:one" VERSION=e2e DOCKER="$docker" DOCKER_BUILD_ARGS="${build_options:-}" 2>&1 |
+    grep -E '^(Step|Successfully|#[0-9]+ (DONE|ERROR)|make)|rror' || true
+  $docker image inspect "$image:one" >/dev/null
 fi
 # The image of an update: another one with the same program.
 printf 'FROM %s:one\nLABEL e2e=two\n' "$image" | $docker build -t "$image:two" - >/dev/null
@@ -53,6 +66,8 @@ if [ -n "${E2E_LOAD:-}" ]; then
   say "loading the image"
   for tag in one two; do $E2E_LOAD "$image:$tag"; done
 fi
+
+make --no-print-directory build
 
 say "running the tests"
 go test -tags e2e -count 1 -v -timeout "${E2E_TIMEOUT:-40m}" ${TEST_ARGS:-} ./test/e2e

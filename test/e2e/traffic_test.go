@@ -28,8 +28,6 @@ type traffic struct {
 	e        *environment
 	meter    *meter
 	replicas *replicas
-	// bound is how long access may outlive the answer to a deactivation.
-	bound time.Duration
 	// rest is the longest pause between two actions of one player.
 	rest time.Duration
 
@@ -38,9 +36,9 @@ type traffic struct {
 }
 
 // start has players act on what the last scenario left.
-func (e *environment) start(t *testing.T, m *meter, bound time.Duration) *traffic {
+func (e *environment) start(t *testing.T, m *meter) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	tr := &traffic{e: e, meter: m, bound: bound, rest: 40 * time.Millisecond, stop: cancel, replicas: &replicas{e: e, all: map[string]*okta.Client{}}}
+	tr := &traffic{e: e, meter: m, rest: 40 * time.Millisecond, stop: cancel, replicas: &replicas{e: e, all: map[string]*okta.Client{}}}
 	tr.replicas.refresh(ctx)
 	tr.wait.Go(func() { tr.replicas.follow(ctx) })
 	if e.players == nil {

@@ -15,7 +15,17 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
+// newToken makes a ScimToken that its App, which must exist, accepts.
 func (w *world) newToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
+	w.Helper()
+	object := w.newUnlistedToken(name, spec)
+	if err := env.AcceptToken(w.ctx, object); err != nil {
+		w.Fatal(err)
+	}
+	return object
+}
+
+func (w *world) newUnlistedToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
 	w.Helper()
 	if spec.App == "" {
 		spec.App = w.app.Name
@@ -23,6 +33,17 @@ func (w *world) newToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.Sci
 	object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Spec: spec}
 	w.create(object)
 	return object
+}
+
+// accept has an App list exactly these tokens.
+func (w *world) accept(app string, tokens ...v1alpha1.AcceptedToken) {
+	w.Helper()
+	object := &v1alpha1.App{}
+	object.Namespace, object.Name = w.namespace, app
+	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		w.Fatal(err)
+	}
+	update(w, object, func(a *v1alpha1.App) { a.Spec.Tokens = tokens })
 }
 
 func (w *world) newSecret(name, value string) *corev1.Secret {
@@ -47,6 +68,7 @@ func (w *world) eventuallyValid(object *v1alpha1.ScimToken, digest string) {
 		return ""
 	})
 	w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonValid)
+	w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonValid)
 	if object.Status.TokenID != token.ID(digest) {
 		w.Errorf("token id = %q", object.Status.TokenID)
 	}
@@ -56,10 +78,22 @@ func (w *world) eventuallyValid(object *v1alpha1.ScimToken, digest string) {
 func (w *world) eventuallyRefused(object *v1alpha1.ScimToken, reason string) metav1.Condition {
 	w.Helper()
 	c := w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
+	w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
 	if object.Status.Digest != "" || object.Status.TokenID != "" {
 		w.Errorf("refused, and published: %+v", object.Status)
 	}
 	return c
+}
+
+// eventuallyClosed waits for a token that opens nothing because its specification says so: that is as asked, so that GitOps
+// need not wait, and no other App can take the digest meanwhile.
+func (w *world) eventuallyClosed(object *v1alpha1.ScimToken, reason, digest string) {
+	w.Helper()
+	w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
+	w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionTrue, reason)
+	if object.Status.Digest != digest {
+		w.Errorf("status = %+v, want the digest kept", object.Status)
+	}
 }
 
 func newTokenText(t *testing.T) string {
@@ -78,7 +112,7 @@ func TestTokens(t *testing.T) {
 		object := w.newToken("digest", v1alpha1.ScimTokenSpec{Digest: digest})
 		w.eventuallyValid(object, digest)
 		update(w, object, func(o *v1alpha1.ScimToken) { o.Spec.Suspended = true })
-		w.eventuallyRefused(object, v1alpha1.ReasonSuspended)
+		w.eventuallyClosed(object, v1alpha1.ReasonSuspended, digest)
 		update(w, object, func(o *v1alpha1.ScimToken) { o.Spec.Suspended = false })
 		w.eventuallyValid(object, digest)
 	})
@@ -136,7 +170,7 @@ func TestTokens(t *testing.T) {
 		w, text := w.with(t), newTokenText(t)
 		foreign := w.newSecret("foreign", text)
 		object := w.newToken("foreign", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "foreign"}})
-		w.eventuallyRefused(object, v1alpha1.ReasonInvalidToken)
+		w.eventuallyRefused(object, v1alpha1.ReasonSecretNotMade)
 		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(foreign), foreign); err != nil || string(foreign.Data["token"]) != text {
 			t.Errorf("the foreign Secret was changed (%v)", err)
 		}
@@ -145,25 +179,74 @@ func TestTokens(t *testing.T) {
 		w, digest := w.with(t), token.Digest(newTokenText(t))
 		at := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: time.Now().Add(d).Truncate(time.Second)} }
 		object := w.newToken("times", v1alpha1.ScimTokenSpec{Digest: digest, NotBefore: at(3 * time.Second), ExpiresAt: at(6 * time.Second)})
-		w.eventuallyRefused(object, v1alpha1.ReasonNotYetValid)
+		w.eventuallyClosed(object, v1alpha1.ReasonNotYetValid, digest)
 		w.eventuallyValid(object, digest)
 		w.eventuallyCondition(object, v1alpha1.ConditionExpiring, metav1.ConditionTrue, v1alpha1.ConditionExpiring)
-		w.eventuallyRefused(object, v1alpha1.ReasonExpired)
+		w.eventuallyClosed(object, v1alpha1.ReasonExpired, digest)
 		if time.Now().Before(object.Spec.ExpiresAt.Time) {
 			t.Error("expired before its time")
 		}
 	})
+	w.Run("generated, put back from a backup", func(t *testing.T) {
+		w := w.with(t)
+		object := w.newToken("restored", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "restored"}})
+		secret := w.eventuallySecret("restored", "")
+		digest := token.Digest(string(secret.Data["token"]))
+		w.eventuallyValid(object, digest)
+		w.delete(object)
+		w.delete(secret)
+		// A backup tool takes owners, UIDs and statuses away.
+		secret.ObjectMeta = metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels, Annotations: secret.Annotations}
+		w.create(secret)
+		w.eventuallyValid(w.newToken("restored", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "restored"}}), digest)
+		w.eventuallyRefused(w.newToken("another", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "restored"}}), v1alpha1.ReasonSecretNotMade)
+	})
 	w.Run("without an App", func(t *testing.T) {
 		w, digest := w.with(t), token.Digest(newTokenText(t))
-		object := w.newToken("orphan", v1alpha1.ScimTokenSpec{Digest: digest, App: "later"})
+		object := w.newUnlistedToken("orphan", v1alpha1.ScimTokenSpec{Digest: digest, App: "later"})
+		made := w.newUnlistedToken("orphan-made", v1alpha1.ScimTokenSpec{Generate: &v1alpha1.GenerateToken{SecretName: "orphan"}, App: "later"})
 		w.eventuallyRefused(object, v1alpha1.ReasonAppNotFound)
-		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.namespace, Name: "later", Annotations: map[string]string{v1alpha1.AnnotationAcceptTokens: "true"},
-		}}
+		w.eventuallyRefused(made, v1alpha1.ReasonAppNotFound)
+		if err := env.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: "orphan"}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
+			t.Errorf("a Secret was made for a token without an App: %v", err)
+		}
+		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "later"}}
+		app.Spec.Tokens = []v1alpha1.AcceptedToken{{Name: "orphan", Digest: digest}, {Name: "orphan-made"}}
 		w.create(app)
 		w.eventuallyValid(object, digest)
+		w.eventuallyValid(made, token.Digest(string(w.eventuallySecret("orphan", "").Data["token"])))
 		w.delete(app)
 		w.eventuallyRefused(object, v1alpha1.ReasonAppNotFound)
+	})
+	w.Run("not accepted", func(t *testing.T) {
+		w, first, second := w.with(t), token.Digest(newTokenText(t)), newTokenText(t)
+		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "choosy"}}
+		w.create(app)
+		object := w.newUnlistedToken("choosy", v1alpha1.ScimTokenSpec{App: "choosy", Digest: first})
+		c := w.eventuallyRefused(object, v1alpha1.ReasonNotAccepted)
+		if want := "tokens:\n- name: choosy\n  digest: " + first + "\n"; !strings.Contains(c.Message, want) {
+			t.Errorf("the message %q lacks the lines %q", c.Message, want)
+		}
+		w.accept("choosy", v1alpha1.AcceptedToken{Name: "choosy"}) // a digest must be listed
+		w.eventuallyRefused(object, v1alpha1.ReasonNotAccepted)
+		w.accept("choosy", v1alpha1.AcceptedToken{Name: "choosy", Digest: token.Digest(second)}, v1alpha1.AcceptedToken{Name: "other", Digest: first})
+		w.eventuallyRefused(object, v1alpha1.ReasonNotAccepted)
+		w.accept("choosy", v1alpha1.AcceptedToken{Name: "choosy", Digest: first})
+		w.eventuallyValid(object, first)
+		update(w, object, func(o *v1alpha1.ScimToken) { o.Spec.Digest = token.Digest(second) })
+		w.eventuallyRefused(object, v1alpha1.ReasonNotAccepted)
+		// By a Secret the digest that is listed, and no other one.
+		w.newSecret("choosy", second)
+		update(w, object, func(o *v1alpha1.ScimToken) {
+			o.Spec.Digest, o.Spec.SecretRef = "", &v1alpha1.SecretKeyReference{Name: "choosy"}
+		})
+		w.eventuallyRefused(object, v1alpha1.ReasonNotAccepted)
+		w.accept("choosy", v1alpha1.AcceptedToken{Name: "choosy", Digest: token.Digest(second)})
+		w.eventuallyValid(object, token.Digest(second))
+		w.accept("choosy", v1alpha1.AcceptedToken{Name: "choosy"})
+		w.eventuallyValid(object, token.Digest(second))
+		w.accept("choosy")
+		w.eventuallyRefused(object, v1alpha1.ReasonNotAccepted)
 	})
 	w.Run("of two Apps", func(t *testing.T) {
 		w, digest := w.with(t), token.Digest(newTokenText(t))
@@ -174,18 +257,28 @@ func TestTokens(t *testing.T) {
 		w.eventuallyValid(one, digest)
 		w.eventuallyValid(same, digest)
 		two := w.newToken("two", v1alpha1.ScimTokenSpec{Digest: digest, App: "other"})
-		for object, rival := range map[*v1alpha1.ScimToken]string{one: "two", same: "two", two: "one"} {
-			if c := w.eventuallyRefused(object, v1alpha1.ReasonInvalidToken); !strings.Contains(c.Message, w.namespace+"/"+rival) {
-				t.Errorf("message = %q", c.Message)
+		c := w.eventuallyRefused(two, v1alpha1.ReasonDigestInUse)
+		for _, word := range []string{w.app.Name, w.namespace, "ScimToken"} {
+			if strings.Contains(c.Message, word) {
+				t.Errorf("the message tells whose the digest is: %q", c.Message)
 			}
 		}
-		w.delete(two)
+		// What works goes on working, and keeps its digest while it is suspended.
 		w.eventuallyValid(one, digest)
-		w.eventuallyValid(same, digest)
+		w.delete(same)
+		update(w, one, func(o *v1alpha1.ScimToken) { o.Spec.Suspended = true })
+		w.eventuallyClosed(one, v1alpha1.ReasonSuspended, digest)
+		update(w, two, func(o *v1alpha1.ScimToken) { o.Spec.Description = "look again" })
+		w.eventuallyRefused(two, v1alpha1.ReasonDigestInUse)
+		w.delete(one)
+		w.eventuallyValid(two, digest)
+		w.eventuallyRefused(w.newToken("one", v1alpha1.ScimTokenSpec{Digest: digest}), v1alpha1.ReasonDigestInUse)
+		w.delete(two)
+		w.eventuallyValid(&v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "one"}}, digest)
 	})
 	w.Run("counted", func(t *testing.T) {
 		w := w.with(t)
-		w.eventually(func() string { // digest, secretless ones apart: digest, generated, one, same
+		w.eventually(func() string { // digest, generated, restored, one
 			if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
 				return err.Error()
 			}

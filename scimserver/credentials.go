@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,20 +26,23 @@ type credential struct {
 
 var (
 	errNoCredentials  = errors.New("no credentials: send the App's token in the Authorization header as Bearer")
-	errBadCredentials = errors.New("the token is not accepted: no ready ScimToken has its digest")
+	errBadCredentials = errors.New("the token is not accepted: no ScimToken that its App accepts has its digest")
+	errWrongApp       = errors.New("the token does not open the App that the URL names")
 )
 
-// credentials finds the ScimToken that a request's token belongs to. It follows ScimTokens by watch and holds digests
-// only. Safe for concurrent use.
+// credentials finds the ScimToken that a request's token belongs to. It follows ScimTokens by watch, holds digests only, and
+// holds each request against the App and the ScimToken as they are then. Safe for concurrent use.
 type credentials struct {
 	mu sync.RWMutex
 	// byID holds tokens by the identifier of their digest, so that a look-up compares few digests, each in constant time.
 	byID map[string]map[types.NamespacedName]*v1alpha1.ScimToken
 	now  func() time.Time
+	// app returns an App as the watch last told.
+	app func(types.NamespacedName) (*v1alpha1.App, bool)
 }
 
-func newCredentials() *credentials {
-	return &credentials{byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, now: time.Now}
+func newCredentials(app func(types.NamespacedName) (*v1alpha1.App, bool)) *credentials {
+	return &credentials{byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, now: time.Now, app: app}
 }
 
 // watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether they have caught up.
@@ -70,32 +74,44 @@ func keyOf(t *v1alpha1.ScimToken) types.NamespacedName {
 	return types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
 }
 
-// authenticate returns the App that the request's token opens.
-func (c *credentials) authenticate(r *http.Request) (credential, error) {
+// authenticate returns the App that the request's token opens: of those that accept it, the one that the URL names, or, where
+// it names none, the only one.
+func (c *credentials) authenticate(r *http.Request, named types.NamespacedName) (credential, error) {
 	presented := bearerToken(r.Header.Get("Authorization"))
 	if presented == "" {
 		return credential{}, errNoCredentials
 	}
 	digest := token.Digest(presented)
+	opened := c.opens(digest)
+	switch {
+	case len(opened) == 0:
+		return credential{}, errBadCredentials
+	case named.Name != "" && !slices.Contains(opened, named):
+		return credential{tokenID: token.ID(digest)}, errWrongApp
+	case named.Name != "":
+		return credential{app: named, tokenID: token.ID(digest)}, nil
+	case len(opened) > 1:
+		// The controller leaves a digest to one App. Until it has, a request that names none opens none.
+		return credential{}, errBadCredentials
+	}
+	return credential{app: opened[0], tokenID: token.ID(digest)}, nil
+}
 
+// opens returns the Apps that a token of this digest opens now.
+func (c *credentials) opens(digest string) []types.NamespacedName {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var found *credential
+	var opened []types.NamespacedName
 	for _, t := range c.byID[token.ID(digest)] {
 		if !token.Equal(t.Status.Digest, digest) || !c.usable(t) {
 			continue
 		}
-		app := types.NamespacedName{Namespace: t.Namespace, Name: t.Spec.App}
-		if found != nil && found.app != app {
-			// The controller reports this on both objects; until it has, neither App is opened.
-			return credential{}, errBadCredentials
+		name := types.NamespacedName{Namespace: t.Namespace, Name: t.Spec.App}
+		if app, found := c.app(name); found && app.Spec.Accepts(t, digest) && !slices.Contains(opened, name) {
+			opened = append(opened, name)
 		}
-		found = &credential{app: app, tokenID: token.ID(digest)}
 	}
-	if found == nil {
-		return credential{}, errBadCredentials
-	}
-	return *found, nil
+	return opened
 }
 
 // usable holds a token against its own specification at this very moment, rather than trust that the controller has

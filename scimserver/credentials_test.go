@@ -44,9 +44,35 @@ func scimToken(name, app, secret string, change func(*v1alpha1.ScimToken)) *v1al
 	return t
 }
 
+// heldCredentials are tokens and the Apps that the test gives them.
+func heldCredentials(now time.Time, apps map[string][]v1alpha1.AcceptedToken, tokens ...*v1alpha1.ScimToken) *credentials {
+	held := newCredentials(func(name types.NamespacedName) (*v1alpha1.App, bool) {
+		accepted, found := apps[name.Name]
+		return &v1alpha1.App{Spec: v1alpha1.AppSpec{Tokens: accepted}}, found && name.Namespace == "directory"
+	})
+	held.now = func() time.Time { return now }
+	for _, each := range tokens {
+		held.replace(nil, each)
+	}
+	return held
+}
+
+func presenting(t *testing.T, text string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, "/Users", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+text)
+	return request
+}
+
 func TestAuthenticate(t *testing.T) {
 	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: noon.Add(d)} }
+	fromSecret := func(t *v1alpha1.ScimToken) {
+		t.Spec.Digest, t.Spec.SecretRef = "", &v1alpha1.SecretKeyReference{Name: "s"}
+	}
 	tokens := []*v1alpha1.ScimToken{
 		scimToken("plain", "one", "plain", nil),
 		scimToken("rotated", "one", "rotated", nil),
@@ -58,28 +84,40 @@ func TestAuthenticate(t *testing.T) {
 		scimToken("deleting", "one", "deleting", func(t *v1alpha1.ScimToken) { t.DeletionTimestamp = at(0) }),
 		scimToken("withdrawn", "one", "withdrawn", func(t *v1alpha1.ScimToken) { t.Status.Digest = "" }),
 		scimToken("changed", "one", "changed", func(t *v1alpha1.ScimToken) { t.Spec.Digest = token.Digest("other") }),
-		scimToken("shared-1", "one", "shared", nil),
-		scimToken("shared-2", "two", "shared", nil),
+		scimToken("shared", "one", "shared", nil),
+		scimToken("shared", "two", "shared", nil),
 		scimToken("twice-1", "one", "twice", nil),
 		scimToken("twice-2", "one", "twice", nil),
+		scimToken("kept", "one", "kept", fromSecret),
+		scimToken("pinned", "one", "pinned", fromSecret),
+		scimToken("repinned", "one", "repinned", fromSecret),
+		// What no App accepts.
+		scimToken("unlisted", "one", "unlisted", nil),
+		scimToken("nameless", "one", "nameless", nil),
+		scimToken("outdated", "one", "outdated", nil),
+		scimToken("homeless", "gone", "homeless", nil),
 	}
-	held := newCredentials()
-	held.now = func() time.Time { return noon }
-	for _, each := range tokens {
-		held.replace(nil, each)
+	tokens[11].Name = "shared-too"
+	accepted := []v1alpha1.AcceptedToken{{Name: "kept"}, {Name: "nameless"}, {Name: "outdated", Digest: token.Digest("former")},
+		{Name: "pinned", Digest: token.Digest("pinned")}, {Name: "repinned", Digest: token.Digest("former")}}
+	for _, name := range []string{"plain", "rotated", "suspended", "expired", "expiring", "early", "due", "deleting", "withdrawn", "changed", "shared"} {
+		accepted = append(accepted, v1alpha1.AcceptedToken{Name: name, Digest: token.Digest(name)})
 	}
+	for _, name := range []string{"twice-1", "twice-2"} {
+		accepted = append(accepted, v1alpha1.AcceptedToken{Name: name, Digest: token.Digest("twice")})
+	}
+	held := heldCredentials(noon, map[string][]v1alpha1.AcceptedToken{
+		"one": accepted, "two": {{Name: "shared-too", Digest: token.Digest("shared")}, {Name: "unlisted", Digest: token.Digest("unlisted")}},
+	}, tokens...)
 	for presented, want := range map[string]error{
-		"plain": nil, "rotated": nil, "expiring": nil, "due": nil, "twice": nil,
+		"plain": nil, "rotated": nil, "expiring": nil, "due": nil, "twice": nil, "kept": nil, "pinned": nil,
 		"": errNoCredentials, "suspended": errBadCredentials, "expired": errBadCredentials, "early": errBadCredentials,
 		"deleting": errBadCredentials, "withdrawn": errBadCredentials, "changed": errBadCredentials, "other": errBadCredentials,
 		"shared": errBadCredentials, "unknown": errBadCredentials, token.Digest("plain"): errBadCredentials,
+		"unlisted": errBadCredentials, "nameless": errBadCredentials, "outdated": errBadCredentials, "homeless": errBadCredentials,
+		"repinned": errBadCredentials,
 	} {
-		request, err := http.NewRequest(http.MethodGet, "/Users", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+presented)
-		opened, err := held.authenticate(request)
+		opened, err := held.authenticate(presenting(t, presented), types.NamespacedName{})
 		if !errors.Is(err, want) {
 			t.Errorf("token %q: %v, want %v", presented, err, want)
 			continue
@@ -90,9 +128,30 @@ func TestAuthenticate(t *testing.T) {
 	}
 
 	held.replace(tokens[0], nil)
-	request, _ := http.NewRequest(http.MethodGet, "/Users", nil)
-	request.Header.Set("Authorization", "plain")
-	if _, err := held.authenticate(request); !errors.Is(err, errBadCredentials) {
+	if _, err := held.authenticate(presenting(t, "plain"), types.NamespacedName{}); !errors.Is(err, errBadCredentials) {
 		t.Errorf("a deleted token is still accepted: %v", err)
+	}
+}
+
+// A URL that names an App is answered by that App's tokens, whatever tokens other Apps have.
+func TestAuthenticateForAnAppOfTheURL(t *testing.T) {
+	digest := token.Digest("shared")
+	second := scimToken("b", "two", "shared", nil)
+	held := heldCredentials(time.Now(), map[string][]v1alpha1.AcceptedToken{
+		"one": {{Name: "a", Digest: digest}}, "two": {{Name: "b", Digest: digest}}, "three": nil,
+	}, scimToken("a", "one", "shared", nil), second)
+	for name, want := range map[string]error{"one": nil, "two": nil, "three": errWrongApp, "": errBadCredentials} {
+		named := types.NamespacedName{}
+		if name != "" {
+			named = types.NamespacedName{Namespace: "directory", Name: name}
+		}
+		opened, err := held.authenticate(presenting(t, "shared"), named)
+		if !errors.Is(err, want) || err == nil && opened.app != named {
+			t.Errorf("App %q of the URL: opens %v, %v, want %v", name, opened.app, err, want)
+		}
+	}
+	held.replace(second, nil)
+	if opened, err := held.authenticate(presenting(t, "shared"), types.NamespacedName{}); err != nil || opened.app.Name != "one" {
+		t.Errorf("the only App: opens %v, %v", opened.app, err)
 	}
 }

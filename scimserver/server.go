@@ -54,7 +54,7 @@ type Server struct {
 
 // New returns a Server over a directory, with its ScimTokens watched through the given cache.
 func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {
-	s := &Server{options: options, directory: people, credentials: newCredentials()}
+	s := &Server{options: options, directory: people, credentials: newCredentials(people.App)}
 	var err error
 	s.synced, err = s.credentials.watch(ctx, informers)
 	return s, err
@@ -133,13 +133,10 @@ func (s *Server) handle(x *exchange, known bool) error {
 
 // admit authenticates a request and finds its App: the token decides, and a path that names an App must agree.
 func (s *Server) admit(x *exchange) error {
-	opened, err := s.credentials.authenticate(x.request)
+	opened, err := s.credentials.authenticate(x.request, x.route.app)
+	x.credential = opened
 	if err != nil {
 		return unauthorized(x, err)
-	}
-	x.credential = opened
-	if x.route.app.Name != "" && x.route.app != opened.app {
-		return unauthorized(x, errors.New("the token does not open the App that the URL names"))
 	}
 	app, found := s.directory.App(opened.app)
 	if !found {

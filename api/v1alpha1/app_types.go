@@ -12,6 +12,13 @@ type AppSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	DisplayName string `json:"displayName,omitempty"`
 
+	// tokens are the ScimTokens that open the App; no other one does. Who may add one must be able to bind what the App
+	// grants. The list is atomic: applying it replaces the whole of it.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tokens []AcceptedToken `json:"tokens,omitempty"`
+
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	// +optional
@@ -86,6 +93,20 @@ type AppSpec struct {
 	// +kubebuilder:default=Enforce
 	// +kubebuilder:validation:Enum=Enforce;Observe
 	Mode string `json:"mode,omitempty"`
+}
+
+// AcceptedToken names one ScimToken, in the App's namespace, that opens the App.
+type AcceptedToken struct {
+	// name of the ScimToken.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// digest that the ScimToken must stand for: sha256: and 64 hexadecimal digits. A ScimToken that holds a digest is
+	// accepted only with it. Empty for one with secretRef or generate: any token that its Secret holds.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest,omitempty"`
 }
 
 // Provisioning actions of an Okta app. Every one is on unless it is set to false.
@@ -341,7 +362,7 @@ type AppStatus struct {
 	Users int32 `json:"users"`
 	// +optional
 	ActiveUsers int32 `json:"activeUsers"`
-	// tokens counts the App's ready tokens.
+	// tokens counts the tokens that open the App now.
 	// +optional
 	Tokens int32 `json:"tokens"`
 	// evaluation tells how far the evaluation of the App's users has come since its specification changed.

@@ -4,7 +4,7 @@ package v1alpha1
 // the generation that it speaks of.
 const (
 	// ConditionReady summarises the object: an App can be provisioned to, a User has the access it earned (or,
-	// inactive, has none), a ScimToken is accepted, an AppRoleBinding's native bindings are in place.
+	// inactive, has none), a ScimToken is as its specification asks for, an AppRoleBinding's native bindings are in place.
 	ConditionReady = "Ready"
 
 	// ConditionReconciling is True while work that Ready waits for is under way (kstatus).
@@ -37,6 +37,9 @@ const (
 
 	// ConditionResidualAccess is True on a User whose access was revoked and whom bindings by other hands still name.
 	ConditionResidualAccess = "ResidualAccess"
+
+	// ConditionAccepted says of a ScimToken whether it opens its App now.
+	ConditionAccepted = "Accepted"
 
 	// ConditionExpiring is True on a ScimToken that expires within 30 days.
 	ConditionExpiring = "Expiring"
@@ -105,8 +108,8 @@ const (
 	AnnotationUnknownMembers = GroupName + "/unknown-members"
 	// AnnotationReleaseRemovals of an App releases the removals that spec.safety holds, once for each new value.
 	AnnotationReleaseRemovals = GroupName + "/release-removals"
-	// AnnotationAcceptTokens with the value "true" on a new App lets it have the ScimTokens that named it before it was.
-	AnnotationAcceptTokens = GroupName + "/accept-tokens"
+	// AnnotationGeneratedFor of a Secret names the ScimToken that it was made for.
+	AnnotationGeneratedFor = GroupName + "/generated-for"
 	// AnnotationAllowDeletion with the value "true" on one of this operator's CustomResourceDefinitions lets it be deleted.
 	AnnotationAllowDeletion = GroupName + "/allow-deletion"
 	// AnnotationWrittenAt of a MemberShard is the generation that its Group had when the shard was last written.

@@ -42,10 +42,12 @@ type ScimTokenSpec struct {
 
 // SecretKeyReference names one key of a Secret that carries the label scim-operator.io/token=true.
 type SecretKeyReference struct {
+	// name of the Secret.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+	// key of its data.
 	// +optional
 	// +kubebuilder:default=token
 	// +kubebuilder:validation:MinLength=1
@@ -59,12 +61,14 @@ type GenerateToken struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret: lower case letters, digits, - and ., beginning and ending with a letter or digit"
 	SecretName string `json:"secretName"`
 }
 
 // ScimTokenStatus is written by the controller.
 type ScimTokenStatus struct {
-	// conditions: Ready says whether the token is accepted, Expiring that it expires within 30 days.
+	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
+	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -73,7 +77,8 @@ type ScimTokenStatus struct {
 	// observedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// digest that requests are held against: sha256: and 64 hexadecimal digits.
+	// digest that the token stands for: sha256: and 64 hexadecimal digits. It is there while the App accepts the token,
+	// also while the token is suspended, expired or not yet valid: so long no token of another App can stand for it.
 	// +optional
 	Digest string `json:"digest,omitempty"`
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
@@ -90,8 +95,9 @@ type ScimTokenStatus struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.app`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.app`
 // +kubebuilder:printcolumn:name="Token ID",type=string,JSONPath=`.status.tokenID`
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
+// +kubebuilder:printcolumn:name="Ready",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ScimToken struct {

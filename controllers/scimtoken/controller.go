@@ -1,14 +1,17 @@
-// Package scimtoken publishes which bearer tokens open which App: the digest of each ScimToken that is valid now, in its
-// status, where the SCIM server reads it. The server itself never sees a Secret.
+// Package scimtoken publishes which bearer tokens stand for which App: the digest of each ScimToken that its App accepts, in
+// its status, where the SCIM server reads it. The server itself never sees a Secret, and holds every request against the
+// App and the ScimToken as they are at that moment.
 //
-// A token's digest is given in the specification, read from a Secret, or that of a token which the controller makes
-// once. A token that is not valid has no digest in its status. No token's text is logged, put into a condition or kept.
+// A token's digest is given in the specification, read from a Secret, or that of a token which the controller makes once.
+// A token that its App does not accept, or whose digest is another App's, has none in its status. No token's text is
+// logged, put into a condition or kept.
 //
 // It imports api/token and api/v1alpha1.
 package scimtoken
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +35,7 @@ const (
 
 	indexApp    = "scim.token.app"
 	indexSecret = "scim.token.secret"
+	indexDigest = "scim.token.digest"
 
 	maxBackoff = time.Minute
 )
@@ -66,6 +70,14 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	}); err != nil {
 		return err
 	}
+	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexDigest, func(object client.Object) []string {
+		if digest := object.(*v1alpha1.ScimToken).Status.Digest; digest != "" {
+			return []string{digest}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	c, err := controller.New("scimtoken", mgr, controller.Options{
 		Reconciler:  r,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
@@ -78,7 +90,7 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 			r.enqueue = func(name types.NamespacedName) { q.Add(reconcile.Request{NamespacedName: name}) }
 			return nil
 		}),
-		source.Kind(mgr.GetCache(), &v1alpha1.ScimToken{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.ScimToken]{}),
+		source.Kind(mgr.GetCache(), &v1alpha1.ScimToken{}, r.watchTokens()),
 		source.Kind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(r.tokensOfSecret)),
 		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
 	} {
@@ -116,7 +128,29 @@ func (r *Reconciler) find(ctx context.Context, namespace, index, value string) [
 	return requests
 }
 
-// watchApps brings back the tokens of an App that appears or goes; nothing else of an App concerns them.
+// watchTokens brings back a token that changed, and those that wait for the digest of one that is gone.
+func (r *Reconciler) watchTokens() handler.TypedEventHandler[*v1alpha1.ScimToken, reconcile.Request] {
+	add := func(q workqueue.TypedRateLimitingInterface[reconcile.Request], name types.NamespacedName) {
+		q.Add(reconcile.Request{NamespacedName: name})
+	}
+	return handler.TypedFuncs[*v1alpha1.ScimToken, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.ScimToken], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(q, client.ObjectKeyFromObject(e.Object))
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.ScimToken], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(q, client.ObjectKeyFromObject(e.ObjectNew))
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.ScimToken], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			name := client.ObjectKeyFromObject(e.Object)
+			add(q, name)
+			for _, waiting := range r.digests.claimants(name, e.Object.Status.Digest) {
+				add(q, waiting)
+			}
+		},
+	}
+}
+
+// watchApps brings back the tokens of an App that appears, goes, or lists other tokens; nothing else of an App concerns them.
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		for _, request := range r.find(ctx, app.Namespace, indexApp, app.Name) {
@@ -127,8 +161,18 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			enqueue(ctx, e.Object, q)
 		},
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if e.ObjectOld.UID != e.ObjectNew.UID || !slices.Equal(e.ObjectOld.Spec.Tokens, e.ObjectNew.Spec.Tokens) {
+				enqueue(ctx, e.ObjectNew, q)
+			}
+		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			enqueue(ctx, e.Object, q)
 		},
 	}
+}
+
+// appOf is the App that a token names.
+func appOf(object *v1alpha1.ScimToken) types.NamespacedName {
+	return types.NamespacedName{Namespace: object.Namespace, Name: object.Spec.App}
 }

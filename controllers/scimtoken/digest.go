@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/token"
@@ -75,9 +76,13 @@ func digestOfValue(secret *corev1.Secret, key string) (string, *verdict) {
 }
 
 // digestOfGenerated returns the digest of a token that is made once and kept in a Secret. A Secret that was deleted is made
-// anew, with another token; one that is somebody else's is left alone.
+// anew, with another token; one that was not made for this ScimToken is left alone, and nothing is said of it.
 func (r *Reconciler) digestOfGenerated(ctx context.Context, object *v1alpha1.ScimToken) (string, *verdict, error) {
 	name := object.Spec.Generate.SecretName
+	if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
+		problem := invalid(v1alpha1.ReasonInvalidToken, "spec.generate.secretName cannot name a Secret: "+errs[0])
+		return "", &problem, nil
+	}
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
@@ -87,15 +92,38 @@ func (r *Reconciler) digestOfGenerated(ctx context.Context, object *v1alpha1.Sci
 			err = r.Live.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret)
 		}
 	}
-	if err != nil {
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		problem := invalid(v1alpha1.ReasonSecretNotMade, "The API server refuses to have the Secret made: "+messageOf(err))
+		problem.retryAfter = refusedDelay
+		return "", &problem, nil
+	case err != nil:
 		return "", nil, err
-	}
-	if !metav1.IsControlledBy(secret, object) {
-		problem := invalid(v1alpha1.ReasonInvalidToken, fmt.Sprintf("The Secret %s exists and was not made for this ScimToken: it is left alone. Choose another secretName, or refer to it by secretRef.", name))
+	case !wasMadeFor(secret, object):
+		problem := invalid(v1alpha1.ReasonSecretNotMade, "No Secret can be made under spec.generate.secretName: choose another name.")
 		return "", &problem, nil
 	}
 	digest, problem := digestOfValue(secret, defaultKey)
 	return digest, problem, nil
+}
+
+// wasMadeFor says whether a Secret is the one that was made for a ScimToken: by its owner, or, where a backup put both back
+// and the owner is the former object of that name or absent, by its labels and annotation.
+func wasMadeFor(secret *corev1.Secret, object *v1alpha1.ScimToken) bool {
+	if metav1.IsControlledBy(secret, object) {
+		return true
+	}
+	owner := metav1.GetControllerOf(secret)
+	return (owner == nil || owner.Kind == "ScimToken" && owner.Name == object.Name) &&
+		secret.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByValue &&
+		secret.Labels[v1alpha1.LabelApp] == object.Spec.App && secret.Annotations[v1alpha1.AnnotationGeneratedFor] == object.Name
+}
+
+// messageOf returns what the API server says in an error, shortened: a condition holds it.
+func messageOf(err error) string {
+	const limit = 512
+	text := []rune(err.Error())
+	return string(text[:min(len(text), limit)])
 }
 
 func (r *Reconciler) generate(ctx context.Context, object *v1alpha1.ScimToken, name string) (*corev1.Secret, error) {
@@ -112,6 +140,7 @@ func (r *Reconciler) generate(ctx context.Context, object *v1alpha1.ScimToken, n
 				v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue,
 				v1alpha1.LabelApp:       object.Spec.App,
 			},
+			Annotations:     map[string]string{v1alpha1.AnnotationGeneratedFor: object.Name},
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, v1alpha1.GroupVersion.WithKind("ScimToken"))},
 		},
 		Type: corev1.SecretTypeOpaque,

@@ -20,6 +20,8 @@ const (
 	expiryNotice = 30 * 24 * time.Hour
 	// conflictDelay is how long a reconcile that met a newer object waits for the informer to show it.
 	conflictDelay = 10 * time.Millisecond
+	// refusedDelay is the time between two attempts to make a Secret that quota or admission refused.
+	refusedDelay = time.Minute
 )
 
 // Reconcile publishes one token, or withdraws it.
@@ -48,21 +50,32 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
 	}
+	if before.Digest != "" && before.Digest != verdict.digest {
+		r.wake(r.digests.claimants(request.NamespacedName, before.Digest))
+	}
+	if verdict.retryAfter > 0 {
+		return reconcile.Result{RequeueAfter: verdict.retryAfter}, nil
+	}
 	return reconcile.Result{RequeueAfter: nextChange(&object.Spec, now)}, nil
 }
 
-// verdict is what the status of a token will say. Only a valid token has a digest.
+// verdict is what the status of a token will say. Only a token that its App accepts has a digest.
 type verdict struct {
 	digest          string
 	reason, message string
+	// opens says that the token opens its App now.
+	opens bool
+	// retryAfter is when to try again what no watch tells of; 0 for never.
+	retryAfter time.Duration
 }
 
 func invalid(reason, message string) verdict { return verdict{reason: reason, message: message} }
 
-// judge decides whether a token is accepted.
+// judge decides whether a token opens its App. The App decides first: no Secret is read or made for a token that its App
+// does not list.
 func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now time.Time) (verdict, error) {
 	name := client.ObjectKeyFromObject(object)
-	digest, problem, err := r.digestOf(ctx, object)
+	digest, problem, err := r.acceptedDigest(ctx, object)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -70,44 +83,100 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 		r.wake(r.digests.forget(name))
 		return *problem, nil
 	}
-	// A token decides which App a request is for. Where it stands for two, it stands for none.
-	rival, touched := r.digests.set(name, digest, object.Spec.App)
-	r.wake(touched)
-	if rival.Name != "" {
-		return invalid(v1alpha1.ReasonInvalidToken, "The same token is that of another App, too, by the ScimToken "+rival.String()+": make a token of its own for each App."), nil
-	}
-	app := &v1alpha1.App{}
-	err = r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Spec.App}, app, client.UnsafeDisableDeepCopy)
-	switch {
-	case apierrors.IsNotFound(err):
-		return invalid(v1alpha1.ReasonAppNotFound, "The App "+object.Spec.App+" does not exist."), nil
-	case err != nil:
+	inUse, err := r.claim(ctx, object, digest)
+	if err != nil {
 		return verdict{}, err
-	case object.Spec.Suspended:
-		return invalid(v1alpha1.ReasonSuspended, "The token is suspended."), nil
-	case object.Spec.NotBefore != nil && now.Before(object.Spec.NotBefore.Time):
-		return invalid(v1alpha1.ReasonNotYetValid, "The token is accepted from "+timeText(object.Spec.NotBefore)+" on."), nil
-	case object.Spec.ExpiresAt != nil && !now.Before(object.Spec.ExpiresAt.Time):
-		return invalid(v1alpha1.ReasonExpired, "The token expired at "+timeText(object.Spec.ExpiresAt)+"."), nil
 	}
-	return verdict{digest: digest, reason: v1alpha1.ReasonValid, message: "The token is accepted."}, nil
+	if inUse {
+		return invalid(v1alpha1.ReasonDigestInUse, "The same token is in use already: make another one. Each App needs a token of its own."), nil
+	}
+	accepted := verdict{digest: digest}
+	switch {
+	case object.Spec.Suspended:
+		accepted.reason, accepted.message = v1alpha1.ReasonSuspended, "The token is suspended, as spec.suspended asks for."
+	case object.Spec.NotBefore != nil && now.Before(object.Spec.NotBefore.Time):
+		accepted.reason, accepted.message = v1alpha1.ReasonNotYetValid, "The token is accepted from "+timeText(object.Spec.NotBefore)+" on."
+	case object.Spec.ExpiresAt != nil && !now.Before(object.Spec.ExpiresAt.Time):
+		accepted.reason, accepted.message = v1alpha1.ReasonExpired, "The token expired at "+timeText(object.Spec.ExpiresAt)+"."
+	default:
+		accepted.opens, accepted.reason, accepted.message = true, v1alpha1.ReasonValid, "The token is accepted."
+	}
+	return accepted, nil
+}
+
+// acceptedDigest returns the digest of a token that its App accepts, or the verdict on one that it does not.
+func (r *Reconciler) acceptedDigest(ctx context.Context, object *v1alpha1.ScimToken) (string, *verdict, error) {
+	app := &v1alpha1.App{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Spec.App}, app, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		problem := invalid(v1alpha1.ReasonAppNotFound, "The App "+object.Spec.App+" does not exist in this namespace.")
+		return "", &problem, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	notAccepted := invalid(v1alpha1.ReasonNotAccepted,
+		"The App "+app.Name+" does not accept this token. If it shall, add to its spec:\n"+v1alpha1.AcceptanceOf(object))
+	if !app.Spec.Lists(object) {
+		return "", &notAccepted, nil
+	}
+	digest, problem, err := r.digestOf(ctx, object)
+	if err != nil || problem != nil {
+		return "", problem, err
+	}
+	if !app.Spec.Accepts(object, digest) {
+		return "", &notAccepted, nil
+	}
+	return digest, nil, nil
+}
+
+// claim takes a digest for the token's App, and reports whether another App has it. The token that has it published keeps
+// it; between tokens of which none is published, the first one that is looked at gets it.
+func (r *Reconciler) claim(ctx context.Context, object *v1alpha1.ScimToken, digest string) (inUse bool, err error) {
+	mine := claim{digest: digest, app: appOf(object), published: object.Status.Digest == digest, created: object.CreationTimestamp.Time}
+	rivals := r.digests.set(client.ObjectKeyFromObject(object), mine)
+	// The registry knows the tokens that this process looked at, the informer those that another one published.
+	var published v1alpha1.ScimTokenList
+	if err := r.Client.List(ctx, &published, client.MatchingFields{indexDigest: digest}, client.UnsafeDisableDeepCopy); err != nil {
+		return false, err
+	}
+	for i := range published.Items {
+		other := &published.Items[i]
+		if appOf(other) != mine.app && other.DeletionTimestamp.IsZero() {
+			rivals = append(rivals, claim{digest: digest, app: appOf(other), published: true, created: other.CreationTimestamp.Time})
+		}
+	}
+	for _, rival := range rivals {
+		if rival.precedes(mine) {
+			return true, nil
+		}
+	}
+	r.digests.publish(client.ObjectKeyFromObject(object))
+	return false, nil
 }
 
 func timeText(at *metav1.Time) string { return at.UTC().Format(time.RFC3339) }
+
+// isAsAsked says whether a token is what its specification asks for, so that GitOps need not wait for it: one that is
+// suspended is.
+func (v verdict) isAsAsked() bool { return v.digest != "" }
 
 // apply computes the status of a token.
 func (v verdict) apply(object *v1alpha1.ScimToken, now time.Time) {
 	status := &object.Status
 	status.ObservedGeneration = object.Generation
 	status.Digest, status.TokenID = v.digest, token.ID(v.digest)
-	ready := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message,
-		ObservedGeneration: object.Generation,
+	set := func(kind string, holds bool) {
+		condition := metav1.Condition{
+			Type: kind, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message, ObservedGeneration: object.Generation,
+		}
+		if holds {
+			condition.Status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&status.Conditions, condition)
 	}
-	if v.digest != "" {
-		ready.Status = metav1.ConditionTrue
-	}
-	meta.SetStatusCondition(&status.Conditions, ready)
+	set(v1alpha1.ConditionReady, v.isAsAsked())
+	set(v1alpha1.ConditionAccepted, v.opens)
 	expiresAt := object.Spec.ExpiresAt
 	if expiresAt == nil || now.Before(expiresAt.Add(-expiryNotice)) {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpiring)

@@ -4,53 +4,84 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// registry knows which ScimTokens have which digest, in all namespaces. The zero value is ready to use.
+// registry knows which accepted ScimTokens stand for which digest, in all namespaces, as far as this process looked at them.
+// A request's token decides which App it is for, so a digest belongs to one App. The zero value is ready to use.
 type registry struct {
 	mutex    sync.Mutex
-	byToken  map[types.NamespacedName]registered
-	byDigest map[string]map[types.NamespacedName]registered
+	byToken  map[types.NamespacedName]claim
+	byDigest map[string]map[types.NamespacedName]bool
 }
 
-type registered struct {
+// claim is one token's claim on its digest.
+type claim struct {
 	digest string
 	app    types.NamespacedName
+	// published claims are in the token's status: requests are let in by it.
+	published bool
+	created   time.Time
 }
 
-// set records the digest of a token. It returns another token of that digest that opens another App, if there is one,
-// and the tokens whose verdict may change by it.
-func (g *registry) set(name types.NamespacedName, digest, app string) (rival types.NamespacedName, touched []types.NamespacedName) {
+// precedes says whether a claim goes before one of another App: the published one, else, where both are, the older one.
+func (c claim) precedes(other claim) bool {
+	if c.published != other.published {
+		return c.published
+	}
+	if !c.published {
+		return false
+	}
+	return cmp.Or(c.created.Compare(other.created), cmp.Compare(c.app.String(), other.app.String())) < 0
+}
+
+// set records the claim of a token, and returns those that other Apps have on the same digest.
+func (g *registry) set(name types.NamespacedName, mine claim) (rivals []claim) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	entry := registered{digest: digest, app: types.NamespacedName{Namespace: name.Namespace, Name: app}}
-	if g.byToken[name] != entry {
-		touched = g.remove(name)
-		if g.byToken == nil {
-			g.byToken, g.byDigest = map[types.NamespacedName]registered{}, map[string]map[types.NamespacedName]registered{}
-		}
-		touched = append(touched, g.others(name, digest)...)
-		g.byToken[name] = entry
-		if g.byDigest[digest] == nil {
-			g.byDigest[digest] = map[types.NamespacedName]registered{}
-		}
-		g.byDigest[digest][name] = entry
+	if before, found := g.byToken[name]; found && before.digest != mine.digest {
+		g.remove(name)
 	}
-	for _, other := range g.others(name, digest) {
-		if g.byToken[other].app != entry.app {
-			return other, touched
+	if g.byToken == nil {
+		g.byToken, g.byDigest = map[types.NamespacedName]claim{}, map[string]map[types.NamespacedName]bool{}
+	}
+	g.byToken[name] = mine
+	if g.byDigest[mine.digest] == nil {
+		g.byDigest[mine.digest] = map[types.NamespacedName]bool{}
+	}
+	g.byDigest[mine.digest][name] = true
+	for _, other := range g.others(name, mine.digest) {
+		if g.byToken[other].app != mine.app {
+			rivals = append(rivals, g.byToken[other])
 		}
 	}
-	return types.NamespacedName{}, touched
+	return rivals
 }
 
-// forget drops a token and returns those whose verdict may change by it.
+// publish marks a token's claim as published.
+func (g *registry) publish(name types.NamespacedName) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if mine, found := g.byToken[name]; found {
+		mine.published = true
+		g.byToken[name] = mine
+	}
+}
+
+// forget drops a token's claim and returns the tokens whose verdict may change by it.
 func (g *registry) forget(name types.NamespacedName) []types.NamespacedName {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	return g.remove(name)
+}
+
+// claimants returns the other tokens that claim a digest.
+func (g *registry) claimants(name types.NamespacedName, digest string) []types.NamespacedName {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return g.others(name, digest)
 }
 
 func (g *registry) remove(name types.NamespacedName) []types.NamespacedName {

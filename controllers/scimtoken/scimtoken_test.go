@@ -35,27 +35,40 @@ func TestNextChange(t *testing.T) {
 
 func TestRegistry(t *testing.T) {
 	name := func(n string) types.NamespacedName { return types.NamespacedName{Namespace: "ns", Name: n} }
-	elsewhere := types.NamespacedName{Namespace: "other", Name: "x"}
+	old, young := time.Unix(1, 0), time.Unix(2, 0)
 	var g registry
-	step := func(title string, rival, wantRival types.NamespacedName, touched, wantTouched []types.NamespacedName) {
+	set := func(n, digest, app string, published bool, created time.Time) (before []string) {
+		mine := claim{digest: digest, app: name(app), published: published, created: created}
+		for _, rival := range g.set(name(n), mine) {
+			if rival.precedes(mine) {
+				before = append(before, rival.app.Name)
+			}
+		}
+		return before
+	}
+	step := func(title string, got, want []string) {
 		t.Helper()
-		if rival != wantRival || !slices.Equal(touched, wantTouched) {
-			t.Errorf("%s: rival %v, touched %v, want %v, %v", title, rival, touched, wantRival, wantTouched)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: preceded by %v, want %v", title, got, want)
 		}
 	}
-	none := types.NamespacedName{}
-	rival, touched := g.set(name("a"), "d1", "app")
-	step("the first", rival, none, touched, nil)
-	rival, touched = g.set(name("b"), "d1", "app")
-	step("the same App", rival, none, touched, []types.NamespacedName{name("a")})
-	rival, touched = g.set(elsewhere, "d1", "app")
-	step("an App of that name in another namespace", rival, name("a"), touched, []types.NamespacedName{name("a"), name("b")})
-	rival, touched = g.set(name("a"), "d1", "app")
-	step("nothing new", rival, elsewhere, touched, nil)
-	rival, touched = g.set(elsewhere, "d2", "app")
-	step("another digest", rival, none, touched, []types.NamespacedName{name("a"), name("b")})
-	rival, touched = g.set(name("a"), "d1", "app")
-	step("alone again", rival, none, touched, nil)
-	step("gone", none, none, g.forget(name("a")), []types.NamespacedName{name("b")})
-	step("gone twice", none, none, g.forget(name("a")), nil)
+	step("the first", set("a", "d1", "one", false, young), nil)
+	g.publish(name("a"))
+	step("the same App", set("b", "d1", "one", false, old), nil)
+	step("an older token of another App", set("x", "d1", "two", false, old), []string{"one"})
+	step("the one that works, looked at again", set("a", "d1", "one", true, young), nil)
+	step("two that are published: the younger one", set("a", "d1", "one", true, young), nil)
+	step("two that are published: the older one", set("x", "d1", "two", true, old), nil)
+	step("two that are published: the younger one again", set("a", "d1", "one", true, young), []string{"two"})
+	if got, want := g.claimants(name("a"), "d1"), []types.NamespacedName{name("b"), name("x")}; !slices.Equal(got, want) {
+		t.Errorf("claimants: %v, want %v", got, want)
+	}
+	step("another digest", set("x", "d2", "two", false, old), nil)
+	step("alone again", set("a", "d1", "one", false, young), nil)
+	if got, want := g.forget(name("a")), []types.NamespacedName{name("b")}; !slices.Equal(got, want) {
+		t.Errorf("forget touches %v, want %v", got, want)
+	}
+	if got := g.forget(name("a")); got != nil {
+		t.Errorf("gone twice touches %v", got)
+	}
 }

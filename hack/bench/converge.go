@@ -113,6 +113,7 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 	if c.token, err = token.New(); err != nil {
 		return err
 	}
+	app.Spec.Tokens = []v1alpha1.AcceptedToken{{Name: app.Name, Digest: token.Digest(c.token)}}
 	scimToken := &v1alpha1.ScimToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: app.Name},
 		Spec:       v1alpha1.ScimTokenSpec{App: app.Name, Digest: token.Digest(c.token)},

@@ -188,6 +188,14 @@ func (e *environment) applySample(ctx context.Context) error {
 	scimToken.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ScimToken"))
 	scimToken.SetNamespace(e.app.Namespace)
 	scimToken.SetName(e.app.Name)
+	for _, object := range objects {
+		if object.GetKind() == "App" {
+			accepted := []any{map[string]any{"name": e.app.Name, "digest": token.Digest(e.token)}}
+			if err := unstructured.SetNestedSlice(object.Object, accepted, "spec", "tokens"); err != nil {
+				return err
+			}
+		}
+	}
 	return stack.Apply(ctx, e.plane.Config, append(objects, scimToken))
 }
 

@@ -93,6 +93,7 @@ func (d *largeDirectory) anotherApp(ctx context.Context, name string) (*tenant, 
 	}
 	of := metav1.ObjectMeta{Namespace: like.Namespace, Name: name}
 	app := &v1alpha1.App{ObjectMeta: of, Spec: like.Spec}
+	app.Spec.Tokens = []v1alpha1.AcceptedToken{{Name: name, Digest: token.Digest(secret)}}
 	scimToken := &v1alpha1.ScimToken{ObjectMeta: of, Spec: v1alpha1.ScimTokenSpec{App: name, Digest: token.Digest(secret)}}
 	for _, object := range []client.Object{app, scimToken} {
 		if err := d.admin.Create(ctx, object); err != nil {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,7 +15,6 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/stack"
@@ -36,8 +33,8 @@ type sample struct {
 	token string
 }
 
-// applySample applies the quickstart sample and a ScimToken with the digest of this
-// directory's token: the token itself stays in its file.
+// applySample applies the quickstart sample: an App, and a ScimToken that has the controller
+// generate a token.
 func (r *run) applySample(ctx context.Context) (*sample, error) {
 	objects, err := stack.ReadObjects(config.FS, sampleDir)
 	if err != nil {
@@ -47,11 +44,7 @@ func (r *run) applySample(ctx context.Context) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sample{app: app}
-	if s.token, err = loadToken(r.path("token")); err != nil {
-		return nil, err
-	}
-	return s, stack.Apply(ctx, r.plane.Config, append(objects, s.scimToken()))
+	return &sample{app: app}, stack.Apply(ctx, r.plane.Config, objects)
 }
 
 func findApp(objects []*unstructured.Unstructured) (client.ObjectKey, error) {
@@ -63,43 +56,11 @@ func findApp(objects []*unstructured.Unstructured) (client.ObjectKey, error) {
 	return client.ObjectKey{}, fmt.Errorf("%s holds no App", sampleDir)
 }
 
-// scimToken has the name of its App.
-func (s *sample) scimToken() *unstructured.Unstructured {
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"app":         s.app.Name,
-		"digest":      token.Digest(s.token),
-		"description": "Made by the dev command.",
-	}}}
-	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ScimToken"))
-	object.SetNamespace(s.app.Namespace)
-	object.SetName(s.app.Name)
-	return object
-}
-
-// loadToken reads the token in the file, or makes one. Only the file's owner can read it.
-func loadToken(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		made, err := token.New()
-		if err != nil {
-			return "", err
-		}
-		return made, os.WriteFile(path, []byte(made+"\n"), 0o600)
-	}
-	if err != nil {
-		return "", err
-	}
-	kept := strings.TrimSpace(string(data))
-	if len(kept) < token.MinimumLength {
-		return "", fmt.Errorf("%s holds no token: remove the file to have one made", path)
-	}
-	return kept, nil
-}
-
-// waitReady returns when the controller has accepted the App and the ScimToken as they are.
+// waitReady returns when the controller has accepted the App and the ScimToken, which has its
+// name, as they are. It reads the token that was generated.
 func (s *sample) waitReady(ctx context.Context, restConfig *rest.Config) error {
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	c, err := client.New(restConfig, client.Options{Scheme: scheme})
@@ -113,6 +74,11 @@ func (s *sample) waitReady(ctx context.Context, restConfig *rest.Config) error {
 	if err := waitObjectReady(ctx, c, s.app, scimToken, func() []metav1.Condition { return scimToken.Status.Conditions }); err != nil {
 		return fmt.Errorf("waiting for ScimToken %s: %w", s.app, err)
 	}
+	secret := &corev1.Secret{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: s.app.Namespace, Name: scimToken.Spec.Generate.SecretName}, secret); err != nil {
+		return fmt.Errorf("reading the token: %w", err)
+	}
+	s.token = string(secret.Data["token"])
 	return nil
 }
 

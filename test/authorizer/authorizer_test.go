@@ -55,7 +55,7 @@ func newDirectory(t *testing.T, denyRequests bool) *directory {
 	if err := cluster.Client.Create(t.Context(), app); err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.Client.Create(t.Context(), &v1alpha1.ScimToken{
+	if err := cluster.CreateToken(t.Context(), &v1alpha1.ScimToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "staff"},
 		Spec:       v1alpha1.ScimTokenSpec{App: "staff", Digest: token.Digest(text)},
 	}); err != nil {

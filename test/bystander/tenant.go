@@ -13,6 +13,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/stack"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
@@ -72,7 +73,7 @@ func NewTenant(ctx context.Context, url string, admin client.Client, change func
 	return t, t.accepted(ctx, t.SCIM, true, setupTimeout)
 }
 
-// NewToken makes one more ScimToken of the App. It does not wait until the server accepts it.
+// NewToken makes one more ScimToken that the App accepts. It does not wait until the server accepts it.
 func (t *Tenant) NewToken(ctx context.Context) (text string, object *v1alpha1.ScimToken, err error) {
 	if text, err = token.New(); err != nil {
 		return "", nil, err
@@ -81,7 +82,10 @@ func (t *Tenant) NewToken(ctx context.Context) (text string, object *v1alpha1.Sc
 		ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, GenerateName: "token-"},
 		Spec:       v1alpha1.ScimTokenSpec{App: t.App.Name, Digest: token.Digest(text)},
 	}
-	return text, object, t.Admin.Create(ctx, object)
+	if err := t.Admin.Create(ctx, object); err != nil {
+		return "", nil, err
+	}
+	return text, object, stack.AcceptToken(ctx, t.Admin, object)
 }
 
 func (t *Tenant) client(text string) *okta.Client {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/stack"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
@@ -84,7 +85,10 @@ func (e *environment) makeToken(t *testing.T) (former, text string) {
 		if apierrors.IsAlreadyExists(err) {
 			err = errors.Join(err, e.client.Delete(ctx, object.DeepCopy())) // of an earlier run
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return stack.AcceptToken(ctx, e.client, object)
 	})
 	return former, text
 }

@@ -283,11 +283,7 @@ func (c *chaos) deleteApp(app *chaosApp) {
 		c.t.Errorf("reading App %s: %v", app.Name, err)
 		return
 	}
-	again := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{
-		Namespace: app.Namespace, Name: app.Name,
-		// Its tokens are there already, and known.
-		Annotations: map[string]string{v1alpha1.AnnotationAcceptTokens: "true"},
-	}, Spec: *object.Spec.DeepCopy()}
+	again := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: app.Name}, Spec: *object.Spec.DeepCopy()}
 	if err := c.client.Delete(ctx, object); err != nil {
 		c.t.Errorf("deleting App %s: %v", app.Name, err)
 		return
@@ -312,7 +308,7 @@ func (c *chaos) deleteApp(app *chaosApp) {
 			switch {
 			case err == nil:
 				return errors.New("it is served yet")
-			case strings.Contains(err.Error(), "does not exist"), strings.Contains(err.Error(), "no ready ScimToken"):
+			case strings.Contains(err.Error(), "does not exist"), strings.Contains(err.Error(), "no ScimToken that its App accepts"):
 				return nil
 			}
 			return err

@@ -108,6 +108,7 @@ func (o *operator) openApp(t *testing.T) *okta.Client {
 			RoleAssignment: v1alpha1.RoleAssignment{Default: []string{"developer"}},
 			Roles:          []v1alpha1.Role{{Name: "developer", Grants: []v1alpha1.Grant{{ClusterRole: boundRole}}}},
 			Deactivation:   v1alpha1.Deactivation{DenyRequests: true},
+			Tokens:         []v1alpha1.AcceptedToken{{Name: appName, Digest: token.Digest(text)}},
 		}},
 		&v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: appNamespace, Name: appName}, Spec: v1alpha1.ScimTokenSpec{
 			App: appName, Digest: token.Digest(text),

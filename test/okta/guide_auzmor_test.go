@@ -138,7 +138,7 @@ func (a *auzmor) groups(t *testing.T) {
 // A key that is generated anew replaces the one before, and no other app's.
 func (a *auzmor) newKey(t *testing.T) {
 	former := *a.byWizard
-	renewed := a.open(t, "auzmor", "learn", "okta-wizard-app")
+	renewed := a.renew(t, a.app, "okta-wizard-app")
 	a.byWizard = a.client(renewed, "/scim/v2", okta.AppWizard)
 	patiently(t, "the end of the former key", func(ctx context.Context) error {
 		answer, err := former.Do(ctx, http.MethodGet, "/Users?startIndex=1&count=2", nil)

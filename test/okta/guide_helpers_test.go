@@ -3,6 +3,7 @@ package okta_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"os"
@@ -15,7 +16,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/stack"
@@ -74,6 +74,8 @@ func follow(t *testing.T, g guide) *guide {
 
 func samplePath(name string) string { return "config/samples/" + name + "/" + name + ".yaml" }
 
+func tokenPath(name string) string { return "config/samples/" + name + "/token.yaml" }
+
 // directoriesOf lists the namespaces of a sample's Apps.
 func directoriesOf(t *testing.T, name string) []string {
 	t.Helper()
@@ -88,7 +90,7 @@ func directoriesOf(t *testing.T, name string) []string {
 
 // clean deletes what a guide's namespace holds: users first, while the controller still takes their access away.
 func (g *guide) clean(t *testing.T, namespace string) {
-	for _, kinds := range []string{"users.scim-operator.io", "groups.scim-operator.io", "scimtokens,apps"} {
+	for _, kinds := range []string{"users.scim-operator.io", "groups.scim-operator.io", "scimtokens,apps", "secrets"} {
 		command := g.command(context.Background(), "kubectl --namespace "+namespace+" delete "+kinds+" --all --timeout=60s")
 		if output, err := command.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", command, err, output)
@@ -120,16 +122,32 @@ func (g *guide) kubectl(t *testing.T, arguments ...string) string {
 	return string(output)
 }
 
-// open gives a ScimToken of the sample a token, as the guides do it, and returns the App that it opens.
+// open makes the ScimTokens of the sample, as the guides do it, and returns the App that one of them opens.
 func (g *guide) open(t *testing.T, namespace, app, scimToken string) harness.App {
 	t.Helper()
-	text := newText(t)
-	g.kubectl(t, "--namespace", namespace, "patch", "scimtoken", scimToken, "--type=merge",
-		"--patch", fmt.Sprintf(`{"spec":{"digest":%q,"suspended":false}}`, token.Digest(text)))
+	g.kubectl(t, "apply", "-f", tokenPath(g.name))
 	g.kubectl(t, "--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "scimtoken/"+scimToken, "app/"+app)
-	opened := harness.App{Namespace: namespace, Name: app, Token: text, Prefix: v1alpha1.DefaultUsernamePrefix}
+	opened := harness.App{Namespace: namespace, Name: app, Token: g.tokenOf(t, namespace, scimToken), Prefix: v1alpha1.DefaultUsernamePrefix}
 	operator.Opens(t, operator.Server, opened)
 	return opened
+}
+
+// tokenOf reads a generated token.
+func (g *guide) tokenOf(t *testing.T, namespace, scimToken string) string {
+	t.Helper()
+	text, err := base64.StdEncoding.DecodeString(g.kubectl(t, "--namespace", namespace, "get", "secret", scimToken+"-token", "-o", "jsonpath={.data.token}"))
+	must(t, err)
+	return string(text)
+}
+
+// renew has a ScimToken's token made anew, and returns the App that the new one opens.
+func (g *guide) renew(t *testing.T, app harness.App, scimToken string) harness.App {
+	t.Helper()
+	g.kubectl(t, "--namespace", app.Namespace, "delete", "secret", scimToken+"-token")
+	g.kubectl(t, "--namespace", app.Namespace, "wait", "--for=create", "--timeout=60s", "secret/"+scimToken+"-token")
+	app.Token = g.tokenOf(t, app.Namespace, scimToken)
+	operator.Opens(t, operator.Server, app)
+	return app
 }
 
 // client is Okta's, with the base URL that ends in path.

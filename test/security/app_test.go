@@ -15,7 +15,7 @@ import (
 const (
 	grantsPolicy   = "scim-operator-grants"
 	prefixesPolicy = "scim-operator-username-prefixes"
-	tokensPolicy   = "scim-operator-existing-tokens"
+	secretsPolicy  = "scim-operator-token-secrets"
 	writersPolicy  = "scim-operator-directory"
 )
 
@@ -141,6 +141,8 @@ func TestEditOfAnothersApp(t *testing.T) {
 		"subjects":            `{"subjectMode":"Group"}`,
 		"custom attributes":   `{"attributes":[{"name":"role"}]}`,
 		"what holds removals": `{"safety":{"maxRemovals":1}}`,
+		"a token":             `{"tokens":[{"name":"mine"}]}`,
+		"a token, observing":  `{"mode":"Observe","tokens":[{"name":"mine"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			refusedBy(t, n.client.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":`+patch+`}`)), grantsPolicy, "cluster-admin")

@@ -221,6 +221,19 @@ func refusedBy(t *testing.T, err error, policy string, words ...string) {
 	}
 }
 
+// refusedSoon waits until a policy refuses a dry run: admission knows of an object that is a policy's parameter some
+// milliseconds after it was created.
+func (n *tenant) refusedSoon(t *testing.T, policy string, try func(context.Context) error) {
+	t.Helper()
+	harness.Eventually(t, patience, "a refusal by "+policy, func(ctx context.Context) error {
+		err := try(ctx)
+		if apierrors.IsForbidden(err) {
+			return nil
+		}
+		return fmt.Errorf("not forbidden: %w", errors.Join(errors.New("the request went through or failed otherwise"), err))
+	})
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

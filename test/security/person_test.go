@@ -21,8 +21,9 @@ type person struct {
 // opened writes an App and a token of it as its tenant, and returns a SCIM client of it.
 func (n *tenant) opened(t testing.TB, app *v1alpha1.App) *okta.Client {
 	t.Helper()
-	must(t, n.client.Create(t.Context(), app))
 	scimToken, text := n.newToken(t, app.Name, app.Name)
+	app.Spec.Tokens = append(app.Spec.Tokens, accepting(scimToken))
+	must(t, n.client.Create(t.Context(), app))
 	must(t, n.client.Create(t.Context(), scimToken))
 	return connect(t, app, text)
 }

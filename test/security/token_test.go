@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/token"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -26,68 +31,266 @@ func (n *tenant) newToken(t testing.TB, app, name string) (object *v1alpha1.Scim
 	}, text
 }
 
-// refusedSoon waits until a policy refuses a dry run: admission knows of an object that is a policy's parameter some
-// milliseconds after it was created.
-func (n *tenant) refusedSoon(t *testing.T, policy string, try func(context.Context) error) {
+// accepting is the entry of an App that accepts a ScimToken.
+func accepting(object *v1alpha1.ScimToken) v1alpha1.AcceptedToken {
+	return v1alpha1.AcceptedToken{Name: object.Name, Digest: object.Spec.Digest}
+}
+
+// tokenSoon waits until the controller says why a token does not open its App, or that it does.
+func tokenSoon(t testing.TB, object *v1alpha1.ScimToken, reason string) metav1.Condition {
 	t.Helper()
-	harness.Eventually(t, patience, "a refusal by "+policy, func(ctx context.Context) error {
-		err := try(ctx)
-		if apierrors.IsForbidden(err) {
-			return nil
+	var found metav1.Condition
+	harness.Eventually(t, patience, "reason "+reason+" of ScimToken "+object.Name, func(ctx context.Context) error {
+		if err := operator.Env.Client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return err
 		}
-		return fmt.Errorf("not forbidden: %w", errors.Join(errors.New("the request went through or failed otherwise"), err))
+		accepted := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionAccepted)
+		if accepted == nil || accepted.Reason != reason || accepted.ObservedGeneration != object.Generation {
+			return fmt.Errorf("condition %+v", accepted)
+		}
+		found = *accepted
+		return nil
+	})
+	return found
+}
+
+// answers is what the server answers a token now.
+func (n *tenant) answers(t testing.TB, text, path string) int {
+	t.Helper()
+	scim := operator.Client(operator.Server, path, harness.App{Token: text}, okta.AppWizard)
+	answer, err := scim.Do(t.Context(), http.MethodGet, "/Users?count=1", nil)
+	must(t, err)
+	return answer.Status
+}
+
+// answersSoon waits for an answer's status.
+func (n *tenant) answersSoon(t testing.TB, text string, want int) {
+	t.Helper()
+	harness.Eventually(t, patience, fmt.Sprintf("an answer %d", want), func(context.Context) error {
+		if got := n.answers(t, text, "/scim/v2"); got != want {
+			return fmt.Errorf("answered %d", got)
+		}
+		return nil
 	})
 }
 
-// Whoever holds a token of an App can put anybody into its roles.
-func TestTokenNeedsWhatItsAppGrants(t *testing.T) {
+// Whoever holds a token of an App can put anybody into its roles: a token opens an App by the will of its author.
+func TestTokenIsAcceptedByTheAppsAuthor(t *testing.T) {
 	n := newTenant(t)
-	own, root := n.newApp("own"), n.rootApp(t, "root")
-	must(t, n.client.Create(t.Context(), own))
+	root := n.rootApp(t, "root")
+	stolen, text := n.newToken(t, root.Name, "stolen")
+	must(t, n.client.Create(t.Context(), stolen))
+	generated := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "generated"}}
+	generated.Spec = v1alpha1.ScimTokenSpec{App: root.Name, Generate: &v1alpha1.GenerateToken{SecretName: "generated"}}
+	must(t, n.client.Create(t.Context(), generated))
+	told := tokenSoon(t, stolen, v1alpha1.ReasonNotAccepted)
+	if !strings.Contains(told.Message, "- name: stolen\n  digest: "+stolen.Spec.Digest) {
+		t.Errorf("the condition lacks the lines to add: %q", told.Message)
+	}
+	tokenSoon(t, generated, v1alpha1.ReasonNotAccepted)
 
-	legitimate, _ := n.newToken(t, own.Name, "legitimate")
-	must(t, n.client.Create(t.Context(), legitimate))
-	stolen, _ := n.newToken(t, root.Name, "stolen")
-	n.refusedSoon(t, grantsPolicy, func(ctx context.Context) error {
-		return client.NewDryRunClient(n.client).Create(ctx, stolen.DeepCopy())
-	})
-	refusedBy(t, n.client.Create(t.Context(), stolen.DeepCopy()), grantsPolicy, "spec.app: App root", "cluster-admin", `"bind"`)
-	generated := stolen.DeepCopy()
-	generated.Spec.Digest, generated.Spec.Generate = "", &v1alpha1.GenerateToken{SecretName: "stolen"}
-	refusedBy(t, n.client.Create(t.Context(), generated), grantsPolicy, "cluster-admin")
+	add := func(entries ...v1alpha1.AcceptedToken) error {
+		before := root.DeepCopy()
+		changed := root.DeepCopy()
+		changed.Spec.Tokens = entries
+		return n.client.Patch(t.Context(), changed, client.MergeFrom(before))
+	}
+	refusedBy(t, add(accepting(stolen)), grantsPolicy, "cluster-admin", `"bind"`)
+	refusedBy(t, add(v1alpha1.AcceptedToken{Name: "generated"}), grantsPolicy, "cluster-admin")
 
-	t.Run("turned to another App", func(t *testing.T) {
-		refusedBy(t, n.client.Patch(t.Context(), legitimate.DeepCopy(), mergePatch(`{"spec":{"app":"root"}}`)), grantsPolicy, "App root")
-	})
-	t.Run("of the App's own administrator", func(t *testing.T) {
-		theirs, _ := n.newToken(t, root.Name, "theirs")
+	t.Run("of the App's author", func(t *testing.T) {
+		theirs, secret := n.newToken(t, root.Name, "theirs")
 		must(t, n.admin.Create(t.Context(), theirs))
-		digest := `{"digest":"` + token.Digest("mine") + `"}`
-		refusedBy(t, n.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":`+digest+`}`)), grantsPolicy, "App root")
-		refusedBy(t, n.client.Status().Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"status":`+digest+`}`)), writersPolicy, "status of scimtokens")
-		must(t, n.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"metadata":{"annotations":{"example.com/note":"seen"}}}`)))
-		// Whoever finds a leak must be able to stop it, and not to start it again.
-		must(t, n.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"suspended":true}}`)))
-		refusedBy(t, n.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"suspended":false}}`)), grantsPolicy, "App root")
-		must(t, n.client.Delete(t.Context(), theirs))
+		must(t, operator.Env.AcceptToken(t.Context(), theirs))
+		must(t, n.admin.Get(t.Context(), client.ObjectKeyFromObject(root), root))
+		tokenSoon(t, theirs, v1alpha1.ReasonValid)
+		n.answersSoon(t, secret, http.StatusOK)
+
+		// Another digest, and another Secret, under the name that is listed.
+		mine := token.Digest(text)
+		must(t, n.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"digest":"`+mine+`"}}`)))
+		tokenSoon(t, theirs, v1alpha1.ReasonNotAccepted)
+		must(t, n.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"digest":null,"generate":{"secretName":"theirs"}}}`)))
+		tokenSoon(t, theirs, v1alpha1.ReasonNotAccepted)
+		refusedBy(t, add(v1alpha1.AcceptedToken{Name: "theirs"}), grantsPolicy, "cluster-admin")
+		refusedBy(t, add(accepting(&v1alpha1.ScimToken{ObjectMeta: theirs.ObjectMeta, Spec: stolen.Spec})), grantsPolicy, "cluster-admin")
+		refusedBy(t, n.client.Status().Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"status":{"digest":"`+mine+`"}}`)), writersPolicy, "status of scimtokens")
+
+		// Who finds a leak can end the token for good, and not begin it again.
+		must(t, add())
+		must(t, n.admin.Get(t.Context(), client.ObjectKeyFromObject(root), root))
+		refusedBy(t, add(v1alpha1.AcceptedToken{Name: "theirs", Digest: token.Digest(secret)}), grantsPolicy, "cluster-admin")
 	})
-	t.Run("status of one's own", func(t *testing.T) {
-		refusedBy(t, n.client.Status().Patch(t.Context(), legitimate.DeepCopy(), mergePatch(`{"status":{"digest":"`+token.Digest("x")+`"}}`)), writersPolicy)
-	})
+	if got := n.answers(t, text, "/scim/v2"); got != http.StatusUnauthorized {
+		t.Errorf("the stolen token is answered %d", got)
+	}
 	n.reachesNothing(t)
 }
 
-// A token that lies in wait for an App is found when the App is made.
-func TestTokenThatWaitsForItsApp(t *testing.T) {
+// A token that is made while its App is: 300 rounds, of which admission's copy of the Apps lost some.
+func TestTokenThatRacesItsApp(t *testing.T) {
+	const rounds = 300
 	n := newTenant(t)
-	waiting, _ := n.newToken(t, "root", "waiting")
-	must(t, n.client.Create(t.Context(), waiting))
-	app := n.newApp("root")
-	app.Spec.Roles[0].Grants[0].ClusterRole = "cluster-admin"
-	n.refusedSoon(t, tokensPolicy, func(ctx context.Context) error { return client.NewDryRunClient(n.admin).Create(ctx, app.DeepCopy()) })
-	refusedBy(t, n.admin.Create(t.Context(), app.DeepCopy()), tokensPolicy, "ScimToken waiting names App root", v1alpha1.AnnotationAcceptTokens)
-	must(t, n.admin.Create(t.Context(), n.newApp("other")))
+	tokens, texts := make([]*v1alpha1.ScimToken, rounds), make([]string, rounds)
+	var pairs errgroup.Group
+	pairs.SetLimit(8)
+	for i := range rounds {
+		name := fmt.Sprintf("root-%d", i)
+		tokens[i], texts[i] = n.newToken(t, name, name)
+		app := n.newApp(name)
+		app.Spec.Roles[0].Grants[0].ClusterRole = "cluster-admin"
+		pairs.Go(func() error {
+			var both errgroup.Group
+			both.Go(func() error { return n.admin.Create(t.Context(), app) })
+			both.Go(func() error { return n.client.Create(t.Context(), tokens[i]) })
+			return both.Wait()
+		})
+	}
+	must(t, pairs.Wait())
+	for i := range rounds {
+		tokenSoon(t, tokens[i], v1alpha1.ReasonNotAccepted)
+		if got := n.answers(t, texts[i], "/scim/v2"); got != http.StatusUnauthorized {
+			t.Fatalf("round %d: the token is answered %d", i, got)
+		}
+	}
+	n.reachesNothing(t)
+}
 
-	app.Annotations = map[string]string{v1alpha1.AnnotationAcceptTokens: "true"}
-	must(t, n.admin.Create(t.Context(), app))
+// The App is deleted and made again under its name, empty and with another token, before GitOps applies it again.
+func TestTokenOfAnAppThatIsMadeAgain(t *testing.T) {
+	for name, apply := range map[string]func(t *testing.T, n *tenant, app *v1alpha1.App){
+		"by server-side apply": func(t *testing.T, n *tenant, app *v1alpha1.App) {
+			n.kubectl(t, app, "apply", "--server-side", "--force-conflicts", "--field-manager=gitops")
+		},
+		"by kubectl apply": func(t *testing.T, n *tenant, app *v1alpha1.App) { n.kubectl(t, app, "apply") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newTenant(t)
+			official, text := n.newToken(t, "root", "official")
+			app := n.newApp("root")
+			app.Spec.Roles = []v1alpha1.Role{{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}}}
+			app.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(official)}
+			apply(t, n, app)
+			must(t, n.admin.Create(t.Context(), official))
+			n.answersSoon(t, text, http.StatusOK)
+
+			must(t, n.client.Delete(t.Context(), app.DeepCopy()))
+			harness.Eventually(t, patience, "the end of the App", func(ctx context.Context) error {
+				if err := n.admin.Get(ctx, client.ObjectKeyFromObject(app), &v1alpha1.App{}); client.IgnoreNotFound(err) != nil || err == nil {
+					return errors.Join(errors.New("it is there"), err)
+				}
+				return nil
+			})
+			mine, stolen := n.newToken(t, "root", "mine")
+			renamed, posing := n.newToken(t, "root", "official")
+			empty := n.newApp("root")
+			empty.Spec.Roles = nil
+			empty.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(mine), accepting(renamed)}
+			must(t, n.client.Create(t.Context(), empty))
+			must(t, n.client.Create(t.Context(), mine))
+			must(t, n.client.Patch(t.Context(), official.DeepCopy(), mergePatch(`{"spec":{"digest":"`+renamed.Spec.Digest+`"}}`)))
+			n.answersSoon(t, stolen, http.StatusOK)
+			n.answersSoon(t, posing, http.StatusOK)
+
+			apply(t, n, app)
+			n.answersSoon(t, stolen, http.StatusUnauthorized)
+			n.answersSoon(t, posing, http.StatusUnauthorized)
+			tokenSoon(t, mine, v1alpha1.ReasonNotAccepted)
+			tokenSoon(t, official, v1alpha1.ReasonNotAccepted)
+			n.reachesNothing(t)
+		})
+	}
+}
+
+// One apply with the token before its App ends well, without a second try.
+func TestTokenBeforeItsApp(t *testing.T) {
+	n := newTenant(t)
+	app := n.newApp("late")
+	byDigest, text := n.newToken(t, app.Name, "by-digest")
+	generated := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "generated"}}
+	generated.Spec = v1alpha1.ScimTokenSpec{App: app.Name, Generate: &v1alpha1.GenerateToken{SecretName: "generated"}}
+	app.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(byDigest), {Name: "generated"}}
+	n.kubectlAll(t, []client.Object{byDigest, generated, app}, "apply")
+	tokenSoon(t, byDigest, v1alpha1.ReasonValid)
+	tokenSoon(t, generated, v1alpha1.ReasonValid)
+	n.answersSoon(t, text, http.StatusOK)
+}
+
+// Digests are public: another tenant who copies one takes nothing from the App whose token works, and learns nothing of it.
+func TestDigestOfAnotherTenant(t *testing.T) {
+	victim, n := newTenant(t), newTenant(t)
+	app := victim.newApp("victim")
+	theirs, text := victim.newToken(t, app.Name, "theirs")
+	app.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(theirs)}
+	must(t, victim.client.Create(t.Context(), app))
+	must(t, victim.client.Create(t.Context(), theirs))
+	victim.answersSoon(t, text, http.StatusOK)
+
+	squat := func(app, name string) *v1alpha1.ScimToken {
+		object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name}}
+		object.Spec = v1alpha1.ScimTokenSpec{App: app, Digest: theirs.Spec.Digest}
+		must(t, n.client.Create(t.Context(), object))
+		return object
+	}
+	own := n.newApp("own")
+	own.Spec.Tokens = []v1alpha1.AcceptedToken{{Name: "squatting", Digest: theirs.Spec.Digest}}
+	must(t, n.client.Create(t.Context(), own))
+	tokenSoon(t, squat("nowhere", "homeless"), v1alpha1.ReasonAppNotFound)
+	squatting := squat(own.Name, "squatting")
+	told := tokenSoon(t, squatting, v1alpha1.ReasonDigestInUse)
+	for _, name := range []string{victim.namespace, "victim", "theirs"} {
+		if strings.Contains(told.Message, name) {
+			t.Errorf("the condition tells whose the digest is: %q", told.Message)
+		}
+	}
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if got := victim.answers(t, text, "/scim/v2"); got != http.StatusOK {
+			t.Fatalf("the token that worked is answered %d", got)
+		}
+	}
+	if got := victim.answers(t, text, "/apps/"+n.namespace+"/own/scim/v2"); got != http.StatusUnauthorized {
+		t.Errorf("the squatter's App is opened by it: %d", got)
+	}
+	// A pause is no chance.
+	must(t, victim.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"suspended":true}}`)))
+	tokenSoon(t, theirs, v1alpha1.ReasonSuspended)
+	must(t, n.client.Patch(t.Context(), squatting.DeepCopy(), mergePatch(`{"spec":{"description":"now"}}`)))
+	tokenSoon(t, squatting, v1alpha1.ReasonDigestInUse)
+	must(t, victim.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"suspended":false}}`)))
+	victim.answersSoon(t, text, http.StatusOK)
+	tokenSoon(t, theirs, v1alpha1.ReasonValid)
+}
+
+// The status of a ScimToken tells about its Secret, so its author must be able to read that one.
+func TestSecretThatTheAuthorMayNotRead(t *testing.T) {
+	n := newTenant(t)
+	must(t, n.admin.Create(t.Context(), n.newApp("own")))
+	user := n.namespace + ":writer"
+	writer := &tenant{namespace: n.namespace, user: user, client: asUser(t, user), admin: n.admin}
+	writer.allow(t, "writer", rbacRule("scim-operator.io", "scimtokens", "*"))
+	secret := configSecret(n.namespace, "there")
+	must(t, n.admin.Create(t.Context(), secret))
+	for _, name := range []string{"there", "absent"} {
+		for _, spec := range map[string]v1alpha1.ScimTokenSpec{
+			"generate":  {App: "own", Generate: &v1alpha1.GenerateToken{SecretName: name}},
+			"secretRef": {App: "own", SecretRef: &v1alpha1.SecretKeyReference{Name: name}},
+		} {
+			object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, GenerateName: "probe-"}, Spec: spec}
+			err := writer.client.Create(t.Context(), object)
+			refusedBy(t, err, secretsPolicy, `"get" on secrets "`+name+`"`)
+		}
+	}
+	own := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "own"}}
+	own.Spec = v1alpha1.ScimTokenSpec{App: "own", Digest: token.Digest("any")}
+	must(t, writer.client.Create(t.Context(), own))
+	refusedBy(t, writer.client.Patch(t.Context(), own.DeepCopy(), mergePatch(`{"spec":{"digest":null,"generate":{"secretName":"there"}}}`)), secretsPolicy)
+	must(t, writer.client.Patch(t.Context(), own.DeepCopy(), mergePatch(`{"spec":{"suspended":true}}`)))
+
+	for _, name := range []string{"Upper", "under_score", "-dash", "a b"} {
+		object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, GenerateName: "probe-"}}
+		object.Spec = v1alpha1.ScimTokenSpec{App: "own", Generate: &v1alpha1.GenerateToken{SecretName: name}}
+		if err := n.admin.Create(t.Context(), object); err == nil || !strings.Contains(err.Error(), "spec.generate.secretName") {
+			t.Errorf("secretName %q: %v, want a refusal that names the field", name, err)
+		}
+	}
 }

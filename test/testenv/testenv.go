@@ -150,3 +150,16 @@ func (e *Env) Namespace(t testing.TB, labels map[string]string) string {
 func (e *Env) AwaitPolicies(ctx context.Context) error {
 	return stack.Install(ctx, e.Config, config.FS)
 }
+
+// CreateToken makes a ScimToken and has its App, which must exist, list it.
+func (e *Env) CreateToken(ctx context.Context, token *v1alpha1.ScimToken) error {
+	if err := e.Client.Create(ctx, token); err != nil {
+		return err
+	}
+	return e.AcceptToken(ctx, token)
+}
+
+// AcceptToken has the App of a ScimToken, which must exist, list it with its digest.
+func (e *Env) AcceptToken(ctx context.Context, token *v1alpha1.ScimToken) error {
+	return stack.AcceptToken(ctx, e.Client, token)
+}

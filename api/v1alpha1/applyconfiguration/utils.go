@@ -16,6 +16,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=scim-operator.io, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("AcceptedToken"):
+		return &apiv1alpha1.AcceptedTokenApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Address"):
 		return &apiv1alpha1.AddressApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("App"):

@@ -38,6 +38,7 @@ func (h *Harness) NewApp(t testing.TB, server *stack.Process, namespace, name st
 	}
 	app := App{Namespace: namespace, Name: name, Prefix: namespace + "." + name + ":"}
 	object := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: *sample.Spec.DeepCopy()}
+	object.Spec.Tokens = nil
 	object.Spec.Kubernetes.UsernamePrefix = &app.Prefix
 	if change != nil {
 		change(&object.Spec)
@@ -61,7 +62,7 @@ func (h *Harness) NewToken(t testing.TB, app App) string {
 	return text
 }
 
-// CreateToken makes a ScimToken of the App and returns it.
+// CreateToken makes a ScimToken, has the App accept it, and returns it.
 func (h *Harness) CreateToken(t testing.TB, app App, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
 	t.Helper()
 	spec.App = app.Name
@@ -69,7 +70,7 @@ func (h *Harness) CreateToken(t testing.TB, app App, spec v1alpha1.ScimTokenSpec
 		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, GenerateName: app.Name + "-"},
 		Spec:       spec,
 	}
-	if err := h.Env.Client.Create(t.Context(), object); err != nil {
+	if err := h.Env.CreateToken(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
 	return object

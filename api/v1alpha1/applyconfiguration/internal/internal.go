@@ -23,6 +23,15 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.AcceptedToken
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Address
   map:
     fields:
@@ -214,6 +223,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
       default: Users
+    - name: tokens
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.AcceptedToken
+          elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.AppStatus
   map:
     fields:

@@ -10,6 +10,9 @@ package v1alpha1
 type AppSpecApplyConfiguration struct {
 	// displayName is shown to people in place of the object's name.
 	DisplayName *string `json:"displayName,omitempty"`
+	// tokens are the ScimTokens that open the App; no other one does. Who may add one must be able to bind what the App
+	// grants. The list is atomic: applying it replaces the whole of it.
+	Tokens []AcceptedTokenApplyConfiguration `json:"tokens,omitempty"`
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	Provisioning *ProvisioningApplyConfiguration `json:"provisioning,omitempty"`
@@ -56,6 +59,19 @@ func AppSpec() *AppSpecApplyConfiguration {
 // If called multiple times, the DisplayName field is set to the value of the last call.
 func (b *AppSpecApplyConfiguration) WithDisplayName(value string) *AppSpecApplyConfiguration {
 	b.DisplayName = &value
+	return b
+}
+
+// WithTokens adds the given value to the Tokens field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Tokens field.
+func (b *AppSpecApplyConfiguration) WithTokens(values ...*AcceptedTokenApplyConfiguration) *AppSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithTokens")
+		}
+		b.Tokens = append(b.Tokens, *values[i])
+	}
 	return b
 }
 

@@ -18,7 +18,7 @@ type AppStatusApplyConfiguration struct {
 	// users counts the App's users, activeUsers those that are active.
 	Users       *int32 `json:"users,omitempty"`
 	ActiveUsers *int32 `json:"activeUsers,omitempty"`
-	// tokens counts the App's ready tokens.
+	// tokens counts the tokens that open the App now.
 	Tokens *int32 `json:"tokens,omitempty"`
 	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
 	Evaluation *EvaluationApplyConfiguration `json:"evaluation,omitempty"`

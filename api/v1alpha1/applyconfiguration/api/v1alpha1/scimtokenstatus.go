@@ -11,11 +11,13 @@ import (
 //
 // ScimTokenStatus is written by the controller.
 type ScimTokenStatusApplyConfiguration struct {
-	// conditions: Ready says whether the token is accepted, Expiring that it expires within 30 days.
+	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
+	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// digest that requests are held against: sha256: and 64 hexadecimal digits.
+	// digest that the token stands for: sha256: and 64 hexadecimal digits. It is there while the App accepts the token,
+	// also while the token is suspended, expired or not yet valid: so long no token of another App can stand for it.
 	Digest *string `json:"digest,omitempty"`
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	TokenID *string `json:"tokenID,omitempty"`

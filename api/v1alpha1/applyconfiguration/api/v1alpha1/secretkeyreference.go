@@ -7,8 +7,10 @@ package v1alpha1
 //
 // SecretKeyReference names one key of a Secret that carries the label scim-operator.io/token=true.
 type SecretKeyReferenceApplyConfiguration struct {
+	// name of the Secret.
 	Name *string `json:"name,omitempty"`
-	Key  *string `json:"key,omitempty"`
+	// key of its data.
+	Key *string `json:"key,omitempty"`
 }
 
 // SecretKeyReferenceApplyConfiguration constructs a declarative configuration of the SecretKeyReference type for use with

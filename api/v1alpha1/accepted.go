@@ -1,0 +1,47 @@
+package v1alpha1
+
+import "fmt"
+
+// Reasons of a ScimToken that its App does not take.
+const (
+	// ReasonNotAccepted says that the App does not list the token.
+	ReasonNotAccepted = "NotAccepted"
+	// ReasonDigestInUse says that the digest is that of another App's token.
+	ReasonDigestInUse = "DigestInUse"
+	// ReasonSecretNotMade says that the Secret of a generated token could not be made.
+	ReasonSecretNotMade = "SecretNotMade"
+)
+
+// Accepts reports whether the App lists a ScimToken that stands for digest. It compares names and digests only: the caller
+// sees to it that both are of one namespace, and that the ScimToken names this App.
+func (s *AppSpec) Accepts(token *ScimToken, digest string) bool {
+	if token.Spec.Digest != "" && token.Spec.Digest != digest {
+		return false
+	}
+	for i := range s.Tokens {
+		entry := &s.Tokens[i]
+		if entry.Name == token.Name && (entry.Digest == digest || entry.Digest == "" && token.Spec.Digest == "") {
+			return true
+		}
+	}
+	return false
+}
+
+// Lists reports whether the App names a ScimToken at all, with whatever digest.
+func (s *AppSpec) Lists(token *ScimToken) bool {
+	for i := range s.Tokens {
+		if s.Tokens[i].Name == token.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// AcceptanceOf returns the lines that make an App accept a ScimToken, as YAML below spec.
+func AcceptanceOf(token *ScimToken) string {
+	lines := fmt.Sprintf("tokens:\n- name: %s\n", token.Name)
+	if token.Spec.Digest != "" {
+		lines += fmt.Sprintf("  digest: %s\n", token.Spec.Digest)
+	}
+	return lines
+}

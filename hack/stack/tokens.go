@@ -1,0 +1,28 @@
+package stack
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// AcceptToken has the App of a ScimToken, which must exist, list it with its digest, in place of a former digest.
+func AcceptToken(ctx context.Context, c client.Client, token *v1alpha1.ScimToken) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		app := &v1alpha1.App{}
+		if err := c.Get(ctx, client.ObjectKey{Namespace: token.Namespace, Name: token.Spec.App}, app); err != nil {
+			return err
+		}
+		accepted := v1alpha1.AcceptedToken{Name: token.Name, Digest: token.Spec.Digest}
+		if slices.Contains(app.Spec.Tokens, accepted) {
+			return nil
+		}
+		others := slices.DeleteFunc(app.Spec.Tokens, func(entry v1alpha1.AcceptedToken) bool { return entry.Name == token.Name })
+		app.Spec.Tokens = append(others, accepted)
+		return c.Update(ctx, app)
+	})
+}

@@ -145,7 +145,8 @@ func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string,
 	answer := &capture{header: http.Header{}}
 	sub := &exchange{
 		request: b.subrequest(method, path, operation.Version, data),
-		writer:  answer, log: b.exchange.log, credential: b.exchange.credential, app: b.exchange.app, inBulk: true,
+		server:  b.server, requestID: b.exchange.requestID,
+		writer: answer, log: b.exchange.log, credential: b.exchange.credential, app: b.exchange.app, inBulk: true,
 	}
 	parsed, known := parseRoute(path)
 	sub.route = parsed

@@ -27,9 +27,11 @@ const contentType = "application/scim+json"
 
 // exchange is one request on its way through the server, and what its log line will say.
 type exchange struct {
-	request *http.Request
-	writer  http.ResponseWriter
-	log     logr.Logger
+	server    *Server
+	request   *http.Request
+	requestID string
+	writer    http.ResponseWriter
+	log       logr.Logger
 
 	route      route
 	credential credential
@@ -133,6 +135,7 @@ func (x *exchange) fail(err error) {
 	switch {
 	case errors.As(err, &problem):
 	case errors.As(err, &unavailable):
+		x.auditUndetermined()
 		x.log.Error(err, "Asked the client to try again")
 		x.writer.Header().Set("Retry-After", retryAfterSeconds(unavailable.RetryAfter))
 		problem = protocol.TooManyRequests("%s", cmp.Or(unavailable.Detail, "The directory is busy or out of reach for the moment; nothing is lost. Try again."))

@@ -32,10 +32,12 @@ func (s *Server) createGroup(x *exchange) error {
 	if err := s.directory.GroupSchemas().Validate(group.Attributes); err != nil {
 		return err
 	}
-	created, err := s.directory.CreateGroup(x.context(), x.app, group)
+	var moved movedMembers
+	created, err := s.directory.CreateGroup(x.context(), x.app, group, func(members []string) { moved.observe(members, nil) })
 	if err != nil {
 		return err
 	}
+	x.audit(auditCreate, "Group", created.Name, moved.values()...)
 	x.writer.Header().Set("Location", s.directory.GroupMeta(created, s.baseURL(x)).Location)
 	return s.answerGroup(x, http.StatusCreated, created)
 }
@@ -79,14 +81,18 @@ func (s *Server) replaceGroup(x *exchange) error {
 	if err := s.directory.GroupSchemas().ValidateUpdate(protocol.Resource{}, group.Attributes); err != nil {
 		return err
 	}
-	change := func(protocol.Resource) (protocol.Resource, bool, error) {
+	var made resourceChange
+	var moved movedMembers
+	change := func(current protocol.Resource) (protocol.Resource, bool, error) {
+		made = resourceChange{current.DeepCopy(), group.Attributes.DeepCopy()}
 		return group.Attributes.DeepCopy(), true, nil
 	}
-	members := directory.MembersChange{Delta: group.Membership()}
+	members := directory.MembersChange{Delta: group.Membership(), Observe: moved.observe}
 	updated, _, err := s.directory.UpdateGroup(x.context(), x.app, x.route.id, change, members, x.condition())
 	if err != nil {
 		return err
 	}
+	x.auditGroup(updated, made, &moved)
 	return s.answerGroup(x, http.StatusOK, updated)
 }
 
@@ -107,16 +113,20 @@ func (s *Server) patchGroup(x *exchange) error {
 		return err
 	}
 	var change directory.Change
+	var made resourceChange
+	var moved movedMembers
 	if patch.HasAttributes() {
 		change = func(current protocol.Resource) (protocol.Resource, bool, error) {
+			before := current.DeepCopy()
 			next, changed, err := patch.ApplyAttributes(current)
 			if err != nil {
 				return next, false, err
 			}
+			made = resourceChange{before, next}
 			return next, changed, schemas.ValidateUpdate(current, next)
 		}
 	}
-	var members directory.MembersChange
+	members := directory.MembersChange{Observe: moved.observe}
 	if delta, known := patch.Normalise(); known {
 		members.Delta = delta
 	} else {
@@ -126,6 +136,7 @@ func (s *Server) patchGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	x.auditGroup(updated, made, &moved)
 	if x.request.URL.Query().Has("attributes") {
 		return s.answerGroup(x, http.StatusOK, updated)
 	}
@@ -143,6 +154,7 @@ func (s *Server) deleteGroup(x *exchange) error {
 	if err := s.directory.DeleteGroup(x.context(), x.app, x.route.id, x.condition()); err != nil {
 		return err
 	}
+	x.audit(auditDelete, "Group", x.route.id)
 	x.noContent()
 	return nil
 }

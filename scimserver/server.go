@@ -76,8 +76,9 @@ func (s *Server) Ready(*http.Request) error {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	log := s.options.Log.WithValues("requestID", newRequestID())
-	x := &exchange{writer: w, log: log}
+	requestID := newRequestID()
+	log := s.options.Log.WithValues("requestID", requestID)
+	x := &exchange{server: s, requestID: requestID, writer: w, log: log}
 	var known bool
 	x.route, known = parseRoute(r.URL.EscapedPath())
 	timeout := requestTimeout
@@ -86,7 +87,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	x.request = r.WithContext(logr.NewContext(ctx, log))
+	x.request = r.WithContext(directory.WithRequest(logr.NewContext(ctx, log), requestID))
 
 	defer func() {
 		if cause := recover(); cause != nil {

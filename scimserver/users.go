@@ -41,10 +41,15 @@ func (s *Server) createUser(x *exchange) error {
 	if !x.inBulk { // which has as much time for a thousand operations
 		s.removals.Yield(x.context(), createYield)
 	}
-	user, _, err := s.directory.CreateOrRestoreUser(x.context(), x.app, resource, restored(x.app, resource))
+	user, back, err := s.directory.CreateOrRestoreUser(x.context(), x.app, resource, restored(x.app, resource))
 	if err != nil {
 		return err
 	}
+	action := auditCreate
+	if back {
+		action = auditRestore
+	}
+	x.audit(action, "User", user.Name, "active", user.Spec.Active, "attributes", bounded(changedAttributes(protocol.Resource{}, resource)))
 	x.writer.Header().Set("Location", directory.Meta(user, s.baseURL(x)).Location)
 	return s.answerUser(x, http.StatusCreated, user)
 }
@@ -109,10 +114,10 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 		reassigned = isReassigned(stored)
 	}
 	schemas := s.directory.Schemas(x.app)
-	made := change(schemas, body)
+	wanted := change(schemas, body)
 	sound := func(current protocol.Resource) (protocol.Resource, bool, error) {
-		before := protocol.Resource{Attributes: map[string]any{"userName": current.Attributes["userName"]}} // made may write into current
-		next, changed, err := made(current)
+		before := protocol.Resource{Attributes: map[string]any{"userName": current.Attributes["userName"]}} // wanted may write into current
+		next, changed, err := wanted(current)
 		if err != nil {
 			return next, false, err
 		}
@@ -120,17 +125,21 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	}
 	apply := permitted(x.app, reassigned, sound)
 	var leaves bool
+	var made resourceChange
 	if mayDeactivate(body) {
 		defer s.removals.Begin()()
 	}
 	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
+		before := current.DeepCopy()
 		next, changed, err := apply(current)
+		made = resourceChange{before, next}
 		leaves = err == nil && !isActive(next)
 		return next, changed, err
 	}, x.condition())
 	if err != nil {
 		return err
 	}
+	x.auditUser(user, made)
 	if leaves {
 		s.confirmRevocation(x, user)
 	}
@@ -180,6 +189,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	if err := s.directory.DeleteUser(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {
 		return err
 	}
+	x.audit(auditDelete, "User", x.route.id)
 	if took := time.Since(started); took > wait {
 		x.log.Info("Answered a deletion before its access was confirmed gone", "id", x.route.id, "waited", wait.String())
 	}

@@ -142,6 +142,11 @@ type UserSpec struct {
 	// within the hour that follows chooses the person's scopes anew, as the assignment of somebody who was unassigned does.
 	// +optional
 	ReactivatedAt *metav1.MicroTime `json:"reactivatedAt,omitempty"`
+	// lastRequest is the id of the SCIM request that last changed the user, as the server's audit line has it. The audit lines of
+	// the access that follows repeat it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	LastRequest string `json:"lastRequest,omitempty"`
 }
 
 // Name is the components of a person's name (RFC 7643 section 4.1.1).

@@ -176,6 +176,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	}
 	e.recent.wrote(e.name, e.user)
 	e.tell(before.Roles, e.user.Status.Roles)
+	e.audit(before)
 	e.tellResidual(before, &e.user.Status)
 	return nil
 }

@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -82,12 +83,29 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 				return decision, &renamesError{i}
 			}
 		}
+		decision.Observe = func(joined, left []string) { observe(batch, joined, left) }
 		return decision, nil
 	})
 	if err == nil {
 		d.wroteGroup(group)
 	}
 	return group, changed, err
+}
+
+// observe tells each request of a batch which of the changes of members it had asked for.
+func observe(batch []*groupRequest, joined, left []string) {
+	for _, request := range batch {
+		if request.observe == nil || request.err != nil {
+			continue
+		}
+		asked := func(ids []string, wanted bool) []string {
+			return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+				member, said := request.members.Wants(id)
+				return !said || member != wanted
+			})
+		}
+		request.observe(asked(joined, true), asked(left, false))
+	}
 }
 
 // decide adds to a decision what the request comes to, and leaves the reason in err where it is refused.

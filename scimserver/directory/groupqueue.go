@@ -31,6 +31,7 @@ type groupRequest struct {
 	replacesAll bool
 	unknown     []string
 	conditions  []Condition
+	observe     func(joined, left []string)
 
 	done    chan struct{}
 	group   *v1alpha1.Group

@@ -22,11 +22,13 @@ type MembersChange struct {
 	// a PATCH must that selects members by a filter.
 	Resolve func(current, joining iter.Seq[protocol.Member]) protocol.MembershipDelta
 	Joining []string
+	// Observe, where it is set, is told which ids became members by the request and which are members no more.
+	Observe func(joined, left []string)
 }
 
 // CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. Another
-// group's displayName answers 409, in any letter case.
-func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource) (*v1alpha1.Group, error) {
+// group's displayName answers 409, in any letter case. observe is told the ids that are members.
+func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource, observe ...func(members []string)) (*v1alpha1.Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, membership.FlipTimeout)
 	defer cancel()
 	group, err := d.newGroup(app, resource.Attributes)
@@ -55,6 +57,9 @@ func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource
 	}
 	d.wroteGroup(group)
 	tellUnknown(ctx, app, group.Name, unknown)
+	for _, told := range observe {
+		told(known)
+	}
 	return group, nil
 }
 
@@ -95,7 +100,7 @@ func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id strin
 	}
 	request := &groupRequest{
 		change: change, replacesAll: delta.ReplaceAll, unknown: unknown,
-		conditions: slices.DeleteFunc(conditions, Condition.IsZero),
+		conditions: slices.DeleteFunc(conditions, Condition.IsZero), observe: members.Observe,
 	}
 	if len(request.conditions) > 0 {
 		// Here, where nobody else's change has to wait for it.

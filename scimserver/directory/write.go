@@ -40,6 +40,7 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 	if err != nil {
 		return nil, false, err
 	}
+	user.Spec.LastRequest = requestID(ctx)
 	if err := checkScopes(app, &user.Spec); err != nil {
 		return nil, false, err
 	}
@@ -213,7 +214,7 @@ func (d *Directory) attempts(ctx context.Context, app *v1alpha1.App, id string, 
 // attempt changes a user just read. Conflict asks for another attempt.
 func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User, change Change) (*v1alpha1.User, error) {
 	next := user.DeepCopy()
-	changed, err := apply(next, change)
+	changed, err := apply(ctx, next, change)
 	if err != nil || !changed {
 		return user, err
 	}
@@ -223,7 +224,7 @@ func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alph
 	} else {
 		// A copy: the read model may have the object that was read.
 		next, err = d.claims(app.Namespace).Rename(ctx, user.DeepCopy(), next.Spec.UserNameKey, func(user *v1alpha1.User) error {
-			_, err := apply(user, change)
+			_, err := apply(ctx, user, change)
 			return err
 		})
 	}
@@ -235,7 +236,7 @@ func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alph
 }
 
 // apply makes a user's next state in place, and reports whether it differs.
-func apply(user *v1alpha1.User, change Change) (bool, error) {
+func apply(ctx context.Context, user *v1alpha1.User, change Change) (bool, error) {
 	current, err := Resource(user)
 	if err != nil {
 		return false, err
@@ -256,6 +257,7 @@ func apply(user *v1alpha1.User, change Change) (bool, error) {
 	}
 	now := metav1.NowMicro()
 	user.Spec.LastModified = &now
+	user.Spec.LastRequest = requestID(ctx)
 	if user.Spec.Active && !before.Active {
 		user.Spec.ReactivatedAt = now.DeepCopy()
 	}
@@ -291,7 +293,7 @@ func checkSize(spec, before *v1alpha1.UserSpec) error {
 // sizeOf leaves out what every change writes.
 func sizeOf(spec *v1alpha1.UserSpec) (int, error) {
 	measured := *spec
-	measured.Active, measured.LastModified, measured.ReactivatedAt = false, nil, nil
+	measured.Active, measured.LastModified, measured.ReactivatedAt, measured.LastRequest = false, nil, nil, ""
 	body, err := json.Marshal(&measured)
 	if err != nil {
 		return 0, fmt.Errorf("encode user: %w", err)

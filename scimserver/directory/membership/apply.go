@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +21,9 @@ type Decision struct {
 	// Attributes says that the decision changed the Group as clients see it, members apart; Notes, that it changed what
 	// only the cluster sees.
 	Attributes, Notes bool
+	// Observe, where it is set, is told once, after the whole change was written, which ids became members by it and which
+	// are members no more, each list in order.
+	Observe func(joined, left []string)
 }
 
 // Decide makes the decision. next is a copy of the Group's live state, to be changed in place: everything but members,
@@ -58,6 +63,52 @@ type change struct {
 	written string
 	// differ says that this made a difference, which the Group has to tell, whatever it is now.
 	differ bool
+	// moved are ids whose membership this changed, and whether they are members now.
+	mutex sync.Mutex
+	moved map[string]bool
+}
+
+// note keeps what a write of members, both sorted, changed.
+func (c *change) note(before, after []string) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.moved == nil {
+		c.moved = map[string]bool{}
+	}
+	for _, id := range missingFrom(before, after) {
+		c.moved[id] = false
+	}
+	for _, id := range missingFrom(after, before) {
+		c.moved[id] = true
+	}
+}
+
+// missingFrom lists what of one list is not in another, sorted one.
+func missingFrom(list, other []string) (missing []string) {
+	for _, id := range list {
+		if _, found := slices.BinarySearch(other, id); !found {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+// tell reports what the change did to the members.
+func (c *change) tell(observe func(joined, left []string)) {
+	if observe == nil {
+		return
+	}
+	var joined, left []string
+	for id, member := range c.moved {
+		if member {
+			joined = append(joined, id)
+		} else {
+			left = append(left, id)
+		}
+	}
+	slices.Sort(joined)
+	slices.Sort(left)
+	observe(joined, left)
 }
 
 // attempt makes the change on the Group as it is now. Conflict asks for another attempt.
@@ -72,11 +123,13 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 		return nil, false, err
 	}
 	var differ bool
+	var before, after []string // of a change that the write of the Group makes true
 	switch {
 	case current.Spec.Sharding == nil:
-		differ, err = c.inline(ctx, next, decision.Members)
+		before = slices.Sorted(slices.Values(current.Spec.Members))
+		after, differ, err = c.inline(ctx, next, decision.Members)
 	case decision.Members.replace && len(decision.Members.wanted) <= c.inlineAgain():
-		differ, err = c.backInline(ctx, current, next, decision.Members)
+		before, after, differ, err = c.backInline(ctx, current, next, decision.Members)
 	default:
 		err = c.sharded(ctx, current, decision.Members)
 	}
@@ -85,12 +138,23 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 	}
 	changed := differ || c.differ || decision.Attributes
 	if !changed && !decision.Notes {
-		return current, false, c.confirm(ctx, current, decision.Members)
+		err := c.confirm(ctx, current, decision.Members)
+		if err == nil {
+			c.tell(decision.Observe)
+		}
+		return current, false, err
 	}
 	if changed {
 		Touch(next)
 	}
-	return next, changed, c.store.UpdateGroup(ctx, next)
+	if err := c.store.UpdateGroup(ctx, next); err != nil {
+		return next, changed, err
+	}
+	if differ {
+		c.note(before, after)
+	}
+	c.tell(decision.Observe)
+	return next, changed, nil
 }
 
 // confirm says whether a change that found nothing to do in shards looked at shards that count: Conflict where the Group
@@ -119,26 +183,27 @@ func (p *Protocol) live(ctx context.Context, name string) (*v1alpha1.Group, erro
 	return group, err
 }
 
-// inline changes the members of an inline group, or flips it.
-func (c *change) inline(ctx context.Context, next *v1alpha1.Group, delta Delta) (bool, error) {
-	members, differ := delta.apply(next.Spec.Members)
+// inline changes the members of an inline group, or flips it. It returns them, sorted.
+func (c *change) inline(ctx context.Context, next *v1alpha1.Group, delta Delta) (members []string, differ bool, err error) {
+	members, differ = delta.apply(next.Spec.Members)
 	if !differ {
-		return false, nil
+		return nil, false, nil
 	}
-	return true, c.place(ctx, next, members)
+	return members, true, c.place(ctx, next, members)
 }
 
 // backInline puts few members in the place of all that a sharded group has.
-func (c *change) backInline(ctx context.Context, current, next *v1alpha1.Group, delta Delta) (bool, error) {
+func (c *change) backInline(ctx context.Context, current, next *v1alpha1.Group, delta Delta) (before, after []string, differ bool, err error) {
 	shards, err := c.store.ListShards(ctx, current.Name, current.Spec.Sharding.Epoch)
 	if err != nil {
-		return false, err
+		return nil, nil, false, err
 	}
-	members, differ := delta.apply(membersOf(shards))
+	before = slices.Sorted(slices.Values(membersOf(shards)))
+	after, differ = delta.apply(before)
 	if !differ && !unsettled(shards, current.Generation) {
-		return false, nil
+		return nil, nil, false, nil
 	}
-	return true, c.place(ctx, next, members)
+	return before, after, true, c.place(ctx, next, after)
 }
 
 // sharded writes the change to the shards of the Group's epoch. The write of the Group, which comes after it, fails where

@@ -78,6 +78,12 @@ func (d Delta) apply(members []string) (next []string, changed bool) {
 	return next, changed
 }
 
+// Wants returns what the delta says of an id: whether it shall be a member, and whether it says anything.
+func (d Delta) Wants(id string) (member, said bool) {
+	member, said = d.wanted[id]
+	return member, said || d.replace
+}
+
 // adds says whether the delta may make somebody a member.
 func (d Delta) adds() bool {
 	for _, member := range d.wanted {

@@ -40,7 +40,7 @@ func (p *Protocol) flip(ctx context.Context, group *v1alpha1.Group, members []st
 
 // writeShards changes the shards that the delta touches. It reports whether that made a difference, or somebody else made
 // one that the Group does not speak of.
-func (p *Protocol) writeShards(ctx context.Context, group *v1alpha1.Group, delta Delta) (bool, error) {
+func (c *change) writeShards(ctx context.Context, group *v1alpha1.Group, delta Delta) (bool, error) {
 	parts := delta.split()
 	touched := indexes(parts)
 	// Who gets in comes before who goes: what a crash leaves is too many rather than too few, where there is a choice.
@@ -53,13 +53,13 @@ func (p *Protocol) writeShards(ctx context.Context, group *v1alpha1.Group, delta
 		}
 		return 1
 	})
-	read, err := p.readMany(ctx, group, len(touched))
+	read, err := c.readMany(ctx, group, len(touched))
 	if err != nil {
 		return false, err
 	}
 	differ := make([]bool, Shards)
-	err = p.inParallel(ctx, touched, func(ctx context.Context, index int) (err error) {
-		differ[index], err = p.writeShard(ctx, group, index, parts[index], read)
+	err = c.inParallel(ctx, touched, func(ctx context.Context, index int) (err error) {
+		differ[index], err = c.writeShard(ctx, group, index, parts[index], read)
 		return err
 	})
 	return slices.Contains(differ, true), err
@@ -83,23 +83,23 @@ func (p *Protocol) readMany(ctx context.Context, group *v1alpha1.Group, touched 
 
 // writeShard changes one shard by compare-and-swap, from the beginning again where somebody else wrote in between. read,
 // where it is not nil, is what a list has just shown.
-func (p *Protocol) writeShard(ctx context.Context, group *v1alpha1.Group, index int, part Delta, read map[int]*v1alpha1.MemberShard) (bool, error) {
+func (c *change) writeShard(ctx context.Context, group *v1alpha1.Group, index int, part Delta, read map[int]*v1alpha1.MemberShard) (bool, error) {
 	name := ShardName(group.Name, group.Spec.Sharding.Epoch, index)
 	for attempt := range attempts {
 		shard := read[index]
 		if read == nil || attempt > 0 {
 			var err error
-			if shard, err = p.store.GetShard(ctx, name); apierrors.IsNotFound(err) {
+			if shard, err = c.store.GetShard(ctx, name); apierrors.IsNotFound(err) {
 				shard = nil
 			} else if err != nil {
 				return false, err
 			}
 		}
-		differ, err := p.swap(ctx, group, index, part, shard)
+		differ, err := c.swap(ctx, group, index, part, shard)
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
 			return differ, err
 		}
-		if err := p.pause(ctx, attempt); err != nil {
+		if err := c.pause(ctx, attempt); err != nil {
 			return false, err
 		}
 	}
@@ -107,7 +107,7 @@ func (p *Protocol) writeShard(ctx context.Context, group *v1alpha1.Group, index 
 }
 
 // swap writes a shard as it was read, nil for one that is not there, with the change in it.
-func (p *Protocol) swap(ctx context.Context, group *v1alpha1.Group, index int, part Delta, shard *v1alpha1.MemberShard) (bool, error) {
+func (c *change) swap(ctx context.Context, group *v1alpha1.Group, index int, part Delta, shard *v1alpha1.MemberShard) (bool, error) {
 	var before []string
 	if shard != nil {
 		before = shard.Spec.Members
@@ -119,13 +119,19 @@ func (p *Protocol) swap(ctx context.Context, group *v1alpha1.Group, index int, p
 	if !fits(members, before) {
 		return false, ErrTooLarge
 	}
+	var err error
 	if shard == nil {
-		return true, p.store.CreateShard(ctx, newShard(group, group.Spec.Sharding.Epoch, index, members))
+		err = c.store.CreateShard(ctx, newShard(group, group.Spec.Sharding.Epoch, index, members))
+	} else {
+		shard = shard.DeepCopy()
+		shard.Spec.Members = members
+		stamp(shard, group.Generation)
+		err = c.store.UpdateShard(ctx, shard)
 	}
-	shard = shard.DeepCopy()
-	shard.Spec.Members = members
-	stamp(shard, group.Generation)
-	return true, p.store.UpdateShard(ctx, shard)
+	if err == nil {
+		c.note(slices.Sorted(slices.Values(before)), members)
+	}
+	return true, err
 }
 
 func indexes[T any](parts map[int]T) []int {

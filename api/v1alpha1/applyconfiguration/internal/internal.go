@@ -955,6 +955,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lastModified
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lastRequest
+      type:
+        scalar: string
     - name: locale
       type:
         scalar: string

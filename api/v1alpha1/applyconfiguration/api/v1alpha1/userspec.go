@@ -62,6 +62,9 @@ type UserSpecApplyConfiguration struct {
 	// reactivatedAt is when the client last set active from false to true. Where the App does not update users, a push
 	// within the hour that follows chooses the person's scopes anew, as the assignment of somebody who was unassigned does.
 	ReactivatedAt *v1.MicroTime `json:"reactivatedAt,omitempty"`
+	// lastRequest is the id of the SCIM request that last changed the user, as the server's audit line has it. The audit lines of
+	// the access that follows repeat it.
+	LastRequest *string `json:"lastRequest,omitempty"`
 }
 
 // UserSpecApplyConfiguration constructs a declarative configuration of the UserSpec type for use with
@@ -369,5 +372,13 @@ func (b *UserSpecApplyConfiguration) WithLastModified(value v1.MicroTime) *UserS
 // If called multiple times, the ReactivatedAt field is set to the value of the last call.
 func (b *UserSpecApplyConfiguration) WithReactivatedAt(value v1.MicroTime) *UserSpecApplyConfiguration {
 	b.ReactivatedAt = &value
+	return b
+}
+
+// WithLastRequest sets the LastRequest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastRequest field is set to the value of the last call.
+func (b *UserSpecApplyConfiguration) WithLastRequest(value string) *UserSpecApplyConfiguration {
+	b.LastRequest = &value
 	return b
 }

@@ -1,0 +1,159 @@
+package okta_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+// auditLine is one line of the audit trail, from the server or the controller.
+type auditLine struct {
+	Time, Logger, RequestID, Action, Resource, ID, App, TokenID, Client, Result string
+
+	Attributes, Added, Removed   []string
+	MembersAdded, MembersRemoved int
+	Count                        int
+	Milliseconds                 *int64
+	Roles                        []struct {
+		Role, Scope string
+		Reasons     []string
+	}
+}
+
+// auditLines are those of an App, in order, and their text.
+func auditLines(log *harness.Log, app string) (lines []auditLine, text string) {
+	for raw := range strings.SplitSeq(log.String(), "\n") {
+		var line auditLine
+		if json.Unmarshal([]byte(raw), &line) == nil && line.Logger == "audit" && line.App == app {
+			lines, text = append(lines, line), text+raw+"\n"
+		}
+	}
+	return lines, text
+}
+
+// "Who took Jane out of the group, when, by which credential?" is answered by one line, and what access followed by another.
+func TestAuditTrail(t *testing.T) {
+	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "audited", func(spec *v1alpha1.AppSpec) {
+		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "by-group", Groups: []string{"Engineers"}, Grants: spec.Roles[0].Grants})
+	})
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	name := app.Namespace + "/" + app.Name
+	person := okta.Assign(okta.NewProfile(newName(t, "jane.secretname")))
+	person.Profile.Custom = okta.ObjectOf("role", harness.Developer)
+	say(t)(scim.Create(t.Context(), person))
+	operator.AccessSoon(t, app.Subject(person.Profile.UserName), harness.Everywhere(harness.Developer))
+	send := func(method, target, body string, statuses ...int) *okta.Exchange {
+		t.Helper()
+		answer, err := scim.Do(t.Context(), method, target, []byte(body))
+		if err == nil {
+			err = answer.ExpectStatus(statuses...)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	patch := func(operation string) string {
+		return `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[` + operation + `]}`
+	}
+	group := send(http.MethodPost, "/Groups", fmt.Sprintf(`{"schemas":["%s"],"displayName":"Engineers","members":[{"value":%q},{"value":"stranger-aaaaaaaaaa"}]}`, okta.SchemaGroup, person.ID), 201).Text("id")
+	harness.Eventually(t, patience, "the role of the group's members", func(ctx context.Context) error {
+		user := &v1alpha1.User{}
+		if err := operator.Env.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: person.ID}, user); err != nil {
+			return err
+		}
+		if !strings.Contains(user.Status.RoleNames, "by-group") {
+			return fmt.Errorf("the roles are %s", user.Status.RoleNames)
+		}
+		return nil
+	})
+	send(http.MethodPatch, "/Groups/"+group, patch(fmt.Sprintf(`{"op":"add","path":"members","value":[{"value":%q}]}`, person.ID)), 204) // is one already
+	send(http.MethodPatch, "/Groups/"+group, patch(fmt.Sprintf(`{"op":"remove","path":"members[value eq \"%s\"]"}`, person.ID)), 204)
+	harness.Eventually(t, patience, "the loss of the role", func(context.Context) error {
+		if _, lines := auditLines(operator.ControllerLog, name); !strings.Contains(lines, `"action":"revoked"`) {
+			return fmt.Errorf("no line says so: %s", lines)
+		}
+		return nil
+	})
+	send(http.MethodPatch, "/Groups/"+group, patch(`{"op":"replace","path":"displayName","value":"Renamed"}`), 204)
+	send(http.MethodPatch, "/Users/"+person.ID, patch(`{"op":"replace","path":"title","value":"secret title"}`), 200)
+	send(http.MethodPatch, "/Users/"+person.ID, patch(`{"op":"replace","path":"title","value":"secret title"}`), 200) // changes nothing
+	send(http.MethodPatch, "/Users/"+person.ID, patch(`{"op":"replace","value":{"active":false}}`), 200)
+	send(http.MethodPatch, "/Users/"+person.ID, patch(`{"op":"replace","value":{"active":true}}`), 200)
+	operator.AccessSoon(t, app.Subject(person.Profile.UserName), harness.Everywhere(harness.Developer))
+	send(http.MethodDelete, "/Groups/"+group, "", 204)
+	send(http.MethodDelete, "/Users/"+person.ID, "", 204)
+
+	var lines []auditLine
+	var text string
+	harness.Eventually(t, patience, "the server's last line", func(context.Context) error {
+		if lines, text = auditLines(operator.ServerLog, name); !strings.Contains(text, `"action":"delete","resource":"User"`) {
+			return fmt.Errorf("it is not there: %s", text)
+		}
+		return nil
+	})
+	var got []string
+	requests := map[string]string{}
+	for _, line := range lines {
+		what := strings.TrimSpace(fmt.Sprintf("%s %s %s +%d%v -%d%v", line.Resource, line.Action, strings.Join(line.Attributes, ","), line.MembersAdded, line.Added, line.MembersRemoved, line.Removed))
+		if line.Action == "create" {
+			what = fmt.Sprintf("%s create +%d%v", line.Resource, line.MembersAdded, line.Added)
+		}
+		got = append(got, what)
+		requests[line.Resource+" "+line.Action] = line.RequestID
+		if line.Time == "" || line.RequestID == "" || line.TokenID == "" || line.Client != "127.0.0.1" || line.Result != "done" || line.ID != map[string]string{"User": person.ID, "Group": group}[line.Resource] {
+			t.Errorf("an incomplete line: %+v", line)
+		}
+	}
+	want := []string{
+		"User create +0[]", fmt.Sprintf("Group create +1[%s]", person.ID), fmt.Sprintf("Group members  +0[] -1[%s]", person.ID),
+		"Group rename displayName +0[] -0[]", "User update title +0[] -0[]", "User deactivate active +0[] -0[]",
+		"User activate active +0[] -0[]", "Group delete  +0[] -0[]", "User delete  +0[] -0[]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the server's lines are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+
+	// The controller's lines name the request that led to them, where one did.
+	var access []auditLine
+	var controllerText string
+	harness.Eventually(t, patience, "the controller's audit lines", func(context.Context) error {
+		access, controllerText = auditLines(operator.ControllerLog, name)
+		for _, wanted := range []string{"User create", "User deactivate", "User activate"} {
+			if !slices.ContainsFunc(access, func(line auditLine) bool { return line.RequestID == requests[wanted] && line.Milliseconds != nil }) {
+				return fmt.Errorf("no line of the request of %s: %s", wanted, controllerText)
+			}
+		}
+		if !slices.ContainsFunc(access, func(line auditLine) bool {
+			return line.Action == "revoked" && line.RequestID == "" && line.Roles[0].Role == "by-group"
+		}) {
+			return fmt.Errorf("no line of the role that was lost with the group: %s", controllerText)
+		}
+		return nil
+	})
+	for _, line := range access {
+		if line.ID != person.ID || line.Result != "done" || line.Count == 0 || len(line.Roles) != line.Count {
+			t.Errorf("an incomplete line: %+v", line)
+		}
+		for _, role := range line.Roles {
+			if role.Scope == "" || line.Action == "granted" && len(role.Reasons) == 0 {
+				t.Errorf("a role without scope or reason: %+v", line)
+			}
+		}
+	}
+	for _, secret := range []string{person.Profile.UserName, "secret", app.Token, "Engineers"} {
+		if secret != "" && strings.Contains(strings.ReplaceAll(text, person.ID, ""), secret) {
+			t.Errorf("the audit trail holds a value: %q", secret)
+		}
+	}
+}

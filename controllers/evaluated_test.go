@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -47,7 +48,7 @@ func newCast(t *testing.T, people int) *cast {
 // evaluate says of a person that they hold the key by the App as it is, as the member of a group if there is one.
 func (c *cast) evaluate(i int, change func(*rolebinding.Entry)) {
 	entry := rolebinding.Entry{
-		App: rolebinding.AppGenerationOf(c.app), Subject: fmt.Sprintf("okta:person-%d", i), Keys: []rolebinding.Key{c.key},
+		App: rolebinding.AppGenerationOf(c.app, &access.Cache{}), Subject: fmt.Sprintf("okta:person-%d", i), Keys: []rolebinding.Key{c.key},
 	}
 	if change != nil {
 		change(&entry)

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 )
 
@@ -69,7 +70,7 @@ func TestAskedRuns(t *testing.T) {
 	other := c.key
 	other.Role = "admin"
 	entry := rolebinding.Entry{
-		App: rolebinding.AppGenerationOf(c.app), Subject: "okta:person-0", Keys: []rolebinding.Key{c.key, other},
+		App: rolebinding.AppGenerationOf(c.app, &access.Cache{}), Subject: "okta:person-0", Keys: []rolebinding.Key{c.key, other},
 	}
 	revision := c.syncer.Index.Set(c.users[0], entry)
 	if c.syncer.IsSettled(c.key, v1alpha1.AppRoleSubject{}, entry) {
@@ -110,7 +111,7 @@ func TestAskedRuns(t *testing.T) {
 	}
 	// An edit of the App settles nobody, and whoever asked for what was before gets no answer.
 	c.edit(func(spec *v1alpha1.AppSpec) { spec.DisplayName = "another" })
-	entry.App = rolebinding.AppGenerationOf(c.app)
+	entry.App = rolebinding.AppGenerationOf(c.app, &access.Cache{})
 	if c.syncer.IsSettled(other, bound[other], entry) {
 		t.Error("settled for an App that no run has seen")
 	}

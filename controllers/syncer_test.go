@@ -87,7 +87,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 	})
 	name := client.ObjectKeyFromObject(user)
 	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
-	granted := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
+	granted := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
 	colleague := types.NamespacedName{Namespace: w.namespace, Name: "colleague"}
 	const rounds = 150
 	var granting, removing time.Duration
@@ -102,7 +102,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 				}
 				return ""
 			})
-			syncer.Index.Set(colleague, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:second", Keys: []rolebinding.Key{key}})
+			syncer.Index.Set(colleague, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:second", Keys: []rolebinding.Key{key}})
 		}
 		syncer.Index.Set(name, granted)
 		begin := time.Now()
@@ -180,7 +180,7 @@ func TestSyncIsBatched(t *testing.T) {
 	for i, user := range users {
 		go func() {
 			subject := fmt.Sprintf("okta:user-%d", i)
-			syncer.Index.Set(user, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: subject, Keys: []rolebinding.Key{key}})
+			syncer.Index.Set(user, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: subject, Keys: []rolebinding.Key{key}})
 			if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 				problems <- outcome.Err().Error()
 				return
@@ -220,7 +220,7 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	})
 	defer syncer.Removals.Begin()()
 	begun := time.Now()
-	entry := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
+	entry := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
 	syncer.Index.Set(name, entry)
 	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 		t.Fatal(outcome.Err())
@@ -284,7 +284,7 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	})
 	for i := range people {
 		name := types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("user-%d", int(userCount.Load())-people+1+i)}
-		syncer.Index.Set(name, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app), Subject: "okta:" + name.Name, Keys: []rolebinding.Key{key}})
+		syncer.Index.Set(name, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + name.Name, Keys: []rolebinding.Key{key}})
 	}
 	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 		t.Fatal(outcome.Err())
@@ -332,7 +332,7 @@ func TestWhoIsBackAtOnceIsLetIn(t *testing.T) {
 	jane.Spec.Active = false
 	hold := func(user *v1alpha1.User) {
 		syncer.Index.Set(client.ObjectKeyFromObject(user), rolebinding.Entry{
-			App: rolebinding.AppGenerationOf(w.app), Subject: "okta:" + user.Spec.UserName, Keys: []rolebinding.Key{key},
+			App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + user.Spec.UserName, Keys: []rolebinding.Key{key},
 		})
 	}
 	sync := func() {

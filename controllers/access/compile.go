@@ -197,9 +197,10 @@ type Cache struct {
 	compiled map[types.UID]*cached
 }
 
-// cached is one state of one App. Its fields but the first three are set by compile, once.
+// cached is one state of one App. compile sets the fields after it, once; the Cache's mutex guards generation.
 type cached struct {
 	generation int64
+	state      State
 	superseded context.Context //nolint:containedctx // it is the entry's life, not a call's
 	end        context.CancelFunc
 
@@ -208,7 +209,7 @@ type cached struct {
 	errors  []FieldError
 }
 
-// Compile is the function Compile, remembered by the App's UID and generation. Only callers who ask for the same App wait
+// Compile is the function Compile, remembered by the App's UID and state. Only callers who ask for the same App wait
 // for it.
 func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
 	entry := c.entry(app)
@@ -228,7 +229,12 @@ func (c *Cache) entry(app *v1alpha1.App) *cached {
 	if known != nil && known.generation == app.Generation {
 		return known
 	}
-	fresh := &cached{generation: app.Generation}
+	state := StateOf(app)
+	if known != nil && known.state == state && known.superseded.Err() == nil {
+		known.generation = app.Generation
+		return known
+	}
+	fresh := &cached{generation: app.Generation, state: state}
 	fresh.superseded, fresh.end = context.WithCancel(context.Background())
 	if known != nil {
 		known.end()
@@ -240,12 +246,15 @@ func (c *Cache) entry(app *v1alpha1.App) *cached {
 	return fresh
 }
 
+// StateOf is the function StateOf, remembered by the App's UID and generation.
+func (c *Cache) StateOf(app *v1alpha1.App) State { return c.entry(app).state }
+
 // Supersede stops evaluations by policies of earlier states of an App, and by any of one that is being deleted.
 func (c *Cache) Supersede(app *v1alpha1.App) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	known := c.compiled[app.UID]
-	if known != nil && (known.generation < app.Generation || !app.DeletionTimestamp.IsZero()) {
+	if known != nil && (!app.DeletionTimestamp.IsZero() || known.generation < app.Generation && known.state != StateOf(app)) {
 		known.end()
 	}
 }

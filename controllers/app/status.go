@@ -24,7 +24,7 @@ func set(app *v1alpha1.App, condition metav1.Condition) {
 // setEvaluation says how far the evaluation of the App's users has come, and whether this process evaluated all of them.
 func (r *Reconciler) setEvaluation(app *v1alpha1.App) (evaluated bool) {
 	name := client.ObjectKeyFromObject(app)
-	done := int32(r.Index.Evaluated(rolebinding.AppGeneration{Name: name, UID: app.UID, Generation: app.Generation}))
+	done := int32(r.Index.Evaluated(rolebinding.AppGenerationOf(app, r.Policies)))
 	users := app.Status.Users
 	app.Status.Evaluation = evaluationOf(app.Status.Evaluation, app.Generation, users, done, r.Progress.lastError(name))
 	through := isThrough(app.Status.Evaluation)

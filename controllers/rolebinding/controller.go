@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
 )
 
 const (
@@ -227,7 +228,7 @@ func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, Key] {
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
-			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID {
+			if access.Differ(e.ObjectOld, e.ObjectNew) {
 				enqueue(ctx, e.ObjectNew, q)
 			}
 		},

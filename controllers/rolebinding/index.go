@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
 )
 
 // Index knows what each person earned, as far as this process evaluated them. Who is not in it has not been evaluated
@@ -22,18 +23,18 @@ type Index struct {
 	revision  uint64
 }
 
-// AppGeneration is one state of an App's specification.
+// AppGeneration is one state of an App, as far as it says who has which access.
 type AppGeneration struct {
-	Name       types.NamespacedName
-	UID        types.UID
-	Generation int64
+	Name  types.NamespacedName
+	UID   types.UID
+	State access.State
 }
 
-// AppGenerationOf returns the state of an App as it was read.
-func AppGenerationOf(app *v1alpha1.App) AppGeneration {
+// AppGenerationOf returns the state of an App as it was read, computed once by the cache.
+func AppGenerationOf(app *v1alpha1.App, policies *access.Cache) AppGeneration {
 	return AppGeneration{
 		Name: types.NamespacedName{Namespace: app.Namespace, Name: app.Name},
-		UID:  app.UID, Generation: app.Generation,
+		UID:  app.UID, State: policies.StateOf(app),
 	}
 }
 

@@ -183,7 +183,7 @@ func (r *run) loadPolicy(ctx context.Context) error {
 	if !app.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	r.app, r.generation = app, AppGenerationOf(app)
+	r.app, r.generation = app, AppGenerationOf(app, r.Policies)
 	policy, fieldErrors := r.Policies.Compile(app)
 	if len(fieldErrors) > 0 {
 		r.frozen = true

@@ -232,7 +232,7 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 			}
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
-			if e.ObjectOld.Generation != e.ObjectNew.Generation || e.ObjectOld.UID != e.ObjectNew.UID ||
+			if access.Differ(e.ObjectOld, e.ObjectNew) ||
 				!slices.Equal(e.ObjectOld.Status.MissingScopes, e.ObjectNew.Status.MissingScopes) {
 				enqueue(e.ObjectNew, q)
 			}

@@ -223,7 +223,7 @@ func (e *evaluation) generation() rolebinding.AppGeneration {
 	if e.app == nil {
 		return rolebinding.AppGeneration{}
 	}
-	return rolebinding.AppGeneration{Name: e.appName(), UID: e.app.UID, Generation: e.app.Generation}
+	return rolebinding.AppGenerationOf(e.app, e.Policies)
 }
 
 func (e *evaluation) keyOf(role v1alpha1.EarnedRole) rolebinding.Key {

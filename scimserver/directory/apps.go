@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -26,8 +27,8 @@ func (a *apps) put(app *v1alpha1.App) {
 	defer a.mu.Unlock()
 	name := appName(app)
 	state := &appState{app: app}
-	// The same schemas as before keep what was rendered with them.
-	if old := a.held[name]; old != nil && old.app.UID == app.UID && old.app.Generation == app.Generation {
+	// The same schemas as before keep what was rendered with them: an edit of anything else renders nobody anew.
+	if old := a.held[name]; old != nil && old.app.UID == app.UID && apiequality.Semantic.DeepEqual(old.app.Spec.Attributes, app.Spec.Attributes) {
 		state.schemas = old.schemas
 	} else {
 		state.schemas = schemasOf(app)

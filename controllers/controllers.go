@@ -27,6 +27,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
@@ -88,7 +89,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	restConfig.QPS = -1 // the API server's priority and fairness is the limit
 	shutdown := shutdownTimeout
 	lease, renewal, retry := leadership.LeaseDuration, leadership.Term, leadership.RetryPeriod
-	lock := &leadership.Lock{}
+	lock := &leadership.Lock{Away: informers.Away, Log: options.Logger}
 	// guarded has what this process writes refused as soon as another one may lead.
 	guarded := func(httpClient *http.Client) *http.Client {
 		if !options.LeaderElect {

@@ -3,6 +3,8 @@ package controllers_test
 import (
 	"context"
 	"errors"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers"
 	"github.com/scim-operator/scim-operator/controllers/leadership"
@@ -94,6 +97,92 @@ func TestTermsOfLeaders(t *testing.T) {
 	}
 }
 
+// cable is the way to a Lease, which may be cut.
+type cable struct {
+	resourcelock.Interface
+	cut bool
+}
+
+var errCut = &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+
+func (c *cable) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	if c.cut {
+		return nil, nil, errCut
+	}
+	return c.Interface.Get(ctx)
+}
+
+func (c *cable) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	if c.cut {
+		return errCut
+	}
+	return c.Interface.Update(ctx, record)
+}
+
+// A leader that is cut off from the API server writes nothing and keeps its election. Afterwards it goes on, unless another
+// process led in between: then never again.
+func TestLeadersOutlastAnAPIServer(t *testing.T) {
+	held := func(by string) resourcelock.LeaderElectionRecord {
+		return resourcelock.LeaderElectionRecord{HolderIdentity: by, LeaseDurationSeconds: 4}
+	}
+	for name, deposed := range map[string]bool{"alone": false, "with a successor": true} {
+		t.Run(name, func(t *testing.T) {
+			namespace, now := env.Namespace(t, nil), time.Now()
+			own, another := lockOf(t, namespace, "own"), lockOf(t, namespace, "another").Interface
+			way := &cable{Interface: own.Interface}
+			own.Interface, own.Away, own.Now = way, informers.Away, func() time.Time { return now }
+			if err := own.Create(t.Context(), held("own")); err != nil {
+				t.Fatal(err)
+			}
+			way.cut = true
+			for range 100 {
+				now = now.Add(leadership.RenewInterval)
+				if err := own.Update(t.Context(), held("own")); err != nil {
+					t.Fatalf("a renewal during the outage: %v", err)
+				}
+				if record, _, err := own.Get(t.Context()); err != nil || record.HolderIdentity != "own" {
+					t.Fatalf("the Lease during the outage: %v, %v", record, err)
+				}
+			}
+			if own.MayWrite() {
+				t.Error("it may write during the outage")
+			}
+			if deposed {
+				_, _, err := another.Get(t.Context())
+				if err := errors.Join(err, another.Update(t.Context(), held("another"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			way.cut = false
+			err := own.Update(t.Context(), held("own"))
+			if deposed {
+				_, _, err := own.Get(t.Context()) // which the election does next
+				if err != nil {
+					t.Fatal(err)
+				}
+				way.cut = true
+				if err := own.Update(t.Context(), held("own")); err == nil {
+					t.Error("a deposed leader takes an outage for a renewal")
+				}
+			}
+			if (err != nil) != deposed || own.MayWrite() == deposed {
+				t.Errorf("after the outage: may write %t, error %v", own.MayWrite(), err)
+			}
+		})
+	}
+}
+
+// A standby waits for the API server without an error for each attempt, and ends with its context.
+func TestStandbysWaitForAnAPIServer(t *testing.T) {
+	own := lockOf(t, env.Namespace(t, nil), "own")
+	own.Interface, own.Away = &cable{Interface: own.Interface, cut: true}, informers.Away
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, _, err := own.Get(ctx); !errors.Is(err, syscall.ECONNREFUSED) || ctx.Err() == nil {
+		t.Errorf("error %v, context %v", err, ctx.Err())
+	}
+}
+
 // What a process that may not write asks for is not sent; it reads all the same.
 func TestOnlyLeadersWrite(t *testing.T) {
 	namespace := env.Namespace(t, nil)
@@ -145,7 +234,7 @@ func TestDeposedLeaderBindsNobody(t *testing.T) {
 	t.Cleanup(func() { _ = env.Client.Delete(context.WithoutCancel(w.ctx), lease) })
 	successor, long := "successor", int32(3600)
 	update(w, lease, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &successor, &long })
-	time.Sleep(2 * leadership.RetryPeriod) // by then it has tried to renew the Lease
+	time.Sleep(leadership.RenewInterval + 2*leadership.RetryPeriod) // by then it has tried to renew the Lease
 	select {
 	case err := <-w.done:
 		t.Fatalf("the manager has ended, which leaves nothing to test: %v", err)

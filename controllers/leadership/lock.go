@@ -1,10 +1,15 @@
-// Package leadership has a process write only while nobody else can lead.
+// Package leadership has a process write only while no other process can lead.
 //
 // A leader election alone does not see to that. A process that was stopped for longer than its Lease lasts (by a signal, a
 // debugger, a machine that slept) wakes up in the middle of its work, beside its successor: client-go lets it go on for as
-// long as a renewal may take, ten seconds, and what it writes is what it decided before: it could bind people whose access the
-// successor took away since. So the Lock notes when the Lease was renewed, and the transports of its clients refuse what
-// would change anything once that is too long ago, or as soon as the Lease is seen to be another's.
+// long as a renewal may take, and what it writes is what it decided before: it could bind people whose access the successor
+// took away since. So the Lock notes when the Lease was renewed, and the transports of its clients refuse what would change
+// anything once that is too long ago, or as soon as the Lease is seen to be another process's.
+//
+// The Lock also has a leader outlast an API server that is away. The election would give up after a few seconds and cost
+// another start, with all that a controller reads at its start, just when the API server is back and work is waiting. Nothing
+// is written meanwhile, by this package's first rule. The Lease is updated under its resourceVersion: the leader goes on only
+// if no other process led in between.
 //
 // It stands between client-go's leader election and the clients of the controllers, and imports neither of them.
 package leadership
@@ -15,17 +20,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// Term is how long after a renewal a process may write: as long as it may try to renew the Lease, so that it is over before
-// another process may take the Lease, five seconds later.
-const Term = 10 * time.Second
-
-// Durations of an election with such terms, as controller-runtime has them by default.
+// No clock is compared with another machine's: a successor counts from when it saw a renewal, a leader from when it sent one.
+// A successor takes the Lease LeaseDuration after it saw the last renewal at the earliest. It looks every RetryPeriod to 2.2
+// times that, and so leads no later than LeaseDuration and 4.4 times RetryPeriod after the last leader was killed: 4.9 s.
 const (
-	LeaseDuration = 15 * time.Second
-	RetryPeriod   = 2 * time.Second
+	LeaseDuration = 4 * time.Second
+	RetryPeriod   = 200 * time.Millisecond
+	// Term is how long after a renewal was sent a process may write. What was sent before its end has a second to arrive
+	// before another process may take the Lease.
+	Term = 3 * time.Second
+	// RenewInterval is how often a leader writes the Lease. The election asks for that more often, every RetryPeriod.
+	RenewInterval = time.Second
 )
 
 // errAnothers refuses to touch a Lease that another process held since it was this one's.
@@ -35,6 +44,10 @@ var errAnothers = errors.New("the Lease was another's meanwhile")
 type Lock struct {
 	resourcelock.Interface
 
+	// Away says whether an error means that no API server answers; nil for never.
+	Away func(error) bool
+	// Log is told when a leader may not write for a while, and when it may again. The zero value logs nothing.
+	Log logr.Logger
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 
@@ -43,18 +56,28 @@ type Lock struct {
 	renewed time.Time
 	// deposed says that the Lease was this process's and was seen not to be.
 	deposed bool
+	// record and raw are the Lease as it was last read or written.
+	record *resourcelock.LeaderElectionRecord
+	raw    []byte
+	// cutOff is since when renewals have failed because the API server is away.
+	cutOff time.Time
 }
 
 // MayWrite says whether no other process can have come to lead.
 func (l *Lock) MayWrite() bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	return l.within(Term)
+}
+
+// within says whether the last renewal was sent less than the duration ago. The mutex must be held.
+func (l *Lock) within(duration time.Duration) bool {
 	if l.renewed.IsZero() {
 		return false
 	}
 	now := l.now()
 	// The one clock stands still while the machine sleeps, the other one may be set: the later one counts.
-	return max(now.Sub(l.renewed), now.Round(0).Sub(l.renewed.Round(0))) < Term
+	return max(now.Sub(l.renewed), now.Round(0).Sub(l.renewed.Round(0))) < duration
 }
 
 func (l *Lock) now() time.Time {
@@ -65,17 +88,50 @@ func (l *Lock) now() time.Time {
 }
 
 // Get reads the Lease. Where it was this process's and is so no more, the process never leads again: what it knows is from
-// before another one led. The election finds no way to renew the Lease, and ends the process.
+// before another one led. The election finds no way to renew the Lease, and ends the term.
+//
+// While the API server is away a leader gets what it knew last, and goes on trying; a standby waits until ctx ends.
 func (l *Lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	record, raw, err := l.Interface.Get(ctx)
-	if err == nil && record.HolderIdentity != l.Identity() {
-		l.mutex.Lock()
-		defer l.mutex.Unlock()
+	for {
+		record, raw, err := l.Interface.Get(ctx)
+		if err == nil {
+			l.saw(record, raw)
+			return record, raw, nil
+		}
+		if !l.away(err) || ctx.Err() != nil {
+			return nil, nil, err
+		}
+		if record, raw, leads := l.known(); leads {
+			return record, raw, nil
+		}
+		timer := time.NewTimer(RetryPeriod)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, nil, err
+		case <-timer.C:
+		}
+	}
+}
+
+func (l *Lock) saw(record *resourcelock.LeaderElectionRecord, raw []byte) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.record, l.raw = record, raw
+	if record.HolderIdentity != l.Identity() {
 		l.deposed = l.deposed || !l.renewed.IsZero()
 		l.renewed = time.Time{}
 	}
-	return record, raw, err
 }
+
+// known returns the Lease as it was last read or written, and whether this process was its holder when it last heard of it.
+func (l *Lock) known() (*resourcelock.LeaderElectionRecord, []byte, bool) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.record, l.raw, l.record != nil && !l.renewed.IsZero() && !l.deposed
+}
+
+func (l *Lock) away(err error) bool { return l.Away != nil && l.Away(err) }
 
 // Create makes the Lease this process's.
 func (l *Lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
@@ -85,27 +141,35 @@ func (l *Lock) Create(ctx context.Context, record resourcelock.LeaderElectionRec
 	begun := l.now()
 	err := l.Interface.Create(ctx, record)
 	if err == nil {
-		l.set(begun)
+		l.wrote(begun, record)
 	}
 	return err
 }
 
-// Update takes or renews the Lease, or gives it back. Only who holds it gives it back: client-go's election, when it ends,
-// goes by what it saw last and not by what the Lease says.
+// Update takes or renews the Lease, or gives it back. Only its holder gives it back: client-go's election, when it ends, goes
+// by what it saw last and not by what the Lease says. A renewal is written every RenewInterval. One that fails because the API
+// server is away is no error: it keeps the election going, and the process from writing.
 func (l *Lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if l.isDeposed() {
 		return errAnothers
 	}
-	begun := l.now()
-	if record.HolderIdentity == l.Identity() {
-		err := l.Interface.Update(ctx, record)
-		if err == nil {
-			l.set(begun)
-		}
-		return err
+	if record.HolderIdentity != l.Identity() {
+		l.resign() // another process may have taken it before the answer comes
+		return l.Interface.Update(ctx, record)
 	}
-	l.set(time.Time{}) // whoever takes it may have it before the answer comes
-	return l.Interface.Update(ctx, record)
+	if l.isFresh() {
+		return nil
+	}
+	begun := l.now()
+	err := l.Interface.Update(ctx, record)
+	switch {
+	case err == nil:
+		l.wrote(begun, record)
+	case l.away(err) && l.holds():
+		l.missed(err)
+		return nil
+	}
+	return err
 }
 
 func (l *Lock) isDeposed() bool {
@@ -114,8 +178,41 @@ func (l *Lock) isDeposed() bool {
 	return l.deposed
 }
 
-func (l *Lock) set(renewed time.Time) {
+func (l *Lock) isFresh() bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	l.renewed = renewed
+	return l.within(RenewInterval)
+}
+
+func (l *Lock) holds() bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return !l.renewed.IsZero() && !l.deposed
+}
+
+// resign keeps the process from writing until it holds the Lease again.
+func (l *Lock) resign() {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.renewed = time.Time{}
+}
+
+// wrote notes a renewal that was sent at begun and succeeded.
+func (l *Lock) wrote(begun time.Time, record resourcelock.LeaderElectionRecord) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if !l.cutOff.IsZero() {
+		l.Log.Info("Renewed the Lease: no other process led meanwhile, this one goes on", "after", begun.Sub(l.cutOff).Round(time.Millisecond).String())
+	}
+	l.renewed, l.record, l.cutOff = begun, &record, time.Time{}
+}
+
+// missed notes that a renewal did not reach the API server.
+func (l *Lock) missed(err error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.cutOff.IsZero() {
+		l.cutOff = l.now()
+		l.Log.Error(err, "Cannot renew the Lease: this leader writes nothing until it can", "term", Term.String())
+	}
 }

@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/leaderelection"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -28,6 +27,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/scim-operator/scim-operator/api/informers"
+	"github.com/scim-operator/scim-operator/api/probes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
@@ -55,12 +55,10 @@ const (
 // Options of the manager.
 type Options struct {
 	Logger logr.Logger
-	// HealthListen serves /healthz and /readyz; empty or 0 for not at all.
-	HealthListen string
-	// Metrics server; see controller-runtime.
+	// Checks gets what the process's probes ask; nil for no probes.
+	Checks *probes.Checks
+	// Metrics server; see controller-runtime. The zero value has none: a process has one for all its managers.
 	Metrics metricsserver.Options
-	// PprofListen serves /debug/pprof; empty for not at all.
-	PprofListen string
 	// LeaderElect has one process of many do the work, by a Lease in LeaderElectNamespace.
 	LeaderElect          bool
 	LeaderElectNamespace string
@@ -84,6 +82,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err != nil {
 		return nil, err
 	}
+	options.Metrics.BindAddress = cmp.Or(options.Metrics.BindAddress, "0")
 	options.OperatorNamespace = cmp.Or(options.OperatorNamespace, DefaultOperatorNamespace)
 	restConfig = rest.CopyConfig(restConfig)
 	restConfig.QPS = -1 // the API server's priority and fairness is the limit
@@ -117,9 +116,8 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		RetryPeriod:                         &retry,
 		// The process ends with its manager, so that nothing is written after the Lease was given back.
 		LeaderElectionReleaseOnCancel: true,
-		HealthProbeBindAddress:        options.HealthListen,
+		HealthProbeBindAddress:        "0", // the process answers probes
 		Metrics:                       options.Metrics,
-		PprofBindAddress:              options.PprofListen,
 		GracefulShutdownTimeout:       &shutdown,
 		Controller: config.Controller{
 			EnableWarmup:       new(true),
@@ -144,7 +142,10 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), options); err != nil {
 		return nil, err
 	}
-	return mgr, addChecks(mgr)
+	if options.Checks != nil {
+		return &electedManager{mgr}, addChecks(mgr, options.Checks)
+	}
+	return &electedManager{mgr}, nil
 }
 
 // cacheOptions keep in memory no more than the controllers need: of bindings, this operator's; of Secrets, those that hold
@@ -159,6 +160,7 @@ func cacheOptions(namespaces []string) cache.Options {
 	}
 	return cache.Options{
 		ReaderFailOnMissingInformer: true,
+		NewInformer:                 informers.NewInformer,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.App{}:              {Namespaces: directories},
@@ -237,13 +239,10 @@ func addInformers(ctx context.Context, mgr manager.Manager) error {
 }
 
 // addChecks makes a process ready once its caches are filled: a standby is ready, too.
-func addChecks(mgr manager.Manager) error {
+func addChecks(mgr manager.Manager, checks *probes.Checks) error {
 	synced := &syncedCheck{}
-	return errors.Join(
-		mgr.Add(synced),
-		mgr.AddReadyzCheck("caches", synced.check),
-		mgr.AddHealthzCheck("ping", healthz.Ping),
-	)
+	checks.AddReady("caches", synced.check)
+	return mgr.Add(synced)
 }
 
 // syncedCheck is started by the manager after its caches are filled.
@@ -256,7 +255,7 @@ func (s *syncedCheck) Start(context.Context) error {
 	return nil
 }
 
-func (s *syncedCheck) check(*http.Request) error {
+func (s *syncedCheck) check() error {
 	if !s.started.Load() {
 		return fmt.Errorf("the caches are not filled yet")
 	}

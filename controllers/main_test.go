@@ -102,7 +102,7 @@ func (w *world) start() {
 	w.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 	mgr, err := controllers.NewManager(ctx, w.config, controllers.Options{
-		Logger: ctrl.Log, HealthListen: "0", Metrics: metricsserver.Options{BindAddress: "0"},
+		Logger: ctrl.Log, Metrics: metricsserver.Options{BindAddress: "0"},
 		Namespaces: append([]string{w.namespace}, w.others...), OperatorNamespace: w.operatorNamespace, SkipNameValidation: true,
 		LeaderElect: w.elect, LeaderElectNamespace: controllers.DefaultOperatorNamespace,
 	})

@@ -61,7 +61,7 @@ func New(ctx context.Context, people *directory.Directory, informers cache.Cache
 }
 
 // Ready fails until the tokens and the directory's read model have caught up with the API server.
-func (s *Server) Ready(*http.Request) error {
+func (s *Server) Ready() error {
 	for _, synced := range s.synced {
 		if !synced() {
 			return errors.New("ScimTokens are not in sync yet")

@@ -86,7 +86,7 @@ func lastKnown(object any) any {
 // NewCache makes a cache with options of its own, which the manager starts together with its own cache, before any controller.
 // To read a kind from it that nothing follows is an error, and begins no watch.
 func NewCache(mgr manager.Manager, options cache.Options) (cache.Cache, error) {
-	options.ReaderFailOnMissingInformer = true
+	options.ReaderFailOnMissingInformer, options.NewInformer = true, NewInformer
 	options.HTTPClient, options.Scheme, options.Mapper = mgr.GetHTTPClient(), mgr.GetScheme(), mgr.GetRESTMapper()
 	made, err := cache.New(mgr.GetConfig(), options)
 	if err != nil {

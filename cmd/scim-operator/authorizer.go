@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/scim-operator/scim-operator/api/probes"
 	"github.com/scim-operator/scim-operator/controllers"
 	"github.com/scim-operator/scim-operator/scimserver/authorizer"
 )
@@ -40,7 +41,7 @@ func (f *authorizerFlags) register(command *cobra.Command) {
 }
 
 // addAuthorizer has the manager serve the webhook, where one is asked for, and be ready no earlier than it.
-func addAuthorizer(ctx context.Context, mgr manager.Manager, flags authorizerFlags, log logr.Logger) error {
+func addAuthorizer(ctx context.Context, mgr manager.Manager, checks *probes.Checks, flags authorizerFlags, log logr.Logger) error {
 	if flags.listen == "" {
 		if flags.clientCAFile != "" {
 			return errors.New("--authorizer-client-ca-file needs --authorizer-listen")
@@ -59,12 +60,10 @@ func addAuthorizer(ctx context.Context, mgr manager.Manager, flags authorizerFla
 	if err != nil {
 		return fmt.Errorf("listen for the authorization webhook: %w", err)
 	}
-	return errors.Join(
-		mgr.AddReadyzCheck("authorizer", webhook.Ready),
-		mgr.Add(everyReplica(func(ctx context.Context) error {
-			return serveAuthorizer(ctx, tls.NewListener(listener, config), webhook, log)
-		})),
-	)
+	checks.AddReady("authorizer", webhook.Ready)
+	return mgr.Add(everyReplica(func(ctx context.Context) error {
+		return serveAuthorizer(ctx, tls.NewListener(listener, config), webhook, log)
+	}))
 }
 
 func authorizerTLS(mgr manager.Manager, flags authorizerFlags) (*tls.Config, error) {

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"fmt"
+	"context"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/scim-operator/scim-operator/controllers"
 )
@@ -38,28 +39,30 @@ ServiceAccount can bind only the roles that a manifest lists by name.`,
 }
 
 func runController(command *cobra.Command, flags controllerFlags) error {
-	go limitGarbage(command.Context())
 	log := flags.logger(command.ErrOrStderr())
 	if err := flags.validate(); err != nil {
 		return err
 	}
 	logStart(log, "controller")
-	config, err := flags.restConfig()
+	// What answers while the controller ends outlives the signal to end.
+	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
+	defer end()
+	go limitGarbage(life)
+	p, err := newOperator(life, &flags.commonFlags, log, controllers.Kinds()...)
 	if err != nil {
 		return err
 	}
-	mgr, err := controllers.NewManager(command.Context(), config, controllers.Options{
-		Logger:               log,
-		HealthListen:         flags.healthListen,
-		Metrics:              flags.metrics(),
-		PprofListen:          flags.pprofListen,
-		LeaderElect:          flags.leaderElect,
-		LeaderElectNamespace: flags.leaderElectNamespace,
-		Namespaces:           flags.watchNamespaces,
-		OperatorNamespace:    flags.operatorNamespace,
-	})
-	if err != nil {
-		return fmt.Errorf("set up the controllers: %w", err)
+	p.build = func(ctx context.Context, t *term) (manager.Manager, error) {
+		return controllers.NewManager(ctx, p.config, controllers.Options{
+			Logger:               log,
+			Checks:               t.checks,
+			LeaderElect:          flags.leaderElect,
+			LeaderElectNamespace: flags.leaderElectNamespace,
+			Namespaces:           flags.watchNamespaces,
+			OperatorNamespace:    flags.operatorNamespace,
+			SkipNameValidation:   true, // a process has one manager after the other
+		})
 	}
-	return mgr.Start(command.Context())
+	context.AfterFunc(command.Context(), p.state.Stop)
+	return p.run(command.Context())
 }

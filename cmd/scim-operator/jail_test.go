@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,27 +87,105 @@ func TestBinaryRunsInAJail(t *testing.T) {
 	}
 }
 
-// testJailedCommand has the command look for an API server that is not there.
+// testJailedCommand has the command wait for an API server that is not there: it lives, says why it is not ready, answers
+// what a client of SCIM understands, and ends at once when it is told to.
 func testJailedCommand(t *testing.T, root, name string) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	args := []string{name, "--kubeconfig=/kubeconfig", "--metrics-listen=127.0.0.1:0"}
-	health, err := process.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	args = append(args, "--health-listen="+health)
+	health, scim := freeAddress(t), freeAddress(t)
+	args := []string{name, "--kubeconfig=/kubeconfig", "--metrics-listen=127.0.0.1:0", "--health-listen=" + health}
 	if name == "server" {
-		args = append(args, "--listen=127.0.0.1:0")
+		args = append(args, "--listen="+scim)
 	} else {
 		args = append(args, "--leader-elect-namespace=default")
 	}
-	output, err := jailed(ctx, t, root, args...).CombinedOutput()
-	if ctx.Err() != nil || !errors.As(err, new(*exec.ExitError)) || !bytes.Contains(output, []byte("127.0.0.1:1: connect: connection refused")) {
-		t.Errorf("error %v, output:\n%s", err, output)
+	command := jailed(t.Context(), t, root, args...)
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
 	}
-	if bytes.Contains(output, []byte("panic")) {
-		t.Errorf("it panics:\n%s", output)
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	t.Cleanup(func() { _ = command.Process.Kill() })
+
+	waitFor(t, "the cause in /readyz", func() bool {
+		status, _, text := ask(t, "http://"+health+"/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "127.0.0.1:1: connect: connection refused")
+	})
+	for _, path := range []string{"/healthz", "/startupz"} {
+		if status, _, text := ask(t, "http://"+health+path); status != http.StatusOK {
+			t.Errorf("%s answers %d %s: the kubelet would restart it in vain", path, status, text)
+		}
+	}
+	if name == "server" {
+		checkRefusal(t, "http://"+scim)
+	}
+	time.Sleep(3 * time.Second) // a dozen attempts
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("after SIGTERM: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it goes on after SIGTERM")
+	}
+	if told := strings.Count(output.String(), "connection refused"); told != 1 {
+		t.Errorf("the log tells the cause %d times:\n%s", told, &output)
+	}
+}
+
+// checkRefusal asks for what there is and what there is not, with a token and without.
+func checkRefusal(t *testing.T, url string) {
+	t.Helper()
+	for _, path := range []string{"/scim/v2/Users", "/scim/v2/ServiceProviderConfig", "/nowhere"} {
+		status, header, text := ask(t, url+path)
+		if seconds, err := strconv.Atoi(header.Get("Retry-After")); status != http.StatusTooManyRequests || err != nil || seconds < 1 {
+			t.Errorf("%s: %d, Retry-After %q", path, status, header.Get("Retry-After"))
+		}
+		var problem struct{ Schemas []string }
+		if err := json.Unmarshal([]byte(text), &problem); err != nil || !slices.Contains(problem.Schemas, "urn:ietf:params:scim:api:messages:2.0:Error") {
+			t.Errorf("%s: not a SCIM error (%v): %s", path, err, text)
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	address, err := process.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// ask returns status 0 where nothing listens.
+func ask(t *testing.T, url string) (int, http.Header, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err.Error()
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, string(text)
+}
+
+// waitFor fails the test where the condition does not hold within a minute.
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within a minute", what)
+		}
 	}
 }
 

@@ -3,27 +3,30 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 )
 
 // drainTimeout is how long requests under way get when the server is asked to stop.
 const drainTimeout = 25 * time.Second
+
+// defaultShutdownDelay is what kube-proxy and ingress controllers need to hear that a Pod ends. With drainTimeout it fits into
+// the Deployment's terminationGracePeriodSeconds.
+const defaultShutdownDelay = 6 * time.Second
 
 type serverFlags struct {
 	commonFlags
@@ -33,6 +36,8 @@ type serverFlags struct {
 	certFile    string
 	keyFile     string
 	logBodies   bool
+	// shutdownDelay is how long the server goes on after the signal to end, before it stops to listen.
+	shutdownDelay time.Duration
 }
 
 func newServerCommand() *cobra.Command {
@@ -55,82 +60,97 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.StringVar(&flags.certFile, "tls-cert-file", "", "certificate to serve HTTPS with; read again when it changes")
 	set.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
+	set.DurationVar(&flags.shutdownDelay, "shutdown-delay", defaultShutdownDelay, "how long to go on serving after SIGTERM, while load balancers hear that this replica is not ready")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
 	flags.authorizer.register(command)
 	return command
 }
 
 func runServer(command *cobra.Command, flags serverFlags) error {
-	go limitGarbage(command.Context())
-	ctx := command.Context()
 	log := flags.logger(command.ErrOrStderr())
 	if err := flags.validate(); err != nil {
 		return err
 	}
 	logStart(log, "server")
-	config, err := flags.restConfig()
+	// What answers while the server ends outlives the signal to end.
+	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
+	defer end()
+	go limitGarbage(life)
+	p, err := newOperator(life, &flags.commonFlags, log, flags.kinds()...)
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
+	gate := &scimserver.Gate{Closed: p.state.Able, Log: log}
+	p.build = func(ctx context.Context, t *term) (manager.Manager, error) { return newServer(ctx, p, t, gate, flags) }
+	listener, err := listen(life, p, flags)
+	if err != nil {
+		return err
+	}
+	scim := newHTTPServer(gate)
+	log.Info("Listening for SCIM requests", "address", listener.Addr().String())
+	go func() { p.fail("serve SCIM", scim.Serve(listener)) }()
+	go func() {
+		<-command.Context().Done()
+		drain(life, p, gate, scim, flags.shutdownDelay)
+		end()
+	}()
+	return p.run(life)
+}
+
+// kinds are those that the server reads.
+func (f *serverFlags) kinds() []string {
+	kinds := []string{"App", "User", "Group", "MemberShard", "NameClaim", "ScimToken"}
+	if f.authorizer.listen != "" {
+		kinds = append(kinds, "RevocationList")
+	}
+	return kinds
+}
+
+// newServer returns a manager of what the server reads, and opens the gate to it.
+func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate, flags serverFlags) (manager.Manager, error) {
+	mgr, err := ctrl.NewManager(p.config, ctrl.Options{
 		Scheme: newScheme(),
-		Logger: log,
+		Logger: p.log,
 		Cache: cache.Options{
 			DefaultTransform:            directory.Compact,
 			ReaderFailOnMissingInformer: true,
+			NewInformer:                 informers.NewInformer,
 		},
-		Metrics:                flags.metrics(),
-		HealthProbeBindAddress: flags.healthListen,
-		PprofBindAddress:       flags.pprofListen,
+		Metrics:                metricsserver.Options{BindAddress: "0"}, // the process serves them
+		HealthProbeBindAddress: "0",
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	live, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	live, err := client.New(p.config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	people, err := directory.New(ctx, live, mgr.GetCache())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := mgr.Add(people); err != nil {
-		return err
+		return nil, err
 	}
 	scim, err := scimserver.New(ctx, people, mgr.GetCache(), scimserver.Options{
 		ExternalURL: flags.externalURL,
 		LogBodies:   flags.logBodies,
-		Log:         log,
+		Log:         p.log,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("synced", scim.Ready)); err != nil {
-		return err
+	t.checks.AddReady("synced", scim.Ready)
+	if err := addAuthorizer(ctx, mgr, t.checks, flags.authorizer, p.log); err != nil {
+		return nil, err
 	}
-	if err := addAuthorizer(ctx, mgr, flags.authorizer, log); err != nil {
-		return err
-	}
-	listener, err := listen(ctx, mgr, flags)
-	if err != nil {
-		return err
-	}
-	// Not manager.Server, which would take requests before the caches have synced.
-	if err := mgr.Add(everyReplica(func(ctx context.Context) error { return serve(ctx, listener, scim, log) })); err != nil {
-		return err
-	}
-	return mgr.Start(ctx)
+	gate.Open(scim)
+	return mgr, nil
 }
 
-// everyReplica is a Runnable that needs no leadership; the manager starts it once its caches have synced.
-type everyReplica func(context.Context) error
-
-func (r everyReplica) Start(ctx context.Context) error { return r(ctx) }
-
-func (everyReplica) NeedLeaderElection() bool { return false }
-
 // listen opens the SCIM port, with TLS where a certificate was given.
-func listen(ctx context.Context, mgr manager.Manager, flags serverFlags) (net.Listener, error) {
+func listen(ctx context.Context, p *operator, flags serverFlags) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", flags.listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for SCIM requests: %w", err)
@@ -142,33 +162,35 @@ func listen(ctx context.Context, mgr manager.Manager, flags serverFlags) (net.Li
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
-	if err := mgr.Add(watcher); err != nil {
-		return nil, err
-	}
+	go func() { p.fail("watch the certificate", watcher.Start(ctx)) }()
 	return tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"http/1.1"}}), nil
 }
 
-// serve answers requests until ctx ends, then lets those under way finish.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, log logr.Logger) error {
-	server := &http.Server{
+func newHTTPServer(handler http.Handler) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
-		// Requests outlive the signal to stop: they get the drain time.
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
-	log.Info("Serving SCIM", "address", listener.Addr().String())
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
+}
+
+// drain ends the server so that no client notices. The process is not ready from the first moment on, and serves as before
+// until whatever sends requests here has heard of that, each connection for one more answer. Then it takes no new requests,
+// and those under way get drainTimeout. A process that serves nothing yet has nothing to drain.
+func drain(ctx context.Context, p *operator, gate *scimserver.Gate, scim *http.Server, delay time.Duration) {
+	ready := p.state.Ready() == nil
+	p.state.Stop()
+	gate.Drain()
+	if ready {
+		p.log.Info("Shutting down: not ready, and serving until others take over", "delay", delay.String())
+		pause(ctx, delay)
 	}
-	log.Info("Draining requests")
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	p.log.Info("Draining requests")
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	return server.Shutdown(drain)
+	if err := scim.Shutdown(ctx); err != nil {
+		p.log.Error(err, "Requests were cut off", "after", drainTimeout.String())
+	}
 }

@@ -64,7 +64,7 @@ func StartServer(ctx context.Context, options ProcessOptions) (*Process, error) 
 		if err := pickFree(&o.Listen); err != nil {
 			return nil, nil, err
 		}
-		return &Process{URL: "http://" + o.Listen}, []string{"server", "--listen=" + o.Listen}, nil
+		return &Process{URL: "http://" + o.Listen}, []string{"server", "--listen=" + o.Listen, "--shutdown-delay=0s"}, nil // nothing has to hear of its end
 	})
 }
 
@@ -127,13 +127,14 @@ func tryStartOperator(ctx context.Context, options ProcessOptions, subcommand fu
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(options.ReadyTimeout, readyTimeout))
 	defer cancel()
-	if err := p.WaitReady(ctx, p.ready); err != nil {
+	if err := p.WaitReady(ctx, p.Ready); err != nil {
 		return nil, errors.Join(err, p.Kill())
 	}
 	return p, nil
 }
 
-func (p *Process) ready(ctx context.Context) error {
+// Ready asks /readyz. The error holds what it answers.
+func (p *Process) Ready(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.HealthURL+"/readyz", nil)
 	if err != nil {
 		return err

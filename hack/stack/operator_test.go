@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func standIn(args []string) int {
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
 	health := flags.String("health-listen", "", "")
-	for _, name := range []string{"kubeconfig", "listen", "metrics-listen", "leader-elect-namespace", "external-url"} {
+	for _, name := range []string{"kubeconfig", "listen", "metrics-listen", "leader-elect-namespace", "external-url", "shutdown-delay"} {
 		flags.String(name, "", "")
 	}
 	flags.Bool("leader-elect", false, "")
@@ -77,7 +77,7 @@ func TestServerCommandLineAndEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("server --listen=%s --kubeconfig=some/kubeconfig --health-listen=%s --metrics-listen=%s --external-url=https://scim.example.com",
+	want := fmt.Sprintf("server --listen=%s --shutdown-delay=0s --kubeconfig=some/kubeconfig --health-listen=%s --metrics-listen=%s --external-url=https://scim.example.com",
 		address(p.URL), address(p.HealthURL), address(p.MetricsURL))
 	if got := commandLine(t, p); got != want {
 		t.Errorf("command line %q, want %q", got, want)

@@ -9,7 +9,6 @@ package authorizer
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -77,7 +76,7 @@ func reduce(object any) (any, error) {
 }
 
 // Ready fails until the Authorizer has seen every User and App, and the list, that there were when it began.
-func (a *Authorizer) Ready(*http.Request) error {
+func (a *Authorizer) Ready() error {
 	for _, synced := range a.synced {
 		if !synced() {
 			return errors.New("the authorizer is not in sync yet")

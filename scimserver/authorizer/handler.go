@@ -51,7 +51,7 @@ func (a *Authorizer) review(w http.ResponseWriter, r *http.Request) (decision st
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return "", http.StatusUnsupportedMediaType, errors.New("a SubjectAccessReview must be application/json")
 	}
-	if err := a.Ready(r); err != nil {
+	if err := a.Ready(); err != nil {
 		return "", http.StatusServiceUnavailable, err
 	}
 	review := &authorizationv1.SubjectAccessReview{}

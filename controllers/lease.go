@@ -1,0 +1,29 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+)
+
+// ErrLeaseLost is the error of a manager that led and does so no more. Another manager with caches of its own may begin in the
+// same process: what the former one still sends is refused by its own Lock (see package leadership), for good.
+var ErrLeaseLost = errors.New("leader election lost")
+
+// electedManager tells the end of a term from other errors.
+type electedManager struct{ manager.Manager }
+
+// Start implements manager.Manager. It returns ErrLeaseLost where the manager led and was deposed.
+func (m *electedManager) Start(ctx context.Context) error {
+	err := m.Manager.Start(ctx)
+	if err != nil && err.Error() == ErrLeaseLost.Error() { // controller-runtime has no variable for it
+		return ErrLeaseLost
+	}
+	return err
+}
+
+// Kinds are those of this project that controllers read.
+func Kinds() []string {
+	return []string{"App", "AppRoleBinding", "Group", "MemberShard", "NameClaim", "RevocationList", "ScimToken", "User"}
+}

@@ -1,0 +1,73 @@
+package fair
+
+import (
+	"context"
+	"sync"
+)
+
+// Slots bounds how many callers do something at the same time, and takes Apps in turn.
+type Slots struct {
+	mutex   sync.Mutex
+	shares  shares
+	waiting turns[chan struct{}]
+}
+
+// NewSlots returns slots for so many callers in all, and at most perLane of one App; 0 for no bound but its share.
+func NewSlots(capacity, perLane int) *Slots {
+	return &Slots{shares: newShares(capacity, perLane)}
+}
+
+// Acquire waits for a slot until ctx ends, or until give up is closed or receives; nil for neither. It returns what releases
+// the slot, or nil where there is none.
+func (s *Slots) Acquire(ctx context.Context, lane Lane, giveUp <-chan struct{}) (release func()) {
+	s.mutex.Lock()
+	e := &entry[chan struct{}]{value: make(chan struct{}), lane: lane}
+	s.waiting.push(e)
+	s.serve()
+	s.mutex.Unlock()
+	select {
+	case <-e.value:
+		return s.releaser(lane)
+	default:
+	}
+	select {
+	case <-e.value:
+		return s.releaser(lane)
+	case <-ctx.Done():
+	case <-giveUp:
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	select {
+	case <-e.value: // it came at the same moment
+		s.release(lane)
+	default:
+		e.gone = true
+	}
+	return nil
+}
+
+func (s *Slots) releaser(lane Lane) func() {
+	return sync.OnceFunc(func() {
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		s.release(lane)
+	})
+}
+
+func (s *Slots) release(lane Lane) {
+	s.shares.release(lane)
+	s.serve()
+}
+
+// serve gives free slots to those whose turn it is.
+func (s *Slots) serve() {
+	for {
+		next := s.waiting.pop(func(lane Lane) bool { return s.shares.admits(lane, s.shares.capacity) })
+		if next == nil {
+			return
+		}
+		s.shares.take(next.lane)
+		close(next.value)
+	}
+}

@@ -31,6 +31,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
+	"github.com/scim-operator/scim-operator/controllers/fair"
 	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/leadership"
 	"github.com/scim-operator/scim-operator/controllers/residual"
@@ -242,6 +243,8 @@ func addInformers(ctx context.Context, mgr manager.Manager) error {
 func addChecks(mgr manager.Manager, checks *probes.Checks) error {
 	synced := &syncedCheck{}
 	checks.AddReady("caches", synced.check)
+	checks.AddReady("progress", func() error { return fair.Watched.Stalled(fair.ReadyLimit) })
+	checks.AddLive("progress", func() error { return fair.Watched.Stalled(fair.LiveLimit) })
 	return mgr.Add(synced)
 }
 

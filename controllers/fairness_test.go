@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/access"
@@ -86,4 +87,107 @@ func TestAnExpressionThatCouldCostTooMuchIsRefused(t *testing.T) {
 	w.eventuallyCan("okta:jane", "get", w.namespace, true)
 	update(w, jane, func(user *v1alpha1.User) { user.Spec.Active = false })
 	w.eventuallyCondition(jane, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+}
+
+// pairs makes an App of one role in so many scopes.
+func pairs(t *testing.T, count int) func(*v1alpha1.AppSpec) {
+	t.Helper()
+	namespace := env.Namespace(t, nil)
+	return func(spec *v1alpha1.AppSpec) {
+		spec.Roles = nil
+		for i := range 4 {
+			spec.Roles = append(spec.Roles, v1alpha1.Role{Name: fmt.Sprint("role-", i), Grants: []v1alpha1.Grant{{ClusterRole: bindable("get")}}})
+		}
+		spec.RoleAssignment.Default = nil
+		for i := range count / 4 {
+			spec.Scopes.List = append(spec.Scopes.List, v1alpha1.Scope{Name: fmt.Sprint("scope-", i), Namespaces: []string{namespace}})
+		}
+	}
+}
+
+// The grants of one App do not wait behind those of another that has very many pairs of role and scope, and neither does who
+// leaves.
+func TestManyBindingsCostOnlyTheirApp(t *testing.T) {
+	const count = 1000
+	w, bystander := withBystander(t, pairs(t, count))
+	w.start()
+	leaver := bystander.provision(bystander.newUser("leaver", ""))
+	bystander.eventuallyGranted(leaver)
+	for i := range 2 {
+		w.provision(w.newUser(fmt.Sprint("person", i), `{"roles":["role-0","role-1","role-2","role-3"]}`))
+	}
+	w.eventually(func() string {
+		if bound := len(w.bindings()); bound < 20 {
+			return fmt.Sprintf("%d bindings of the other App", bound)
+		}
+		return ""
+	})
+	jane := bystander.newUser("jane", "")
+	bystander.eventuallyGranted(bystander.provision(jane))
+	if bound := len(w.bindings()); bound > count*3/4 {
+		t.Errorf("the grant waited until %d of %d bindings of another App were written", bound, count)
+	}
+	update(bystander, leaver, func(user *v1alpha1.User) { user.Spec.Active = false })
+	bystander.eventuallyCondition(leaver, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	if bound := len(w.bindings()); bound > count*9/10 {
+		t.Errorf("the removal waited until %d of %d bindings of another App were written", bound, count)
+	}
+}
+
+// A person of one App is granted while another App imports thousands: they do not wait for the whole import.
+func TestAnImportCostsOnlyItsApp(t *testing.T) {
+	const people = 1500
+	w, bystander := withBystander(t, nil)
+	joan, leaver := bystander.provision(bystander.newUser("joan", "")), bystander.provision(bystander.newUser("leaver", ""))
+	var imported []*v1alpha1.User
+	for i := range people {
+		imported = append(imported, w.provision(w.newUser(fmt.Sprint("person", i), "")))
+	}
+	w.start()
+	w.eventuallyGranted(imported[0])
+	bystander.eventuallyGranted(joan)
+	update(w, w.app, func(app *v1alpha1.App) { app.Spec.RoleAssignment.Default = []string{"admin"} })
+	update(bystander, leaver, func(user *v1alpha1.User) { user.Spec.Active = false })
+	bystander.eventuallyCondition(leaver, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	bystander.eventuallyGranted(bystander.provision(bystander.newUser("jane", "")))
+	var list v1alpha1.UserList
+	if err := env.Client.List(w.ctx, &list, client.InNamespace(w.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	done := 0
+	for i := range list.Items {
+		if list.Items[i].Status.RoleNames == "admin" {
+			done++
+		}
+	}
+	if done > people*3/4 {
+		t.Errorf("the bystander waited until %d of %d people of another App were evaluated", done, people)
+	}
+}
+
+// An attribute that is to choose scopes and that nobody declares would give everybody every scope: such an App is not ready,
+// and grants nothing. Neither does an attribute widen what cannot be read.
+func TestAScopeAttributeNeverFailsOpen(t *testing.T) {
+	a, b := env.Namespace(t, nil), env.Namespace(t, nil)
+	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Attributes = []v1alpha1.CustomAttribute{{Name: "regions"}}
+		spec.Scopes = v1alpha1.Scopes{FromAttribute: "region", List: []v1alpha1.Scope{{Name: "a", Namespaces: []string{a}}, {Name: "b", Namespaces: []string{b}}}}
+	})
+	jane, joan := w.provision(w.newUser("jane", `{"regions":"a"}`)), w.provision(w.newUser("joan", `{"regions":{"a":true}}`))
+	invalid := w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec)
+	if !strings.Contains(invalid.Message, `spec.scopes.fromAttribute: no attribute "region" is declared`) {
+		t.Errorf("the App says %q", invalid.Message)
+	}
+	w.eventuallyCondition(jane, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
+	if w.can("okta:jane", "get", a) || w.can("okta:jane", "get", b) {
+		t.Error("somebody has access by an App that is not ready")
+	}
+	update(w, w.app, func(app *v1alpha1.App) { app.Spec.Scopes.FromAttribute = "regions" })
+	w.eventuallyCan("okta:jane", "get", a, true)
+	w.eventuallyCondition(joan, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonMissingScope)
+	for _, denied := range [][2]string{{"okta:jane", b}, {"okta:joan", a}, {"okta:joan", b}} {
+		if w.can(denied[0], "get", denied[1]) {
+			t.Errorf("%s has access to %s", denied[0], denied[1])
+		}
+	}
 }

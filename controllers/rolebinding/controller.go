@@ -30,8 +30,7 @@ const (
 	// indexSubjectUser indexes AppRoleBindings by the users that they name.
 	indexSubjectUser = "scim.subject.user"
 
-	concurrency = 8
-	maxBackoff  = time.Minute
+	maxBackoff = time.Minute
 	// ownDelay gathers the events of this process's own writes, which call for nothing but a status; ownDelayFactor has
 	// statuses of a key that is written again and again wait for several runs.
 	ownDelay       = time.Second
@@ -49,10 +48,12 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 	if err := errors.Join(addIndexes(ctx, mgr), addStrays(ctx, mgr, syncer, others)); err != nil {
 		return err
 	}
+	syncer.watch(ctx)
 	logger := mgr.GetLogger().WithName("rolebinding")
 	c, err := controller.NewTyped("rolebinding", mgr, controller.TypedOptions[Key]{
 		Reconciler:              reconcile.TypedFunc[Key](syncer.reconcile),
 		MaxConcurrentReconciles: concurrency,
+		NewQueue:                newQueue,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[Key](20*time.Millisecond, maxBackoff),
 		LogConstructor: func(key *Key) logr.Logger {
 			if key == nil {

@@ -23,7 +23,9 @@ const manyTouched = 1000
 // run is one comparison of a key's bindings with the index, and the writes that follow from it.
 type run struct {
 	*Syncer
-	key Key
+	// Client writes when it is the App's turn, in place of the Syncer's.
+	Client client.Client
+	key    Key
 	// full runs look at everything, others at the chunks of people whose standing changed since the run before.
 	full bool
 	// status has the AppRoleBindings' status written, also of chunks where nobody's standing changed.

@@ -10,9 +10,7 @@ import (
 )
 
 const (
-	// calmRuns is how many runs that only grant may be under way at a time, all keys together.
-	calmRuns = 2
-	// calmShare is the part of one run's duration that all keys together may spend on runs that only grant: to write a full
+	// calmShare is the part of one run's duration that all keys of an App together may spend on runs that only grant: to write a full
 	// AppRoleBinding costs the API server as much as dozens of small objects, so that a directory that is filled user by
 	// user must not have its largest objects written once for each. A key that was idle begins at once, and a removal
 	// waits for nothing.
@@ -29,6 +27,8 @@ const (
 type runner struct {
 	running bool
 	next    *batch
+	// since is when the run that is under way began; zero for none.
+	since time.Time
 	// hurry ends a rest.
 	hurry chan struct{}
 	// interruptions since a run was not interrupted.
@@ -85,12 +85,13 @@ func (s *Syncer) enqueue(key Key, wish request) *batch {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.runners == nil {
-		s.runners, s.memories, s.calm = map[Key]*runner{}, map[Key]*memory{}, make(chan struct{}, calmRuns)
+		s.runners, s.memories, s.turns = map[Key]*runner{}, map[Key]*memory{}, newTurns()
 	}
 	r := s.runners[key]
 	if r == nil {
 		r = &runner{hurry: make(chan struct{}, 1)}
 		s.runners[key] = r
+		s.turns.busy[key.lane()]++
 	}
 	if r.next == nil {
 		r.next = newBatch()
@@ -117,12 +118,14 @@ func (s *Syncer) enqueue(key Key, wish request) *batch {
 // work runs batches of one key, one after the other, until none is left. It is the only one to write that key's objects.
 func (s *Syncer) work(key Key, r *runner) {
 	for {
-		calm := s.waitForTurn(key, r)
+		release := s.waitForTurn(key, r)
 		s.mutex.Lock()
 		current := r.next
 		r.next = nil
 		if current == nil {
-			delete(s.runners, key)
+			s.forgetRunner(key)
+		} else {
+			r.since = time.Now()
 		}
 		select {
 		case <-r.hurry: // it was this batch's
@@ -131,34 +134,41 @@ func (s *Syncer) work(key Key, r *runner) {
 		s.mutex.Unlock()
 		if current != nil {
 			s.runBatch(key, r, current)
+			s.mutex.Lock()
+			r.since = time.Time{}
+			s.mutex.Unlock()
 		}
-		if calm {
-			<-s.calm
-		}
+		release()
 		if current == nil {
 			return
 		}
 	}
 }
 
-// waitForTurn returns when the next batch of a key may begin, and whether it takes one of the places of runs that only
-// grant.
-func (s *Syncer) waitForTurn(key Key, r *runner) (calm bool) {
+func (s *Syncer) forgetRunner(key Key) {
+	delete(s.runners, key)
+	if s.turns.busy[key.lane()]--; s.turns.busy[key.lane()] == 0 {
+		delete(s.turns.busy, key.lane())
+	}
+}
+
+// waitForTurn returns when the next batch of a key may begin, and what gives back the place that it takes among the runs
+// that only grant, if it takes one.
+func (s *Syncer) waitForTurn(key Key, r *runner) (release func()) {
+	none := func() {}
 	rest, urgent := s.restOf(key, r)
 	if urgent {
-		return false
+		return none
 	}
 	timer := time.NewTimer(rest)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-r.hurry:
-		return false
+		return none
 	}
-	select {
-	case s.calm <- struct{}{}:
-	case <-r.hurry:
-		return false
+	if release = s.turns.runs.Acquire(context.Background(), key.lane(), r.hurry); release == nil {
+		return none
 	}
 	timer.Reset(calmYield)
 	select {
@@ -166,7 +176,7 @@ func (s *Syncer) waitForTurn(key Key, r *runner) (calm bool) {
 	case <-timer.C:
 	case <-r.hurry:
 	}
-	return true
+	return release
 }
 
 // restOf says how long the next batch of a key has to wait, or that it must not.
@@ -188,7 +198,7 @@ func (s *Syncer) runBatch(key Key, r *runner, current *batch) {
 	begin := time.Now()
 	mayInterrupt := r.interruptions < maxInterruptions
 	this := &run{
-		Syncer: s, key: key, full: current.full, status: current.status,
+		Syncer: s, Client: s.writerOf(key, current.urgent), key: key, full: current.full, status: current.status,
 		uncertain: map[objectID]bool{}, unmarked: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
 		isInterrupted: func() bool { return mayInterrupt && s.isUrgent(r) },
 	}
@@ -200,7 +210,7 @@ func (s *Syncer) runBatch(key Key, r *runner, current *batch) {
 		return
 	}
 	r.interruptions = 0
-	s.conclude(key, outcome, current.status, s.restAfter(time.Since(begin)))
+	s.conclude(key, outcome, current.status, s.restAfter(key, time.Since(begin)))
 	current.setDone(outcome)
 	s.answer(key, current.allAsked(), outcome)
 }
@@ -229,9 +239,9 @@ func (b *batch) allAsked() []*inquiry {
 	return asked
 }
 
-// restAfter is the rest after a run of so long. It grows with the number of keys that are at it.
-func (s *Syncer) restAfter(took time.Duration) time.Duration {
+// restAfter is the rest after a run of so long. It grows with the number of the App's keys that are at it.
+func (s *Syncer) restAfter(key Key, took time.Duration) time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return min(time.Duration(calmShare*len(s.runners))*took, maxRest)
+	return min(time.Duration(calmShare*s.turns.busy[key.lane()])*took, maxRest)
 }

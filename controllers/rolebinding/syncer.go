@@ -69,8 +69,8 @@ type Syncer struct {
 	mutex    sync.Mutex
 	runners  map[Key]*runner
 	memories map[Key]*memory
-	// calm has a place for each run that only grants.
-	calm chan struct{}
+	// turns share runs and writes among Apps.
+	turns *turns
 	// inquiries are the questions of people who wait for runs, and the answers that were not fetched yet.
 	inquiries map[types.NamespacedName]*inquiry
 	// retry has the controller of this package run a key again.

@@ -39,10 +39,7 @@ import (
 )
 
 const (
-	// concurrency is how many people one write of a binding can put out: only those wait for it. Who is let in comes back
-	// when that is done, and holds nobody's place.
-	concurrency = 128
-	maxBackoff  = time.Minute
+	maxBackoff = time.Minute
 	// reconcileTimeout bounds one reconcile: the runs of its keys end by themselves within a minute.
 	reconcileTimeout = 2 * time.Minute
 
@@ -55,10 +52,8 @@ const (
 	// look at once would be in vain.
 	claimDelay = 20 * time.Millisecond
 
-	// statusWriters of people who have access, at a time, and how long each waits while others lose theirs: more of them are
-	// no faster where processors are busy, and would be in the way of a removal.
-	statusWriters = 8
-	statusYield   = 250 * time.Millisecond
+	// statusYield is how long the status of a user who has access waits while others lose theirs.
+	statusYield = 250 * time.Millisecond
 
 	// Events of grants: what they say is in the status of each User, too.
 	grantEventsPerSecond = 5
@@ -89,8 +84,7 @@ type Reconciler struct {
 	recent  recent
 	owed    owed
 	waiting waiting
-	// calm has a place for each status that is written of somebody who has access.
-	calm chan struct{}
+	turns   turns
 	// grantEvents are bounded: an import would fill etcd with them.
 	grantEvents flowcontrol.PassiveRateLimiter
 	// unclaimed counts how often a name was looked for that is not claimed yet.
@@ -102,12 +96,13 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Add registers the controller.
 func Add(mgr manager.Manager, r *Reconciler) error {
-	r.calm = make(chan struct{}, statusWriters)
+	r.turns = newTurns()
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
 	r.grantEvents = flowcontrol.NewTokenBucketPassiveRateLimiter(grantEventsPerSecond, grantEventsBurst)
 	c, err := controller.New("user", mgr, controller.Options{
 		Reconciler:              r,
 		MaxConcurrentReconciles: concurrency,
+		NewQueue:                r.newQueue,
 		ReconciliationTimeout:   reconcileTimeout,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
 	})
@@ -176,6 +171,7 @@ func add(q queue, priority int, user types.NamespacedName) {
 func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	priorityOf := func(user *v1alpha1.User, otherwise int) int {
 		if !user.MayHaveAccess() && !isRevoked(user) {
+			r.stopEvaluation(client.ObjectKeyFromObject(user))
 			return priorityRevoke
 		}
 		return otherwise

@@ -109,7 +109,7 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	decision, err := policy.Evaluate(ctx, &e.user.Spec, groups)
+	decision, err := e.evaluate(ctx, policy, groups)
 	if err != nil {
 		return reconcile.Result{}, err
 	}

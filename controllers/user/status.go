@@ -184,12 +184,11 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 // updateStatus writes the status, and waits for its turn where nobody waits for it.
 func (e *evaluation) updateStatus(ctx context.Context) error {
 	if e.user.MayHaveAccess() {
-		select {
-		case e.calm <- struct{}{}:
-			defer func() { <-e.calm }()
-		case <-ctx.Done():
+		release := e.turns.statuses.Acquire(ctx, e.appName(), nil)
+		if release == nil {
 			return ctx.Err()
 		}
+		defer release()
 		e.Syncer.Removals.Yield(ctx, statusYield)
 	}
 	return e.Client.Status().Update(ctx, e.user)

@@ -1,0 +1,91 @@
+package user
+
+import (
+	"context"
+	"runtime"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/fair"
+)
+
+const (
+	// concurrency is how many users are worked on at once, and so how many one write of a binding can take out: only those
+	// wait for it. A user who is let in comes back when that is done, and holds no worker.
+	concurrency = 256
+	// otherConcurrency is how many of those at most lose nothing; one App alone gets three quarters of them.
+	otherConcurrency = 128
+
+	// statusWriters bounds the statuses written at a time of users who have access; one App alone gets eight of them, since
+	// more are no faster where processors are busy, and would be in the way of a removal.
+	statusWriters = 10
+)
+
+// turns share what the reconciler does among Apps.
+type turns struct {
+	// statuses are writes of the status of users who have access.
+	statuses *fair.Slots
+	// evaluations of expressions take processors: one is left for everything else.
+	evaluations *fair.Slots
+	// underWay has the context of each user's evaluation, which a removal ends.
+	underWay sync.Map
+}
+
+func newTurns() turns {
+	return turns{
+		statuses:    fair.NewSlots(statusWriters, 0),
+		evaluations: fair.NewSlots(max(1, runtime.GOMAXPROCS(0)-1), 0),
+	}
+}
+
+// newQueue returns the controller's queue.
+func (r *Reconciler) newQueue(_ string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+	return fair.NewQueue(fair.Options[reconcile.Request]{
+		Name: "user", Lane: func(request reconcile.Request) fair.Lane { return r.laneOf(request.NamespacedName) },
+		Workers: concurrency, Others: otherConcurrency, Removal: priorityRevoke, RateLimiter: limiter,
+	})
+}
+
+// laneOf returns the App of a user; of one who is gone the namespace only.
+func (r *Reconciler) laneOf(name types.NamespacedName) fair.Lane {
+	user := &v1alpha1.User{}
+	if err := r.Client.Get(context.Background(), name, user, client.UnsafeDisableDeepCopy); err != nil {
+		return fair.Lane{Namespace: name.Namespace}
+	}
+	return fair.Lane{Namespace: name.Namespace, Name: user.Spec.App}
+}
+
+// evaluate has the policy evaluated when it is the App's turn, if it has expressions. It ends early with
+// access.ErrInterrupted where the user leaves.
+func (e *evaluation) evaluate(ctx context.Context, policy *access.Policy, groups []access.Group) (access.Decision, error) {
+	if !policy.UsesExpressions() {
+		return policy.Evaluate(ctx, &e.user.Spec, groups)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e.turns.underWay.Store(e.name, cancel)
+	defer e.turns.underWay.Delete(e.name)
+	current := &v1alpha1.User{}
+	if err := e.Client.Get(ctx, e.name, current, client.UnsafeDisableDeepCopy); err != nil || !current.MayHaveAccess() {
+		return access.Decision{}, access.ErrInterrupted // the event came before this evaluation could be ended by it
+	}
+	release := e.turns.evaluations.Acquire(ctx, e.appName(), nil)
+	if release == nil {
+		return access.Decision{}, access.ErrInterrupted
+	}
+	defer release()
+	return policy.Evaluate(ctx, &e.user.Spec, groups)
+}
+
+// stopEvaluation ends the evaluation of a user who must lose access.
+func (r *Reconciler) stopEvaluation(name types.NamespacedName) {
+	if cancel, found := r.turns.underWay.Load(name); found {
+		cancel.(context.CancelFunc)()
+	}
+}

@@ -70,6 +70,7 @@ func TestScopes(t *testing.T) {
 	emea := env.Namespace(t, map[string]string{"region": region})
 	us := env.Namespace(t, nil)
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Attributes = []v1alpha1.CustomAttribute{{Name: "regions"}}
 		spec.Scopes = v1alpha1.Scopes{FromAttribute: "regions", List: []v1alpha1.Scope{
 			{Name: "us1", Namespaces: []string{us, "not-yet-" + us}},
 			{Name: "emea2", NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"region": region}}},

@@ -87,6 +87,7 @@ func TestMissingScopes(t *testing.T) {
 	region := fmt.Sprintf("r-%d", userCount.Add(1))
 	there := env.Namespace(t, nil)
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Attributes = []v1alpha1.CustomAttribute{{Name: "regions"}}
 		spec.Scopes = v1alpha1.Scopes{FromAttribute: "regions", List: []v1alpha1.Scope{
 			{Name: "us1", Namespaces: []string{"us-" + there, "us-too-" + there}},
 			{Name: "emea2", NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"region": region}}},

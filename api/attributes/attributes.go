@@ -27,12 +27,7 @@ const EnterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:Use
 // with a URN (urn:…:attribute) is looked for there alone. Empty values count as absent, as Okta sends them for what is
 // not set.
 func Values(user *v1alpha1.UserSpec, name string) (values []string, multiValued bool) {
-	container := ""
-	if strings.HasPrefix(strings.ToLower(name), "urn:") {
-		if colon := strings.LastIndex(name, ":"); colon > 0 {
-			container, name = name[:colon], name[colon+1:]
-		}
-	}
+	container, name := split(name)
 	core := container == "" || isCoreURN(container)
 	if core {
 		if values, multiValued, found := coreValues(user, name); found {
@@ -66,6 +61,16 @@ func List(user *v1alpha1.UserSpec, name string) []string {
 		}
 	}
 	return names
+}
+
+// split takes the URN off a name.
+func split(name string) (container, attribute string) {
+	if strings.HasPrefix(strings.ToLower(name), "urn:") {
+		if colon := strings.LastIndex(name, ":"); colon > 0 {
+			return name[:colon], name[colon+1:]
+		}
+	}
+	return "", name
 }
 
 func isCoreURN(urn string) bool {

@@ -6,6 +6,8 @@ import (
 
 // AppSpec describes one Okta app integration: which provisioning actions it takes, which attributes it adds to
 // RFC 7643, which roles its people earn and where those hold.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.roles) || self.roles.map(role, has(role.scopes) && size(role.scopes) > 0 ? size(role.scopes) : has(self.scopes) && has(self.scopes.list) && size(self.scopes.list) > 0 ? size(self.scopes.list) : 1).sum() <= 1024 || oldSelf.hasValue() && has(oldSelf.value().roles) && self.roles.map(role, has(role.scopes) && size(role.scopes) > 0 ? size(role.scopes) : has(self.scopes) && has(self.scopes.list) && size(self.scopes.list) > 0 ? size(self.scopes.list) : 1).sum() <= oldSelf.value().roles.map(role, has(role.scopes) && size(role.scopes) > 0 ? size(role.scopes) : has(oldSelf.value().scopes) && has(oldSelf.value().scopes.list) && size(oldSelf.value().scopes.list) > 0 ? size(oldSelf.value().scopes.list) : 1).sum()",optionalOldSelf=true,message="the roles hold in more than 1024 pairs of role and scope, and each pair is bound apart for every user: name fewer scopes in roles[].scopes, or join scopes that go together"
 type AppSpec struct {
 	// displayName is shown to people in place of the object's name.
 	// +optional
@@ -46,7 +48,8 @@ type AppSpec struct {
 	// +optional
 	RoleAssignment RoleAssignment `json:"roleAssignment,omitzero"`
 
-	// roles of the App, by name. A name is what an attribute must hold to earn the role.
+	// roles of the App, by name. A name is what an attribute must hold to earn the role. All roles together hold in 1024 pairs
+	// of role and scope at most: in the scopes that each names, or in all of them.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -270,7 +273,8 @@ type Grant struct {
 // Scopes of an App: where its roles can hold.
 type Scopes struct {
 	// fromAttribute names an attribute that chooses scopes by name: a string, comma-separated, or an array. Absent or
-	// empty on the user: every scope.
+	// empty on the user: every scope. It must be one of RFC 7643 or be declared in attributes: of any other, every user
+	// would be without it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	FromAttribute string `json:"fromAttribute,omitempty"`

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/scim-operator/scim-operator/api/attributes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -98,6 +99,10 @@ func (c *compiler) checkPrefixes() {
 
 func (c *compiler) compileScopes() {
 	list := c.app.Spec.Scopes.List
+	if name := c.app.Spec.Scopes.FromAttribute; name != "" && !attributes.IsKnown(c.app.Spec.Attributes, name) {
+		// Every user would be without it, and hold every scope.
+		c.fail("spec.scopes.fromAttribute", "no attribute %q is declared in spec.attributes, nor has RFC 7643 one that can name scopes: without it users hold every scope", name)
+	}
 	if len(list) == 0 {
 		c.policy.scopes = []Scope{{Name: v1alpha1.DefaultScope, Namespaces: []string{c.app.Namespace}}}
 	}

@@ -39,6 +39,11 @@ func TestCompileNamesTheFieldAtFault(t *testing.T) {
 			change: role(func(r *v1alpha1.Role) { r.When = `"yes"` }),
 			want:   []string{`spec.roles[1].when: 1:1: the expression gives string, not bool`},
 		},
+		"scope attribute that is not declared": {
+			change: func(spec *v1alpha1.AppSpec) { spec.Scopes.FromAttribute = "region" },
+			want:   []string{`spec.scopes.fromAttribute: no attribute "region" is declared in spec.attributes`},
+		},
+		"scope attribute of RFC 7643": {change: func(spec *v1alpha1.AppSpec) { spec.Scopes.FromAttribute = "department" }},
 		"selector": {
 			change: func(spec *v1alpha1.AppSpec) {
 				spec.Scopes.List[1].NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "region", Operator: "Near"}}
@@ -141,6 +146,7 @@ func testApp() *v1alpha1.App {
 	return &v1alpha1.App{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "demo"},
 		Spec: v1alpha1.AppSpec{
+			Attributes:     []v1alpha1.CustomAttribute{{Name: "regions"}},
 			RoleAssignment: v1alpha1.RoleAssignment{FromAttributes: []string{"role", "roles", "entitlements"}, Default: []string{"viewer"}},
 			Roles: []v1alpha1.Role{
 				{Name: "viewer", Grants: []v1alpha1.Grant{{ClusterRole: "view"}}},

@@ -237,6 +237,13 @@ func (p *Policy) scopesOf(user *v1alpha1.UserSpec, decision *Decision) []string 
 	var names []string
 	if p.scopesAttribute != "" {
 		names = attributes.List(user, p.scopesAttribute)
+		if attributes.IsUnreadable(user, p.scopesAttribute) {
+			decision.Problems = append(decision.Problems, Problem{
+				Reason:  v1alpha1.ReasonMissingScope,
+				Message: fmt.Sprintf("attribute %s names no scope in a form that can be read: a text, or an array of texts or of objects with a value", p.scopesAttribute),
+			})
+			return nil
+		}
 	}
 	if len(names) == 0 {
 		for i := range p.scopes {

@@ -113,6 +113,10 @@ func TestEvaluate(t *testing.T) {
 			user:     v1alpha1.UserSpec{Attributes: custom(`{"role":"admin","regions":"mars"}`)},
 			problems: []string{`MissingScope: attribute regions names "mars", which is no scope of the App`},
 		},
+		"scopes in a form that cannot be read do not widen to every scope": {
+			user:     v1alpha1.UserSpec{Attributes: custom(`{"role":"admin","regions":{"us1":true}}`)},
+			problems: []string{"MissingScope: attribute regions names no scope in a form that can be read: a text, or an array of texts or of objects with a value"},
+		},
 		"unknown scope beside a known one": {
 			user:     v1alpha1.UserSpec{Attributes: custom(`{"role":"admin","regions":["us1","mars"]}`)},
 			roles:    []string{`admin@us1: attribute role is "admin"`},

@@ -151,6 +151,7 @@ func (s *shape) write(spec *v1alpha1.AppSpec) {
 		spec.SubjectMode = v1alpha1.SubjectModeGroup
 	}
 	spec.Scopes = s.scopes()
+	spec.Attributes = []v1alpha1.CustomAttribute{{Name: "regions"}}
 	spec.Roles = s.roles(spec.Scopes.List)
 	spec.RoleAssignment = v1alpha1.RoleAssignment{FromAttributes: []string{"role", "roles"}}
 	preferred := "reader"

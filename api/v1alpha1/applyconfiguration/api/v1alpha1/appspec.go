@@ -25,7 +25,8 @@ type AppSpecApplyConfiguration struct {
 	Attributes []CustomAttributeApplyConfiguration `json:"attributes,omitempty"`
 	// roleAssignment says how roles are earned by attributes and by default.
 	RoleAssignment *RoleAssignmentApplyConfiguration `json:"roleAssignment,omitempty"`
-	// roles of the App, by name. A name is what an attribute must hold to earn the role.
+	// roles of the App, by name. A name is what an attribute must hold to earn the role. All roles together hold in 1024 pairs
+	// of role and scope at most: in the scopes that each names, or in all of them.
 	Roles []RoleApplyConfiguration `json:"roles,omitempty"`
 	// scopes say where a role holds.
 	Scopes *ScopesApplyConfiguration `json:"scopes,omitempty"`

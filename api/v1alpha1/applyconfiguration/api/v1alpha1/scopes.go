@@ -8,7 +8,8 @@ package v1alpha1
 // Scopes of an App: where its roles can hold.
 type ScopesApplyConfiguration struct {
 	// fromAttribute names an attribute that chooses scopes by name: a string, comma-separated, or an array. Absent or
-	// empty on the user: every scope.
+	// empty on the user: every scope. It must be one of RFC 7643 or be declared in attributes: of any other, every user
+	// would be without it.
 	FromAttribute *string `json:"fromAttribute,omitempty"`
 	// list of the scopes. An App without one grants in its own namespace, under the scope name "default".
 	List []ScopeApplyConfiguration `json:"list,omitempty"`

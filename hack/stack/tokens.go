@@ -22,7 +22,7 @@ func AcceptToken(ctx context.Context, c client.Client, token *v1alpha1.ScimToken
 			return nil
 		}
 		others := slices.DeleteFunc(app.Spec.Tokens, func(entry v1alpha1.AcceptedToken) bool { return entry.Name == token.Name })
-		app.Spec.Tokens = append(others, accepted)
+		app.Spec.Tokens = slices.Concat(others, []v1alpha1.AcceptedToken{accepted})
 		return c.Update(ctx, app)
 	})
 }

@@ -129,7 +129,7 @@ func (c *cluster) awaitGuard(t *testing.T) {
 	harness.Eventually(t, patience, "the guard of the CRDs", func(ctx context.Context) error {
 		output, err := c.kubectl(ctx, "delete", "--dry-run=server", "customresourcedefinition", "users.scim-operator.io")
 		if err == nil || !strings.Contains(output, guardName) {
-			return fmt.Errorf("a deletion is answered with error %v: %s", err, output)
+			return fmt.Errorf("a deletion is answered with error %w: %s", err, output)
 		}
 		return nil
 	})

@@ -187,7 +187,7 @@ func (o *operator) deniesRequests(t *testing.T) {
 	harness.Eventually(t, patience, "the denial of a revoked person's requests", func(ctx context.Context) error {
 		err := client.NewDryRunClient(person).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: appNamespace, Name: "x"}})
 		if err == nil || !strings.Contains(err.Error(), "was revoked") {
-			return fmt.Errorf("answered with error %v", err)
+			return fmt.Errorf("answered with error %w", err)
 		}
 		return nil
 	})

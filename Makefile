@@ -115,12 +115,14 @@ generate: ## Generate deep copies and apply configurations from api/.
 	$(CONTROLLER_GEN) object applyconfiguration paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the CRDs in config/crd/bases from api/.
+manifests: ## Generate the CRDs in config/crd/bases from api/, and what the chart has in common with config/.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+	$(KUSTOMIZE) build config/default | go run ./hack/chart charts/scim-operator/templates/generated
 
 .PHONY: verify-generated
-verify-generated: generate manifests ## Fail when generated files are not what api/ says.
-	git diff --exit-code -- api config/crd
+verify-generated: generate manifests ## Fail when generated files are not what api/ and config/ say.
+	git diff --exit-code -- api config/crd charts
+	@test -z "$$(git ls-files --others --exclude-standard charts)" || { echo "untracked files in charts"; exit 1; }
 
 .PHONY: lint
 lint: ## Check the format and run golangci-lint.

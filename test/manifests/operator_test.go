@@ -28,8 +28,10 @@ type operator struct {
 	namespace string
 	// server and controller are the names of the Deployments.
 	server, controller string
-	log                harness.Log
-	scim               *stack.Process
+	// bindsRole tells that the installation itself lets the controller bind the role of the App.
+	bindsRole bool
+	log       harness.Log
+	scim      *stack.Process
 }
 
 // run starts both processes by the arguments of their Deployments and the tokens of their ServiceAccounts.
@@ -91,7 +93,10 @@ func (o *operator) openApp(t *testing.T) *okta.Client {
 	t.Helper()
 	text, err := token.New()
 	must(t, err)
-	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: o.namespace, Name: o.controller}
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: o.namespace, Name: o.controller}}
+	if o.bindsRole {
+		subjects = nil
+	}
 	bind := metav1.ObjectMeta{Name: "demo-bindable"}
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: appNamespace}},
@@ -101,7 +106,7 @@ func (o *operator) openApp(t *testing.T) *okta.Client {
 		&rbacv1.ClusterRole{ObjectMeta: bind, Rules: []rbacv1.PolicyRule{{
 			APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, ResourceNames: []string{boundRole}, Verbs: []string{"bind"},
 		}}},
-		&rbacv1.ClusterRoleBinding{ObjectMeta: bind, Subjects: []rbacv1.Subject{subject}, RoleRef: rbacv1.RoleRef{
+		&rbacv1.ClusterRoleBinding{ObjectMeta: bind, Subjects: subjects, RoleRef: rbacv1.RoleRef{
 			APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: bind.Name,
 		}},
 		&v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: appNamespace, Name: appName}, Spec: v1alpha1.AppSpec{
@@ -116,7 +121,7 @@ func (o *operator) openApp(t *testing.T) *okta.Client {
 	}
 	for _, object := range objects {
 		harness.Eventually(t, patience, fmt.Sprintf("creating %T", object), func(ctx context.Context) error {
-			return o.admin.Create(ctx, object)
+			return client.IgnoreAlreadyExists(o.admin.Create(ctx, object))
 		})
 	}
 	scim := okta.New(o.scim.URL+"/scim/v2", "Bearer "+text, okta.AppWizard)

@@ -84,19 +84,20 @@ func comparable(t *testing.T, object *unstructured.Unstructured) map[string]any 
 // Each value that is refused would install something that does not work, or that gives too much.
 func TestChartRefusesValues(t *testing.T) {
 	for setting, complaint := range map[string]string{
-		"bindableRoles.clusterRoles={cluster-admin}":       "bindableRoles",
-		"externalURL=https://scim.example.com/scim":        "externalURL",
-		"server.replicas=0":                                "replicas",
-		"tls.secretNam=x":                                  "secretNam",
-		"authorizer.enabled=true":                          "authorizer",
-		"authorizer.enabled=true,authorizer.secretName=a":  "authorizer.allowedCIDRs",
-		"tls.certManager.enabled=true":                     "issuerRef",
-		"ingress.enabled=true":                             "ingress",
-		"httpRoute.enabled=true":                           "httpRoute",
-		"trustedProxies={anywhere}":                        "trustedProxies",
-		"namePrefix=Acme":                                  "namePrefix",
-		"server.resources=null,server.extraArgs={verbose}": "extraArgs",
-		"tls.certManager.issuerRef.kind=Secret":            "kind",
+		"bindableRoles.clusterRoles={cluster-admin}":                     "bindableRoles",
+		"externalURL=https://scim.example.com/scim":                      "externalURL",
+		"server.replicas=0":                                              "replicas",
+		"tls.secretNam=x":                                                "secretNam",
+		"authorizer.enabled=true":                                        "authorizer",
+		"authorizer.enabled=true,authorizer.secretName=a":                "authorizer.allowedCIDRs",
+		"tls.certManager.enabled=true":                                   "issuerRef",
+		"tls.certManager.enabled=true,tls.certManager.issuerRef.name=ca": "dnsNames",
+		"ingress.enabled=true":                                           "ingress",
+		"httpRoute.enabled=true":                                         "httpRoute",
+		"trustedProxies={anywhere}":                                      "trustedProxies",
+		"namePrefix=Acme":                                                "namePrefix",
+		"server.resources=null,server.extraArgs={verbose}":               "extraArgs",
+		"tls.certManager.issuerRef.kind=Secret":                          "kind",
 	} {
 		_, err := tool(t.Context(), "helm", os.DevNull, "template", "scim-operator", chart, "--set", setting)
 		if err == nil || !strings.Contains(err.Error(), complaint) {

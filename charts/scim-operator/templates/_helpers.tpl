@@ -92,7 +92,7 @@ spec:
         - {name: health, containerPort: 8081}
         - {name: metrics, containerPort: 8082}
         startupProbe:
-          httpGet: {path: /healthz, port: health}
+          httpGet: {path: /startupz, port: health}
           periodSeconds: 1
           failureThreshold: 300
         readinessProbe:

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Defaults that hold where a field is absent, also for objects that were written before the schema had them.
@@ -51,6 +52,18 @@ func (k KubernetesMapping) Prefix() string {
 		return DefaultUsernamePrefix
 	}
 	return *k.UsernamePrefix
+}
+
+// The limits of an App that sets none.
+const (
+	DefaultRequestsPerSecond = 50
+	DefaultBurstSeconds      = 2
+)
+
+// Rate returns the requests that are taken in a second, and those that are taken at once after a pause.
+func (l Limits) Rate() (perSecond, burst int) {
+	perSecond = int(ptr.Deref(l.RequestsPerSecond, DefaultRequestsPerSecond))
+	return perSecond, int(ptr.Deref(l.Burst, int32(DefaultBurstSeconds*perSecond)))
 }
 
 // PrefixOfGroups is put before every group's name.

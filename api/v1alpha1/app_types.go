@@ -91,6 +91,11 @@ type AppSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == '' || isURL(self)",message="must be a URL"
 	ExternalURL string `json:"externalURL,omitempty"`
 
+	// limits bound what the App's clients ask of each replica of the server. A request beyond them is answered 429 with
+	// Retry-After; deactivations and deletions have limits of the same size of their own.
+	// +optional
+	Limits Limits `json:"limits,omitzero"`
+
 	// mode Enforce writes bindings; Observe computes and shows everything and binds nothing.
 	// +optional
 	// +kubebuilder:default=Enforce
@@ -135,6 +140,32 @@ type Provisioning struct {
 	// +optional
 	// +kubebuilder:default=true
 	PushGroups *bool `json:"pushGroups,omitempty"`
+	// dropAttributes lists attributes of users that are not to be stored: what a client sends of them is left out, at top
+	// level and in every extension, without regard to case. Undeclared attributes are stored as they come, also where an
+	// identity provider maps a secret to one.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.all(name, !(name.lowerAscii() in ['schemas', 'id', 'meta', 'username', 'active', 'externalid']))",message="schemas, id, meta, userName, active and externalId cannot be dropped"
+	DropAttributes []string `json:"dropAttributes,omitempty"`
+}
+
+// Limits of the requests that an App's clients send. They hold in each replica of the server. The server's own flag
+// --max-requests-per-second goes first where it is lower.
+type Limits struct {
+	// requestsPerSecond is how many requests a second are taken for long. Each operation of a bulk request counts as one.
+	// Okta and Entra send fewer than 25. Default: 50.
+	// +optional
+	// +kubebuilder:validation:Minimum=25
+	// +kubebuilder:validation:Maximum=10000
+	RequestsPerSecond *int32 `json:"requestsPerSecond,omitempty"`
+	// burst is how many requests are taken at once after a pause. Default: twice requestsPerSecond.
+	// +optional
+	// +kubebuilder:validation:Minimum=25
+	// +kubebuilder:validation:Maximum=100000
+	Burst *int32 `json:"burst,omitempty"`
 }
 
 // KubernetesMapping makes the RBAC subject of a person: prefix + the chosen attribute, in its exact case.

@@ -58,6 +58,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GroupStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesMapping"):
 		return &apiv1alpha1.KubernetesMappingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Limits"):
+		return &apiv1alpha1.LimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Manager"):
 		return &apiv1alpha1.ManagerApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MemberShard"):

@@ -195,6 +195,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: kubernetes
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.KubernetesMapping
+    - name: limits
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Limits
     - name: mode
       type:
         scalar: string
@@ -480,6 +483,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
       default: 'okta:'
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.Limits
+  map:
+    fields:
+    - name: burst
+      type:
+        scalar: numeric
+    - name: requestsPerSecond
+      type:
+        scalar: numeric
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Manager
   map:
     fields:
@@ -629,6 +641,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
       default: true
+    - name: dropAttributes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: importUsers
       type:
         scalar: boolean

@@ -45,6 +45,9 @@ type AppSpecApplyConfiguration struct {
 	// externalURL is the base URL that clients use, put before locations in answers. Empty: the server's own flag,
 	// else the request's host.
 	ExternalURL *string `json:"externalURL,omitempty"`
+	// limits bound what the App's clients ask of each replica of the server. A request beyond them is answered 429 with
+	// Retry-After; deactivations and deletions have limits of the same size of their own.
+	Limits *LimitsApplyConfiguration `json:"limits,omitempty"`
 	// mode Enforce writes bindings; Observe computes and shows everything and binds nothing.
 	Mode *string `json:"mode,omitempty"`
 }
@@ -179,6 +182,14 @@ func (b *AppSpecApplyConfiguration) WithDeletionPolicy(value string) *AppSpecApp
 // If called multiple times, the ExternalURL field is set to the value of the last call.
 func (b *AppSpecApplyConfiguration) WithExternalURL(value string) *AppSpecApplyConfiguration {
 	b.ExternalURL = &value
+	return b
+}
+
+// WithLimits sets the Limits field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Limits field is set to the value of the last call.
+func (b *AppSpecApplyConfiguration) WithLimits(value *LimitsApplyConfiguration) *AppSpecApplyConfiguration {
+	b.Limits = value
 	return b
 }
 

@@ -18,6 +18,10 @@ type ProvisioningApplyConfiguration struct {
 	DeactivateUsers *bool `json:"deactivateUsers,omitempty"`
 	// pushGroups lets the client create and change groups.
 	PushGroups *bool `json:"pushGroups,omitempty"`
+	// dropAttributes lists attributes of users that are not to be stored: what a client sends of them is left out, at top
+	// level and in every extension, without regard to case. Undeclared attributes are stored as they come, also where an
+	// identity provider maps a secret to one.
+	DropAttributes []string `json:"dropAttributes,omitempty"`
 }
 
 // ProvisioningApplyConfiguration constructs a declarative configuration of the Provisioning type for use with
@@ -63,5 +67,15 @@ func (b *ProvisioningApplyConfiguration) WithDeactivateUsers(value bool) *Provis
 // If called multiple times, the PushGroups field is set to the value of the last call.
 func (b *ProvisioningApplyConfiguration) WithPushGroups(value bool) *ProvisioningApplyConfiguration {
 	b.PushGroups = &value
+	return b
+}
+
+// WithDropAttributes adds the given value to the DropAttributes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the DropAttributes field.
+func (b *ProvisioningApplyConfiguration) WithDropAttributes(values ...string) *ProvisioningApplyConfiguration {
+	for i := range values {
+		b.DropAttributes = append(b.DropAttributes, values[i])
+	}
 	return b
 }

@@ -1,0 +1,321 @@
+package flowcontrol
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/precedence"
+)
+
+// Class is what a request costs.
+type Class int
+
+const (
+	// Removal takes access away: a deactivation or a deletion. It never waits for another class.
+	Removal Class = iota
+	// LookUp reads one resource, or the few that an index finds.
+	LookUp
+	// Write creates or changes a resource.
+	Write
+	// List reads many resources: pages, sorts, and filters that no index answers.
+	List
+)
+
+const (
+	// seats are what an App's requests under way share, removals apart, which have as many of their own.
+	seats = 64
+	// quietAfter is how long an App without a request counts as active.
+	quietAfter = 5 * time.Second
+	// maxRateWait bounds how long a request waits for the App's rate; one that would wait longer is refused at once.
+	maxRateWait = 2 * time.Second
+	// maxSeatWait bounds how long a request waits for a seat.
+	maxSeatWait = 10 * time.Second
+	// maxWaiting bounds how many requests of an App wait for a seat.
+	maxWaiting = 256
+	// retrySeat is what a client is told where all seats are taken.
+	retrySeat = 5 * time.Second
+	// forgetAfter is how long an App without requests is remembered.
+	forgetAfter = 10 * time.Minute
+)
+
+// weights are the seats that a request takes: while no other App is active, and while one is.
+var weights = map[Class]struct{ alone, shared int64 }{
+	Removal: {2, 2},  // 32 at once
+	LookUp:  {1, 4},  // 64, or 16
+	Write:   {2, 16}, // 32, or 4
+	List:    {4, 16}, // 16, or 4
+}
+
+// Limits are an App's.
+type Limits struct {
+	// PerSecond is how many requests a second the App may send for long; operations of a bulk request count one each.
+	PerSecond float64
+	// Burst is how many it may send at once after a pause.
+	Burst int
+}
+
+// Apps shares one process between Apps. Use NewApps. Safe for concurrent use; its memory is bounded by the number of Apps that
+// sent a request in the last ten minutes.
+type Apps struct {
+	ceiling float64
+	scans   *scanShares
+	memory  *semaphore.Weighted
+	holding holding
+	// removing are the removals of all Apps.
+	removing precedence.Removals
+
+	mu     sync.Mutex
+	apps   map[types.NamespacedName]*app
+	pruned time.Time
+}
+
+type app struct {
+	limits Limits
+	// requests and removals are filled at the same rate: neither class takes the other's.
+	requests, removals   *rate.Limiter
+	seats, removalSeats  *semaphore.Weighted
+	bulks, removingBulks *semaphore.Weighted
+	memory               *semaphore.Weighted
+	slices               *semaphore.Weighted
+	removing             precedence.Removals
+	waiting              int
+	lastSeen             time.Time
+	underWay             int
+}
+
+// NewApps returns the shares of one process. ceiling bounds every App's requests a second, whatever its own limits say; 0 is no
+// bound. memory is how many bytes bodies and large answers may hold in all.
+func NewApps(ceiling float64, memory int64) *Apps {
+	return &Apps{
+		ceiling: ceiling, scans: newScanShares(), memory: semaphore.NewWeighted(memory),
+		holding: newHolding(), apps: map[types.NamespacedName]*app{}, pruned: time.Now(),
+	}
+}
+
+// Refused has the answer to a refused request wait for a moment, and reports false where too many wait for theirs: the
+// connection is better closed.
+func (a *Apps) Refused(ctx context.Context) bool { return a.holding.wait(ctx) }
+
+const (
+	// yieldOwn bounds how long a create waits for removals of the same App that are under way.
+	yieldOwn = 500 * time.Millisecond
+	// yieldOthers bounds it for other Apps' removals: more, and a tenant that deactivates without end slows all others down.
+	yieldOthers = 10 * time.Millisecond
+)
+
+// BeginRemoval says that a removal of the App is under way until end is called.
+func (a *Apps) BeginRemoval(name types.NamespacedName, limits Limits) (end func()) {
+	state := a.begin(name, limits)
+	endOwn, endAll := state.removing.Begin(), a.removing.Begin()
+	return sync.OnceFunc(func() {
+		endOwn()
+		endAll()
+		a.end(state)
+	})
+}
+
+// Yield has what gives access wait for a moment while removals are under way: both go to one API server.
+func (a *Apps) Yield(ctx context.Context, name types.NamespacedName, limits Limits) {
+	state := a.begin(name, limits)
+	defer a.end(state)
+	state.removing.Yield(ctx, yieldOwn)
+	a.removing.Yield(ctx, yieldOthers)
+}
+
+// Enter lets a request of the App in, once the rate and the App's seats allow it. The caller calls leave when the request has
+// ended. The error is a *Refusal, or ctx's.
+func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
+	state := a.begin(name, limits)
+	limiter, pool := state.requests, state.seats
+	if class == Removal {
+		limiter, pool = state.removals, state.removalSeats
+	}
+	if err := waitRate(ctx, limiter, maxRateWait); err != nil {
+		a.end(state)
+		return nil, err
+	}
+	weight := a.weight(name, class)
+	if err := a.seat(ctx, state, pool, weight); err != nil {
+		a.end(state)
+		return nil, err
+	}
+	return sync.OnceFunc(func() { pool.Release(weight); a.end(state) }), nil
+}
+
+// EnterOperation is Enter for one operation of a bulk request: it waits for the rate as long as ctx lasts.
+func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
+	state := a.begin(name, limits)
+	limiter, pool := state.requests, state.seats
+	if class == Removal {
+		limiter, pool = state.removals, state.removalSeats
+	}
+	err = waitRate(ctx, limiter, rate.InfDuration)
+	weight := a.weight(name, class)
+	if err == nil {
+		err = acquire(ctx, pool, weight)
+	}
+	if err != nil {
+		a.end(state)
+		return nil, err
+	}
+	return sync.OnceFunc(func() { pool.Release(weight); a.end(state) }), nil
+}
+
+// EnterBulk lets a bulk request in: an App has few at a time, for the memory that they take. One that removes access does not
+// wait for others that do not.
+func (a *Apps) EnterBulk(ctx context.Context, name types.NamespacedName, limits Limits, removes bool) (leave func(), err error) {
+	state := a.begin(name, limits)
+	pool := state.bulks
+	if removes {
+		pool = state.removingBulks
+	}
+	if err := a.seat(ctx, state, pool, 1); err != nil {
+		a.end(state)
+		return nil, err
+	}
+	return sync.OnceFunc(func() { pool.Release(1); a.end(state) }), nil
+}
+
+// bulksAtOnce is how many bulk requests of an App are under way.
+const bulksAtOnce = 4
+
+func (a *Apps) begin(name types.NamespacedName, limits Limits) *app {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	a.prune(now)
+	state := a.apps[name]
+	if a.ceiling > 0 && limits.PerSecond > a.ceiling {
+		limits.PerSecond, limits.Burst = a.ceiling, min(limits.Burst, int(burstSeconds*a.ceiling))
+	}
+	switch {
+	case state == nil:
+		state = &app{
+			limits:   limits,
+			requests: rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst), removals: rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst),
+			seats: semaphore.NewWeighted(seats), removalSeats: semaphore.NewWeighted(seats),
+			bulks: semaphore.NewWeighted(bulksAtOnce), removingBulks: semaphore.NewWeighted(bulksAtOnce),
+			memory: semaphore.NewWeighted(appMemory), slices: semaphore.NewWeighted(a.scans.each),
+		}
+		a.apps[name] = state
+	case state.limits != limits:
+		state.limits = limits
+		for _, limiter := range []*rate.Limiter{state.requests, state.removals} {
+			limiter.SetLimit(rate.Limit(limits.PerSecond))
+			limiter.SetBurst(limits.Burst)
+		}
+	}
+	state.lastSeen = now
+	state.underWay++
+	return state
+}
+
+// burstSeconds bounds the burst of an App at the ceiling.
+const burstSeconds = 2
+
+func (a *Apps) end(state *app) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state.underWay--
+	state.lastSeen = time.Now()
+}
+
+// prune forgets Apps that have sent nothing for long.
+func (a *Apps) prune(now time.Time) {
+	if now.Sub(a.pruned) < time.Minute {
+		return
+	}
+	a.pruned = now
+	for name, state := range a.apps {
+		if state.underWay == 0 && now.Sub(state.lastSeen) > forgetAfter {
+			delete(a.apps, name)
+		}
+	}
+}
+
+// weight is what a request of the App takes now.
+func (a *Apps) weight(name types.NamespacedName, class Class) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for other, state := range a.apps {
+		if other != name && (state.underWay > 0 || now.Sub(state.lastSeen) < quietAfter) {
+			return weights[class].shared
+		}
+	}
+	return weights[class].alone
+}
+
+// waitRate takes one request from the limiter, and waits for it where that takes no longer than the limit.
+func waitRate(ctx context.Context, limiter *rate.Limiter, limit time.Duration) error {
+	reservation := limiter.Reserve()
+	delay := reservation.Delay()
+	deadline, bounded := ctx.Deadline()
+	if delay > limit || bounded && time.Now().Add(delay).After(deadline) {
+		reservation.Cancel()
+		return &Refusal{
+			Reason: ReasonRate, RetryAfter: delay,
+			Detail: "This App sends more requests a second than it may. Nothing is lost: try again after the seconds that Retry-After names.",
+		}
+	}
+	if delay == 0 {
+		return nil
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		reservation.Cancel()
+		return ctx.Err()
+	}
+}
+
+func (a *Apps) seat(ctx context.Context, state *app, pool *semaphore.Weighted, weight int64) error {
+	if pool.TryAcquire(weight) {
+		return nil
+	}
+	a.mu.Lock()
+	if state.waiting >= maxWaiting {
+		a.mu.Unlock()
+		return tooMany()
+	}
+	state.waiting++
+	a.mu.Unlock()
+	waiting, cancel := context.WithTimeout(ctx, maxSeatWait)
+	defer cancel()
+	err := acquire(waiting, pool, weight)
+	a.mu.Lock()
+	state.waiting--
+	a.mu.Unlock()
+	if ctx.Err() != nil {
+		if err == nil {
+			pool.Release(weight)
+		}
+		return ctx.Err()
+	}
+	return err
+}
+
+// acquire turns the end of a deadline into a refusal.
+func acquire(ctx context.Context, pool *semaphore.Weighted, weight int64) error {
+	err := pool.Acquire(ctx, weight)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return tooMany()
+	}
+	return err
+}
+
+func tooMany() *Refusal {
+	return &Refusal{
+		Reason: ReasonConcurrency, RetryAfter: retrySeat,
+		Detail: "As many requests of this App are under way as may be at a time. Nothing is lost: try again after the seconds that Retry-After names.",
+	}
+}

@@ -2,7 +2,6 @@ package scimserver
 
 import (
 	"maps"
-	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -54,18 +53,9 @@ func (x *exchange) auditUndetermined() {
 func (x *exchange) writeAudit(action, resource, id string, more ...any) {
 	values := []any{
 		"requestID", x.requestID, "action", action, "resource", resource, "id", id,
-		"app", x.credential.app.String(), "tokenID", x.credential.tokenID, "client", clientAddress(x.request),
+		"app", x.credential.app.String(), "tokenID", x.credential.tokenID, "client", x.server.options.TrustedProxies.ClientAddress(x.request).String(),
 	}
 	x.server.options.Log.WithName("audit").Info("SCIM change", append(values, more...)...)
-}
-
-// clientAddress is the peer's address, without its port.
-func clientAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // resourceChange is what a PUT or PATCH did to a user, or to a group but for its members: the state before it and after it.

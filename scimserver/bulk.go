@@ -145,7 +145,7 @@ func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string,
 	answer := &capture{header: http.Header{}}
 	sub := &exchange{
 		request: b.subrequest(method, path, operation.Version, data),
-		server:  b.server, requestID: b.exchange.requestID,
+		server:  b.server, requestID: b.exchange.requestID, limits: b.exchange.limits,
 		writer: answer, log: b.exchange.log, credential: b.exchange.credential, app: b.exchange.app, inBulk: true,
 	}
 	parsed, known := parseRoute(path)
@@ -159,7 +159,12 @@ func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string,
 	case handler == nil:
 		sub.fail(protocol.MethodNotAllowed("%s is not allowed on this endpoint.", method))
 	default:
-		if err := handler(sub); err != nil {
+		leave, err := b.server.apps.EnterOperation(sub.context(), sub.credential.app, sub.limits, operationClass(method, data))
+		if err == nil {
+			err = handler(sub)
+			leave()
+		}
+		if err != nil {
 			sub.fail(err)
 		}
 	}
@@ -179,7 +184,9 @@ func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string,
 func (b *bulkRun) subrequest(method, path, version string, data []byte) *http.Request {
 	request := b.exchange.request.Clone(b.exchange.context())
 	request.Method, request.URL = method, &url.URL{Path: path}
-	request.Header = http.Header{"Content-Type": {contentType}}
+	// The audit tells by X-Forwarded-For where the request came from.
+	forwarded := b.exchange.request.Header["X-Forwarded-For"]
+	request.Header = http.Header{"Content-Type": {contentType}, "X-Forwarded-For": forwarded}
 	if version != "" {
 		request.Header.Set("If-Match", version)
 	}

@@ -67,10 +67,13 @@ func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
 	if err != nil {
 		return err
 	}
-	page := list.beside(*query.cursor, query.count)
-	if len(page.rows) == 0 && query.cursor.Before {
+	page, err := list.beside(*query.cursor, query.count)
+	if err == nil && len(page.rows) == 0 && query.cursor.Before {
 		// Those before are gone: what is there now begins after the place.
-		page = list.beside(cursor{}, query.count)
+		page, err = list.beside(cursor{}, query.count)
+	}
+	if err != nil {
+		return err
 	}
 	answer := protocol.ListResponse{TotalResults: list.total}
 	if page.before {
@@ -79,11 +82,7 @@ func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
 	if page.more {
 		answer.NextCursor = query.cursorAt(page.rows[len(page.rows)-1].asPlace(), false)
 	}
-	if answer.Resources, err = c.renderAll(itemsOf(page.rows), query.projection); err != nil {
-		return err
-	}
-	x.answerList(answer)
-	return nil
+	return x.answerPage(answer, c.pageOf(itemsOf(page.rows), query.projection))
 }
 
 // asPlace is a cursor without its query.
@@ -100,9 +99,9 @@ func (q *listQuery) cursorAt(place cursor, before bool) string {
 // one.
 type sequence[T any] struct {
 	total  int
-	first  func(count int) []row[T]
-	after  func(place row[T], count int) []row[T]
-	before func(place row[T], count int) []row[T]
+	first  func(count int) ([]row[T], error)
+	after  func(place row[T], count int) ([]row[T], error)
+	before func(place row[T], count int) ([]row[T], error)
 }
 
 // cursorPage is a page, and whether there are resources before and after it. A page of nothing has none beside it: it is the
@@ -112,33 +111,41 @@ type cursorPage[T any] struct {
 	before, more bool
 }
 
-func (s sequence[T]) beside(at cursor, count int) (page cursorPage[T]) {
+func (s sequence[T]) beside(at cursor, count int) (page cursorPage[T], err error) {
 	place := row[T]{created: at.Created, id: at.ID}
 	if at.Key != nil {
 		place.key = *at.Key
 	}
 	if at.Before {
-		rows := s.before(place, count+1)
+		rows, err := s.before(place, count+1)
+		if err != nil {
+			return page, err
+		}
 		page.before = len(rows) > count
 		page.rows = rows[max(0, len(rows)-count):]
 	} else {
 		rows := s.first
 		if at.ID != "" {
-			rows = func(count int) []row[T] { return s.after(place, count) }
+			rows = func(count int) ([]row[T], error) { return s.after(place, count) }
 		}
-		page.rows = rows(count + 1)
+		if page.rows, err = rows(count + 1); err != nil {
+			return page, err
+		}
 		page.more = len(page.rows) > count
 		page.rows = page.rows[:min(len(page.rows), count)]
 	}
+	var neighbours []row[T]
 	switch {
 	case len(page.rows) == 0:
-		return cursorPage[T]{}
+		return cursorPage[T]{}, nil
 	case at.Before:
-		page.more = len(s.after(page.rows[len(page.rows)-1], 1)) > 0
+		neighbours, err = s.after(page.rows[len(page.rows)-1], 1)
+		page.more = len(neighbours) > 0
 	case at.ID != "":
-		page.before = len(s.before(page.rows[0], 1)) > 0
+		neighbours, err = s.before(page.rows[0], 1)
+		page.before = len(neighbours) > 0
 	}
-	return page
+	return page, err
 }
 
 func (c collection[T]) sequence(query listQuery) (sequence[T], error) {
@@ -150,48 +157,55 @@ func (c collection[T]) sequence(query listQuery) (sequence[T], error) {
 		if err != nil {
 			return sequence[T]{}, err
 		}
-		if _, total, ok := c.ordered(order, 1, 0); ok {
+		_, total, ok, err := c.ordered(order, 1, 0)
+		if err != nil {
+			return sequence[T]{}, err
+		}
+		if ok {
 			return sequence[T]{
-				total:  total,
-				first:  func(count int) []row[T] { rows, _, _ := c.ordered(order, 1, count); return rows },
-				after:  func(place row[T], count int) []row[T] { rows, _, _ := c.orderedAfter(order, place, count); return rows },
-				before: func(place row[T], count int) []row[T] { return c.orderedBefore(order, place, count) },
+				total: total,
+				first: func(count int) ([]row[T], error) { rows, _, _, err := c.ordered(order, 1, count); return rows, err },
+				after: func(place row[T], count int) ([]row[T], error) {
+					rows, _, _, err := c.orderedAfter(order, place, count)
+					return rows, err
+				},
+				before: func(place row[T], count int) ([]row[T], error) { return c.orderedBefore(order, place, count) },
 			}, nil
 		}
 	}
 	rows, compare, err := c.rows(query)
 	return sequence[T]{
 		total: len(rows),
-		first: func(count int) []row[T] { return rows[:min(count, len(rows))] },
-		after: func(place row[T], count int) []row[T] {
+		first: func(count int) ([]row[T], error) { return rows[:min(count, len(rows))], nil },
+		after: func(place row[T], count int) ([]row[T], error) {
 			rest := rows[sort.Search(len(rows), func(i int) bool { return compare(rows[i], place) > 0 }):]
-			return rest[:min(count, len(rest))]
+			return rest[:min(count, len(rest))], nil
 		},
-		before: func(place row[T], count int) []row[T] {
+		before: func(place row[T], count int) ([]row[T], error) {
 			some := rows[:sort.Search(len(rows), func(i int) bool { return compare(rows[i], place) >= 0 })]
-			return some[max(0, len(some)-count):]
+			return some[max(0, len(some)-count):], nil
 		},
 	}, err
 }
 
 // byCreation is the whole collection.
 func (c collection[T]) byCreation() sequence[T] {
-	rows := func(items []T) []row[T] {
+	rows := func(items []T) ([]row[T], error) {
 		rows := make([]row[T], len(items))
 		for i, item := range items {
 			rows[i].item = item
 			rows[i].created, rows[i].id = c.place(item)
 		}
-		return rows
+		return rows, nil
 	}
 	_, total := c.page(1, 0)
 	return sequence[T]{
 		total: total,
-		first: func(count int) []row[T] { items, _ := c.after(time.Time{}, "", count); return rows(items) },
-		after: func(place row[T], count int) []row[T] {
+		first: func(count int) ([]row[T], error) { items, _ := c.after(time.Time{}, "", count); return rows(items) },
+		after: func(place row[T], count int) ([]row[T], error) {
 			items, _ := c.after(place.created, place.id, count)
 			return rows(items)
 		},
-		before: func(place row[T], count int) []row[T] { return rows(c.before(place.created, place.id, count)) },
+		before: func(place row[T], count int) ([]row[T], error) { return rows(c.before(place.created, place.id, count)) },
 	}
 }

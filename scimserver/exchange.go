@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -36,8 +38,21 @@ type exchange struct {
 	route      route
 	credential credential
 	app        *v1alpha1.App
+	limits     flowcontrol.Limits
 	// inBulk says that this is one operation of a bulk request.
 	inBulk bool
+
+	// begun is when the request arrived; zero for an operation of a bulk request. progress bounds the wait for its client.
+	begun    time.Time
+	progress time.Duration
+	// scan is the work over many resources; nil until there is some.
+	scan *flowcontrol.Scan
+	// releases give back what the request holds, when it has ended.
+	releases []func()
+	// aborted says that the connection is to be closed in the middle of the answer.
+	aborted bool
+	// quiet leaves the request out of the log: it is counted in a summary.
+	quiet bool
 
 	// For the log line.
 	resourceID  string
@@ -60,13 +75,62 @@ func (x *exchange) stream(limit int64) (io.Reader, error) {
 			return nil, protocol.UnsupportedMediaType("Content-Type %q is not supported: send application/scim+json.", value)
 		}
 	}
-	return transform.NewReader(http.MaxBytesReader(x.writer, x.request.Body, limit), encoding.UTF8Validator), nil
+	if x.request.ContentLength > limit {
+		return nil, protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
+	}
+	slow := &slowBody{ReadCloser: x.request.Body, exchange: x}
+	return transform.NewReader(http.MaxBytesReader(x.writer, slow, limit), encoding.UTF8Validator), nil
 }
 
-// body reads the request's body, at most limit bytes of a JSON type.
+// slowBody is a request's body whose client must send something within progress.
+type slowBody struct {
+	io.ReadCloser
+	exchange *exchange
+}
+
+func (b *slowBody) Read(into []byte) (int, error) {
+	b.exchange.extend((*http.ResponseController).SetReadDeadline, bodyTimeout)
+	n, err := b.ReadCloser.Read(into)
+	if errors.Is(err, io.EOF) && !b.exchange.begun.IsZero() {
+		// The deadline would end the request's context while it is worked on.
+		_ = http.NewResponseController(b.exchange.writer).SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// bodyCost is how much memory a byte of a body takes that is held and decoded as a whole.
+const bodyCost = 4
+
+// hold counts memory that the request takes, until it has ended.
+func (x *exchange) hold(bytes int64) error {
+	if x.inBulk { // the bulk request holds it
+		return nil
+	}
+	release, err := x.server.apps.Hold(x.context(), x.credential.app, x.limits, bytes)
+	if err == nil {
+		x.releases = append(x.releases, release)
+	}
+	return err
+}
+
+// bodySize is what a body has at most, in bytes.
+func (x *exchange) bodySize(limit int64) int64 {
+	if length := x.request.ContentLength; length >= 0 {
+		return min(length, limit)
+	}
+	return limit
+}
+
+// body reads the request's body, at most limit bytes of a JSON type. A second call returns what the first one read.
 func (x *exchange) body(limit int64) ([]byte, error) {
+	if x.requestBody != nil {
+		return x.requestBody, nil
+	}
 	stream, err := x.stream(limit)
 	if err != nil {
+		return nil, err
+	}
+	if err := x.hold(bodyCost * x.bodySize(limit)); err != nil {
 		return nil, err
 	}
 	body, err := io.ReadAll(stream)
@@ -77,6 +141,8 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 	return body, nil
 }
 
+var errSlowBody = &protocol.Error{Status: http.StatusRequestTimeout, Detail: "The body did not arrive in time. Send it without pauses, and again."}
+
 // readError turns the error of a body that was too long or broke off into one that the client understands.
 func readError(err error, limit int64) error {
 	var problem *protocol.Error
@@ -86,29 +152,12 @@ func readError(err error, limit int64) error {
 		return err
 	case errors.Is(err, encoding.ErrInvalidUTF8):
 		return protocol.InvalidSyntax("The body is not in UTF-8.")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlowBody
 	case errors.As(err, &tooLarge):
 		return protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
 	default:
 		return protocol.InvalidSyntax("The body could not be read to its end.")
-	}
-}
-
-// answer writes a body that is already JSON.
-func (x *exchange) answer(status int, body []byte) {
-	header := x.writer.Header()
-	header.Set("Content-Type", contentType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Cache-Control", "no-store")
-	x.status = status
-	x.writer.WriteHeader(status)
-	if x.request.Method == http.MethodHead {
-		return
-	}
-	n, err := x.writer.Write(body)
-	x.written = n
-	if err != nil {
-		// The client is gone; what it asked for is done all the same.
-		x.log.V(1).Info("Answer was not read to its end", "error", err.Error())
 	}
 }
 
@@ -132,8 +181,11 @@ func (x *exchange) noContent() {
 func (x *exchange) fail(err error) {
 	var problem *protocol.Error
 	var unavailable *directory.Unavailable
+	var refusal *flowcontrol.Refusal
 	switch {
 	case errors.As(err, &problem):
+	case errors.As(err, &refusal):
+		problem = x.refuse(refusal)
 	case errors.As(err, &unavailable):
 		x.auditUndetermined()
 		x.log.Error(err, "Asked the client to try again")
@@ -142,6 +194,10 @@ func (x *exchange) fail(err error) {
 	default:
 		x.log.Error(err, "Request failed")
 		problem = protocol.Internal("The server failed to answer this request. Its log tells why.")
+	}
+	if problem == errSlowBody {
+		x.writer.Header().Set("Connection", "close")
+		x.refused(flowcontrol.ReasonStalled)
 	}
 	x.detail = problem.Detail
 	x.answerJSON(problem.Status, problem)

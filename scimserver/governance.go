@@ -1,7 +1,6 @@
 package scimserver
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
@@ -100,10 +99,15 @@ func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named
 			return matching, nil
 		},
 		complete: func(item named) (map[string]any, error) { return schemas.Complete(item.resource, meta(item)), nil },
-		render: func(item named, projection protocol.Projection) (json.RawMessage, error) {
-			return schemas.Render(item.resource, meta(item), projection)
+		render: func(w *answerWriter, item named, projection protocol.Projection) error {
+			body, err := schemas.Render(item.resource, meta(item), projection)
+			if err == nil {
+				_, err = w.Write(body)
+			}
+			return err
 		},
 		place: named.place,
+		step:  x.step,
 	}.list(x, query)
 }
 

@@ -1,9 +1,8 @@
 package scimserver
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
+	"iter"
 	"net/http"
 	"slices"
 	"time"
@@ -184,7 +183,7 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 			return s.directory.GroupsBefore(x.app, created, id, count)
 		},
 		find: func(filter *protocol.Filter) ([]*v1alpha1.Group, error) {
-			found, err := s.directory.FindGroups(x.context(), x.app, filter, base)
+			found, err := s.directory.FindGroups(directory.WithPace(x.context(), x.step), x.app, filter, base)
 			live = len(found) <= fewGroups
 			return found, err
 		},
@@ -195,11 +194,14 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 			}
 			return schemas.Complete(attributes, s.directory.GroupMeta(group, base)), nil
 		},
-		render: func(group *v1alpha1.Group, projection protocol.Projection) (json.RawMessage, error) {
-			var body bytes.Buffer
-			_, err := s.renderGroup(x, &body, group, projection, live)
-			return body.Bytes(), err
+		render: func(w *answerWriter, group *v1alpha1.Group, projection protocol.Projection) error {
+			rendering, err := s.groupRendering(x, group, projection, live)
+			if err != nil {
+				return err
+			}
+			return rendering.write(w)
 		},
+		step:  x.step,
 		place: func(group *v1alpha1.Group) (time.Time, string) { return directory.GroupCreatedAt(group), group.Name },
 	}
 	if !x.app.Spec.Provisioning.PushesGroups() {
@@ -218,35 +220,46 @@ func (s *Server) answerGroup(x *exchange, status int, group *v1alpha1.Group) err
 	if err != nil {
 		return err
 	}
-	var body bytes.Buffer
-	version, err := s.renderGroup(x, &body, group, projection, true)
+	rendering, err := s.groupRendering(x, group, projection, true)
 	if err != nil {
 		return err
 	}
-	x.writer.Header().Set("ETag", version)
-	x.answer(status, body.Bytes())
-	return nil
+	x.writer.Header().Set("ETag", rendering.meta.Version)
+	w := &answerWriter{exchange: x, status: status}
+	return w.end(rendering.write(w))
 }
 
-// renderGroup writes a group, and returns the version that it has been written with. Where members are shown, the version
-// is by those that are.
-func (s *Server) renderGroup(x *exchange, w io.Writer, group *v1alpha1.Group, projection protocol.Projection, live bool) (string, error) {
-	attributes, err := directory.GroupAttributes(group)
-	if err != nil {
-		return "", err
+// groupRendering is a group that is about to be written. Where members are shown, its version is by those that are.
+type groupRendering struct {
+	schemas    *protocol.SchemaSet
+	attributes protocol.Resource
+	meta       protocol.Meta
+	members    iter.Seq[protocol.Member]
+	projection protocol.Projection
+}
+
+func (r groupRendering) write(w io.Writer) error {
+	return r.schemas.RenderGroup(w, r.attributes, r.meta, r.members, r.projection)
+}
+
+func (s *Server) groupRendering(x *exchange, group *v1alpha1.Group, projection protocol.Projection, live bool) (groupRendering, error) {
+	r := groupRendering{schemas: s.directory.GroupSchemas(), projection: projection}
+	var err error
+	if r.attributes, err = directory.GroupAttributes(group); err != nil {
+		return r, err
 	}
 	if !projection.Includes("members") {
-		meta := s.directory.GroupMeta(group, s.baseURL(x))
-		return meta.Version, s.directory.GroupSchemas().RenderGroup(w, attributes, meta, nil, projection)
+		r.meta = s.directory.GroupMeta(group, s.baseURL(x))
+		return r, nil
 	}
 	var members []protocol.Member
 	if live {
 		if members, err = s.directory.Members(x.context(), group); err != nil {
-			return "", err
+			return r, err
 		}
 	} else {
 		members = s.directory.CachedMembers(group)
 	}
-	meta := directory.GroupMetaWith(group, s.baseURL(x), members)
-	return meta.Version, s.directory.GroupSchemas().RenderGroup(w, attributes, meta, slices.Values(members), projection)
+	r.meta, r.members = directory.GroupMetaWith(group, s.baseURL(x), members), slices.Values(members)
+	return r, nil
 }

@@ -2,9 +2,7 @@ package scimserver
 
 import (
 	"cmp"
-	"encoding/json"
 	"math"
-	"net/http"
 	"slices"
 	"time"
 
@@ -24,20 +22,39 @@ type collection[T any] struct {
 	find func(filter *protocol.Filter) ([]T, error)
 	// complete returns a resource as sorting sees it.
 	complete func(T) (map[string]any, error)
-	render   func(T, protocol.Projection) (json.RawMessage, error)
-	place    func(T) (created time.Time, id string)
+	// render writes a resource as JSON.
+	render func(w *answerWriter, item T, projection protocol.Projection) error
+	place  func(T) (created time.Time, id string)
 	// ordered and orderedAfter are page and after in another order, where that is kept; ok is false where it is not, and nil
 	// where none is.
-	ordered      func(by protocol.Sort, startIndex, count int) (rows []row[T], total int, ok bool)
-	orderedAfter func(by protocol.Sort, place row[T], count int) (rows []row[T], total int, ok bool)
+	ordered      func(by protocol.Sort, startIndex, count int) (rows []row[T], total int, ok bool, err error)
+	orderedAfter func(by protocol.Sort, place row[T], count int) (rows []row[T], total int, ok bool, err error)
 	// orderedBefore is before in such an order.
-	orderedBefore func(by protocol.Sort, place row[T], count int) []row[T]
+	orderedBefore func(by protocol.Sort, place row[T], count int) ([]row[T], error)
+	// step comes before each resource that is looked at or written: other clients get their turn there.
+	step func() error
 }
 
 // results are what a query matches: how many, and pages of them by index from 0.
 type results struct {
 	total int
-	page  func(from, count int) ([]json.RawMessage, error)
+	page  func(from, count int) (page, error)
+}
+
+// page is so many resources, each written to the answer when its turn comes.
+type page struct {
+	count int
+	write func(w *answerWriter, i int) error
+}
+
+// and is a page with another one after it.
+func (p page) and(next page) page {
+	return page{count: p.count + next.count, write: func(w *answerWriter, i int) error {
+		if i < p.count {
+			return p.write(w, i)
+		}
+		return next.write(w, i-p.count)
+	}}
 }
 
 // list answers a query about one resource type.
@@ -57,16 +74,15 @@ func answerResults(x *exchange, query listQuery, found results) error {
 	if err != nil {
 		return err
 	}
-	x.answerList(protocol.ListResponse{TotalResults: found.total, StartIndex: query.startIndex, Resources: page})
-	return nil
+	return x.answerPage(protocol.ListResponse{TotalResults: found.total, StartIndex: query.startIndex}, page)
 }
 
 func (c collection[T]) results(query listQuery) (results, error) {
 	if query.filter == "" && query.sort.IsZero() {
 		_, total := c.page(1, 0)
-		return results{total: total, page: func(from, count int) ([]json.RawMessage, error) {
+		return results{total: total, page: func(from, count int) (page, error) {
 			items, _ := c.page(from+1, count)
-			return c.renderAll(items, query.projection)
+			return c.pageOf(items, query.projection), nil
 		}}, nil
 	}
 	if query.filter == "" && c.ordered != nil {
@@ -74,10 +90,14 @@ func (c collection[T]) results(query listQuery) (results, error) {
 		if err != nil {
 			return results{}, err
 		}
-		if _, total, ok := c.ordered(order, 1, 0); ok {
-			return results{total: total, page: func(from, count int) ([]json.RawMessage, error) {
-				rows, _, _ := c.ordered(order, from+1, count)
-				return c.renderAll(itemsOf(rows), query.projection)
+		_, total, ok, err := c.ordered(order, 1, 0)
+		if err != nil {
+			return results{}, err
+		}
+		if ok {
+			return results{total: total, page: func(from, count int) (page, error) {
+				rows, _, _, err := c.ordered(order, from+1, count)
+				return c.pageOf(itemsOf(rows), query.projection), err
 			}}, nil
 		}
 	}
@@ -85,8 +105,8 @@ func (c collection[T]) results(query listQuery) (results, error) {
 	if err != nil {
 		return results{}, err
 	}
-	return results{total: len(rows), page: func(from, count int) ([]json.RawMessage, error) {
-		return c.renderAll(itemsOf(rows[from:min(from+count, len(rows))]), query.projection)
+	return results{total: len(rows), page: func(from, count int) (page, error) {
+		return c.pageOf(itemsOf(rows[from:min(from+count, len(rows))]), query.projection), nil
 	}}, nil
 }
 
@@ -115,6 +135,9 @@ func (c collection[T]) rows(query listQuery) ([]row[T], func(a, b row[T]) int, e
 		if order.IsZero() {
 			continue
 		}
+		if err := c.step(); err != nil {
+			return nil, nil, err
+		}
 		attributes, err := c.complete(item)
 		if err != nil {
 			return nil, nil, err
@@ -129,9 +152,14 @@ func (c collection[T]) rows(query listQuery) ([]row[T], func(a, b row[T]) int, e
 		return cmp.Or(byKey, a.created.Compare(b.created), cmp.Compare(a.id, b.id))
 	}
 	if !order.IsZero() {
-		slices.SortFunc(rows, compare)
+		slices.SortFunc(rows, func(a, b row[T]) int {
+			if err == nil {
+				err = c.step()
+			}
+			return compare(a, b)
+		})
 	}
-	return rows, compare, nil
+	return rows, compare, err
 }
 
 func (c collection[T]) matching(text string) ([]T, error) {
@@ -157,18 +185,11 @@ func itemsOf[T any](rows []row[T]) []T {
 	return items
 }
 
-func (c collection[T]) renderAll(items []T, projection protocol.Projection) ([]json.RawMessage, error) {
-	rendered := make([]json.RawMessage, 0, len(items))
-	for _, item := range items {
-		body, err := c.render(item, projection)
-		if err != nil {
-			return nil, err
+func (c collection[T]) pageOf(items []T, projection protocol.Projection) page {
+	return page{count: len(items), write: func(w *answerWriter, i int) error {
+		if err := c.step(); err != nil {
+			return err
 		}
-		rendered = append(rendered, body)
-	}
-	return rendered, nil
-}
-
-func (x *exchange) answerList(list protocol.ListResponse) {
-	x.answer(http.StatusOK, list.AppendJSON(nil))
+		return c.render(w, items[i], projection)
+	}}
 }

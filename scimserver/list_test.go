@@ -78,9 +78,12 @@ func peopleOf(t *testing.T, people *[]person) collection[person] {
 			return found, nil
 		},
 		complete: func(p person) (map[string]any, error) { return complete(p), nil },
-		render: func(p person, projection protocol.Projection) (json.RawMessage, error) {
-			return schemas.Render(p.resource(), protocol.Meta{ID: p.id}, projection)
+		render: func(w *answerWriter, p person, projection protocol.Projection) error {
+			body, err := schemas.Render(p.resource(), protocol.Meta{ID: p.id}, projection)
+			_, writeErr := w.Write(body)
+			return errors.Join(err, writeErr)
 		},
+		step:  func() error { return nil },
 		place: func(p person) (time.Time, string) { return p.created, p.id },
 	}
 }

@@ -165,6 +165,18 @@ func takeExtensionAttribute(attributes map[string]any, urn string, extension map
 	}
 }
 
+// drop removes attributes that the App does not store, wherever the client put them.
+func drop(from *protocol.Resource, names []string) {
+	for _, name := range names {
+		dropAttribute(from.Attributes, name)
+		for key := range from.Containers {
+			if strings.EqualFold(key, name) {
+				delete(from.Containers, key)
+			}
+		}
+	}
+}
+
 // dropAttribute removes an attribute at top level and from every extension.
 func dropAttribute(attributes map[string]any, name string) {
 	for key, value := range attributes {

@@ -29,10 +29,25 @@ var (
 		Name: "scim_revocations_total",
 		Help: "Deactivations and deletions, by whether the answer could confirm that the access was gone.",
 	}, []string{"confirmed"})
+
+	refusedRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scim_refused_requests_total",
+		Help: "Requests beyond an App's limits, by App and by what they had too much of: rate, concurrency, memory, budget (processor time of a scan), or stalled (the client did not read or send).",
+	}, []string{"namespace", "app", "reason"})
+
+	failedAuthentications = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scim_failed_authentications_total",
+		Help: "Requests without a valid token, by whether they were answered as they are, or 429 because their source sends too many (backoff).",
+	}, []string{"answer"})
+
+	refusedConnections = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "scim_refused_connections_total",
+		Help: "Connections closed at once because too many were open, in all or from one address.",
+	})
 )
 
 func init() {
-	metrics.Registry.MustRegister(requestsTotal, requestSeconds, revocations)
+	metrics.Registry.MustRegister(requestsTotal, requestSeconds, revocations, refusedRequests, failedAuthentications, refusedConnections)
 }
 
 // record writes the log line and the metrics of a finished request. The query is left out, because filters name people;
@@ -51,7 +66,7 @@ func (s *Server) record(x *exchange, took time.Duration) {
 	requestsTotal.WithLabelValues(endpoint, method, strconv.Itoa(x.status)).Inc()
 	requestSeconds.WithLabelValues(endpoint, method).Observe(took.Seconds())
 
-	if !x.log.Enabled() {
+	if x.quiet || !x.log.Enabled() {
 		return
 	}
 	values := []any{

@@ -1,8 +1,6 @@
 package scimserver
 
 import (
-	"encoding/json"
-
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -57,12 +55,12 @@ func (s *Server) searchAll(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return answerResults(x, query, results{total: users.total + groups.total, page: func(from, count int) ([]json.RawMessage, error) {
-		page, err := users.page(min(from, users.total), count)
-		if err != nil || len(page) == count {
-			return page, err
+	return answerResults(x, query, results{total: users.total + groups.total, page: func(from, count int) (page, error) {
+		first, err := users.page(min(from, users.total), count)
+		if err != nil || first.count == count {
+			return first, err
 		}
-		rest, err := groups.page(max(0, from-users.total), count-len(page))
-		return append(page, rest...), err
+		rest, err := groups.page(max(0, from-users.total), count-first.count)
+		return first.and(rest), err
 	}})
 }

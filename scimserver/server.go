@@ -19,8 +19,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
-	"github.com/scim-operator/scim-operator/api/precedence"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -38,6 +38,10 @@ type Options struct {
 	ExternalURL string
 	// LogBodies adds the bodies of requests to the log, with credentials masked. They hold personal data.
 	LogBodies bool
+	// TrustedProxies are the proxies whose X-Forwarded-For tells where a request came from.
+	TrustedProxies flowcontrol.Proxies
+	// MaxRequestsPerSecond bounds every App's spec.limits; 0: no bound.
+	MaxRequestsPerSecond float64
 	// Log takes a line for every request.
 	Log logr.Logger
 }
@@ -48,13 +52,22 @@ type Server struct {
 	directory   *directory.Directory
 	credentials *credentials
 	synced      []toolscache.InformerSynced
-	// removals are deactivations and deletions; creates wait for them.
-	removals precedence.Removals
+	// apps share this process; failures back off sources without a valid token.
+	apps     *flowcontrol.Apps
+	failures *flowcontrol.Failures
+	refusals flowcontrol.Tally[refusedKey]
 }
 
 // New returns a Server over a directory, with its ScimTokens watched through the given cache.
 func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {
-	s := &Server{options: options, directory: people, credentials: newCredentials(people.App)}
+	s := &Server{
+		options: options, directory: people, credentials: newCredentials(people.App),
+		apps: flowcontrol.NewApps(options.MaxRequestsPerSecond, flowcontrol.DefaultMemory), failures: flowcontrol.NewFailures(),
+	}
+	s.summarise(ctx)
+	if options.ExternalURL == "" {
+		options.Log.Info("No external URL is set: meta.location begins with each request's Host header, but for Apps with spec.externalURL")
+	}
 	var err error
 	s.synced, err = s.credentials.watch(ctx, informers)
 	return s, err
@@ -78,7 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	requestID := newRequestID()
 	log := s.options.Log.WithValues("requestID", requestID)
-	x := &exchange{server: s, requestID: requestID, writer: w, log: log}
+	x := &exchange{server: s, requestID: requestID, writer: w, log: log, begun: started, progress: progress}
 	var known bool
 	x.route, known = parseRoute(r.URL.EscapedPath())
 	timeout := requestTimeout
@@ -99,8 +112,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				x.fail(protocol.Internal("The server failed to answer this request. Its log tells why."))
 			}
 		}
+		x.finish()
 		s.record(x, time.Since(started))
+		if x.aborted {
+			panic(http.ErrAbortHandler)
+		}
 	}()
+	if len(r.TransferEncoding) > 0 {
+		// Beside a Content-Length, which net/http takes away, the connection must be closed (RFC 9112 section 6.1).
+		w.Header().Set("Connection", "close")
+	}
+	x.extend((*http.ResponseController).SetWriteDeadline, answerTimeout) // an earlier request's has passed
 	if err := s.handle(x, known); err != nil {
 		x.fail(err)
 	}
@@ -113,12 +135,17 @@ func logPanic(log logr.Logger, cause any) {
 
 // handle routes a request: the path first, then who asks, then what for.
 func (s *Server) handle(x *exchange, known bool) error {
+	err := s.admit(x)
 	if !known {
-		return protocol.NotFound("There is no SCIM endpoint at this path. A base URL ends before /Users, for example in /scim/v2.")
+		err = protocol.NotFound("There is no SCIM endpoint at this path. A base URL ends before /Users, for example in /scim/v2.")
 	}
-	if err := s.admit(x); err != nil {
+	switch {
+	case x.app == nil && err != nil:
+		return s.anonymous(x, err)
+	case err != nil:
 		return err
 	}
+	x.limits = limitsOf(x.app)
 	handlers := s.handlers(x.route)
 	method := x.request.Method
 	if method == http.MethodHead {
@@ -129,11 +156,19 @@ func (s *Server) handle(x *exchange, known bool) error {
 		x.writer.Header().Set("Allow", allowHeader(handlers))
 		return protocol.MethodNotAllowed("%s is not allowed on this endpoint.", x.request.Method)
 	}
+	leave, err := s.enter(x)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return handler(x)
 }
 
 // admit authenticates a request and finds its App: the token decides, and a path that names an App must agree.
 func (s *Server) admit(x *exchange) error {
+	if len(x.request.Header.Values("Authorization")) > 1 {
+		return protocol.InvalidSyntax("The request has several Authorization headers: send one.")
+	}
 	opened, err := s.credentials.authenticate(x.request, x.route.app)
 	x.credential = opened
 	if err != nil {

@@ -1,7 +1,6 @@
 package scimserver
 
 import (
-	"encoding/json"
 	"net/http"
 	"regexp"
 	"time"
@@ -13,9 +12,6 @@ import (
 
 // maxUserBody bounds the body of a request about one user, in bytes: what the directory keeps of one.
 const maxUserBody = 256 << 10
-
-// createYield bounds how long a create waits for deactivations that this replica has under way.
-const createYield = 500 * time.Millisecond
 
 // createUser answers POST /Users (RFC 7644 section 3.3). A person whom the client knows already by externalId is
 // restored with the same id: Okta posts again after a deactivation, and would never get past a 409.
@@ -32,6 +28,7 @@ func (s *Server) createUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	drop(&resource, x.app.Spec.Provisioning.DropAttributes)
 	if err := schemas.Validate(resource); err != nil {
 		return err
 	}
@@ -39,7 +36,7 @@ func (s *Server) createUser(x *exchange) error {
 		resource.Attributes["active"] = true
 	}
 	if !x.inBulk { // which has as much time for a thousand operations
-		s.removals.Yield(x.context(), createYield)
+		s.apps.Yield(x.context(), x.credential.app, x.limits)
 	}
 	user, back, err := s.directory.CreateOrRestoreUser(x.context(), x.app, resource, restored(x.app, resource))
 	if err != nil {
@@ -121,13 +118,14 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 		if err != nil {
 			return next, false, err
 		}
+		drop(&next, x.app.Spec.Provisioning.DropAttributes)
 		return next, changed, schemas.ValidateUpdate(before, next)
 	}
 	apply := permitted(x.app, reassigned, sound)
 	var leaves bool
 	var made resourceChange
 	if mayDeactivate(body) {
-		defer s.removals.Begin()()
+		defer s.apps.BeginRemoval(x.credential.app, x.limits)()
 	}
 	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
 		before := current.DeepCopy()
@@ -183,7 +181,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	if !x.app.Spec.Provisioning.DeactivatesUsers() {
 		return switchedOff(x.app, "deactivateUsers")
 	}
-	defer s.removals.Begin()()
+	defer s.apps.BeginRemoval(x.credential.app, x.limits)()
 	started := time.Now()
 	wait := x.app.Spec.Deactivation.Confirmation()
 	if err := s.directory.DeleteUser(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {
@@ -197,8 +195,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	return nil
 }
 
-// listUsers answers GET /Users (RFC 7644 section 3.4.2). A whole page without conditions is a copy of what the read
-// model has rendered.
+// listUsers answers GET /Users (RFC 7644 section 3.4.2). A page of whole users is a copy of what the read model has rendered.
 func (s *Server) listUsers(x *exchange) error {
 	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
 	if err != nil {
@@ -211,22 +208,13 @@ func (s *Server) answerUsers(x *exchange, query listQuery) error {
 	if err := checkImport(x.app, query); err != nil {
 		return err
 	}
-	plain := query.filter == "" && query.sort.IsZero() && query.cursor == nil && query.projection.IsZero()
-	if !plain || !x.app.Spec.Provisioning.ImportsUsers() {
-		return s.users(x).list(x, query)
-	}
-	page, total, err := s.directory.List(x.app, s.baseURL(x), query.startIndex, query.count)
-	if err != nil {
-		return err
-	}
-	x.answerList(protocol.ListResponse{TotalResults: total, StartIndex: query.startIndex, Resources: page})
-	return nil
+	return s.users(x).list(x, query)
 }
 
 // users is the App's users as lists go through them. Where importing is off, a list without a filter that checkImport lets
 // pass shows none.
 func (s *Server) users(x *exchange) collection[*directory.Entry] {
-	base := s.baseURL(x)
+	base, paced := s.baseURL(x), directory.WithPace(x.context(), x.step)
 	users := collection[*directory.Entry]{
 		schemas: s.directory.Schemas(x.app),
 		page: func(startIndex, count int) ([]*directory.Entry, int) {
@@ -239,25 +227,29 @@ func (s *Server) users(x *exchange) collection[*directory.Entry] {
 			return s.directory.UsersBefore(x.app, created, id, count)
 		},
 		find: func(filter *protocol.Filter) ([]*directory.Entry, error) {
-			return s.directory.Find(x.context(), x.app, filter, base)
+			return s.directory.Find(paced, x.app, filter, base)
 		},
 		complete: func(user *directory.Entry) (map[string]any, error) {
 			return s.directory.Complete(x.app, base, user)
 		},
-		render: func(user *directory.Entry, projection protocol.Projection) (json.RawMessage, error) {
-			return s.directory.Render(x.app, base, user, projection)
+		render: func(w *answerWriter, user *directory.Entry, projection protocol.Projection) error {
+			return w.grow(func(dst []byte) ([]byte, error) {
+				return s.directory.AppendUser(dst, x.app, base, user, projection)
+			})
 		},
+		step:  x.step,
 		place: func(user *directory.Entry) (time.Time, string) { return user.CreatedAt(), user.ID() },
-		ordered: func(by protocol.Sort, startIndex, count int) ([]row[*directory.Entry], int, bool) {
-			sorted, total, ok := s.directory.Ordered(x.app, by, startIndex, count)
-			return rowsOf(sorted), total, ok
+		ordered: func(by protocol.Sort, startIndex, count int) ([]row[*directory.Entry], int, bool, error) {
+			sorted, total, ok, err := s.directory.Ordered(paced, x.app, by, startIndex, count)
+			return rowsOf(sorted), total, ok, err
 		},
-		orderedAfter: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], int, bool) {
-			sorted, total, ok := s.directory.OrderedAfter(x.app, by, place.key, place.created, place.id, count)
-			return rowsOf(sorted), total, ok
+		orderedAfter: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], int, bool, error) {
+			sorted, total, ok, err := s.directory.OrderedAfter(paced, x.app, by, place.key, place.created, place.id, count)
+			return rowsOf(sorted), total, ok, err
 		},
-		orderedBefore: func(by protocol.Sort, place row[*directory.Entry], count int) []row[*directory.Entry] {
-			return rowsOf(s.directory.OrderedBefore(x.app, by, place.key, place.created, place.id, count))
+		orderedBefore: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], error) {
+			sorted, err := s.directory.OrderedBefore(paced, x.app, by, place.key, place.created, place.id, count)
+			return rowsOf(sorted), err
 		},
 	}
 	if !x.app.Spec.Provisioning.ImportsUsers() {

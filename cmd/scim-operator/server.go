@@ -19,6 +19,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 )
 
 // drainTimeout is how long requests under way get when the server is asked to stop.
@@ -36,6 +37,10 @@ type serverFlags struct {
 	certFile    string
 	keyFile     string
 	logBodies   bool
+
+	trustedProxies       []string
+	maxRequestsPerSecond float64
+	maxConnections       int
 	// shutdownDelay is how long the server goes on after the signal to end, before it stops to listen.
 	shutdownDelay time.Duration
 }
@@ -61,6 +66,9 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
 	set.DurationVar(&flags.shutdownDelay, "shutdown-delay", defaultShutdownDelay, "how long to go on serving after SIGTERM, while load balancers hear that this replica is not ready")
+	set.StringSliceVar(&flags.trustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For tells where a request came from, such as 10.0.0.0/8; no other header is believed")
+	set.Float64Var(&flags.maxRequestsPerSecond, "max-requests-per-second", 200, "bound on every App's spec.limits, in this replica; 0: no bound")
+	set.IntVar(&flags.maxConnections, "max-connections", 2048, "open connections, a quarter of them from one address that is no trusted proxy's")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
 	flags.authorizer.register(command)
 	return command
@@ -87,6 +95,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 		return err
 	}
 	scim := newHTTPServer(gate)
+	scimserver.Harden(scim, log)
 	log.Info("Listening for SCIM requests", "address", listener.Addr().String())
 	go func() { p.fail("serve SCIM", scim.Serve(listener)) }()
 	go func() {
@@ -133,10 +142,16 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 	if err := mgr.Add(people); err != nil {
 		return nil, err
 	}
+	proxies, err := flowcontrol.ParseProxies(flags.trustedProxies)
+	if err != nil {
+		return nil, err
+	}
 	scim, err := scimserver.New(ctx, people, mgr.GetCache(), scimserver.Options{
-		ExternalURL: flags.externalURL,
-		LogBodies:   flags.logBodies,
-		Log:         p.log,
+		ExternalURL:          flags.externalURL,
+		LogBodies:            flags.logBodies,
+		TrustedProxies:       proxies,
+		MaxRequestsPerSecond: flags.maxRequestsPerSecond,
+		Log:                  p.log,
 	})
 	if err != nil {
 		return nil, err
@@ -151,11 +166,17 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 
 // listen opens the SCIM port, with TLS where a certificate was given.
 func listen(ctx context.Context, p *operator, flags serverFlags) (net.Listener, error) {
+	proxies, err := flowcontrol.ParseProxies(flags.trustedProxies)
+	if err != nil {
+		return nil, err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", flags.listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for SCIM requests: %w", err)
 	}
-	if flags.certFile == "" {
+	transport := scimserver.Transport{MaxConnections: flags.maxConnections, TrustedProxies: proxies, TLS: flags.certFile != "", Log: p.log}
+	listener = transport.Limit(listener)
+	if !transport.TLS {
 		return listener, nil
 	}
 	watcher, err := certwatcher.New(flags.certFile, flags.keyFile)
@@ -163,7 +184,7 @@ func listen(ctx context.Context, p *operator, flags serverFlags) (net.Listener, 
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
 	go func() { p.fail("watch the certificate", watcher.Start(ctx)) }()
-	return tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"http/1.1"}}), nil
+	return tls.NewListener(listener, scimserver.TLSConfig(watcher.GetCertificate)), nil
 }
 
 func newHTTPServer(handler http.Handler) *http.Server {

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -18,12 +19,12 @@ func (d *Directory) UsersBefore(app *v1alpha1.App, created time.Time, id string,
 }
 
 // OrderedBefore is UsersBefore in another order than that of creation, as OrderedAfter has it; nothing where none is kept.
-func (d *Directory) OrderedBefore(app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted) {
+func (d *Directory) OrderedBefore(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, err error) {
 	place := Sorted{Key: key, User: placeOf(created, id)}
-	d.users.inOrder(appName(app), by, func(o *order) {
+	_, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {
 		users = lastBefore(o.sorted, place, o.compare, count)
 	})
-	return users
+	return users, err
 }
 
 // GroupsBefore is UsersBefore for groups.

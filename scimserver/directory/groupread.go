@@ -101,7 +101,7 @@ func (d *Directory) readGroupByKey(ctx context.Context, app *v1alpha1.App, key s
 func (d *Directory) FindGroups(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*v1alpha1.Group, error) {
 	lookups, exact := filter.Lookups()
 	if lookups == nil {
-		return d.scanGroups(app, filter, baseURL)
+		return d.scanGroups(ctx, app, filter, baseURL)
 	}
 	var all []*v1alpha1.Group
 	for _, lookup := range lookups {
@@ -117,7 +117,11 @@ func (d *Directory) FindGroups(ctx context.Context, app *v1alpha1.App, filter *p
 		return all, nil
 	}
 	var matching []*v1alpha1.Group
+	step := pace(ctx)
 	for _, group := range all {
+		if err := step(); err != nil {
+			return nil, err
+		}
 		members := &liveMembers{directory: d, ctx: ctx, app: app, group: group}
 		matches, err := d.matchesGroup(filter, group, baseURL, members)
 		if err = cmp.Or(err, members.err); err != nil {
@@ -141,9 +145,13 @@ func (d *Directory) matchesGroup(filter *protocol.Filter, group *v1alpha1.Group,
 	return filter.Matches(d.groupSchemas.CompleteGroup(resource, d.GroupMeta(group, baseURL), members)), nil
 }
 
-// scanGroups looks at every group of the App.
-func (d *Directory) scanGroups(app *v1alpha1.App, filter *protocol.Filter, baseURL string) (matching []*v1alpha1.Group, err error) {
+// scanGroups looks at every group of the App, at the pace of ctx.
+func (d *Directory) scanGroups(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) (matching []*v1alpha1.Group, err error) {
+	step := pace(ctx)
 	d.groups.snapshot(appName(app)).Scan(func(entry *groupEntry) bool {
+		if err = step(); err != nil {
+			return false
+		}
 		var matches bool
 		if matches, err = d.matchesGroup(filter, entry.group, baseURL, indexedMembers{d, entry.group}); matches {
 			matching = append(matching, entry.group)

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ type order struct {
 	keys *protocol.Keys // under the read model's lock
 	used time.Time
 
-	ready  chan struct{} // closed once sorted is there
+	ready  chan struct{} // closed once sorted is there, or the order was given up
 	sorted *btree.BTreeG[Sorted]
 	// missed is what changed while the order was being made.
 	missed []missedChange
@@ -77,15 +78,34 @@ func (o *order) remove(entry *Entry) {
 	o.sorted.Delete(o.of(o.keys, entry))
 }
 
-// fill makes the order of a snapshot, in the time that it takes, and then, under the read model's lock, adds what changed.
-func (m *readModel) fill(o *order, snapshot *btree.BTreeG[*Entry]) {
+// fill makes the order of a snapshot, at the pace of ctx, and then, under the read model's lock, adds what changed. It gives the
+// order up where the pace ends early, with its error.
+func (m *readModel) fill(ctx context.Context, o *order, name string, index *appIndex, snapshot *btree.BTreeG[*Entry]) error {
 	keys, _ := o.by.Keys()
 	all := make([]Sorted, 0, snapshot.Len())
+	step := pace(ctx)
+	var err error
 	snapshot.Scan(func(entry *Entry) bool {
-		all = append(all, o.of(keys, entry))
-		return true
+		if err = step(); err == nil {
+			all = append(all, o.of(keys, entry))
+		}
+		return err == nil
 	})
-	slices.SortFunc(all, o.compare)
+	slices.SortFunc(all, func(a, b Sorted) int {
+		if err == nil {
+			err = step()
+		}
+		return o.compare(a, b)
+	})
+	if err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if index.orders[name] == o {
+			delete(index.orders, name)
+		}
+		close(o.ready)
+		return err
+	}
 	sorted := btree.NewBTreeGOptions(func(a, b Sorted) bool { return o.compare(a, b) < 0 }, btree.Options{NoLocks: true})
 	for _, one := range all {
 		sorted.Load(one)
@@ -102,50 +122,58 @@ func (m *readModel) fill(o *order, snapshot *btree.BTreeG[*Entry]) {
 	}
 	o.missed = nil
 	close(o.ready)
+	return nil
 }
 
 // inOrder calls read with an App's users in an order, which it makes where there is none yet. ok is false where the App has no
-// users, and where the order is by something that entries do not have.
+// users, where the order is by something that entries do not have, and where the order was given up by the request that made it.
+// The error is of the pace of ctx.
 //
 // An order that others push out in the meantime is as good: nobody changes it any more, and it has all that was there when
 // the caller asked for it.
-func (m *readModel) inOrder(app types.NamespacedName, by protocol.Sort, read func(*order)) (ok bool) {
-	o := m.order(app, by)
-	if o == nil {
-		return false
+func (m *readModel) inOrder(ctx context.Context, app types.NamespacedName, by protocol.Sort, read func(*order)) (ok bool, err error) {
+	o, err := m.order(ctx, app, by)
+	if o == nil || err != nil {
+		return false, err
 	}
-	<-o.ready
+	select {
+	case <-o.ready:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if o.sorted == nil {
+		return false, nil
+	}
 	read(o)
-	return true
+	return true, nil
 }
 
-func (m *readModel) order(app types.NamespacedName, by protocol.Sort) *order {
+func (m *readModel) order(ctx context.Context, app types.NamespacedName, by protocol.Sort) (*order, error) {
 	name := by.Order()
 	m.mu.Lock()
 	index := m.apps[app]
 	if index == nil {
 		m.mu.Unlock()
-		return nil
+		return nil, nil
 	}
 	if o := index.orders[name]; o != nil && o.by.Schemas() == by.Schemas() {
 		o.used = time.Now()
 		m.mu.Unlock()
-		return o
+		return o, nil
 	}
 	o, ok := newOrder(by)
 	if !ok {
 		m.mu.Unlock()
-		return nil
+		return nil, nil
 	}
 	delete(index.orders, name)
 	index.makeRoom()
 	index.orders[name] = o
 	snapshot := index.sorted.Copy()
 	m.mu.Unlock()
-	m.fill(o, snapshot)
-	return o
+	return o, m.fill(ctx, o, name, index, snapshot)
 }
 
 // follow tells the orders of a change, and forgets those that nobody has asked for in a long time.
@@ -177,18 +205,19 @@ func (x *appIndex) makeRoom() {
 }
 
 // Ordered returns the App's users from startIndex on, which counts from 1, in another order than that of creation, and how
-// many there are in all. by is bound to the App's schemas. ok is false where nothing is kept to answer this from.
-func (d *Directory) Ordered(app *v1alpha1.App, by protocol.Sort, startIndex, count int) (users []Sorted, total int, ok bool) {
-	ok = d.users.inOrder(appName(app), by, func(o *order) {
+// many there are in all. by is bound to the App's schemas. ok is false where nothing is kept to answer this from. The error is of
+// the pace of ctx.
+func (d *Directory) Ordered(ctx context.Context, app *v1alpha1.App, by protocol.Sort, startIndex, count int) (users []Sorted, total int, ok bool, err error) {
+	ok, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {
 		users, total = pageOf(o.sorted, max(startIndex, 1)-1, count), o.sorted.Len()
 	})
-	return users, total, ok
+	return users, total, ok, err
 }
 
 // OrderedAfter is Ordered from the first user on that comes after a place. The user in that place need not be there any more.
-func (d *Directory) OrderedAfter(app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool) {
+func (d *Directory) OrderedAfter(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool, err error) {
 	place := Sorted{Key: key, User: placeOf(created, id)}
-	ok = d.users.inOrder(appName(app), by, func(o *order) {
+	ok, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {
 		users, total = make([]Sorted, 0, min(count, o.sorted.Len())), o.sorted.Len()
 		o.sorted.Ascend(place, func(one Sorted) bool {
 			if len(users) < count && o.compare(one, place) > 0 {
@@ -197,5 +226,5 @@ func (d *Directory) OrderedAfter(app *v1alpha1.App, by protocol.Sort, key protoc
 			return len(users) < count
 		})
 	})
-	return users, total, ok
+	return users, total, ok, err
 }

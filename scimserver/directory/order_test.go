@@ -212,11 +212,11 @@ func places(users []Sorted) (ids []string) {
 // forward reads everything after one place after the other.
 func forward(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []string) {
 	t.Helper()
-	page, _, ok := d.Ordered(wiki, by, 1, count)
+	page, _, ok, _ := d.Ordered(t.Context(), wiki, by, 1, count)
 	for ok && len(page) > 0 {
 		ids = append(ids, places(page)...)
 		last := throughCursor(t, page[len(page)-1])
-		page, _, ok = d.OrderedAfter(wiki, by, last.Key, last.User.CreatedAt(), last.User.ID(), count)
+		page, _, ok, _ = d.OrderedAfter(t.Context(), wiki, by, last.Key, last.User.CreatedAt(), last.User.ID(), count)
 	}
 	if !ok {
 		t.Error("no order is kept")
@@ -229,21 +229,21 @@ func backward(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []st
 	t.Helper()
 	var page []Sorted
 	for len(page) == 0 {
-		_, total, ok := d.Ordered(wiki, by, 1, 0)
+		_, total, ok, _ := d.Ordered(t.Context(), wiki, by, 1, 0)
 		if !ok || total == 0 {
 			t.Error("no order is kept")
 			return nil
 		}
-		page, _, _ = d.Ordered(wiki, by, total, 1)
+		page, _, _, _ = d.Ordered(t.Context(), wiki, by, total, 1)
 	}
 	for next := page; len(next) > 0; {
 		page = next[len(next)-1:]
-		next, _, _ = d.OrderedAfter(wiki, by, page[0].Key, page[0].User.CreatedAt(), page[0].User.ID(), count)
+		next, _, _, _ = d.OrderedAfter(t.Context(), wiki, by, page[0].Key, page[0].User.CreatedAt(), page[0].User.ID(), count)
 	}
 	for len(page) > 0 {
 		ids = append(places(page), ids...)
 		first := throughCursor(t, page[0])
-		page = d.OrderedBefore(wiki, by, first.Key, first.User.CreatedAt(), first.User.ID(), count)
+		page, _ = d.OrderedBefore(t.Context(), wiki, by, first.Key, first.User.CreatedAt(), first.User.ID(), count)
 	}
 	return ids
 }
@@ -252,7 +252,7 @@ func backward(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []st
 func byIndex(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []string) {
 	t.Helper()
 	for {
-		page, total, ok := d.Ordered(wiki, by, len(ids)+1, count)
+		page, total, ok, _ := d.Ordered(t.Context(), wiki, by, len(ids)+1, count)
 		if !ok {
 			t.Error("no order is kept")
 		}
@@ -456,7 +456,7 @@ func TestOrdersMakeRoom(t *testing.T) {
 	for _, h := range people {
 		d.users.remove(h.name(), h.uid())
 	}
-	if _, _, ok := d.Ordered(wiki, directions[0].sort(t, d), 1, 10); ok || len(d.users.apps) != 0 {
+	if _, _, ok, _ := d.Ordered(t.Context(), wiki, directions[0].sort(t, d), 1, 10); ok || len(d.users.apps) != 0 {
 		t.Error("something is kept of an App without users")
 	}
 	people = nil

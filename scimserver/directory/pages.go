@@ -75,6 +75,23 @@ func (d *Directory) RenderAll(app *v1alpha1.App, baseURL string, entries []*Entr
 	return page, nil
 }
 
+// AppendUser appends one user as JSON, with the attributes that a request asks for, to dst: for pages that are written part by
+// part. The error is of a user that cannot be shown; dst is as it was then.
+func (d *Directory) AppendUser(dst []byte, app *v1alpha1.App, baseURL string, entry *Entry, projection protocol.Projection) ([]byte, error) {
+	if err := entry.problem(); err != nil {
+		return dst, err
+	}
+	if !projection.IsZero() {
+		rendered, err := d.Render(app, baseURL, entry, projection)
+		return append(dst, rendered...), err
+	}
+	base, err := jsonBase(baseURL)
+	if err != nil {
+		return dst, err
+	}
+	return entry.append(dst, d.GroupsOf(app, entry.id), base)
+}
+
 // groupBytes is about what a group takes in a user's JSON beside its names.
 const groupBytes = 80
 

@@ -168,7 +168,7 @@ func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protoco
 	matches := d.matcher(app, filter, baseURL)
 	lookups, exact := filter.Lookups()
 	if lookups == nil {
-		return d.scan(app, matches)
+		return d.scan(ctx, app, matches)
 	}
 	var all []*Entry
 	for _, lookup := range lookups {
@@ -184,7 +184,11 @@ func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protoco
 		return all, nil
 	}
 	var matching []*Entry
+	step := pace(ctx)
 	for _, entry := range all {
+		if err := step(); err != nil {
+			return nil, err
+		}
 		match, err := matches(entry)
 		if err != nil {
 			return nil, err
@@ -196,9 +200,13 @@ func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protoco
 	return matching, nil
 }
 
-// scan looks at every user of the App.
-func (d *Directory) scan(app *v1alpha1.App, matches func(*Entry) (bool, error)) (matching []*Entry, err error) {
+// scan looks at every user of the App, at the pace of ctx.
+func (d *Directory) scan(ctx context.Context, app *v1alpha1.App, matches func(*Entry) (bool, error)) (matching []*Entry, err error) {
+	step := pace(ctx)
 	d.Scan(app, func(entry *Entry) bool {
+		if err = step(); err != nil {
+			return false
+		}
 		var match bool
 		if match, err = matches(entry); match {
 			matching = append(matching, entry)

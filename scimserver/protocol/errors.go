@@ -65,6 +65,11 @@ func InvalidPath(format string, args ...any) *Error {
 	return newError(400, "invalidPath", format, args)
 }
 
+// TooMany is 400: a filter or an order takes more work over all resources than the server does for one request.
+func TooMany(format string, args ...any) *Error {
+	return newError(400, "tooMany", format, args)
+}
+
 // NoTarget is 400: the path of a PATCH operation selects nothing that could be changed.
 func NoTarget(format string, args ...any) *Error {
 	return newError(400, "noTarget", format, args)

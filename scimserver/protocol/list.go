@@ -19,6 +19,22 @@ type ListResponse struct {
 
 // AppendJSON appends the message to dst.
 func (l ListResponse) AppendJSON(dst []byte) []byte {
+	dst = l.AppendOpening(dst, len(l.Resources))
+	for i, resource := range l.Resources {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, resource...)
+	}
+	return append(dst, ListClosing...)
+}
+
+// ListClosing ends a message that AppendOpening began.
+const ListClosing = `]}`
+
+// AppendOpening appends the message up to its first resource, of which so many follow, separated by commas: for answers that are
+// too large to be held as a whole.
+func (l ListResponse) AppendOpening(dst []byte, resources int) []byte {
 	dst = append(dst, `{"schemas":["`+ListResponseSchema+`"],"totalResults":`...)
 	dst = strconv.AppendInt(dst, int64(l.TotalResults), 10)
 	if l.StartIndex > 0 {
@@ -26,21 +42,14 @@ func (l ListResponse) AppendJSON(dst []byte) []byte {
 		dst = strconv.AppendInt(dst, int64(l.StartIndex), 10)
 	}
 	dst = append(dst, `,"itemsPerPage":`...)
-	dst = strconv.AppendInt(dst, int64(len(l.Resources)), 10)
+	dst = strconv.AppendInt(dst, int64(resources), 10)
 	if l.PreviousCursor != "" {
 		dst = appendString(append(dst, `,"previousCursor":`...), l.PreviousCursor)
 	}
 	if l.NextCursor != "" {
 		dst = appendString(append(dst, `,"nextCursor":`...), l.NextCursor)
 	}
-	dst = append(dst, `,"Resources":[`...)
-	for i, resource := range l.Resources {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, resource...)
-	}
-	return append(dst, `]}`...)
+	return append(dst, `,"Resources":[`...)
 }
 
 // MarshalJSON serves encoding/json, which checks and copies the bytes once more: AppendJSON and WriteTo are cheaper.

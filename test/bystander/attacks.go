@@ -47,10 +47,13 @@ func parallel(ctx context.Context, workers int, work func(ctx context.Context, n
 	return errors.Join(errs...)
 }
 
+// elsewhere is another source address than other clients on this machine have.
+var elsewhere = &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+
 // repeat is an attack by so many clients, each of which sends one request after the other, whatever the answer.
 func repeat(clients int, url, authorization string, request func(i int) (method, path, body string)) Attack {
 	return func(ctx context.Context) error {
-		transport := &http.Transport{MaxIdleConnsPerHost: clients}
+		transport := &http.Transport{MaxIdleConnsPerHost: clients, DialContext: elsewhere.DialContext}
 		defer transport.CloseIdleConnections()
 		var sent atomic.Int64
 		err := parallel(ctx, clients, func(ctx context.Context, next func() int) error {
@@ -150,7 +153,7 @@ func (t *Tenant) SlowReaders(connections int) Attack {
 
 // stall sends a request and does not read until the connection is cut off or ctx ends.
 func stall(ctx context.Context, address, request string) {
-	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	connection, err := elsewhere.DialContext(ctx, "tcp", address)
 	if err != nil {
 		sleep(ctx, 100*time.Millisecond)
 		return
@@ -185,7 +188,7 @@ func (t *Tenant) SlowBodies(connections int) Attack {
 }
 
 func drip(ctx context.Context, address, head string) {
-	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	connection, err := elsewhere.DialContext(ctx, "tcp", address)
 	if err != nil {
 		sleep(ctx, 100*time.Millisecond)
 		return

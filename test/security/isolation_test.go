@@ -11,12 +11,12 @@ import (
 const attackFor = 4 * time.Second
 
 // newAttacker is another tenant's App with so many users.
-func newAttacker(t testing.TB, users, bytes int) *bystander.Tenant {
+func newAttacker(t testing.TB, users, bytes int) *attacker {
 	t.Helper()
-	attacker, err := bystander.NewTenant(t.Context(), operator.Server.URL, operator.Env.Client, nil)
+	tenant, err := bystander.NewTenant(t.Context(), operator.Server.URL, operator.Env.Client, nil)
 	must(t, err)
-	must(t, attacker.Fill(t.Context(), users, bytes))
-	return attacker
+	must(t, tenant.Fill(t.Context(), users, bytes))
+	return &attacker{tenant}
 }
 
 // undisturbed runs an attack and fails the test where a bystander notices it by more than a busy machine explains.

@@ -40,6 +40,7 @@ func (h *Harness) NewApp(t testing.TB, server *stack.Process, namespace, name st
 	object := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: *sample.Spec.DeepCopy()}
 	object.Spec.Tokens = nil
 	object.Spec.Kubernetes.UsernamePrefix = &app.Prefix
+	object.Spec.Limits = Unlimited()
 	if change != nil {
 		change(&object.Spec)
 	}
@@ -49,6 +50,11 @@ func (h *Harness) NewApp(t testing.TB, server *stack.Process, namespace, name st
 	app.Token = h.NewToken(t, app)
 	h.Opens(t, server, app)
 	return app
+}
+
+// Unlimited are the highest limits: tests send more than an identity provider does. The server that RunServer runs takes them.
+func Unlimited() v1alpha1.Limits {
+	return v1alpha1.Limits{RequestsPerSecond: new(int32(1000)), Burst: new(int32(10000))}
 }
 
 // NewToken makes a ScimToken that holds a digest, as one in Git does, and returns the token.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -117,6 +118,13 @@ func Start(ctx context.Context) (_ *Harness, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, object := range sample {
+		if object.GetKind() == "App" {
+			if err := unstructured.SetNestedMap(object.Object, map[string]any{"requestsPerSecond": int64(1000), "burst": int64(10000)}, "spec", "limits"); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := stack.Apply(ctx, h.Env.Config, sample); err != nil {
 		return nil, err
 	}
@@ -164,6 +172,7 @@ func (h *Harness) Stop() error {
 func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process, error) {
 	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
+		Args: []string{"--max-requests-per-second=1000"},
 	}))
 }
 

@@ -91,7 +91,7 @@ func (c *convergence) measure(ctx context.Context) (err error) {
 func (c *convergence) makeApp(ctx context.Context) (err error) {
 	app := &v1alpha1.App{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.app.Namespace, Name: "converge"},
-		Spec:       v1alpha1.AppSpec{RoleAssignment: v1alpha1.RoleAssignment{FromAttributes: []string{"role"}}},
+		Spec:       v1alpha1.AppSpec{Limits: v1alpha1.Limits{RequestsPerSecond: new(int32(10_000))}, RoleAssignment: v1alpha1.RoleAssignment{FromAttributes: []string{"role"}}},
 	}
 	bindable := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "scim-operator-bindable-converge"}}
 	rule := rbacv1.PolicyRule{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"bind"}}

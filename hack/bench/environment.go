@@ -191,7 +191,9 @@ func (e *environment) applySample(ctx context.Context) error {
 	for _, object := range objects {
 		if object.GetKind() == "App" {
 			accepted := []any{map[string]any{"name": e.app.Name, "digest": token.Digest(e.token)}}
-			if err := unstructured.SetNestedSlice(object.Object, accepted, "spec", "tokens"); err != nil {
+			limits := map[string]any{"requestsPerSecond": int64(10_000), "burst": int64(100_000)}
+			if err := errors.Join(unstructured.SetNestedSlice(object.Object, accepted, "spec", "tokens"),
+				unstructured.SetNestedMap(object.Object, limits, "spec", "limits")); err != nil {
 				return err
 			}
 		}
@@ -257,6 +259,9 @@ func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
 	start func(context.Context, stack.ProcessOptions) (*stack.Process, error),
 ) (*stack.Process, error) {
 	options := stack.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig, ReadyTimeout: startTimeout}
+	if name == "server" && e.group != isolationGroup {
+		options.Args = append(options.Args, "--max-requests-per-second=0") // what it can, not what it may
+	}
 	if e.suite.logs != "" {
 		log, err := os.Create(filepath.Join(e.suite.logs, e.group+"-"+name+".log"))
 		if err != nil {
@@ -269,7 +274,7 @@ func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
 		if name == "controller" {
 			port++
 		}
-		options.Args = []string{fmt.Sprintf("--pprof-listen=127.0.0.1:%d", port)}
+		options.Args = append(options.Args, fmt.Sprintf("--pprof-listen=127.0.0.1:%d", port))
 	}
 	return start(ctx, options)
 }

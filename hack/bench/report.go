@@ -6,10 +6,12 @@ import (
 	"io"
 	"runtime"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/test/bystander"
 )
 
 const (
@@ -46,6 +48,8 @@ type report struct {
 	other     time.Duration // processor time of other programs meanwhile, since the machine started while it runs
 	apiServer string
 	figures   []figure
+	// isolations are printed in a table of their own.
+	isolations []isolation
 }
 
 // begin and end bracket the run; every process of the run has ended by then.
@@ -153,7 +157,7 @@ func (r *report) failures() error {
 
 // print writes where and when, and the table.
 func (r *report) print(w io.Writer) error {
-	if len(r.figures) == 0 {
+	if len(r.figures) == 0 && len(r.isolations) == 0 {
 		return nil
 	}
 	if _, err := fmt.Fprintf(w, "%s, %s %s/%s, %d cores, API server %s, whole run %s%s\n\n", r.begun.UTC().Format("2006-01-02 15:04 UTC"),
@@ -168,6 +172,39 @@ func (r *report) print(w io.Writer) error {
 			unless(f.baseline == 0, quantity(f.baseline, f.unit)), unless(f.ratio == 0, fmt.Sprintf("%.2f", f.ratio)),
 			unless(f.target == "", f.target), unless(f.result() == "", f.result()))
 		err = errors.Join(err, lineError)
+	}
+	if len(r.figures) > 0 {
+		err = errors.Join(err, table.Flush())
+	}
+	return errors.Join(err, r.printIsolations(w))
+}
+
+// printIsolations writes what a bystander saw of attacks on another tenant, before each and during it.
+func (r *report) printIsolations(w io.Writer) error {
+	if len(r.isolations) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, err := fmt.Fprintln(table, "\nATTACK\tWHEN\tLOOK-UP P50\tP99\tCREATE P50\tP99\tTO DENIAL P50\tWORST\tTO 401 WORST\tFAILED\tSERVER GROWS\tRESULT")
+	for _, i := range r.isolations {
+		result, missed := "ok", i.Strict()
+		if i.memory > memoryGrowthTarget<<20 {
+			missed = append(missed, fmt.Sprintf("memory grew by more than %d MiB", memoryGrowthTarget))
+		}
+		if len(missed) > 0 {
+			result = strings.Join(missed, "; ")
+		}
+		for _, when := range []struct {
+			name, grows, result string
+			bystander.Figures
+		}{{"before", "-", "-", i.Before}, {"during", quantity(float64(i.memory)/(1<<20), mebibytes), result, i.During}} {
+			_, lineError := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", i.Attack, when.name,
+				latency(percentile(when.LookUps, 50)), latency(percentile(when.LookUps, 99)),
+				latency(percentile(when.Creates, 50)), latency(percentile(when.Creates, 99)),
+				latency(percentile(when.Denials, 50)), latency(percentile(when.Denials, 100)), latency(percentile(when.Suspensions, 100)),
+				when.Failures, when.grows, when.result)
+			err = errors.Join(err, lineError)
+		}
 	}
 	return errors.Join(err, table.Flush())
 }

@@ -33,6 +33,9 @@ type plan struct {
 	// groups of the large App; groupSizes are those of three of them, at most all users, and most the other groups'.
 	groups, groupMembers int
 	groupSizes           []int
+	// isolationUsers are in the attacker's App; a bystander is measured for isolationTime before each attack and during it.
+	isolationUsers int
+	isolationTime  time.Duration
 }
 
 // fullPlan is what `make bench` runs: about two hours on two cores.
@@ -49,6 +52,8 @@ var fullPlan = plan{
 	groups:            1000,
 	groupMembers:      100,
 	groupSizes:        []int{100, 5000, 100_000},
+	isolationUsers:    5000,
+	isolationTime:     15 * time.Second,
 }
 
 // quickPlan goes through every step of fullPlan in less than a minute.
@@ -65,6 +70,8 @@ var quickPlan = plan{
 	groups:            6,
 	groupMembers:      10,
 	groupSizes:        []int{100, 600, 1200},
+	isolationUsers:    300,
+	isolationTime:     2 * time.Second,
 }
 
 const (
@@ -100,7 +107,7 @@ func (p plan) names() []string {
 	for _, population := range p.populations {
 		names = append(names, p.populationNames(population)...)
 	}
-	return slices.Concat(names, p.largeNames(), p.convergeNames())
+	return slices.Concat(names, p.largeNames(), p.convergeNames(), p.isolationNames())
 }
 
 // suite is one run of the program.
@@ -155,6 +162,11 @@ func (s *suite) measure(ctx context.Context) (err error) {
 	if s.wantsAny(s.plan.convergeNames()...) {
 		if err := s.measureConvergence(ctx); err != nil {
 			return err
+		}
+	}
+	if s.wantsAny(s.plan.isolationNames()...) {
+		if err := s.within(ctx, isolationGroup, s.measureIsolation); err != nil {
+			return fmt.Errorf("%s: %w", isolationGroup, err)
 		}
 	}
 	if s.wantsAny(s.plan.largeNames()...) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,8 +31,6 @@ const (
 // installer is one way to install.
 type installer struct {
 	name string
-	// needs is a folder of this repository that it installs from.
-	needs string
 	// apply installs, or brings what is installed to the manifests' state.
 	apply func(t *testing.T, e *environment)
 	// image has the Deployments run another image.
@@ -42,12 +39,6 @@ type installer struct {
 	remove func(t *testing.T, e *environment)
 }
 
-// chart is the Helm chart's folder, release its release.
-const (
-	chart   = "charts/scim-operator"
-	release = "scim-operator"
-)
-
 var installers = []installer{
 	{
 		name:   "kustomize",
@@ -55,27 +46,6 @@ var installers = []installer{
 		image:  func(t *testing.T, e *environment, image string) { e.deploy(t, image) },
 		remove: func(t *testing.T, e *environment) { t.Log(e.must(t, "make", "undeploy", "CONFIG="+overlay)) },
 	},
-	{
-		name:   "chart",
-		needs:  chart,
-		apply:  func(t *testing.T, e *environment) { e.upgrade(t, imageOne) },
-		image:  func(t *testing.T, e *environment, image string) { e.upgrade(t, image) },
-		remove: func(t *testing.T, e *environment) { t.Log(e.helm(t, "uninstall", release, "--ignore-not-found")) },
-	},
-}
-
-// helm runs the pinned Helm in the operator's namespace.
-func (e *environment) helm(t *testing.T, arguments ...string) string {
-	t.Helper()
-	return e.must(t, "go", append([]string{"tool", "-modfile=hack/tools/helm/go.mod", "helm", "--namespace", system}, arguments...)...)
-}
-
-// upgrade installs the chart, or brings an installed one to another image, in one go: nothing is tried twice.
-func (e *environment) upgrade(t *testing.T, image string) {
-	t.Helper()
-	repository, tag, _ := strings.Cut(image, ":")
-	e.helm(t, "upgrade", "--install", release, chart,
-		"--set", "image.repository="+repository, "--set", "image.tag="+tag, "--set", "tls.secretName="+tlsSecret)
 }
 
 // deploy is what the README says: make deploy. For a moment after the first one, the API server does not know the kinds

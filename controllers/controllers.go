@@ -197,7 +197,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	if err != nil {
 		return err
 	}
-	finder := residual.NewFinder(mgr.GetClient(), memberships.NamesOf)
+	finder := residual.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)
 	memberships.OnChange(func(change group.Change) {
 		finder.Left(change.App.Namespace, change.Before.DisplayName, change.Left)
 	})

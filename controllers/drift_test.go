@@ -82,6 +82,38 @@ func TestDriftIsRepaired(t *testing.T) {
 		"the name of a subject is changed in the AppRoleBinding": {
 			edit: func() { update(w, binding(), func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects[0].Name = "mallory" }) },
 		},
+		"a finalizer is added": {
+			edit:  func() { update(w, native(), func(b *rbacv1.RoleBinding) { b.Finalizers = []string{foreignFinalizer} }) },
+			event: "finalizer " + foreignFinalizer + " had been added",
+		},
+		"a finalizer is added and the role binding deleted": {
+			edit: func() {
+				held := native()
+				update(w, held, func(b *rbacv1.RoleBinding) { b.Finalizers = []string{foreignFinalizer} })
+				w.delete(held)
+			},
+		},
+		"an owner that is no more": {
+			edit: func() {
+				update(w, native(), func(b *rbacv1.RoleBinding) { b.OwnerReferences = []metav1.OwnerReference{goneOwner} })
+			},
+			event: "ConfigMap gone had been made its owner",
+		},
+		"an owner and a finalizer of the AppRoleBinding": {
+			edit: func() {
+				update(w, binding(), func(b *v1alpha1.AppRoleBinding) {
+					b.OwnerReferences, b.Finalizers = []metav1.OwnerReference{goneOwner}, append(b.Finalizers, foreignFinalizer)
+				})
+			},
+			event: "finalizer " + foreignFinalizer + " had been added",
+		},
+		"a finalizer is added and the AppRoleBinding deleted": {
+			edit: func() {
+				held := binding()
+				update(w, held, func(b *v1alpha1.AppRoleBinding) { b.Finalizers = append(b.Finalizers, foreignFinalizer) })
+				w.delete(held)
+			},
+		},
 		"the AppRoleBinding is deleted": {
 			edit:  func() { w.delete(binding()) },
 			event: "The binding was deleted by someone else; it was restored",
@@ -129,6 +161,9 @@ func (w *world) sound(user *v1alpha1.User, arb, native client.ObjectKey) string 
 		return err.Error()
 	}
 	people := []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: subject}}
+	if len(role.Finalizers)+len(role.OwnerReferences)+len(binding.OwnerReferences) > 0 || !role.DeletionTimestamp.IsZero() {
+		return fmt.Sprintf("held by others: %+v, %+v", role.ObjectMeta, binding.ObjectMeta)
+	}
 	if !slices.Equal(role.Subjects, people) || role.RoleRef.Name != bindable("get") ||
 		role.Labels[v1alpha1.LabelManagedBy] != v1alpha1.ManagedByValue || role.Labels[v1alpha1.LabelAppNamespace] != w.namespace ||
 		role.Labels[v1alpha1.LabelApp] != "demo" || role.Annotations[v1alpha1.LabelRole] != "viewer" {

@@ -168,7 +168,7 @@ func (s *Server) confirmRevocation(x *exchange, user *v1alpha1.User) {
 		revocations.WithLabelValues("true").Inc()
 	case directory.RevocationOutlasted:
 		revocations.WithLabelValues("false").Inc()
-		x.log.Info("Answered a deactivation that group bindings outlast until tokens expire", "id", user.Name)
+		x.log.Info("Answered a deactivation that another binding outlasts: one of a group, until tokens expire, or of another user of the same Kubernetes name", "id", user.Name)
 	default:
 		revocations.WithLabelValues("false").Inc()
 		x.log.Info("Answered a deactivation before its access was confirmed gone", "id", user.Name, "waited", wait.String())

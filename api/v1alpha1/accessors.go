@@ -132,3 +132,10 @@ func (d Deactivation) Confirmation() time.Duration {
 	}
 	return d.ConfirmWithin.Duration
 }
+
+// IsRevocationSettled says of an AccessRevoked condition that the controller has taken everything that the User gave: it is True,
+// or tells what outlasts that, a group or another User of the same Kubernetes name.
+func IsRevocationSettled(revocation *metav1.Condition) bool {
+	return revocation != nil && (revocation.Status == metav1.ConditionTrue ||
+		revocation.Reason == ReasonBoundByGroup || revocation.Reason == ReasonBoundByOther)
+}

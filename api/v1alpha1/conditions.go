@@ -17,8 +17,8 @@ const (
 	// ConditionAccessGranted says of a User whether every role it earned is bound.
 	ConditionAccessGranted = "AccessGranted"
 
-	// ConditionAccessRevoked says of a User, once it is inactive, suspended or deleted, that none of this
-	// operator's bindings names it any more.
+	// ConditionAccessRevoked says of a User, once it is inactive, suspended or deleted, that none of this operator's bindings, of
+	// whatever App, names its Kubernetes user any more.
 	ConditionAccessRevoked = "AccessRevoked"
 
 	// ConditionMembersKnown says of a Group whether every member that the client asked for is a user of the App. It
@@ -35,7 +35,8 @@ const (
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 
-	// ConditionResidualAccess is True on a User whose access was revoked and whom bindings by other hands still name.
+	// ConditionResidualAccess is True on a User whose access was revoked and whom bindings by other hands, or of another User of the
+	// same Kubernetes name, still name.
 	ConditionResidualAccess = "ResidualAccess"
 
 	// ConditionAccepted says of a ScimToken whether it opens its App now.
@@ -83,6 +84,8 @@ const (
 	ReasonOtherBindings       = "OtherBindings"
 	ReasonNoOtherBindings     = "NoOtherBindings"
 	ReasonBoundByGroup        = "BoundByGroup"
+	// ReasonBoundByOther says that a binding of another User of the same Kubernetes name outlasts the user's own.
+	ReasonBoundByOther = "BoundByOtherUser"
 )
 
 const (

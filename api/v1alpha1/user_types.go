@@ -276,8 +276,8 @@ type UserStatus struct {
 	// inactiveSince is when the controller first saw the user without access.
 	// +optional
 	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
-	// residualAccess lists, of somebody whose access was revoked, bindings by other hands that still name them or a
-	// group that they are in; up to 32.
+	// residualAccess lists, of somebody whose access was revoked, bindings that still name them or a group that they are in: by
+	// other hands, or of another User of the same Kubernetes name; up to 32.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -287,7 +287,8 @@ type UserStatus struct {
 	ResidualAccessCount int32 `json:"residualAccessCount,omitempty"`
 }
 
-// ResidualAccess is a binding by other hands that still gives somebody access whose access was revoked here.
+// ResidualAccess is a binding that still gives access to a person whose access was revoked: one by other hands, or one that this
+// operator wrote for another User of the same Kubernetes name.
 type ResidualAccess struct {
 	// kind is RoleBinding or ClusterRoleBinding.
 	// +required
@@ -302,6 +303,9 @@ type ResidualAccess struct {
 	// subject is the user or group that it names, such as User/okta:jane@example.com.
 	// +required
 	Subject string `json:"subject"`
+	// app is the App that this operator wrote the binding for, as namespace/name. Empty: the binding is by other hands.
+	// +optional
+	App string `json:"app,omitempty"`
 }
 
 // EarnedRole is one role that a person holds in one scope.

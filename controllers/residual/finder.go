@@ -1,5 +1,5 @@
-// Package residual finds what bindings by other hands still give to people whose access was revoked: RoleBindings and
-// ClusterRoleBindings that this operator did not write, or wrote for another App.
+// Package residual finds what RoleBindings and ClusterRoleBindings still give to people whose access was revoked: those that this
+// operator did not write, and those that it wrote for another User of the same Kubernetes name, in whatever App.
 //
 // A cache of its own, NewCache, holds the bindings of others, reduced to names, roles and subjects. The user controller asks Of for each
 // person whose access it revoked, writes the answer into the status, and is told by OnChange when it may have become another.
@@ -9,7 +9,6 @@ package residual
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +30,8 @@ type Finder struct {
 	Client client.Client
 	// GroupsOf returns the display names of the groups that somebody is a member of now.
 	GroupsOf func(user *v1alpha1.User) []string
+	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
+	Namespaces []string
 
 	changed func(users []types.NamespacedName)
 
@@ -41,7 +42,7 @@ type Finder struct {
 	// asked are the subjects that stand for each revoked person, and the other way round.
 	asked   map[types.NamespacedName]question
 	askedBy map[string]map[types.NamespacedName]bool
-	names   nameHolders
+	own     ownSubjects
 	former  formerMemberships
 	// affected people, and the bindings found of all of them.
 	affected, found int
@@ -62,12 +63,14 @@ type binding struct {
 type question struct {
 	subjects []string
 	found    int
+	// own are those of them that this operator wrote.
+	own int
 }
 
 // NewFinder returns a Finder that knows nothing yet.
-func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string) *Finder {
+func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string, namespaces []string) *Finder {
 	return &Finder{
-		Client: c, GroupsOf: groupsOf,
+		Client: c, GroupsOf: groupsOf, Namespaces: namespaces,
 		foreign: map[bindingID]*binding{}, bySubject: map[string][]*binding{},
 		asked: map[types.NamespacedName]question{}, askedBy: map[string]map[types.NamespacedName]bool{},
 	}
@@ -78,22 +81,22 @@ func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string) *Finder 
 func (f *Finder) OnChange(changed func(users []types.NamespacedName)) { f.changed = changed }
 
 // Of returns up to MaxReported bindings that still name a person whose access was revoked, or a group that they are or were
-// in, sorted, and how many there are. mapping is the App's, nil where the App is gone.
+// in, those of this operator first, and how many there are. mapping is the App's, nil where the App is gone.
 func (f *Finder) Of(ctx context.Context, user *v1alpha1.User, mapping *v1alpha1.KubernetesMapping) ([]v1alpha1.ResidualAccess, int, error) {
 	name := client.ObjectKeyFromObject(user)
 	subjects := f.subjectsOf(user, mapping)
 	// Recorded before anything is looked up: what changes from now on is told.
 	f.ask(name, subjects)
 	found := f.lookUp(subjects)
-	own, err := f.ofOtherApps(ctx, user, subjects)
+	own, err := f.ownNaming(ctx, subjects)
 	if err != nil {
 		return nil, 0, err
 	}
 	found = append(found, own...)
 	slices.SortFunc(found, func(a, b v1alpha1.ResidualAccess) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subject, b.Subject))
+		return cmp.Or(cmp.Compare(b.App, a.App), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subject, b.Subject))
 	})
-	f.answered(name, len(found))
+	f.answered(name, len(found), len(own))
 	return found[:min(len(found), MaxReported)], len(found), nil
 }
 
@@ -129,12 +132,12 @@ func (f *Finder) ask(user types.NamespacedName, subjects []string) {
 	}
 }
 
-func (f *Finder) answered(user types.NamespacedName, found int) {
+func (f *Finder) answered(user types.NamespacedName, found, own int) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	if q, asked := f.asked[user]; asked {
 		f.account(q.found, found)
-		q.found = found
+		q.found, q.own = found, own
 		f.asked[user] = q
 	}
 }
@@ -183,70 +186,6 @@ func (f *Finder) lookUp(subjects []string) []v1alpha1.ResidualAccess {
 		}
 	}
 	return found
-}
-
-// ofOtherApps returns bindings that this operator wrote for the same Kubernetes user in another App. There are none as a
-// rule; where another User goes by the name, its App's bindings are looked through.
-func (f *Finder) ofOtherApps(ctx context.Context, user *v1alpha1.User, subjects []string) ([]v1alpha1.ResidualAccess, error) {
-	self := client.ObjectKeyFromObject(user)
-	apps := map[types.NamespacedName]bool{}
-	var name string
-	for _, subject := range subjects {
-		kubernetesName, isUser := strings.CutPrefix(subject, rbacv1.UserKind+"/")
-		if !isUser {
-			continue
-		}
-		name = kubernetesName
-		f.mutex.Lock()
-		others := f.names.others(name, self)
-		f.mutex.Unlock()
-		for _, other := range others {
-			object := &v1alpha1.User{}
-			if err := f.Client.Get(ctx, other, object, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
-				return nil, err
-			} else if err == nil && (other.Namespace != self.Namespace || object.Spec.App != user.Spec.App) {
-				apps[types.NamespacedName{Namespace: other.Namespace, Name: object.Spec.App}] = true
-			}
-		}
-	}
-	var found []v1alpha1.ResidualAccess
-	for app := range apps {
-		bindings, err := f.bindingsOf(ctx, app, name)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, bindings...)
-	}
-	return found, nil
-}
-
-// bindingsOf returns an App's native bindings that name a user.
-func (f *Finder) bindingsOf(ctx context.Context, app types.NamespacedName, name string) ([]v1alpha1.ResidualAccess, error) {
-	var found []v1alpha1.ResidualAccess
-	take := func(object client.Object, kind string, roleRef rbacv1.RoleRef, subjects []rbacv1.Subject) {
-		if slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool { return s.Kind == rbacv1.UserKind && s.Name == name }) {
-			found = append(found, v1alpha1.ResidualAccess{
-				Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Role: roleOf(roleRef), Subject: userSubject(name),
-			})
-		}
-	}
-	labels := client.MatchingLabels{v1alpha1.LabelApp: app.Name, v1alpha1.LabelAppNamespace: app.Namespace}
-	var roleBindings rbacv1.RoleBindingList
-	var clusterRoleBindings rbacv1.ClusterRoleBindingList
-	for _, list := range []client.ObjectList{&roleBindings, &clusterRoleBindings} {
-		if err := f.Client.List(ctx, list, labels, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("listing the bindings of App %s: %w", app, err)
-		}
-	}
-	for i := range roleBindings.Items {
-		b := &roleBindings.Items[i]
-		take(b, kindRoleBinding, b.RoleRef, b.Subjects)
-	}
-	for i := range clusterRoleBindings.Items {
-		b := &clusterRoleBindings.Items[i]
-		take(b, kindClusterRoleBinding, b.RoleRef, b.Subjects)
-	}
-	return found, nil
 }
 
 const (

@@ -133,78 +133,39 @@ func (f *Finder) tell(users []types.NamespacedName) {
 	}
 }
 
-// watchOwn follows what this operator wrote: it concerns people who share a Kubernetes user name across Apps, and them only.
-// What carries its label but belongs to no App is by another hand.
+// watchOwn follows what this operator wrote: it concerns people who share a Kubernetes user name with others. What carries its
+// label but belongs to no App is by another hand.
 func (f *Finder) watchOwn() toolscache.ResourceEventHandler {
 	return informers.Changes(func(before, after client.Object) {
-		object, isGone := after, after == nil
-		if isGone {
-			object = before
-		}
-		b := bindingOf(object)
-		if b == nil {
-			return
-		}
-		if marks := object.GetLabels(); marks[v1alpha1.LabelApp] == "" || marks[v1alpha1.LabelAppNamespace] == "" {
-			if isGone {
-				b.subjects = nil
-			}
-			f.put(b)
-			return
-		}
+		f.putUnowned(before, after)
 		f.mutex.Lock()
-		var concerned []types.NamespacedName
-		if f.names.anyShared() {
-			concerned = f.concerned(difference(b, bindingOf(before), isGone))
+		come, gone := f.own.change(f.usersOf(before), f.usersOf(after))
+		concerned := f.concerned(come)
+		for _, user := range f.concerned(gone) {
+			if f.asked[user].own > 0 {
+				concerned = append(concerned, user)
+			}
 		}
 		f.mutex.Unlock()
 		f.tell(concerned)
 	})
 }
 
-// difference returns the subjects by which two states of a binding differ; one that came or went differs by all.
-func difference(b, before *binding, isGone bool) []string {
-	if before == nil || isGone {
-		return b.subjects
+// putUnowned takes in a binding that carries this operator's label and belongs to no App.
+func (f *Finder) putUnowned(before, after client.Object) {
+	switch {
+	case after != nil && !isOwned(after):
+		f.put(bindingOf(after))
+	case before != nil && !isOwned(before):
+		b := bindingOf(before)
+		b.subjects = nil
+		f.put(b)
 	}
-	held := make(map[string]bool, len(before.subjects))
-	for _, subject := range before.subjects {
-		held[subject] = true
-	}
-	var differ []string
-	for _, subject := range b.subjects {
-		if !held[subject] {
-			differ = append(differ, subject)
-		}
-		delete(held, subject)
-	}
-	for subject := range held {
-		differ = append(differ, subject)
-	}
-	return differ
 }
 
-// watchUsers follows who goes by which Kubernetes user name.
+// watchUsers forgets Users that are gone.
 func (f *Finder) watchUsers() toolscache.ResourceEventHandler {
-	return informers.Changes(func(before, after *v1alpha1.User) {
-		var key types.NamespacedName
-		var names [2]string
-		for i, user := range []*v1alpha1.User{before, after} {
-			if user != nil {
-				key, names[i] = client.ObjectKeyFromObject(user), user.Status.KubernetesUsername
-			}
-		}
-		if names[0] != names[1] {
-			f.mutex.Lock()
-			f.names.put(key, names[0], names[1])
-			concerned := f.concerned([]string{userSubject(names[0]), userSubject(names[1])})
-			f.mutex.Unlock()
-			f.tell(slices.DeleteFunc(concerned, func(other types.NamespacedName) bool { return other == key }))
-		}
-		if after == nil {
-			f.Forget(key)
-		}
-	})
+	return informers.States(func(*v1alpha1.User) {}, func(user *v1alpha1.User) { f.Forget(client.ObjectKeyFromObject(user)) })
 }
 
 // bindingOf returns a binding as it is kept; nil for anything else.

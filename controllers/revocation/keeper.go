@@ -16,7 +16,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -118,7 +117,7 @@ func revokedAt(user *v1alpha1.User) time.Time {
 	if !user.DeletionTimestamp.IsZero() && !user.Spec.Active {
 		generation-- // the deletion of somebody who left before revokes nothing
 	}
-	if revoked == nil || revoked.Status != metav1.ConditionTrue || revoked.ObservedGeneration < generation || user.Status.InactiveSince == nil {
+	if !v1alpha1.IsRevocationSettled(revoked) || revoked.ObservedGeneration < generation || user.Status.InactiveSince == nil {
 		return time.Now()
 	}
 	return user.Status.InactiveSince.Time

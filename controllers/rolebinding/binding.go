@@ -2,14 +2,12 @@ package rolebinding
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -58,7 +56,7 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 			object = base.DeepCopy()
 			object.Spec.Mode, object.Spec.Subjects = want.Spec.Mode, want.Spec.Subjects
 			object.Labels = overlay(object.Labels, want.Labels)
-			controllerutil.AddFinalizer(object, v1alpha1.FinalizerBindings)
+			object.Finalizers, object.OwnerReferences = want.Finalizers, nil
 			err = r.Client.Update(ctx, object)
 		}
 		r.noteOutcome(idOf(want), err)
@@ -118,7 +116,7 @@ func (r *run) bindingIsAsWanted(have, want *v1alpha1.AppRoleBinding) bool {
 }
 
 func (r *run) isMarkedBinding(have, want *v1alpha1.AppRoleBinding) bool {
-	return contains(have.Labels, want.Labels) && controllerutil.ContainsFinalizer(have, v1alpha1.FinalizerBindings)
+	return contains(have.Labels, want.Labels) && slices.Equal(have.Finalizers, want.Finalizers) && len(have.OwnerReferences) == 0
 }
 
 func overlay(have, want map[string]string) map[string]string {
@@ -161,7 +159,8 @@ func (r *run) hasNatives(c *chunk) bool {
 	return false
 }
 
-// releaseBinding deletes an AppRoleBinding and takes this operator's finalizer off it.
+// releaseBinding deletes an AppRoleBinding and takes every finalizer off it: one of others would keep the name of what later
+// grants of the key need.
 func (r *run) releaseBinding(ctx context.Context, binding *v1alpha1.AppRoleBinding) error {
 	id := idOf(binding)
 	for attempt := 0; ; attempt++ {
@@ -188,16 +187,14 @@ func (r *run) releaseBinding(ctx context.Context, binding *v1alpha1.AppRoleBindi
 func (r *run) releaseBindingAsRead(ctx context.Context, binding *v1alpha1.AppRoleBinding) error {
 	object := binding.DeepCopy()
 	r.writes.rememberDeleted(r.key, idOf(binding), binding.UID)
-	if controllerutil.RemoveFinalizer(object, v1alpha1.FinalizerBindings) {
+	if len(object.Finalizers) > 0 {
+		object.Finalizers = nil
 		if err := r.Client.Update(ctx, object); err != nil {
 			return err
 		}
 	}
-	if !object.DeletionTimestamp.IsZero() && len(object.Finalizers) == 0 {
-		return nil
-	}
 	if !object.DeletionTimestamp.IsZero() {
-		return errors.New("somebody else's finalizer holds an AppRoleBinding that is being deleted")
+		return nil // the last finalizer held it
 	}
 	return r.Client.Delete(ctx, object, client.Preconditions{UID: &object.UID, ResourceVersion: &object.ResourceVersion})
 }

@@ -1,6 +1,7 @@
 package rolebinding
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
 // edit is a change of one native binding by others, from when a run finds it until an Event tells of it.
@@ -23,6 +26,8 @@ type edit struct {
 	who, what string
 	// undone says that a write of this run succeeded.
 	undone bool
+	// about is the AppRoleBinding that the Event is about.
+	about *v1alpha1.AppRoleBinding
 }
 
 // findMoved notes the subjects that come or go by this run: they are ordinary traffic, and no Event may call them an edit.
@@ -76,24 +81,23 @@ func (r *run) findEdits() {
 	for id, existing := range r.existing {
 		version := r.memory.natives[id]
 		if r.unmarked[id] || version != "" && version != existing.object.GetResourceVersion() {
-			r.edits[id] = &edit{reason: reasonChanged, version: version}
+			r.edits[id] = &edit{reason: reasonChanged, version: version, about: r.bindingMadeFrom(id)}
 		}
 	}
 	for id := range r.desired {
 		if _, found := r.existing[id]; !found && r.memory.natives[id] != "" {
-			r.edits[id] = &edit{reason: reasonDeleted, version: r.memory.natives[id]}
+			r.edits[id] = &edit{reason: reasonDeleted, version: r.memory.natives[id], about: r.bindingMadeFrom(id)}
 		}
 	}
 }
 
 // describeEdit notes who made an edit, as far as managed fields tell, and how the binding differs from what it should be. It
 // must come before the binding is written.
-func (r *run) describeEdit(ctx context.Context, id objectID) {
+func (r *run) describeEdit(ctx context.Context, id objectID, object client.Object) {
 	e := r.editOf(id)
 	if e == nil || e.described || e.reason == reasonDeleted {
 		return
 	}
-	object := r.existing[id].object
 	if live, err := r.liveNative(ctx, id); err == nil && live != nil {
 		object = live // the informers keep no managed fields
 	}
@@ -111,6 +115,9 @@ func (r *run) meetEdit(id objectID, live client.Object) {
 		return
 	}
 	met := &edit{reason: reasonDeleted, version: r.memory.natives[id]}
+	if want, wanted := r.desired[id]; wanted {
+		met.about = want.chunk.existing
+	}
 	if live != nil {
 		met.reason, met.described = reasonChanged, true
 		met.who, met.what = editor(live.GetManagedFields()), r.differences(id, live)
@@ -181,8 +188,8 @@ func (r *run) expectEdits(versions map[objectID]string) {
 func (r *run) tellEdits(ctx context.Context) {
 	for _, id := range slices.SortedFunc(maps.Keys(r.edits), compareIDs) {
 		e := r.edits[id]
-		c := r.chunkMadeFrom(id)
-		if !e.undone || c == nil || c.existing == nil {
+		about := cmp.Or(r.bindingMadeFrom(id), e.about)
+		if !e.undone || about == nil {
 			continue
 		}
 		how, who := "changed", e.who
@@ -193,10 +200,13 @@ func (r *run) tellEdits(ctx context.Context) {
 			who = someone
 		}
 		what := "it was restored"
+		if _, wanted := r.desired[id]; !wanted {
+			what = "it is not needed any more and was removed"
+		}
 		if !r.isRestored(id) {
 			what = "what had been added to it was removed, and the rest follows"
 		}
-		r.tellRepair(ctx, c.existing, emptyNative(id), e.reason,
+		r.tellRepair(ctx, about, emptyNative(id), e.reason,
 			fmt.Sprintf("%s %s was %s by %s; %s%s", id.kind, client.ObjectKeyFromObject(emptyNative(id)), how, who, what, e.what))
 	}
 }
@@ -213,14 +223,29 @@ func (r *run) isRestored(id objectID) bool {
 
 // isAsWanted says whether a native binding needs no write.
 func (r *run) isAsWanted(existing native, want desiredNative) bool {
-	return existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) && r.key.marked(existing.object, want.chunk.index)
+	return existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) &&
+		r.key.marked(existing.object, want.chunk.index) && isFree(existing.object)
+}
+
+// isFree says of an object that nothing of others decides when it ends: no finalizer, no owner. Nothing of this operator is on a
+// native binding, either.
+func isFree(object client.Object) bool {
+	return len(object.GetFinalizers()) == 0 && len(object.GetOwnerReferences()) == 0 && object.GetDeletionTimestamp().IsZero()
 }
 
 // isSameNative says whether a native binding is what a write of this run asked for.
 func isSameNative(live, wrote client.Object) bool {
 	a, b := nativeOf(live), nativeOf(wrote)
-	return a.roleRef == b.roleRef && slices.Equal(a.subjects, b.subjects) &&
+	return a.roleRef == b.roleRef && slices.Equal(a.subjects, b.subjects) && isFree(live) &&
 		contains(live.GetLabels(), wrote.GetLabels()) && contains(live.GetAnnotations(), wrote.GetAnnotations())
+}
+
+// bindingMadeFrom returns the AppRoleBinding that a native binding belongs to; nil where there is none.
+func (r *run) bindingMadeFrom(id objectID) *v1alpha1.AppRoleBinding {
+	if c := r.chunkMadeFrom(id); c != nil {
+		return c.existing
+	}
+	return nil
 }
 
 func (r *run) chunkMadeFrom(id objectID) *chunk {
@@ -247,7 +272,24 @@ func (r *run) differences(id objectID, object client.Object) string {
 	if found && !r.key.marked(object, want.chunk.index) {
 		texts = append(texts, "its labels or annotations had been changed")
 	}
-	return listed(texts)
+	return listed(append(texts, held(object)...))
+}
+
+// held says by what others decide when an object ends.
+func held(object client.Object) []string {
+	var texts []string
+	for _, finalizer := range object.GetFinalizers() {
+		if finalizer != v1alpha1.FinalizerBindings {
+			texts = append(texts, "finalizer "+finalizer+" had been added")
+		}
+	}
+	for _, owner := range object.GetOwnerReferences() {
+		texts = append(texts, fmt.Sprintf("%s %s had been made its owner", owner.Kind, owner.Name))
+	}
+	if !object.GetDeletionTimestamp().IsZero() {
+		texts = append(texts, "it was being deleted")
+	}
+	return texts
 }
 
 func (r *run) lacking(format string, subjects, others []rbacv1.Subject) []string {

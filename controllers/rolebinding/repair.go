@@ -80,10 +80,10 @@ func (r *run) bindingDifferences(have, want *v1alpha1.AppRoleBinding) string {
 	}
 	lacks("%s as %s had been added", have.Spec.Subjects, want.Spec.Subjects)
 	lacks("%s as %s was missing", want.Spec.Subjects, have.Spec.Subjects)
-	if !r.isMarkedBinding(have, want) {
+	if !contains(have.Labels, want.Labels) || !slices.Contains(have.Finalizers, v1alpha1.FinalizerBindings) {
 		texts = append(texts, "its labels or finalizers had been changed")
 	}
-	return listed(texts)
+	return listed(append(texts, held(have)...))
 }
 
 func (r *run) tellRepair(ctx context.Context, binding *v1alpha1.AppRoleBinding, related client.Object, reason, note string) {

@@ -18,14 +18,9 @@ import (
 const attempts = 5
 
 // removePeople takes everybody out of native bindings who should not be in them, before anything else is written. It
-// returns when the informers show it, too: the API server's authorizer is fed by the same watch, so that it denies by
-// the time that a condition says so.
+// returns when live reads show that, and the informers, too: the API server's authorizer is fed by the same watch, so that it
+// denies by the time that a condition says so.
 func (r *run) removePeople(ctx context.Context) error {
-	type removal struct {
-		ref    rbacv1.RoleRef
-		index  int32
-		remain []rbacv1.Subject
-	}
 	removals := map[objectID]removal{}
 	for id, existing := range r.existing {
 		want, wanted := r.desired[id]
@@ -37,12 +32,12 @@ func (r *run) removePeople(ctx context.Context) error {
 		if !others {
 			continue
 		}
-		remove := removal{ref: existing.roleRef}
+		remove := removal{ref: existing.roleRef, chunk: c}
 		if wanted && want.roleRef == existing.roleRef {
-			remove.remain, remove.index = subjects, c.index
+			remove.remain, remove.index, remove.keep = subjects, c.index, true
 		}
 		removals[id] = remove
-		r.describeEdit(ctx, id)
+		r.describeEdit(ctx, id, existing.object)
 	}
 	if len(removals) == 0 {
 		return nil
@@ -52,7 +47,7 @@ func (r *run) removePeople(ctx context.Context) error {
 		mutex.Lock()
 		existing := r.existing[id]
 		mutex.Unlock()
-		object, err := r.removeFrom(ctx, id, existing, remove.index, remove.ref, remove.remain)
+		object, err := r.removeAndConfirm(ctx, id, existing, remove)
 		if err != nil {
 			return err
 		}
@@ -79,12 +74,48 @@ func (r *run) removePeople(ctx context.Context) error {
 	return nil
 }
 
-// removeFrom writes a native binding with the people who remain, or deletes it where none does. To change a binding
+// removal is what a native binding keeps of its subjects.
+type removal struct {
+	ref   rbacv1.RoleRef
+	index int32
+	// chunk tells which subjects the binding may name; nil for none.
+	chunk *chunk
+	// keep says that the binding is needed, be it without subjects for the moment.
+	keep   bool
+	remain []rbacv1.Subject
+}
+
+// errStillNamed says that a native binding names a subject again as often as it is taken out.
+var errStillNamed = errors.New("others keep putting a subject back")
+
+// removeAndConfirm takes subjects out of a native binding, and reads it live: what others wrote in the meantime is undone, too.
+func (r *run) removeAndConfirm(ctx context.Context, id objectID, existing native, remove removal) (client.Object, error) {
+	for range attempts {
+		object, err := r.removeFrom(ctx, id, existing, remove)
+		if err != nil {
+			return nil, err
+		}
+		live, err := r.liveNative(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if live == nil {
+			return nil, nil
+		}
+		existing = nativeOf(live)
+		if _, others := existing.among(remove.chunk); !others {
+			return object, nil
+		}
+	}
+	return nil, fmt.Errorf("%s %s: %w", id.kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
+}
+
+// removeFrom writes a native binding with the subjects that remain, or deletes it where it is not needed. To change a binding
 // needs the right to bind its role; to delete it does not. So where that right was taken away the binding goes as a
-// whole, rather than keep somebody who left.
-func (r *run) removeFrom(ctx context.Context, id objectID, existing native, index int32, ref rbacv1.RoleRef, remain []rbacv1.Subject) (client.Object, error) {
-	if len(remain) > 0 {
-		object, err := r.update(ctx, id, existing.object, index, ref, remain)
+// whole, rather than keep a subject that left.
+func (r *run) removeFrom(ctx context.Context, id objectID, existing native, remove removal) (client.Object, error) {
+	if remove.keep {
+		object, err := r.update(ctx, id, existing.object, remove.index, remove.ref, remove.remain)
 		if err == nil || !apierrors.IsForbidden(err) {
 			return object, err
 		}
@@ -102,8 +133,7 @@ func (r *run) writeGrants(ctx context.Context) error {
 		mutex.Lock()
 		existing, found := r.existing[id]
 		mutex.Unlock()
-		if found && existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) &&
-			r.key.marked(existing.object, want.chunk.index) {
+		if found && r.isAsWanted(existing, want) {
 			return nil
 		}
 		object, err := r.grant(ctx, id, existing.object, want)
@@ -120,7 +150,7 @@ func (r *run) writeGrants(ctx context.Context) error {
 
 // grant writes one native binding. It returns nil where its namespace is on its way out.
 func (r *run) grant(ctx context.Context, id objectID, existing client.Object, want desiredNative) (client.Object, error) {
-	r.describeEdit(ctx, id)
+	r.describeEdit(ctx, id, existing)
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
 		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.
 		if err := r.delete(ctx, id, existing); err != nil {
@@ -171,15 +201,16 @@ func (r *run) pruneNatives(ctx context.Context) error {
 	}
 	var mutex sync.Mutex
 	return eachOf(surplus, func(id objectID, existing native) error {
-		var remain []rbacv1.Subject
-		var index int32
+		remove := removal{ref: existing.roleRef}
 		if want, wanted := r.desired[id]; wanted {
-			remain, index = want.subjects, want.chunk.index
+			remove.remain, remove.index, remove.keep = want.subjects, want.chunk.index, true
 		}
-		object, err := r.removeFrom(ctx, id, existing, index, existing.roleRef, remain)
+		r.describeEdit(ctx, id, existing.object)
+		object, err := r.removeFrom(ctx, id, existing, remove)
 		if err != nil {
 			return err
 		}
+		r.undidEdit(id)
 		mutex.Lock()
 		defer mutex.Unlock()
 		if object == nil {
@@ -195,6 +226,13 @@ func (r *run) pruneNatives(ctx context.Context) error {
 // created.
 func (r *run) update(ctx context.Context, id objectID, base client.Object, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject) (client.Object, error) {
 	for attempt := 0; ; attempt++ {
+		if base != nil && !base.GetDeletionTimestamp().IsZero() {
+			// It ends as soon as no finalizer holds it, and another one takes its place.
+			if err := r.delete(ctx, id, base); err != nil {
+				return nil, err
+			}
+			base = nil
+		}
 		object := r.key.build(id, index, ref, subjects, base)
 		var err error
 		if base == nil {
@@ -228,12 +266,13 @@ func (r *run) update(ctx context.Context, id objectID, base client.Object, index
 	}
 }
 
-// delete removes a native binding and anything that somebody put in its place under this operator's marks.
+// delete removes a native binding and anything that others put in its place under this operator's marks. It returns nil only
+// where the binding is gone: one that a finalizer of others would hold loses its subjects and the finalizer first.
 func (r *run) delete(ctx context.Context, id objectID, object client.Object) error {
 	for attempt := 0; ; attempt++ {
 		r.writes.rememberDeleted(r.key, id, object.GetUID())
 		uid := object.GetUID()
-		err := r.Client.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid})
+		err := r.deleteAsRead(ctx, object.DeepCopyObject().(client.Object))
 		r.noteOutcome(id, client.IgnoreNotFound(err))
 		if client.IgnoreNotFound(err) == nil {
 			return nil
@@ -251,6 +290,43 @@ func (r *run) delete(ctx context.Context, id objectID, object client.Object) err
 			return nil
 		}
 		object = live
+	}
+}
+
+// deleteAsRead deletes a native binding if it is as it was read. A version without finalizers is gone at once.
+func (r *run) deleteAsRead(ctx context.Context, object client.Object) error {
+	if len(object.GetFinalizers()) > 0 {
+		isTerminating := !object.GetDeletionTimestamp().IsZero()
+		if err := r.release(ctx, object); err != nil || isTerminating {
+			return err
+		}
+	}
+	uid, version := object.GetUID(), object.GetResourceVersion()
+	return r.Client.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
+}
+
+// release takes subjects and finalizers off a native binding. Where the right to bind the role was taken away, subjects cannot
+// be written, finalizers can.
+func (r *run) release(ctx context.Context, object client.Object) error {
+	emptied := object.DeepCopyObject().(client.Object)
+	emptied.SetFinalizers(nil)
+	setSubjects(emptied, nil)
+	err := r.Client.Update(ctx, emptied)
+	if apierrors.IsForbidden(err) {
+		setSubjects(emptied, nativeOf(object).subjects)
+		err = r.Client.Update(ctx, emptied)
+	}
+	object.SetFinalizers(nil)
+	object.SetResourceVersion(emptied.GetResourceVersion())
+	return err
+}
+
+func setSubjects(object client.Object, subjects []rbacv1.Subject) {
+	switch binding := object.(type) {
+	case *rbacv1.RoleBinding:
+		binding.Subjects = subjects
+	case *rbacv1.ClusterRoleBinding:
+		binding.Subjects = subjects
 	}
 }
 

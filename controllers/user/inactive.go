@@ -57,6 +57,9 @@ func (e *evaluation) letGo(ctx context.Context) error {
 	if len(e.user.Finalizers) > 1 {
 		// Somebody else holds the object: until they let go, people can see that its access is gone.
 		e.verdict.revoked(e.user)
+		if err := e.findResidual(ctx); err != nil {
+			return err
+		}
 		if err := e.writeStatus(ctx); err != nil {
 			return err
 		}

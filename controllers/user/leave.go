@@ -29,7 +29,7 @@ func (e *evaluation) denyFormerName(ctx context.Context, before *v1alpha1.UserSt
 	return e.Revocations.Renamed(ctx, e.user, former)
 }
 
-// otherBindings are what bindings by other hands still give somebody whose access was revoked.
+// otherBindings are what bindings that are not the person's still give somebody whose access was revoked.
 type otherBindings struct {
 	list  []v1alpha1.ResidualAccess
 	count int
@@ -50,15 +50,28 @@ func (e *evaluation) findResidual(ctx context.Context) error {
 func (v *verdict) foundResidual(found otherBindings) {
 	v.residual = &found
 	if found.count == 0 {
-		v.residualAccess = condition(v1alpha1.ConditionResidualAccess, false, v1alpha1.ReasonNoOtherBindings, "No binding by other hands names the person.")
+		v.residualAccess = condition(v1alpha1.ConditionResidualAccess, false, v1alpha1.ReasonNoOtherBindings, "No other binding names the person.")
 		return
 	}
 	first := found.list[0]
-	message := fmt.Sprintf("%s %s names %s and binds %s", first.Kind, nameIn(first.Namespace, first.Name), first.Subject, first.Role)
+	by, message := "a binding by other hands", fmt.Sprintf("%s %s names %s and binds %s", first.Kind, nameIn(first.Namespace, first.Name), first.Subject, first.Role)
+	if first.App != "" {
+		by = "a binding of App " + first.App
+		v.boundByOther(first)
+	}
 	if found.count > 1 {
 		message += fmt.Sprintf("; and %d more", found.count-1)
 	}
-	v.residualAccess = condition(v1alpha1.ConditionResidualAccess, true, v1alpha1.ReasonOtherBindings, "Bindings by other hands still give access: "+message+".")
+	v.residualAccess = condition(v1alpha1.ConditionResidualAccess, true, v1alpha1.ReasonOtherBindings, sentence(by+" still gives access: "+message))
+}
+
+// boundByOther says of a revocation that a binding of this operator names the Kubernetes user all the same: another User goes by
+// that name.
+func (v *verdict) boundByOther(binding v1alpha1.ResidualAccess) {
+	message := fmt.Sprintf("The person's roles are gone, but %s %s of App %s names %s: another User of that App has the same Kubernetes name.",
+		binding.Kind, nameIn(binding.Namespace, binding.Name), binding.App, binding.Subject)
+	v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonBoundByOther, message)
+	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonBoundByOther, message)
 }
 
 // tellResidual writes one event when what is left appears or becomes another.

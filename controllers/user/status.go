@@ -120,7 +120,7 @@ func (v *verdict) kept(roles []v1alpha1.EarnedRole) {
 
 func (v *verdict) revoked(user *v1alpha1.User) {
 	v.subject = user.Status.KubernetesUsername
-	v.revocation = condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, "No binding of this operator names the person.")
+	v.revocation = condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, "No binding of this operator names the person's Kubernetes user.")
 	reason, message := whyInactive(user)
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 	v.ready = condition(v1alpha1.ConditionReady, true, reason, message)
@@ -154,7 +154,7 @@ func whyInactive(user *v1alpha1.User) (reason, message string) {
 // isRevoked says whether the status speaks of the User as it is and tells that its access is gone.
 func isRevoked(user *v1alpha1.User) bool {
 	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-	return revocation != nil && (revocation.Status == metav1.ConditionTrue || revocation.Reason == v1alpha1.ReasonBoundByGroup) &&
+	return v1alpha1.IsRevocationSettled(revocation) &&
 		revocation.ObservedGeneration == user.Generation && user.DeletionTimestamp.IsZero()
 }
 

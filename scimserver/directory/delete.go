@@ -44,8 +44,8 @@ type Revocation uint8
 const (
 	// RevocationPending says that bindings may name the person yet.
 	RevocationPending Revocation = iota
-	// RevocationOutlasted says that no binding names the person, but one names a group of theirs, which tokens that were
-	// issued before carry until they expire. There is nothing to wait for.
+	// RevocationOutlasted says that no binding of the person is left, but one names a group of theirs, which tokens that were
+	// issued before carry until they expire, or another user has the same Kubernetes name. There is nothing to wait for.
 	RevocationOutlasted
 	// Revoked says that no binding gives the person anything.
 	Revoked
@@ -75,7 +75,7 @@ func revocationOf(user *v1alpha1.User) Revocation {
 		return RevocationPending
 	case revocation.Status == metav1.ConditionTrue:
 		return Revoked
-	case revocation.Reason == v1alpha1.ReasonBoundByGroup:
+	case v1alpha1.IsRevocationSettled(revocation):
 		return RevocationOutlasted
 	}
 	return RevocationPending

@@ -9,7 +9,6 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -177,8 +176,7 @@ func (c *Cluster) compareStatus(expected *Expected) []string {
 		}
 		left := !user.Spec.Active || user.Spec.Suspended
 		revoked := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-		said := revoked != nil && revoked.ObservedGeneration == user.Generation &&
-			(revoked.Status == metav1.ConditionTrue || revoked.Reason == v1alpha1.ReasonBoundByGroup)
+		said := v1alpha1.IsRevocationSettled(revoked) && revoked.ObservedGeneration == user.Generation
 		if left && !said {
 			lines = append(lines, fmt.Sprintf("the status of user %s (%s) does not say that their access was revoked", user.Name, user.Spec.UserName))
 		}

@@ -677,6 +677,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.ResidualAccess
   map:
     fields:
+    - name: app
+      type:
+        scalar: string
     - name: kind
       type:
         scalar: string

@@ -5,7 +5,8 @@ package v1alpha1
 // ResidualAccessApplyConfiguration represents a declarative configuration of the ResidualAccess type for use
 // with apply.
 //
-// ResidualAccess is a binding by other hands that still gives somebody access whose access was revoked here.
+// ResidualAccess is a binding that still gives access to a person whose access was revoked: one by other hands, or one that this
+// operator wrote for another User of the same Kubernetes name.
 type ResidualAccessApplyConfiguration struct {
 	// kind is RoleBinding or ClusterRoleBinding.
 	Kind      *string `json:"kind,omitempty"`
@@ -15,6 +16,8 @@ type ResidualAccessApplyConfiguration struct {
 	Role *string `json:"role,omitempty"`
 	// subject is the user or group that it names, such as User/okta:jane@example.com.
 	Subject *string `json:"subject,omitempty"`
+	// app is the App that this operator wrote the binding for, as namespace/name. Empty: the binding is by other hands.
+	App *string `json:"app,omitempty"`
 }
 
 // ResidualAccessApplyConfiguration constructs a declarative configuration of the ResidualAccess type for use with
@@ -60,5 +63,13 @@ func (b *ResidualAccessApplyConfiguration) WithRole(value string) *ResidualAcces
 // If called multiple times, the Subject field is set to the value of the last call.
 func (b *ResidualAccessApplyConfiguration) WithSubject(value string) *ResidualAccessApplyConfiguration {
 	b.Subject = &value
+	return b
+}
+
+// WithApp sets the App field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the App field is set to the value of the last call.
+func (b *ResidualAccessApplyConfiguration) WithApp(value string) *ResidualAccessApplyConfiguration {
+	b.App = &value
 	return b
 }

@@ -1,63 +1,10 @@
 package residual
 
 import (
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
-
-// nameHolders knows which Users go by a Kubernetes user name. Nearly every name has one holder, and costs little.
-type nameHolders struct {
-	first map[string]types.NamespacedName
-	// more holds the others of names that several Users go by.
-	more map[string][]types.NamespacedName
-}
-
-// put records that a User goes by another name than before; "" stands for none.
-func (n *nameHolders) put(user types.NamespacedName, before, name string) {
-	if n.first == nil {
-		n.first, n.more = map[string]types.NamespacedName{}, map[string][]types.NamespacedName{}
-	}
-	if before != "" {
-		n.remove(user, before)
-	}
-	if name == "" {
-		return
-	}
-	if _, taken := n.first[name]; taken {
-		n.more[name] = append(n.more[name], user)
-	} else {
-		n.first[name] = user
-	}
-}
-
-func (n *nameHolders) remove(user types.NamespacedName, name string) {
-	more := slices.DeleteFunc(n.more[name], func(other types.NamespacedName) bool { return other == user })
-	if n.first[name] == user {
-		delete(n.first, name)
-		if len(more) > 0 {
-			n.first[name], more = more[0], more[1:]
-		}
-	}
-	if len(more) == 0 {
-		delete(n.more, name)
-	} else {
-		n.more[name] = more
-	}
-}
-
-func (n *nameHolders) anyShared() bool { return len(n.more) > 0 }
-
-// others returns the Users that go by a name, but for one of them.
-func (n *nameHolders) others(name string, self types.NamespacedName) []types.NamespacedName {
-	more := n.more[name]
-	first, found := n.first[name]
-	if !found {
-		return nil
-	}
-	return slices.DeleteFunc(append([]types.NamespacedName{first}, more...), func(user types.NamespacedName) bool { return user == self })
-}
 
 const (
 	// formerLifetime is how long a group counts that somebody left: the tokens that name it have expired by then.

@@ -125,47 +125,38 @@ func (w *world) asController() client.Client {
 	return c
 }
 
-// Two users with one Kubernetes name: that one of them left is true, that the name has no access is not, and the status says what
-// is so, by the App's name. It follows when the other one goes, and comes.
+// Users of two Apps with one Kubernetes name: that one of them left is true, that the name has no access is not, and the status says
+// what is so, by the App's name. It follows when the other one goes, and comes.
 func TestRevokedWithASharedKubernetesName(t *testing.T) {
-	byEmail := func(spec *v1alpha1.AppSpec) { spec.Kubernetes.UsernameFrom = "email" }
-	for title, second := range map[string]string{"one App": "demo", "two Apps": "second"} {
-		t.Run(title, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, byEmail)
-			if second != "demo" {
-				other := w.app.DeepCopy()
-				other.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: second}
-				w.create(other)
-			}
-			people := map[string]*v1alpha1.User{}
-			for name, app := range map[string]string{"jane": "demo", "june": second} {
-				user := w.newUser(name, "")
-				user.Spec.App, user.Spec.Emails = app, []v1alpha1.MultiValue{{Value: "j@example.com", Primary: true}}
-				w.eventuallyGranted(w.provision(user))
-				people[name] = user
-			}
-			jane, june := people["jane"], people["june"]
-			update(w, jane, deactivate)
-			told := w.eventuallyCondition(jane, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBoundByOther)
-			if app := w.namespace + "/" + second; !strings.Contains(told.Message, "App "+app+" names User/okta:j@example.com") {
-				t.Errorf("told %q", told.Message)
-			}
-			if c := meta.FindStatusCondition(jane.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Status != metav1.ConditionFalse {
-				t.Errorf("Ready %+v", c)
-			}
-			if c := meta.FindStatusCondition(jane.Status.Conditions, v1alpha1.ConditionResidualAccess); c == nil || strings.Contains(c.Message, "hands") {
-				t.Errorf("ResidualAccess %+v", c)
-			}
-			if !w.can("okta:j@example.com", "get", w.namespace) {
-				t.Error("the other one lost the access")
-			}
-			update(w, june, deactivate)
-			for _, user := range people {
-				w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
-			}
-			update(w, june, reactivate)
-			w.eventuallyCondition(jane, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBoundByOther)
-		})
+	w := newWorld(t, func(spec *v1alpha1.AppSpec) { spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail })
+	second := w.app.DeepCopy()
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "second"}
+	w.create(second)
+	provision := func(name, app string) *v1alpha1.User {
+		user := w.newUser(name, "")
+		user.Spec.App, user.Spec.Emails = app, []v1alpha1.MultiValue{{Value: "j@example.com", Primary: true}}
+		w.eventuallyGranted(w.provision(user))
+		return user
 	}
+	jane, june := provision("jane", "demo"), provision("june", "second")
+	update(w, jane, deactivate)
+	told := w.eventuallyCondition(jane, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBoundByOther)
+	if app := w.namespace + "/second"; !strings.Contains(told.Message, "App "+app+" names User/okta:j@example.com") {
+		t.Errorf("told %q", told.Message)
+	}
+	if c := meta.FindStatusCondition(jane.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Status != metav1.ConditionFalse {
+		t.Errorf("Ready %+v", c)
+	}
+	if c := meta.FindStatusCondition(jane.Status.Conditions, v1alpha1.ConditionResidualAccess); c == nil || strings.Contains(c.Message, "hands") {
+		t.Errorf("ResidualAccess %+v", c)
+	}
+	if !w.can("okta:j@example.com", "get", w.namespace) {
+		t.Error("the other one lost the access")
+	}
+	update(w, june, deactivate)
+	for _, user := range []*v1alpha1.User{jane, june} {
+		w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	}
+	update(w, june, reactivate)
+	w.eventuallyCondition(jane, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBoundByOther)
 }

@@ -18,6 +18,9 @@ import (
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
+// foreignFinalizer is put onto bindings by hand, and never taken off.
+const foreignFinalizer = "example.com/hold"
+
 // intruder is put into bindings by hand. Nobody provisioned them.
 const intruder = "intruder@example.com"
 
@@ -137,10 +140,19 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 		object, subjects = &clusterBindings.Items[i], &clusterBindings.Items[i].Subjects
 	}
 	var how string
-	switch random.IntN(7) {
+	switch random.IntN(10) {
 	case 0:
 		c.noteTampering(object, "deleted")
 		return c.client.Delete(ctx, object)
+	case 7:
+		how = "finalizer added"
+		object.SetFinalizers([]string{foreignFinalizer})
+	case 8:
+		how = "finalizer added, to be deleted"
+		object.SetFinalizers([]string{foreignFinalizer})
+	case 9:
+		how = "owner added"
+		object.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "gone", UID: "00000000-0000-0000-0000-000000000000"}})
 	case 1:
 		how = "first subject removed"
 		if len(*subjects) > 0 {
@@ -172,8 +184,11 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 	}
 	c.noteTampering(object, how)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.own[object.GetResourceVersion()] = true
+	c.mu.Unlock()
+	if how == "finalizer added, to be deleted" {
+		return c.client.Delete(ctx, object)
+	}
 	return nil
 }
 
@@ -207,10 +222,13 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 	}
 	binding := &list.Items[random.IntN(len(list.Items))]
 	var how string
-	switch random.IntN(4) {
+	switch random.IntN(5) {
 	case 0:
 		c.noteTampering(binding, "deleted")
 		return c.client.Delete(ctx, binding)
+	case 4:
+		how = "finalizer added"
+		binding.Finalizers = append(binding.Finalizers, foreignFinalizer)
 	case 1:
 		how = "first subject removed"
 		if len(binding.Spec.Subjects) > 0 {

@@ -61,7 +61,7 @@ func newDirectory(live client.Client) (*Directory, error) {
 	users, members := newReadModel(), membership.NewIndex()
 	users.named = members.PutName
 	return &Directory{
-		live: live, users: users, unverified: newVerifyQueue(),
+		live: admitted{live}, users: users, unverified: newVerifyQueue(),
 		groups: newGroupModel(), members: members, writers: newGroupWriters(),
 		groupSchemas: schemas, unverifiedGroups: newVerifyQueue(), inlineLimit: membership.InlineLimit,
 	}, nil

@@ -55,6 +55,8 @@ func asClientSees(err error) error {
 	switch {
 	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
 		return err
+	case refusalOf(err) != nil:
+		return &Unavailable{RetryAfter: retryRights, Cause: err, Detail: refusalOf(err).detail()}
 	case errors.As(err, &taken):
 		return errTaken(taken.Attribute)
 	case errors.Is(err, claims.ErrReleasing):

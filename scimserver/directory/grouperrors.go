@@ -21,6 +21,8 @@ func asGroupClientSees(err error, id string) error {
 	switch {
 	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
 		return err
+	case refusalOf(err) != nil:
+		return asClientSees(err)
 	case errors.As(err, &taken):
 		return errGroupTaken()
 	case errors.Is(err, membership.ErrContended):

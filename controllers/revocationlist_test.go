@@ -248,7 +248,7 @@ func TestRevocationListActiveElsewhere(t *testing.T) {
 	w.eventuallyGranted(other)
 
 	update(w, one, deactivate)
-	w.eventuallyRevoked(one)
+	w.eventuallyCondition(one, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBoundByOther)
 	if got := w.listed(); len(got) > 0 {
 		t.Errorf("active in another App, and the list has %q", got)
 	}

@@ -58,6 +58,7 @@ func TestRefusalsByAdmission(t *testing.T) {
 				t.Fatal(err)
 			}
 			test.refuse(t, app.Namespace)
+			awaitRefusal(t, user, test.createOnly)
 			writes := map[string]func() error{
 				"create a user": func() error {
 					_, _, err := d.CreateUser(t.Context(), app, person("joe@example.com"))
@@ -83,9 +84,7 @@ func TestRefusalsByAdmission(t *testing.T) {
 				}
 			}
 			for what, write := range writes {
-				// Policies and webhooks reach the API server by a watch.
-				var err error
-				eventually(t, what+" is refused", func() bool { err = write(); return err != nil })
+				err := write()
 				var trouble *Unavailable
 				if !errors.As(err, &trouble) || trouble.RetryAfter < retrySoon {
 					t.Errorf("%s: %v", what, err)
@@ -99,6 +98,22 @@ func TestRefusalsByAdmission(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awaitRefusal returns once admission refuses: policies and webhooks reach the API server by a watch.
+func awaitRefusal(t *testing.T, user *v1alpha1.User, creates bool) {
+	t.Helper()
+	probe := user.DeepCopy()
+	probe.Labels = map[string]string{"probe": "x"}
+	if creates {
+		probe.ObjectMeta = metav1.ObjectMeta{Namespace: user.Namespace, Name: "probe"}
+	}
+	eventually(t, "admission refuses", func() bool {
+		if creates {
+			return env.Client.Create(t.Context(), probe.DeepCopy(), client.DryRunAll) != nil
+		}
+		return env.Client.Update(t.Context(), probe.DeepCopy(), client.DryRunAll) != nil
+	})
 }
 
 // ofNamespace selects a namespace.

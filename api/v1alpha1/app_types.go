@@ -309,6 +309,10 @@ type Scopes struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	FromAttribute string `json:"fromAttribute,omitempty"`
+	// requireAll has a new user refused who would get a role in a scope that no namespace is in, also where their attribute
+	// does not name it. Without it only a scope that the attribute names is a reason: people get access where it can be had.
+	// +optional
+	RequireAll bool `json:"requireAll,omitempty"`
 	// list of the scopes. An App without one grants in its own namespace, under the scope name "default".
 	// +optional
 	// +listType=map

@@ -12,9 +12,10 @@ import (
 // shownScopes bounds how many names of scopes an error lists.
 const shownScopes = 20
 
-// checkScopes refuses a new user who would need a scope that is missing: one that the App does not have, or, by the App's
-// status, one that no namespace is in. The client's administrator reads why and tries again once it is there. It is asked
-// on POST only: a refused update would cost the client its link to the person, and with that the deactivation.
+// checkScopes refuses a new user whose attribute names a scope that is missing: one that the App does not have, or, by the App's
+// status, one that no namespace is in. Where the App asks for it, any scope in which they would get a role must be there. The
+// client's administrator reads why and tries again once it is. It is asked for new users only, and not for those who come back: a
+// refused update would cost the client its link to the person, and with that the deactivation.
 func checkScopes(app *v1alpha1.App, user *v1alpha1.UserSpec) error {
 	scopes := &app.Spec.Scopes
 	named := namedScopes(scopes, user)
@@ -26,7 +27,10 @@ func checkScopes(app *v1alpha1.App, user *v1alpha1.UserSpec) error {
 	}
 	for _, missing := range app.Status.MissingScopes {
 		scope := scopeOf(scopes, missing.Name)
-		if scope == nil || len(named) > 0 && !slices.Contains(named, scope.Name) || !isNeeded(app, user, scope.Name) {
+		if scope == nil || !isNeeded(app, user, scope.Name) {
+			continue
+		}
+		if isNamed := slices.Contains(named, scope.Name); !isNamed && (len(named) > 0 || !scopes.RequireAll) {
 			continue
 		}
 		return protocol.InvalidValue("The person would get access in %s, which is missing from the cluster: %s. "+

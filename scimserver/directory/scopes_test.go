@@ -28,21 +28,26 @@ func TestCheckScopes(t *testing.T) {
 		missing    []string
 		attributes string
 		want       string // part of the detail; "" for no error
+		lenient    bool   // the App does not ask for all scopes
 	}{
-		"all there":                          {nil, `{}`, ""},
-		"all there, one chosen":              {nil, `{"regions":"us1"}`, ""},
-		"unknown":                            {nil, `{"regions":"us1,mars"}`, "regions names a scope that the App own does not have. It has: us1, emea2."},
-		"letters count":                      {nil, `{"regions":["US1"]}`, "does not have"},
-		"every scope, one missing":           {[]string{"emea2"}, `{}`, "the scope emea2 (Default Business Unit, Europe), which is missing from the cluster: " + gone},
-		"the missing one chosen":             {[]string{"emea2"}, `{"regions":"emea2"}`, gone},
-		"another one chosen":                 {[]string{"emea2"}, `{"regions":"us1"}`, ""},
-		"a role that does not hold there":    {[]string{"emea2"}, `{"role":"local"}`, ""},
-		"a role that holds there":            {[]string{"us1"}, `{"role":"local"}`, "the scope us1,"},
-		"an unknown role leaves the default": {[]string{"emea2"}, `{"role":"emperor"}`, gone},
-		"a scope that the App lost since":    {[]string{"former"}, `{}`, ""},
+		"the App does not ask for all":             {[]string{"emea2"}, `{}`, "", true},
+		"it does not ask, a role holds there":      {[]string{"us1"}, `{"role":"local"}`, "", true},
+		"it does not ask, the missing one chosen":  {[]string{"emea2"}, `{"regions":"us1,emea2"}`, gone, true},
+		"it does not ask, an unknown one is named": {nil, `{"regions":"mars"}`, "does not have", true},
+		"all there":                          {nil, `{}`, "", false},
+		"all there, one chosen":              {nil, `{"regions":"us1"}`, "", false},
+		"unknown":                            {nil, `{"regions":"us1,mars"}`, "regions names a scope that the App own does not have. It has: us1, emea2.", false},
+		"letters count":                      {nil, `{"regions":["US1"]}`, "does not have", false},
+		"every scope, one missing":           {[]string{"emea2"}, `{}`, "the scope emea2 (Default Business Unit, Europe), which is missing from the cluster: " + gone, false},
+		"the missing one chosen":             {[]string{"emea2"}, `{"regions":"emea2"}`, gone, false},
+		"another one chosen":                 {[]string{"emea2"}, `{"regions":"us1"}`, "", false},
+		"a role that does not hold there":    {[]string{"emea2"}, `{"role":"local"}`, "", false},
+		"a role that holds there":            {[]string{"us1"}, `{"role":"local"}`, "the scope us1,", false},
+		"an unknown role leaves the default": {[]string{"emea2"}, `{"role":"emperor"}`, gone, false},
+		"a scope that the App lost since":    {[]string{"former"}, `{}`, "", false},
 	} {
 		app := &v1alpha1.App{Spec: spec}
-		app.Name = "own"
+		app.Name, app.Spec.Scopes.RequireAll = "own", !test.lenient
 		for _, name := range test.missing {
 			app.Status.MissingScopes = append(app.Status.MissingScopes, v1alpha1.MissingScope{Name: name, Message: gone + "."})
 		}
@@ -69,7 +74,30 @@ func TestCheckScopes(t *testing.T) {
 func TestCheckScopesOfAnAppThatGrantsNothing(t *testing.T) {
 	app := &v1alpha1.App{Spec: v1alpha1.AppSpec{Scopes: v1alpha1.Scopes{List: []v1alpha1.Scope{{Name: "us1"}}}}}
 	app.Status.MissingScopes = []v1alpha1.MissingScope{{Name: "us1", Message: "gone"}}
+	app.Spec.Scopes.RequireAll = true
 	if err := checkScopes(app, &v1alpha1.UserSpec{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A record that comes back is no new user: the client keeps its link, whatever scope is missing.
+func TestMissingScopeRefusesNobodyWhoComesBack(t *testing.T) {
+	app := newApp(t)
+	d := replica(t, app)
+	user := mustCreate(t, d, app, person("jane@example.com", "externalId", "00u1"))
+	if _, err := d.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil {
+		t.Fatal(err)
+	}
+	app = app.DeepCopy()
+	app.Spec.Roles = []v1alpha1.Role{{Name: "reader"}}
+	app.Spec.RoleAssignment.Default = []string{"reader"}
+	app.Spec.Scopes = v1alpha1.Scopes{RequireAll: true, List: []v1alpha1.Scope{{Name: "us1"}}}
+	app.Status.MissingScopes = []v1alpha1.MissingScope{{Name: "us1", Message: "gone"}}
+	eventually(t, "the record is known to be inactive", func() bool {
+		back, restored, err := d.CreateUser(t.Context(), app, person("jane@example.com", "externalId", "00u1"))
+		return err == nil && restored && back.Name == user.Name
+	})
+	if _, _, err := d.CreateUser(t.Context(), app, person("joe@example.com", "externalId", "00u2")); err == nil {
+		t.Error("a new user is created")
 	}
 }

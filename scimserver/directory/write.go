@@ -41,9 +41,6 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 		return nil, false, err
 	}
 	user.Spec.LastRequest = requestID(ctx)
-	if err := checkScopes(app, &user.Spec); err != nil {
-		return nil, false, err
-	}
 	if user.Spec.ExternalID != "" {
 		unlock, err := d.creating.lock(ctx, appName(app).String()+"/"+user.Spec.ExternalID)
 		if err != nil {
@@ -57,6 +54,9 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 	}
 	attribute := v1alpha1.ClaimUserName
 	if known == nil {
+		if err := checkScopes(app, &user.Spec); err != nil {
+			return nil, false, err
+		}
 		err = d.claims(app.Namespace).Create(ctx, user, claims.ForOtherNames(d.live, app)...)
 		if err == nil {
 			d.wrote(user)

@@ -880,6 +880,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: requireAll
+      type:
+        scalar: boolean
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.SecretKeyReference
   map:
     fields:

@@ -11,6 +11,9 @@ type ScopesApplyConfiguration struct {
 	// empty on the user: every scope. It must be one of RFC 7643 or be declared in attributes: of any other, every user
 	// would be without it.
 	FromAttribute *string `json:"fromAttribute,omitempty"`
+	// requireAll has a new user refused who would get a role in a scope that no namespace is in, also where their attribute
+	// does not name it. Without it only a scope that the attribute names is a reason: people get access where it can be had.
+	RequireAll *bool `json:"requireAll,omitempty"`
 	// list of the scopes. An App without one grants in its own namespace, under the scope name "default".
 	List []ScopeApplyConfiguration `json:"list,omitempty"`
 }
@@ -26,6 +29,14 @@ func Scopes() *ScopesApplyConfiguration {
 // If called multiple times, the FromAttribute field is set to the value of the last call.
 func (b *ScopesApplyConfiguration) WithFromAttribute(value string) *ScopesApplyConfiguration {
 	b.FromAttribute = &value
+	return b
+}
+
+// WithRequireAll sets the RequireAll field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RequireAll field is set to the value of the last call.
+func (b *ScopesApplyConfiguration) WithRequireAll(value bool) *ScopesApplyConfiguration {
+	b.RequireAll = &value
 	return b
 }
 

@@ -190,22 +190,27 @@ func (c collection[T]) sequence(query listQuery) (sequence[T], error) {
 
 // byCreation is the whole collection.
 func (c collection[T]) byCreation() sequence[T] {
-	rows := func(items []T) ([]row[T], error) {
+	rows := func(items []T) []row[T] {
 		rows := make([]row[T], len(items))
 		for i, item := range items {
 			rows[i].item = item
 			rows[i].created, rows[i].id = c.place(item)
 		}
-		return rows, nil
+		return rows
 	}
 	_, total := c.page(1, 0)
 	return sequence[T]{
 		total: total,
-		first: func(count int) ([]row[T], error) { items, _ := c.after(time.Time{}, "", count); return rows(items) },
+		first: func(count int) ([]row[T], error) {
+			items, _ := c.after(time.Time{}, "", count)
+			return rows(items), nil
+		},
 		after: func(place row[T], count int) ([]row[T], error) {
 			items, _ := c.after(place.created, place.id, count)
-			return rows(items)
+			return rows(items), nil
 		},
-		before: func(place row[T], count int) ([]row[T], error) { return rows(c.before(place.created, place.id, count)) },
+		before: func(place row[T], count int) ([]row[T], error) {
+			return rows(c.before(place.created, place.id, count)), nil
+		},
 	}
 }

@@ -120,7 +120,7 @@ func (c *spoken) Read(into []byte) (int, error) {
 	switch beginsTLS := into[0] == handshake; {
 	case beginsTLS == c.tls:
 		return n, err
-	case c.tls && !('A' <= into[0] && into[0] <= 'z'):
+	case c.tls && (into[0] < 'A' || into[0] > 'z'):
 		return n, err // neither: the handshake fails
 	}
 	detail := speaksHTTP

@@ -41,7 +41,7 @@ func served(t *testing.T, withTLS bool) (address string, log func() []string) {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Method+" "+r.RequestURI)
-	})} //nolint:gosec // a test's
+	})}
 	Harden(server, logger)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
@@ -70,9 +70,9 @@ func TestOtherProtocol(t *testing.T) {
 			problem.Schemas[0] != protocol.ErrorSchema || problem.Status != "400" || !strings.Contains(problem.Detail, word) {
 			t.Errorf("TLS %t: answered %q (%v)", withTLS, answer, err)
 		}
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // httptest's certificate
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 		scheme := map[bool]string{false: "http://", true: "https://"}[withTLS]
-		response, err := client.Get(scheme + address + "/Users") //nolint:noctx // a test's
+		response, err := client.Get(scheme + address + "/Users")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestCipherSuites(t *testing.T) {
 		if len(suite.SupportedVersions) == 1 && suite.SupportedVersions[0] == tls.VersionTLS13 {
 			continue
 		}
-		connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}}) //nolint:gosec,noctx // as an old client
+		connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
 		if err == nil {
 			_ = connection.Close()
 		}
@@ -112,7 +112,7 @@ func TestCipherSuites(t *testing.T) {
 func TestServerLog(t *testing.T) {
 	var lines []string
 	logger := funcr.NewJSON(func(line string) { lines = append(lines, line) }, funcr.Options{})
-	server := &http.Server{} //nolint:gosec // never run
+	server := &http.Server{}
 	Harden(server, logger)
 	for port := range 1000 {
 		server.ErrorLog.Printf("http: TLS handshake error from 192.0.2.%d:%d: EOF", port%256, port)
@@ -132,7 +132,7 @@ func TestServerLog(t *testing.T) {
 		_ = dial(t, address, "\x16\x03\x01\x00\x02\xff\xff").CloseWrite()
 	}
 	// The server is asked once more: by then it has seen some of them fail.
-	connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec,noctx // httptest's certificate
+	connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
 	}

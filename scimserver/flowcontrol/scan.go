@@ -38,7 +38,7 @@ func newScanSharesOf(all int64) *scanShares {
 type Scan struct {
 	apps  *Apps
 	state *app
-	ctx   context.Context //nolint:containedctx // a Scan belongs to one request and ends with it
+	ctx   context.Context // a Scan belongs to one request and ends with it
 	steps int
 	// working says that a turn is held, since begun.
 	working bool

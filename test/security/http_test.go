@@ -125,7 +125,7 @@ func TestGuessedTokens(t *testing.T) {
 	begun := time.Now()
 	var serial atomic.Int64
 	statuses, retryAfter := flood(ctx, 32, func() (*http.Request, error) {
-		r, err := http.NewRequest(http.MethodGet, operator.Server.URL+"/scim/v2/Users", nil) //nolint:noctx // given by flood
+		r, err := http.NewRequest(http.MethodGet, operator.Server.URL+"/scim/v2/Users", nil)
 		if err == nil {
 			n := strconv.FormatInt(serial.Add(1), 10)
 			r.Header.Set("Authorization", "Bearer guess-"+n)
@@ -164,7 +164,7 @@ func TestGuessedTokens(t *testing.T) {
 
 // request is one of the tenant's client.
 func (n *attacker) request(method, path, body string) (*http.Request, error) {
-	r, err := http.NewRequest(method, operator.Server.URL+"/scim/v2"+path, strings.NewReader(body)) //nolint:noctx // given by flood
+	r, err := http.NewRequest(method, operator.Server.URL+"/scim/v2"+path, strings.NewReader(body))
 	if err == nil {
 		r.Header.Set("Authorization", "Bearer "+n.Token)
 		r.Header.Set("Content-Type", "application/scim+json")

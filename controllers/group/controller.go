@@ -131,12 +131,21 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 // watchUsers has the groups of a user looked at who is gone, or going.
 func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	left := func(user *v1alpha1.User, q queue) {
-		for _, name := range r.Memberships.groupsContaining(client.ObjectKeyFromObject(user)) {
+		groups, uids := r.Memberships.groupsContaining(client.ObjectKeyFromObject(user))
+		r.suspects.sawDeletion(client.ObjectKeyFromObject(user), uids, time.Now())
+		for _, name := range groups {
 			r.suspects.add(name, user.Name)
 			q.Add(reconcile.Request{NamespacedName: name})
 		}
 	}
 	return handler.TypedFuncs[*v1alpha1.User, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.User], q queue) {
+			if e.Object.DeletionTimestamp != nil {
+				left(e.Object, q) // it was deleted while no controller ran
+				return
+			}
+			r.suspects.sawUser(client.ObjectKeyFromObject(e.Object))
+		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.User], q queue) {
 			if e.ObjectOld.DeletionTimestamp == nil && e.ObjectNew.DeletionTimestamp != nil {
 				left(e.ObjectNew, q)
@@ -154,44 +163,6 @@ func (r *Reconciler) claimsOf(namespace string) *claims.Protocol[*v1alpha1.Group
 // membersOf returns the members of groups in one namespace.
 func (r *Reconciler) membersOf(namespace string) *membership.Protocol {
 	return membership.New(membership.NewStore(r.Live, namespace, nil), membership.InlineLimit)
-}
-
-// suspects holds, by group, members that must be looked at: those that are new, and those whose user went. The zero value
-// is ready to use.
-type suspects struct {
-	mu  sync.Mutex
-	ids map[types.NamespacedName]map[string]bool
-}
-
-func (s *suspects) add(group types.NamespacedName, ids ...string) {
-	if len(ids) == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ids == nil {
-		s.ids = map[types.NamespacedName]map[string]bool{}
-	}
-	of := s.ids[group]
-	if of == nil {
-		of = make(map[string]bool, len(ids))
-		s.ids[group] = of
-	}
-	for _, id := range ids {
-		of[id] = true
-	}
-}
-
-// take returns a group's suspects, and forgets them.
-func (s *suspects) take(group types.NamespacedName) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ids := make([]string, 0, len(s.ids[group]))
-	for id := range s.ids[group] {
-		ids = append(ids, id)
-	}
-	delete(s.ids, group)
-	return ids
 }
 
 // writes remembers when the status of each group was last written. The zero value is ready to use.

@@ -131,13 +131,18 @@ func (m *Memberships) GroupsOfApp(app types.NamespacedName) []types.NamespacedNa
 	return names
 }
 
-// groupsContaining returns the names of all Groups that somebody is a member of, whether they count or not.
-func (m *Memberships) groupsContaining(user types.NamespacedName) []types.NamespacedName {
-	var names []types.NamespacedName
-	for _, name := range m.index.GroupsOf(user.Namespace, user.Name) {
-		names = append(names, types.NamespacedName{Namespace: user.Namespace, Name: name})
+// groupsContaining returns the names and UIDs of all Groups that a user is a member of, whether they count or not.
+func (m *Memberships) groupsContaining(user types.NamespacedName) (names []types.NamespacedName, uids []types.UID) {
+	m.mutex.RLock()
+	defer m.mutex.RUnlock()
+	for _, group := range m.index.GroupsOf(user.Namespace, user.Name) {
+		name := types.NamespacedName{Namespace: user.Namespace, Name: group}
+		names = append(names, name)
+		if s := m.states[name]; s != nil {
+			uids = append(uids, s.uid)
+		}
 	}
-	return names
+	return names, uids
 }
 
 // all returns the names of all Groups.

@@ -32,17 +32,18 @@ func (r *Reaper) NeedLeaderElection() bool { return true }
 // Start sweeps until the context ends.
 func (r *Reaper) Start(ctx context.Context) error {
 	claims.Rounds(ctx, log.FromContext(ctx).WithName("group-reaper"), func(ctx context.Context, withClaims bool) error {
-		return r.sweep(ctx, membership.SweepGrace, withClaims)
+		return r.sweep(ctx, membership.SweepGrace, absentFor, withClaims)
 	})
 	return nil
 }
 
 // Sweep looks at every Group, shard and claim once, and removes what is older than grace and of no use.
 func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
-	return r.sweep(ctx, grace, true)
+	return r.sweep(ctx, grace, grace, true)
 }
 
-func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool) error {
+// sweep leaves what has no Group alone for longer, orphans: the Group may follow from a backup.
+func (r *Reaper) sweep(ctx context.Context, grace, orphans time.Duration, withClaims bool) error {
 	var groups v1alpha1.GroupList
 	var shards v1alpha1.MemberShardList
 	err := errors.Join(
@@ -60,13 +61,13 @@ func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool
 	if err != nil {
 		return err
 	}
-	errs := []error{r.sweepGroups(ctx, groups.Items, grace), r.sweepShards(ctx, shards.Items, grace)}
+	errs := []error{r.sweepGroups(ctx, groups.Items, grace), r.sweepShards(ctx, shards.Items, grace, orphans)}
 	if !withClaims {
 		return errors.Join(errs...)
 	}
 	for _, namespace := range namespaces {
 		_, err := claims.Sweep(ctx, r.Reconciler.Live, namespace, r.Reconciler.claimsOf(namespace), func(claim *v1alpha1.NameClaim) bool {
-			return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
+			return time.Since(claim.CreationTimestamp.Time) > orphans && !r.holds(ctx, claim)
 		})
 		errs = append(errs, err)
 	}
@@ -112,11 +113,12 @@ func (r *Reaper) suspectStrangers(ctx context.Context, group *v1alpha1.Group) {
 }
 
 // sweepShards removes shards whose Group is gone, or names another epoch.
-func (r *Reaper) sweepShards(ctx context.Context, shards []v1alpha1.MemberShard, grace time.Duration) error {
+func (r *Reaper) sweepShards(ctx context.Context, shards []v1alpha1.MemberShard, grace, orphans time.Duration) error {
 	count := 0
 	for i := range shards {
 		shard := &shards[i]
-		if time.Since(shard.CreationTimestamp.Time) < grace || r.reads(ctx, shard) {
+		age := time.Since(shard.CreationTimestamp.Time)
+		if age < grace || r.reads(ctx, shard) || age < orphans && !r.hasGroup(ctx, shard) {
 			continue
 		}
 		swept, err := r.Reconciler.membersOf(shard.Namespace).Sweep(ctx, shard, grace)
@@ -139,6 +141,12 @@ func (r *Reaper) reads(ctx context.Context, shard *v1alpha1.MemberShard) bool {
 	name := types.NamespacedName{Namespace: shard.Namespace, Name: shard.Spec.Group}
 	err := r.Reconciler.Client.Get(ctx, name, group, client.UnsafeDisableDeepCopy)
 	return err == nil && group.Spec.Sharding != nil && group.Spec.Sharding.Epoch == shard.Spec.Epoch
+}
+
+// hasGroup says whether the informer shows the Group of a shard.
+func (r *Reaper) hasGroup(ctx context.Context, shard *v1alpha1.MemberShard) bool {
+	name := types.NamespacedName{Namespace: shard.Namespace, Name: shard.Spec.Group}
+	return r.Reconciler.Client.Get(ctx, name, &v1alpha1.Group{}, client.UnsafeDisableDeepCopy) == nil
 }
 
 // holds says whether the informer shows the holder of a claim with the claimed key.

@@ -87,7 +87,7 @@ func (r *Reconciler) rolesOf(ctx context.Context, group *v1alpha1.Group, v *verd
 }
 
 func (r *Reconciler) forget(name types.NamespacedName) {
-	r.suspects.take(name)
+	r.suspects.forget(name)
 	r.unclaimed.DeleteEntry(name.String())
 	r.written.forget(name)
 }
@@ -103,30 +103,48 @@ func soonest(delays ...time.Duration) time.Duration {
 	return shortest
 }
 
-// removeDeparted takes members out of the group that are no users of its App any more. What the informer does not show
-// is read live: it may be behind. It returns when to go on, where there is more to look at.
+// removeDeparted takes members out of the group that are no users of its App any more: those whose deletion was seen, or that were
+// absent for long. Absence alone tells nothing: a backup is put back groups first. What the informer does not show is read live: it
+// may be behind. It returns when to go on, where there is more to look at.
 func (r *Reconciler) removeDeparted(ctx context.Context, group *v1alpha1.Group) (more time.Duration, err error) {
-	name := client.ObjectKeyFromObject(group)
-	suspected := slices.DeleteFunc(r.suspects.take(name), func(id string) bool { return r.knows(ctx, group, id) })
+	name, now := client.ObjectKeyFromObject(group), time.Now()
+	var suspected []string
+	for _, id := range append(r.suspects.take(name), r.suspects.absentees(name)...) {
+		switch {
+		case r.knows(ctx, group, id):
+			r.suspects.present(name, id)
+		case r.suspects.isAbsent(group, id, now):
+			more = lookAgain
+		default:
+			suspected = append(suspected, id)
+		}
+	}
+	slices.Sort(suspected)
+	suspected = slices.Compact(suspected)
 	if len(suspected) > readInAll {
 		r.suspects.add(name, suspected[readInAll:]...)
 		suspected, more = suspected[:readInAll], time.Second
 	}
-	departed, err := r.departed(ctx, group, suspected)
-	if err == nil && len(departed) > 0 {
-		var delta membership.Delta
-		delta.Remove(departed...)
-		_, _, err = r.membersOf(group.Namespace).Apply(ctx, group.Name, func(*v1alpha1.Group) (membership.Decision, error) {
-			return membership.Decision{Members: delta}, nil
-		})
-	}
+	departed, absent, err := r.departed(ctx, group, suspected)
 	if err != nil {
 		r.suspects.add(name, suspected...)
+		return 0, err
+	}
+	gone, again := r.suspects.judge(group, absent, now)
+	departed, more = append(departed, gone...), soonest(more, again)
+	if len(departed) == 0 {
+		return more, nil
+	}
+	var delta membership.Delta
+	delta.Remove(departed...)
+	_, _, err = r.membersOf(group.Namespace).Apply(ctx, group.Name, func(*v1alpha1.Group) (membership.Decision, error) {
+		return membership.Decision{Members: delta}, nil
+	})
+	if err != nil {
+		r.suspects.add(name, departed...)
 		return 0, client.IgnoreNotFound(err)
 	}
-	if len(departed) > 0 {
-		log.FromContext(ctx).Info("Took members out that are no users any more", "count", len(departed))
-	}
+	log.FromContext(ctx).Info("Took members out that are no users any more", "count", len(departed))
 	return more, nil
 }
 
@@ -141,29 +159,32 @@ func isMember(group *v1alpha1.Group, user *v1alpha1.User) bool {
 	return user.Spec.App == group.Spec.App && user.DeletionTimestamp == nil
 }
 
-// departed returns those who are no users of the group's App, by live reads.
-func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []string) ([]string, error) {
-	gone := make([]bool, len(ids))
+// departed returns, by live reads, those who are being deleted or users of another App, and those who are no users at all.
+func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []string) (departed, absent []string, err error) {
+	gone, missing := make([]bool, len(ids)), make([]bool, len(ids))
 	workers, ctx := errgroup.WithContext(ctx)
 	workers.SetLimit(readAtOnce)
 	for i, id := range ids {
 		workers.Go(func() error {
 			user := &v1alpha1.User{}
 			err := r.Live.Get(ctx, types.NamespacedName{Namespace: group.Namespace, Name: id}, user)
-			gone[i] = apierrors.IsNotFound(err) || err == nil && !isMember(group, user)
+			missing[i] = apierrors.IsNotFound(err)
+			gone[i] = err == nil && !isMember(group, user)
 			return client.IgnoreNotFound(err)
 		})
 	}
 	if err := workers.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var departed []string
 	for i, id := range ids {
-		if gone[i] {
+		switch {
+		case gone[i]:
 			departed = append(departed, id)
+		case missing[i]:
+			absent = append(absent, id)
 		}
 	}
-	return departed, nil
+	return departed, absent, nil
 }
 
 // verifyName finds out whether the claim of the displayName names this Group, by a live read unless that was found out

@@ -14,8 +14,13 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
-// reapGrace is how old a leftover must be. A request ends after 30 seconds.
-const reapGrace = 10 * time.Minute
+const (
+	// reapGrace is how old a leftover must be. A request ends after 30 seconds.
+	reapGrace = 10 * time.Minute
+	// orphanGrace is the same for claims without a holder: it may follow from a backup, which is put back claims first. Such a claim is
+	// in nobody's way.
+	orphanGrace = 24 * time.Hour
+)
 
 // Reaper clears away what crashed requests left: Users that no claim names, and claims that no User wants. What it
 // suspects by the informer it decides by live reads, under the rules of package claims. It runs on the leader.
@@ -34,17 +39,17 @@ func (r *Reaper) NeedLeaderElection() bool { return true }
 // Start sweeps until the context ends.
 func (r *Reaper) Start(ctx context.Context) error {
 	claims.Rounds(ctx, log.FromContext(ctx).WithName("reaper"), func(ctx context.Context, withClaims bool) error {
-		return r.sweep(ctx, reapGrace, withClaims)
+		return r.sweep(ctx, reapGrace, orphanGrace, withClaims)
 	})
 	return nil
 }
 
 // Sweep looks at every User and claim once, and reaps what is older than grace.
 func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
-	return r.sweep(ctx, grace, true)
+	return r.sweep(ctx, grace, grace, true)
 }
 
-func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool) error {
+func (r *Reaper) sweep(ctx context.Context, grace, orphans time.Duration, withClaims bool) error {
 	namespaces, err := r.namespaces(ctx)
 	if err != nil {
 		return err
@@ -60,7 +65,7 @@ func (r *Reaper) sweep(ctx context.Context, grace time.Duration, withClaims bool
 			protocol, claims.ForUsersBy(r.Live, namespace, v1alpha1.ClaimEmail), claims.ForUsersBy(r.Live, namespace, v1alpha1.ClaimExternalID),
 		} {
 			_, err := claims.Sweep(ctx, r.Live, namespace, swept, func(claim *v1alpha1.NameClaim) bool {
-				return time.Since(claim.CreationTimestamp.Time) > grace && !r.holds(ctx, claim)
+				return time.Since(claim.CreationTimestamp.Time) > orphans && !r.holds(ctx, claim)
 			})
 			errs = append(errs, err)
 		}

@@ -54,10 +54,6 @@ const (
 
 	// statusYield is how long the status of a user who has access waits while others lose theirs.
 	statusYield = 250 * time.Millisecond
-
-	// Events of grants: what they say is in the status of each User, too.
-	grantEventsPerSecond = 5
-	grantEventsBurst     = 200
 )
 
 // Reconciler of Users.
@@ -85,8 +81,8 @@ type Reconciler struct {
 	owed    owed
 	waiting waiting
 	turns   turns
-	// grantEvents are bounded: an import would fill etcd with them.
-	grantEvents flowcontrol.PassiveRateLimiter
+	// grantEvents and revokeEvents say which Events are written.
+	grantEvents, revokeEvents *eventBudget
 	// unclaimed counts how often a name was looked for that is not claimed yet.
 	unclaimed *flowcontrol.Backoff
 	queue     atomic.Pointer[queue]
@@ -98,7 +94,8 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 func Add(mgr manager.Manager, r *Reconciler) error {
 	r.turns = newTurns()
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
-	r.grantEvents = flowcontrol.NewTokenBucketPassiveRateLimiter(grantEventsPerSecond, grantEventsBurst)
+	r.grantEvents = newEventBudget(grantEventsPerSecond, grantEventsBurst, r.reportWithheld("granted"))
+	r.revokeEvents = newEventBudget(revokeEventsPerSecond, revokeEventsBurst, r.reportWithheld("revoked"))
 	c, err := controller.New("user", mgr, controller.Options{
 		Reconciler:              r,
 		MaxConcurrentReconciles: concurrency,

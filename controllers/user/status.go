@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -175,7 +174,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 		return err
 	}
 	e.recent.wrote(e.name, e.user)
-	e.tell(before.Roles, e.user.Status.Roles)
+	e.tell(before)
 	e.audit(before)
 	e.tellResidual(before, &e.user.Status)
 	return nil
@@ -262,16 +261,6 @@ func sentence(text string) string {
 		return text
 	}
 	return strings.ToUpper(text[:1]) + text[1:] + "."
-}
-
-// tell writes events about roles that came and went. They name roles, never attributes.
-func (e *evaluation) tell(before, after []v1alpha1.EarnedRole) {
-	if gained := difference(after, before); gained != "" && e.grantEvents.TryAccept() {
-		e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessGranted", "Grant", "Granted %s", gained)
-	}
-	if lost := difference(before, after); lost != "" {
-		e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessRevoked", "Revoke", "Revoked %s", lost)
-	}
 }
 
 // difference lists up to ten roles of a that are not in b.

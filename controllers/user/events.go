@@ -1,0 +1,144 @@
+package user
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/flowcontrol"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+const (
+	// Events of grants and of revocations are bounded, each for themselves: an import, or a group of thousands, would fill etcd with
+	// them, and the queue in front of it drops without a word. What they say is in the status of each User and in the audit log, too.
+	grantEventsPerSecond  = 5
+	grantEventsBurst      = 200
+	revokeEventsPerSecond = 20
+	revokeEventsBurst     = 500
+	// withheldAfter is when an Event on the App tells how many were left out.
+	withheldAfter = 10 * time.Second
+)
+
+// eventBudget decides which Events of one kind are written, and counts the others by App.
+type eventBudget struct {
+	limit flowcontrol.PassiveRateLimiter
+	// report is called once for an App, withheldAfter its first Event was left out, with how many were by then.
+	report func(app types.NamespacedName, count int)
+
+	mutex    sync.Mutex
+	withheld map[types.NamespacedName]int
+}
+
+func newEventBudget(perSecond float32, burst int, report func(types.NamespacedName, int)) *eventBudget {
+	return &eventBudget{
+		limit:  flowcontrol.NewTokenBucketPassiveRateLimiter(perSecond, burst),
+		report: report, withheld: map[types.NamespacedName]int{},
+	}
+}
+
+// accept says whether an Event about a user of an App may be written.
+func (b *eventBudget) accept(app types.NamespacedName) bool {
+	if b.limit.TryAccept() {
+		return true
+	}
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if b.withheld[app]++; b.withheld[app] == 1 {
+		time.AfterFunc(withheldAfter, func() { b.flush(app) })
+	}
+	return false
+}
+
+func (b *eventBudget) flush(app types.NamespacedName) {
+	b.mutex.Lock()
+	count := b.withheld[app]
+	delete(b.withheld, app)
+	b.mutex.Unlock()
+	if count > 0 {
+		b.report(app, count)
+	}
+}
+
+// reportWithheld tells on the App how many Events about its users were left out.
+func (r *Reconciler) reportWithheld(what string) func(types.NamespacedName, int) {
+	return func(name types.NamespacedName, count int) {
+		note := fmt.Sprintf("Access of %d users was %s without an Event for each: their status and the audit log tell of every one", count, what)
+		log.Log.WithName("user").Info("Left Events out", "app", name.String(), "count", count, "access", what)
+		app := &v1alpha1.App{}
+		if err := r.Client.Get(context.Background(), name, app); err == nil {
+			r.Recorder.Eventf(app, nil, corev1.EventTypeNormal, "EventsLeftOut", "Summarize", "%s", note)
+		}
+	}
+}
+
+// tell writes Events about roles that came and went, after the status that says so. They name roles, never attributes.
+func (e *evaluation) tell(before *v1alpha1.UserStatus) {
+	after := &e.user.Status
+	changes := auditChanges(before, after)
+	revoked := "Revoked "
+	if refusalIn(before) != "" {
+		revoked = "No longer held, and not bound in full before: "
+	}
+	for _, event := range []struct {
+		action, reason, verb, text string
+		budget                     *eventBudget
+	}{
+		{auditRevoked, "AccessRevoked", "Revoke", revoked, e.revokeEvents},
+		{auditReleased, "AccessRevoked", "Release", "Revoked what spec.safety had held: ", e.revokeEvents},
+		{auditHeld, "AccessHeld", "Hold", "Held by spec.safety, though not earned any more: ", e.grantEvents},
+		{auditGranted, "AccessGranted", "Grant", "Granted ", e.grantEvents},
+	} {
+		roles := changes[event.action]
+		if len(roles) > 0 && event.budget.accept(e.appName()) {
+			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, event.reason, event.verb, "%s", event.text+namesOfRoles(roles))
+		}
+	}
+	if isObserved(after) {
+		former := before.Roles
+		if !isObserved(before) {
+			former = nil
+		}
+		if gained := difference(after.Roles, former); gained != "" && e.grantEvents.accept(e.appName()) {
+			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessObserved", "Observe", "Would be granted, but the App's mode is Observe: %s", gained)
+		}
+	}
+	e.tellRefused(before)
+}
+
+// tellRefused tells once why roles that the user holds are not bound.
+func (e *evaluation) tellRefused(before *v1alpha1.UserStatus) {
+	message := refusalIn(&e.user.Status)
+	if message == "" || message == refusalIn(before) || !e.grantEvents.accept(e.appName()) {
+		return
+	}
+	const limit = 1000 // the API server takes 1,024 characters
+	if len(message) > limit {
+		message = strings.ToValidUTF8(message[:limit], "") + "…"
+	}
+	e.Recorder.Eventf(e.user, nil, corev1.EventTypeWarning, "AccessNotGranted", "Grant", "%s", message)
+}
+
+// refusalIn returns why a status says that roles which are held are not bound; "" where it does not.
+func refusalIn(status *v1alpha1.UserStatus) string {
+	granted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAccessGranted)
+	if granted == nil || granted.Reason != v1alpha1.ReasonForbidden && granted.Reason != v1alpha1.ReasonBindingFailed {
+		return ""
+	}
+	return granted.Message
+}
+
+func namesOfRoles(roles []auditRole) string {
+	list := make([]v1alpha1.EarnedRole, len(roles))
+	for i, role := range sortedRoles(roles) {
+		list[i] = v1alpha1.EarnedRole{Role: role.Role, Scope: role.Scope}
+	}
+	return difference(list, nil)
+}

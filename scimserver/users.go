@@ -1,9 +1,12 @@
 package scimserver
 
 import (
+	"log/slog"
 	"net/http"
 	"regexp"
 	"time"
+
+	"github.com/go-logr/logr"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
@@ -171,8 +174,14 @@ func (s *Server) confirmRevocation(x *exchange, user *v1alpha1.User) {
 		x.log.Info("Answered a deactivation that another binding outlasts: one of a group, until tokens expire, or of another user of the same Kubernetes name", "id", user.Name)
 	default:
 		revocations.WithLabelValues("false").Inc()
-		x.log.Info("Answered a deactivation before its access was confirmed gone", "id", user.Name, "waited", wait.String())
+		x.warnUnconfirmed("Answered a deactivation before its access was confirmed gone", user.Name, wait)
 	}
+}
+
+// warnUnconfirmed logs that the controller has not said, within the wait, that a user's access is gone: no leader runs, or it is
+// held up. logr has no level for that, and slog below it has.
+func (x *exchange) warnUnconfirmed(message, id string, waited time.Duration) {
+	slog.New(logr.ToSlogHandler(x.log)).Warn(message, "id", id, "namespace", x.app.Namespace, "app", x.app.Name, "waited", waited.String())
 }
 
 // deleteUser answers DELETE /Users/{id} (RFC 7644 section 3.6): the bindings go, then the object, then the name.
@@ -189,7 +198,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	}
 	x.audit(auditDelete, "User", x.route.id)
 	if took := time.Since(started); took > wait {
-		x.log.Info("Answered a deletion before its access was confirmed gone", "id", x.route.id, "waited", wait.String())
+		x.warnUnconfirmed("Answered a deletion before its access was confirmed gone", x.route.id, took)
 	}
 	x.noContent()
 	return nil

@@ -71,13 +71,13 @@ func (a *auzmor) life(t *testing.T, client *okta.Client) {
 	person.Profile = withManager(person.Profile, "Education")
 	hasAuzmorManager(t, say(t)(client.PushProfile(t.Context(), person)))
 	a.has(t, subject, access{"auzmor-learn": "instructor"})
-	a.shows(t, "users", "auzmor", person.ID, harness.Row{"ROLES": "instructor", "READY": "True"})
+	a.shows(t, "users", "auzmor", person.ID, harness.Row{"ROLES": "instructor", "GRANTED": "True"})
 
 	// Unassigned: soft deletion. The user stays, is found, and has no access.
 	for range 2 {
 		say(t)(client.Deactivate(t.Context(), person))
 		a.hasNow(t, subject, access{})
-		a.shows(t, "users", "auzmor", person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "READY": "True"})
+		a.shows(t, "users", "auzmor", person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "REVOKED": "True"})
 		if found := find(t, client, okta.Equals("userName", person.Profile.UserName)); fmt.Sprint(found) != "["+person.ID+"]" {
 			t.Fatalf("the inactive user is not found: %v", found)
 		}

@@ -69,10 +69,10 @@ func (o *own) assign(t *testing.T, first, regions string) (*okta.Assignment, str
 func (o *own) everyRegion(t *testing.T) {
 	person, subject := o.assign(t, "everywhere", "")
 	o.has(t, subject, o.everywhere(readOnly))
-	o.shows(t, "users", "own", person.ID, harness.Row{"ACTIVE": "true", "ROLES": readOnly, "READY": "True"})
+	o.shows(t, "users", "own", person.ID, harness.Row{"ACTIVE": "true", "ROLES": readOnly, "GRANTED": "True"})
 	say(t)(o.okta.Deactivate(t.Context(), person))
 	o.hasNow(t, subject, access{})
-	o.shows(t, "users", "own", person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "READY": "True"})
+	o.shows(t, "users", "own", person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "REVOKED": "True"})
 	say(t)(o.okta.Reactivate(t.Context(), person))
 	o.has(t, subject, o.everywhere(readOnly))
 }
@@ -142,7 +142,7 @@ func (o *own) roleInTheApp(t *testing.T) {
 	o.has(t, subject, access{"own-us1": readOnly})
 	o.when(t, person.Profile.UserName)
 	o.has(t, subject, access{"own-us1": ownAdmin})
-	o.shows(t, "users", "own", person.ID, harness.Row{"ROLES": ownAdmin, "READY": "True"})
+	o.shows(t, "users", "own", person.ID, harness.Row{"ROLES": ownAdmin, "GRANTED": "True"})
 	person.Profile.FamilyName = "Married"
 	conversation, _ := o.okta.PushProfile(t.Context(), person) // the answer is no error, though it has the former name
 	must(t, conversation.Last().ExpectUser())

@@ -97,7 +97,7 @@ func wacmEveryRole(t *testing.T, g *guide, client *okta.Client, app harness.App)
 	}
 	for role, person := range people {
 		g.has(t, app.Subject(person.Profile.UserName), wacmRoles[role])
-		g.shows(t, "users", app.Namespace, person.ID, harness.Row{"ACTIVE": "true", "ROLES": role, "READY": "True"})
+		g.shows(t, "users", app.Namespace, person.ID, harness.Row{"ACTIVE": "true", "ROLES": role, "GRANTED": "True"})
 	}
 }
 
@@ -167,7 +167,7 @@ func wacmChanged(t *testing.T, g *guide, client *okta.Client, app harness.App) {
 	if bindings := operator.BindingsOf(t, subject); len(bindings) != 0 {
 		t.Errorf("%s is still named by %q", subject, bindings)
 	}
-	g.shows(t, "users", app.Namespace, person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "READY": "True"})
+	g.shows(t, "users", app.Namespace, person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "REVOKED": "True"})
 	say(t)(client.Reactivate(t.Context(), person))
 	g.has(t, subject, wacmRoles["RESELLER_STAFF"])
 }

@@ -117,7 +117,7 @@ func (w *webrix) groups(t *testing.T) {
 	w.has(t, twoSubject, access{"webrix-workspace": "member"})
 	say(t)(w.okta.ChangeMembers(t.Context(), admins, nil, []okta.GroupMember{okta.MemberOf(one)}))
 	w.has(t, oneSubject, access{"webrix-workspace": "admin"})
-	w.shows(t, "users", "webrix", one.ID, harness.Row{"ROLES": "admin,member", "READY": "True"})
+	w.shows(t, "users", "webrix", one.ID, harness.Row{"ROLES": "admin,member", "GRANTED": "True"})
 	w.shows(t, "groups", "webrix", admins.ID, harness.Row{"MEMBERS": "1"})
 
 	// A group that has another name gives nothing; with its own again, it does.

@@ -71,9 +71,9 @@ func (l *life) assigned(t *testing.T) {
 }
 
 func (l *life) shown(t *testing.T) {
-	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "viewer", "READY": "True"})
+	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "viewer", "GRANTED": "True", "REVOKED": "False"})
 	titles, row := operator.Table(t, "users", l.app.Namespace, l.person.ID)
-	want := []string{"NAME", "USERNAME", "DISPLAY NAME", "ACTIVE", "APP", "ROLES", "READY", "AGE"}
+	want := []string{"NAME", "USERNAME", "DISPLAY NAME", "ACTIVE", "APP", "ROLES", "GRANTED", "REVOKED", "AGE"}
 	if !slices.Equal(titles, want) {
 		t.Errorf("kubectl get users shows the columns %q, want %q", titles, want)
 	}
@@ -166,7 +166,7 @@ func (l *life) roleChanged(t *testing.T) {
 		}
 		operator.AccessSoon(t, l.subject(), harness.Everywhere(role))
 	}
-	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "developer", "READY": "True"})
+	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "developer", "GRANTED": "True"})
 	for _, scope := range []string{"us1", "emea2"} {
 		if binding := l.appRoleBinding(t, harness.Viewer, scope); binding != nil {
 			t.Errorf("AppRoleBinding %s of the former role still names %s", binding.Name, l.subject())
@@ -219,7 +219,7 @@ func (l *life) readableWhileInactive(t *testing.T) {
 		}
 		return fmt.Errorf("%d users, none with id %s and active false", len(users), l.person.ID)
 	})
-	l.tableShows(t, harness.Row{"ACTIVE": "false", "ROLES": "", "READY": "True"})
+	l.tableShows(t, harness.Row{"ACTIVE": "false", "ROLES": "", "GRANTED": "False", "REVOKED": "True"})
 	if user := operator.User(t, l.app, l.person.ID); !meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionAccessRevoked) {
 		t.Errorf("condition AccessRevoked is not True: %+v", user.Status.Conditions)
 	}

@@ -62,11 +62,14 @@ func TestRestoreFromBackup(t *testing.T) {
 				w.eventually(func() string { return w.boundSubjects(members) })
 				w.eventuallyCan(subject, "get", w.namespace, true)
 				w.eventuallyMembers(g, ids...)
-				for _, native := range w.natives() {
-					if len(native.OwnerReferences) > 0 {
-						t.Errorf("owners %+v", native.OwnerReferences)
+				w.eventually(func() string {
+					for _, native := range w.natives() {
+						if len(native.OwnerReferences) > 0 {
+							return fmt.Sprintf("owners %+v", native.OwnerReferences)
+						}
 					}
-				}
+					return ""
+				})
 			})
 		}
 	}

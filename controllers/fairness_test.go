@@ -134,35 +134,56 @@ func TestManyBindingsCostOnlyTheirApp(t *testing.T) {
 	}
 }
 
-// A person of one App is granted while another App imports thousands: they do not wait for the whole import.
+// A user of one App is granted, and another one leaves, while 1500 users of another App join groups that give them roles.
 func TestAnImportCostsOnlyItsApp(t *testing.T) {
-	const people = 1500
-	w, bystander := withBystander(t, nil)
-	joan, leaver := bystander.provision(bystander.newUser("joan", "")), bystander.provision(bystander.newUser("leaver", ""))
-	var imported []*v1alpha1.User
-	for i := range people {
-		imported = append(imported, w.provision(w.newUser(fmt.Sprint("person", i), "")))
+	const groups, members = 3, 500
+	w, bystander := withBystander(t, func(spec *v1alpha1.AppSpec) { spec.Roles[1].Groups = []string{"group-0", "group-1", "group-2"} })
+	leaver := bystander.provision(bystander.newUser("leaver", ""))
+	names := make([][]string, groups)
+	for i := range groups {
+		for j := range members {
+			names[i] = append(names[i], w.provision(w.newUser(fmt.Sprintf("person-%d-%d", i, j), "")).Name)
+		}
 	}
 	w.start()
-	w.eventuallyGranted(imported[0])
-	bystander.eventuallyGranted(joan)
-	update(w, w.app, func(app *v1alpha1.App) { app.Spec.RoleAssignment.Default = []string{"admin"} })
+	bystander.eventuallyGranted(leaver)
+	w.eventually(func() string {
+		if done := w.countRoles("viewer"); done != groups*members {
+			return fmt.Sprintf("%d hold the default role", done)
+		}
+		return ""
+	})
+	for i := range groups {
+		w.push(fmt.Sprint("group-", i), members, names[i]...)
+	}
+	w.eventually(func() string {
+		if w.countRoles("admin") == 0 {
+			return "nobody holds a role by a group"
+		}
+		return ""
+	})
 	update(bystander, leaver, func(user *v1alpha1.User) { user.Spec.Active = false })
 	bystander.eventuallyCondition(leaver, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 	bystander.eventuallyGranted(bystander.provision(bystander.newUser("jane", "")))
+	if done := w.countRoles("admin"); done > groups*members*3/4 {
+		t.Errorf("the bystander waited until %d of %d users of another App were evaluated", done, groups*members)
+	}
+}
+
+// countRoles counts the users of the directory who hold exactly a role.
+func (w *world) countRoles(role string) int {
+	w.Helper()
 	var list v1alpha1.UserList
 	if err := env.Client.List(w.ctx, &list, client.InNamespace(w.namespace)); err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
-	done := 0
+	count := 0
 	for i := range list.Items {
-		if list.Items[i].Status.RoleNames == "admin" {
-			done++
+		if list.Items[i].Status.RoleNames == role {
+			count++
 		}
 	}
-	if done > people*3/4 {
-		t.Errorf("the bystander waited until %d of %d people of another App were evaluated", done, people)
-	}
+	return count
 }
 
 // An attribute that is to choose scopes and that nobody declares would give everybody every scope: such an App is not ready,

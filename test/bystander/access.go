@@ -1,0 +1,87 @@
+package bystander
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+)
+
+// editEvery is how often an attack by edits of the App writes it.
+const editEvery = 200 * time.Millisecond
+
+// FillLists creates users in the attacker's App who each have a list of so many numbers.
+func (t *Tenant) FillLists(ctx context.Context, users, items int) error {
+	scim := t.client(t.Token)
+	scim.Retries = 20
+	defer scim.Close()
+	list := make([]any, items)
+	for i := range list {
+		list[i] = i
+	}
+	return parallel(ctx, 8, func(ctx context.Context, next func() int) error {
+		for i := next(); i < users && ctx.Err() == nil; i = next() {
+			profile := okta.NewProfile(fmt.Sprintf("lists.%06d@example.com", i))
+			profile.Custom = okta.ObjectOf("list", list)
+			if _, err := scim.Create(ctx, okta.Assign(profile)); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+}
+
+// ExpensiveExpressions gives the App 127 roles without grants, each earned by an expression over the list of a user, and edits
+// the App again and again, so that all users are evaluated anew.
+func (t *Tenant) ExpensiveExpressions() Attack {
+	return t.edits(func(i int, spec *v1alpha1.AppSpec) {
+		spec.Roles = spec.Roles[:1]
+		for j := range 127 {
+			spec.Roles = append(spec.Roles, v1alpha1.Role{
+				Name: fmt.Sprintf("role-%d-%d", i%2, j), When: `user.list.all(a, user.list.all(b, a >= 0 && b >= 0))`,
+			})
+		}
+	})
+}
+
+// ManyPairs has each user hold one role in 256 scopes, then four roles, again and again.
+func (t *Tenant) ManyPairs() Attack {
+	return t.edits(func(i int, spec *v1alpha1.AppSpec) {
+		spec.Roles, spec.Scopes.List = spec.Roles[:1], nil
+		for j := range 3 {
+			spec.Roles = append(spec.Roles, v1alpha1.Role{Name: fmt.Sprint("role-", j), Grants: spec.Roles[0].Grants})
+			if i%2 == 0 {
+				spec.Roles[j+1].When = "true"
+			}
+		}
+		for j := range 256 {
+			spec.Scopes.List = append(spec.Scopes.List, v1alpha1.Scope{Name: fmt.Sprint("scope-", j), Namespaces: []string{t.Namespace}})
+		}
+	})
+}
+
+// edits is an attack by edits of the App.
+func (t *Tenant) edits(change func(i int, spec *v1alpha1.AppSpec)) Attack {
+	return func(ctx context.Context) error {
+		for i := 0; ctx.Err() == nil; i++ {
+			err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+				app := &v1alpha1.App{}
+				if err := t.Admin.Get(ctx, client.ObjectKeyFromObject(t.App), app); err != nil {
+					return err
+				}
+				change(i, &app.Spec)
+				return t.Admin.Update(ctx, app)
+			})
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("edit %d of the App: %w", i, err)
+			}
+			sleep(ctx, editEvery)
+		}
+		return nil
+	}
+}

@@ -66,7 +66,7 @@ func TestBystanderOfApps(t *testing.T) {
 		t.Run(attack.name, func(t *testing.T) {
 			attacker := newAttacker(t, 0, 0)
 			must(t, attacker.FillLists(t.Context(), attack.users, attack.items))
-			undisturbed(t, attack.name, attack.run(attacker))
+			undisturbed(t, attack.name, attack.run(attacker.Tenant))
 		})
 	}
 }

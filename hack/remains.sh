@@ -2,7 +2,8 @@
 # Tells what an undeployed operator leaves in the cluster of KUBECONFIG: definitions, objects, and the bindings that go on
 # granting access. It changes nothing.
 set -euo pipefail
-kubectl() { ${KUBECTL:-kubectl} "$@"; }
+# command: with KUBECTL=kubectl the function would call itself.
+kubectl() { command ${KUBECTL:-kubectl} "$@"; }
 count() { kubectl get "$@" --no-headers --ignore-not-found 2>/dev/null | wc -l; }
 
 echo

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -93,6 +94,20 @@ func (e *environment) makeToken(t *testing.T) (former, text string) {
 	return former, text
 }
 
+// dropToken has the App accept a token no longer, and deletes it.
+func (e *environment) dropToken(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, time.Minute, "the App without ScimToken "+name, func(ctx context.Context) error {
+		object := &v1alpha1.App{}
+		if err := e.client.Get(ctx, client.ObjectKey{Namespace: directory, Name: appName}, object); err != nil {
+			return err
+		}
+		object.Spec.Tokens = slices.DeleteFunc(object.Spec.Tokens, func(accepted v1alpha1.AcceptedToken) bool { return accepted.Name == name })
+		return e.client.Update(ctx, object)
+	})
+	e.must(t, "kubectl", "-n", directory, "delete", "scimtoken", name)
+}
+
 // bearer puts the present token into each request that carries no credential.
 type bearer struct {
 	app  *app
@@ -107,7 +122,7 @@ func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(request)
 }
 
-// awaitOpen waits until every replica takes a token.
+// awaitOpen waits until every replica takes a token, and the Service leads to them.
 func (e *environment) awaitOpen(t *testing.T, text string) time.Duration {
 	t.Helper()
 	return eventually(t, time.Minute, "every replica takes the token", func(ctx context.Context) error {
@@ -115,6 +130,7 @@ func (e *environment) awaitOpen(t *testing.T, text string) time.Duration {
 		if err == nil && len(replicas) == 0 {
 			err = errors.New("no server is ready")
 		}
+		replicas["the Service"] = e.url
 		for _, url := range replicas {
 			scim := e.newClient(url, nil)
 			scim.Authorization = "Bearer " + text

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,7 +32,7 @@ func restart(t *testing.T, e *environment, _ installer, tr *traffic) {
 	}
 }
 
-func forceDelete(t *testing.T, e *environment, _ installer, tr *traffic) {
+func forceDelete(t *testing.T, e *environment, _ installer, _ *traffic) {
 	pods, err := e.pods(t.Context(), "server")
 	if err != nil || len(pods) == 0 {
 		t.Fatalf("no server to delete: %v", err)
@@ -62,12 +63,12 @@ func rotate(t *testing.T, e *environment, _ installer, tr *traffic) {
 	e.awaitOpen(t, text)
 	e.app.token.Store(&text)
 	tr.await(t, 200)
-	e.must(t, "kubectl", "-n", directory, "delete", "scimtoken", former)
+	e.dropToken(t, former)
 	tr.await(t, 200)
 }
 
 // rotateCertificate replaces the Secret, and waits until every replica presents the new certificate.
-func rotateCertificate(t *testing.T, e *environment, _ installer, tr *traffic) {
+func rotateCertificate(t *testing.T, e *environment, _ installer, _ *traffic) {
 	serial := e.applyCertificate(t)
 	took := eventually(t, 4*time.Minute, "the new certificate on every replica", func(ctx context.Context) error {
 		urls, err := e.replicas(ctx)
@@ -101,29 +102,33 @@ func drain(t *testing.T, e *environment, _ installer, tr *traffic) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	single := len(nodes.Items) == 1
 	for _, component := range []string{"server", "controller"} {
 		pods, err := e.pods(t.Context(), component)
 		if err != nil || len(pods) != 2 {
 			t.Fatalf("%d Pods of the %s, want 2: %v", len(pods), component, err)
 		}
-		node := pods[0].Spec.NodeName
-		e.must(t, "kubectl", "cordon", node)
-		t.Cleanup(func() { _, _ = e.run(context.WithoutCancel(t.Context()), "kubectl", "uncordon", node) })
-		if err := e.evict(t.Context(), pods[0].Name); err != nil {
-			t.Fatalf("the first of two Pods of the %s cannot be evicted: %v", component, err)
-		}
-		if single {
-			if err := e.evict(t.Context(), pods[1].Name); !apierrors.IsTooManyRequests(err) {
-				t.Errorf("the last Pod of the %s was evicted, or the answer was not the budget's: %v", component, err)
-			}
-			tr.await(t, 200)
-		}
-		e.must(t, "kubectl", "uncordon", node)
+		e.drainHalf(t, pods[0], pods[1], len(nodes.Items) == 1, tr)
 		e.awaitReplicas(t, component, 2)
 		eventually(t, rollout, "the eviction of the second Pod", func(ctx context.Context) error { return e.evict(ctx, pods[1].Name) })
 		e.awaitReplicas(t, component, 2)
 	}
+}
+
+// drainHalf evicts one of two Pods from a node that takes no new ones. Where there is no other node, the second must stay.
+func (e *environment) drainHalf(t *testing.T, first, second corev1.Pod, single bool, tr *traffic) {
+	t.Helper()
+	e.must(t, "kubectl", "cordon", first.Spec.NodeName)
+	defer e.must(t, "kubectl", "uncordon", first.Spec.NodeName)
+	if err := e.evict(t.Context(), first.Name); err != nil {
+		t.Fatalf("the first of two Pods cannot be evicted: %v", err)
+	}
+	if !single {
+		return
+	}
+	if err := e.evict(t.Context(), second.Name); !apierrors.IsTooManyRequests(err) {
+		t.Fatalf("the last Pod %s was evicted, or the answer was not the budget's: %v", second.Name, err)
+	}
+	tr.await(t, 200)
 }
 
 func (e *environment) evict(ctx context.Context, pod string) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ const (
 // installer is one way to install.
 type installer struct {
 	name string
+	// needs is a folder of this repository that it installs from.
+	needs string
 	// apply installs, or brings what is installed to the manifests' state.
 	apply func(t *testing.T, e *environment)
 	// image has the Deployments run another image.
@@ -39,13 +42,45 @@ type installer struct {
 	remove func(t *testing.T, e *environment)
 }
 
+// chart is the Helm chart's folder, release its release.
+const (
+	chart   = "charts/scim-operator"
+	release = "scim-operator"
+)
+
 var installers = []installer{
 	{
-		name:   "kustomize",
-		apply:  func(t *testing.T, e *environment) { e.deploy(t, imageOne) },
-		image:  func(t *testing.T, e *environment, image string) { e.deploy(t, image) },
-		remove: func(t *testing.T, e *environment) { t.Log(e.must(t, "make", "undeploy", "CONFIG="+overlay)) },
+		name:  "kustomize",
+		apply: func(t *testing.T, e *environment) { e.deploy(t, imageOne) },
+		image: func(t *testing.T, e *environment, image string) { e.deploy(t, image) },
+		remove: func(t *testing.T, e *environment) {
+			output := e.must(t, "make", "undeploy", "CONFIG="+overlay)
+			if !strings.Contains(output, "These bindings go on granting access") {
+				t.Errorf("make undeploy does not tell what still grants access:\n%s", output)
+			}
+		},
 	},
+	{
+		name:   "chart",
+		needs:  chart,
+		apply:  func(t *testing.T, e *environment) { e.upgrade(t, imageOne) },
+		image:  func(t *testing.T, e *environment, image string) { e.upgrade(t, image) },
+		remove: func(t *testing.T, e *environment) { t.Log(e.helm(t, "uninstall", release, "--ignore-not-found")) },
+	},
+}
+
+// helm runs the pinned Helm in the operator's namespace.
+func (e *environment) helm(t *testing.T, arguments ...string) string {
+	t.Helper()
+	return e.must(t, "go", append([]string{"tool", "-modfile=hack/tools/helm/go.mod", "helm", "--namespace", system}, arguments...)...)
+}
+
+// upgrade installs the chart, or brings an installed one to another image, in one go: nothing is tried twice.
+func (e *environment) upgrade(t *testing.T, image string) {
+	t.Helper()
+	repository, tag, _ := strings.Cut(image, ":")
+	e.helm(t, "upgrade", "--install", release, chart,
+		"--set", "image.repository="+repository, "--set", "image.tag="+tag, "--set", "tls.secretName="+tlsSecret)
 }
 
 // deploy is what the README says: make deploy. For a moment after the first one, the API server does not know the kinds

@@ -71,8 +71,15 @@ func TestEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.writeReport(t)
+	e.clear(t)
 	for _, way := range installers {
 		t.Run(way.name, func(t *testing.T) {
+			if way.needs != "" {
+				if _, err := os.Stat(filepath.Join(e.root, way.needs)); err != nil {
+					e.addRow(reportNote("install by "+way.name, "not run: there is no "+way.needs))
+					t.Skipf("there is no %s", way.needs)
+				}
+			}
 			e.install(t, way)
 			for _, s := range scenarios {
 				if s.kustomizeOnly && way.name != "kustomize" {
@@ -83,6 +90,17 @@ func TestEndToEnd(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// clear removes what an earlier run left that was killed, or kept its cluster.
+func (e *environment) clear(t *testing.T) {
+	if e.must(t, "kubectl", "get", "customresourcedefinition", "apps.scim-operator.io", "--ignore-not-found", "-o", "name") != "" {
+		t.Log("the operator is installed already: uninstalling it first")
+		t.Log(e.must(t, filepath.Join(e.root, "bin/scim-operator"), "uninstall", "--yes"))
+	}
+	for _, namespace := range []string{system, directory} {
+		e.must(t, "kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s")
 	}
 }
 

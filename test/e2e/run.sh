@@ -4,6 +4,7 @@
 # beside the repository is started, and stopped at the end.
 #   E2E_KEEP=1 leaves the started cluster as it is, for a look or for another run.
 #   E2E_IMAGE=NAME takes an image that is there already in place of building one.
+#   E2E_EARLIER_IMAGE=NAME is what the scenario "image update" goes to, and comes back from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -60,8 +61,12 @@ else
     grep -E '^(Step|Successfully|#[0-9]+ (DONE|ERROR)|make)|rror' || true
   $docker image inspect "$image:one" >/dev/null
 fi
-# The image of an update: another one with the same program.
-printf 'FROM %s:one\nLABEL e2e=two\n' "$image" | $docker build -t "$image:two" - >/dev/null
+# The image of an update: an earlier release, there and back, or another image with the same program.
+if [ -n "${E2E_EARLIER_IMAGE:-}" ]; then
+  $docker tag "$E2E_EARLIER_IMAGE" "$image:two"
+else
+  printf 'FROM %s:one\nLABEL e2e=two\n' "$image" | $docker build -t "$image:two" - >/dev/null 2>&1
+fi
 if [ -n "${E2E_LOAD:-}" ]; then
   say "loading the image"
   for tag in one two; do $E2E_LOAD "$image:$tag"; done

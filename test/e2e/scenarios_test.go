@@ -42,7 +42,7 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{name: "undisturbed", run: undisturbed, requests: 1000, essential: true},
+	{name: "undisturbed", run: undisturbed, requests: 1000},
 	{name: "rolling restart of both", run: restart, requests: 2500},
 	{name: "server killed by force", run: forceDelete, requests: 1000, cuts: true, kustomizeOnly: true},
 	{name: "leader killed", run: killLeader, requests: 1500, lacks: needsProcesses, kustomizeOnly: true},

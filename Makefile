@@ -117,6 +117,7 @@ generate: ## Generate deep copies and apply configurations from api/.
 .PHONY: manifests
 manifests: ## Generate the CRDs in config/crd/bases from api/, and what the chart has in common with config/.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+	go run ./hack/crds config/crd/bases
 	$(KUSTOMIZE) build config/default | go run ./hack/chart charts/scim-operator/templates/generated
 
 .PHONY: verify-generated

@@ -357,12 +357,14 @@ type Deactivation struct {
 	// +optional
 	// +kubebuilder:default="2s"
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('30s')",message="must be between 0s and 30s"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="(self == '0' || self != '' && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?([0-9]{1,9}([.][0-9]{1,9})?ms)?$')) && duration(self) <= duration('30s')",message="must be a duration between 0s and 30s, such as 2s or 500ms"
 	ConfirmWithin *metav1.Duration `json:"confirmWithin,omitempty"`
 	// deleteAfter removes a User object this long after it became inactive. Empty: never.
 	// +optional
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="must be at least 1h"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="(self == '0' || self != '' && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?([0-9]{1,9}([.][0-9]{1,9})?ms)?$')) && duration(self) >= duration('1h')",message="must be a duration of at least 1h in hours and minutes, such as 720h for 30 days: days have no unit"
 	DeleteAfter *metav1.Duration `json:"deleteAfter,omitempty"`
 	// denyRequests has requests of deactivated people denied whatever binding still names them: their writes for 24
 	// hours by an admission policy, and everything for as long as they are inactive where the API server asks the
@@ -378,10 +380,12 @@ type Safety struct {
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	MaxRemovals int32 `json:"maxRemovals"`
-	// window over which removals are counted.
+	// window over which removals are counted: between 1m and 8760h.
 	// +optional
 	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="(self == '0' || self != '' && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?([0-9]{1,9}([.][0-9]{1,9})?ms)?$')) && duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be a duration between 1m and 8760h, such as 1h, or 24h for a day: days have no unit"
 	Window *metav1.Duration `json:"window,omitempty"`
 }
 

@@ -27,9 +27,15 @@ type ScimTokenSpec struct {
 	Generate *GenerateToken `json:"generate,omitempty"`
 	// notBefore is when the token begins to be accepted.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')",message="must be a time as in RFC 3339, such as 2027-02-01T00:00:00Z or 2027-02-01T01:00:00+01:00"
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 	// expiresAt is when the token stops being accepted. Empty: never.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')",message="must be a time as in RFC 3339, such as 2027-02-01T00:00:00Z or 2027-02-01T01:00:00+01:00"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// suspended tokens are not accepted.
 	// +optional

@@ -13,7 +13,7 @@ import (
 type SafetyApplyConfiguration struct {
 	// maxRemovals is how many people may lose a role within the window.
 	MaxRemovals *int32 `json:"maxRemovals,omitempty"`
-	// window over which removals are counted.
+	// window over which removals are counted: between 1m and 8760h.
 	Window *v1.Duration `json:"window,omitempty"`
 }
 

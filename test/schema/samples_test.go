@@ -1,0 +1,53 @@
+package schema_test
+
+// samples of each kind's spec, and of its status, which together have all that a field can be in. Where rules exclude fields from
+// each other, a kind has several.
+var samples = map[string]struct{ specs, statuses []string }{
+	"App": {
+		specs: []string{`{
+			"provisioning":{"importUsers":true},"kubernetes":{"usernamePrefix":"schema:","groupPrefix":"schema:"},
+			"tokens":[{"name":"a","digest":"` + digest + `"}],
+			"attributes":[{"name":"level","canonicalValues":["a"]}],
+			"roleAssignment":{"fromAttributes":["role"],"default":["viewer"]},
+			"roles":[{"name":"viewer","groups":["g"],"scopes":["all"],"grants":[{"clusterRole":"view"}]}],
+			"scopes":{"list":[{"name":"all","namespaces":["default"]}]},
+			"deactivation":{"confirmWithin":"2s"},"safety":{"maxRemovals":1,"window":"1h"}}`,
+			`{"roles":[{"name":"viewer","grants":[{"role":"view"}]}],
+			"scopes":{"list":[{"name":"all","namespaceSelector":{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"In","values":["b"]}]}}]}}`,
+			`{"scopes":{"list":[{"name":"all","clusterWide":true}]}}`},
+		statuses: []string{`{` + conditions + `,"evaluation":{"generation":1,"users":1,"done":1},"removals":{"count":1,"held":1},"missingScopes":[{"name":"a","message":"b"}]}`},
+	},
+	"ScimToken": {
+		specs: []string{
+			`{"app":"a","digest":"` + digest + `","notBefore":"2026-01-01T00:00:00Z"}`,
+			`{"app":"a","digest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z"}`,
+			`{"app":"a","secretRef":{"name":"a"}}`, `{"app":"a","generate":{"secretName":"a"}}`,
+		},
+		statuses: []string{`{` + conditions + `}`},
+	},
+	"User": {
+		specs: []string{`{"app":"a","userName":"a","userNameKey":"a","active":true,"name":{},"emails":[{"value":"a"}],"phoneNumbers":[{"value":"a"}],"ims":[{"value":"a"}],
+			"photos":[{"value":"a"}],"addresses":[{"locality":"a"}],"entitlements":[{"value":"a"}],"roles":[{"value":"a"}],"x509Certificates":[{"value":"a"}],
+			"enterprise":{"manager":{}},"attributes":{"a":1},"extensions":{"urn:a":{}},"containers":{"a":"b"}}`},
+		statuses: []string{`{` + conditions + `,"roles":[{"role":"a","scope":"b","reasons":["c"]}],"residualAccess":[{"kind":"a","name":"b","role":"c","subject":"d"}]}`},
+	},
+	"Group": {
+		specs: []string{
+			`{"app":"a","displayName":"a","displayNameKey":"a","attributes":{"a":1},"extensions":{"urn:a":{}},"containers":{"a":"b"},"members":["a"]}`,
+			`{"app":"a","displayName":"a","displayNameKey":"a","sharding":{"epoch":"aaaaaaaaaa","count":128}}`,
+		},
+		statuses: []string{`{"members":0,` + conditions + `,"roles":["a"]}`},
+	},
+	"MemberShard":    {specs: []string{`{"app":"a","group":"a","epoch":"aaaaaaaaaa","index":0,"members":["a"]}`}},
+	"NameClaim":      {specs: []string{`{"app":"a","attribute":"userName","value":"a","holder":"a"}`}},
+	"RevocationList": {specs: []string{`{"users":{"schema:a":"2027-01-01T00:00:00Z"}}`}},
+	"AppRoleBinding": {
+		specs:    []string{`{"app":"a","roleRef":{"name":"a"},"scope":"a","index":0,"subjects":[{"user":"a","name":"b"}]}`},
+		statuses: []string{`{"subjects":0,"nativeBindingCount":0,` + conditions + `,"nativeBindings":[{"kind":"a","name":"b"}]}`},
+	},
+}
+
+const (
+	conditions = `"conditions":[{"type":"Ready","status":"True","reason":"A","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]`
+	digest     = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+)

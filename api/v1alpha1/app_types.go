@@ -400,9 +400,10 @@ type AppStatus struct {
 	// observedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// users counts the App's users, activeUsers those that are active.
+	// users counts the App's users.
 	// +optional
 	Users int32 `json:"users"`
+	// activeUsers counts those of them that are active.
 	// +optional
 	ActiveUsers int32 `json:"activeUsers"`
 	// tokens counts the tokens that open the App now.
@@ -428,9 +429,10 @@ type Evaluation struct {
 	// generation of the App that users are evaluated for.
 	// +required
 	Generation int64 `json:"generation"`
-	// users to evaluate, and how many of them were.
+	// users to evaluate.
 	// +required
 	Users int32 `json:"users"`
+	// done counts those that were evaluated.
 	// +required
 	Done int32 `json:"done"`
 	// lastError is the last error met, if there was one.
@@ -477,6 +479,8 @@ type MissingScope struct {
 // +kubebuilder:printcolumn:name="Active",type=integer,JSONPath=`.status.activeUsers`
 // +kubebuilder:printcolumn:name="Tokens",type=integer,JSONPath=`.status.tokens`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.removals.held`
+// +kubebuilder:printcolumn:name="Missing",type=string,JSONPath=`.status.missingScopes[*].name`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -42,6 +42,7 @@ type AppRoleBindingSpec struct {
 
 // AppRoleRef names a role of an App.
 type AppRoleRef struct {
+	// name of the role.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -98,8 +99,10 @@ type NativeBinding struct {
 	// kind is RoleBinding or ClusterRoleBinding.
 	// +required
 	Kind string `json:"kind"`
+	// namespace of a RoleBinding.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
+	// name of the binding.
 	// +required
 	Name string `json:"name"`
 }

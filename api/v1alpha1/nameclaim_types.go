@@ -48,6 +48,7 @@ type NameClaimSpec struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:categories=scim-internal
 // +kubebuilder:selectablefield:JSONPath=`.spec.attribute`
+// +kubebuilder:selectablefield:JSONPath=`.spec.holder`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.app`
 // +kubebuilder:printcolumn:name="Attribute",type=string,JSONPath=`.spec.attribute`
 // +kubebuilder:printcolumn:name="Value",type=string,JSONPath=`.spec.value`

@@ -51,60 +51,77 @@ type UserSpec struct {
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
 
+	// displayName is the name that is shown to people.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	DisplayName string `json:"displayName,omitempty"`
+	// name holds the components of the person's name.
 	// +optional
 	Name *Name `json:"name,omitempty"`
+	// nickName is how the person is called in everyday life.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	NickName string `json:"nickName,omitempty"`
+	// profileUrl is the address of a page about the person.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	ProfileURL string `json:"profileUrl,omitempty"`
+	// title is the person's position, such as Vice President.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Title string `json:"title,omitempty"`
+	// userType is the relation to the organization, such as Contractor or Employee.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	UserType string `json:"userType,omitempty"`
+	// preferredLanguage is the language that the person reads, as in an Accept-Language header.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	PreferredLanguage string `json:"preferredLanguage,omitempty"`
+	// locale formats dates, numbers and currency for the person, such as en-US.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Locale string `json:"locale,omitempty"`
+	// timezone of the person, such as America/Los_Angeles.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Timezone string `json:"timezone,omitempty"`
+	// emails of the person. The primary one, else the first, is what usernameFrom email takes.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Emails []MultiValue `json:"emails,omitempty"`
+	// phoneNumbers of the person.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	PhoneNumbers []MultiValue `json:"phoneNumbers,omitempty"`
+	// ims are instant messaging addresses of the person.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	IMs []MultiValue `json:"ims,omitempty"`
+	// photos are addresses of pictures of the person.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Photos []MultiValue `json:"photos,omitempty"`
+	// addresses are postal addresses of the person.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
 	Addresses []Address `json:"addresses,omitempty"`
+	// entitlements of the person, as the client names them. Roles can be earned by them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	Entitlements []MultiValue `json:"entitlements,omitempty"`
+	// roles of the person, as the client names them. Roles of the App can be earned by them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	Roles []MultiValue `json:"roles,omitempty"`
+	// x509Certificates of the person, each DER in base64. They are kept, and authenticate no one.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
@@ -157,21 +174,27 @@ type UserSpec struct {
 
 // Name is the components of a person's name (RFC 7643 section 4.1.1).
 type Name struct {
+	// formatted is the full name, ready to be shown.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Formatted string `json:"formatted,omitempty"`
+	// familyName is the last name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	FamilyName string `json:"familyName,omitempty"`
+	// givenName is the first name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	GivenName string `json:"givenName,omitempty"`
+	// middleName is the middle name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	MiddleName string `json:"middleName,omitempty"`
+	// honorificPrefix is a title before the name, such as Ms.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	HonorificPrefix string `json:"honorificPrefix,omitempty"`
+	// honorificSuffix follows the name, such as III.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	HonorificSuffix string `json:"honorificSuffix,omitempty"`
@@ -179,75 +202,96 @@ type Name struct {
 
 // MultiValue is one value of a multi-valued attribute (RFC 7643 section 2.4).
 type MultiValue struct {
+	// value itself.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16384
 	Value string `json:"value,omitempty"`
+	// display is the value as it is shown to people.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Display string `json:"display,omitempty"`
+	// type is a label of the value, such as work or home.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Type string `json:"type,omitempty"`
+	// primary marks the preferred value; one at most is.
 	// +optional
 	Primary bool `json:"primary,omitempty"`
 }
 
 // Address is one postal address (RFC 7643 section 4.1.2).
 type Address struct {
+	// formatted is the whole address, ready to be shown.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Formatted string `json:"formatted,omitempty"`
+	// streetAddress has street, house number and the like.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	StreetAddress string `json:"streetAddress,omitempty"`
+	// locality is the city.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Locality string `json:"locality,omitempty"`
+	// region is the state or province.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Region string `json:"region,omitempty"`
+	// postalCode of the city.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	PostalCode string `json:"postalCode,omitempty"`
+	// country as in ISO 3166-1 alpha 2, such as US.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Country string `json:"country,omitempty"`
+	// type is a label, such as work or home.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Type string `json:"type,omitempty"`
+	// primary marks the preferred address; one at most is.
 	// +optional
 	Primary bool `json:"primary,omitempty"`
 }
 
 // EnterpriseUser is the enterprise extension (RFC 7643 section 4.3).
 type EnterpriseUser struct {
+	// employeeNumber is given by the organization.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	EmployeeNumber string `json:"employeeNumber,omitempty"`
+	// costCenter of the person.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	CostCenter string `json:"costCenter,omitempty"`
+	// organization of the person.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Organization string `json:"organization,omitempty"`
+	// division of the person.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Division string `json:"division,omitempty"`
+	// department of the person.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Department string `json:"department,omitempty"`
+	// manager of the person.
 	// +optional
 	Manager *Manager `json:"manager,omitempty"`
 }
 
 // Manager of a person, as the client names them: the value is often no SCIM id and is never resolved.
 type Manager struct {
+	// value is the manager's identifier, as the client has it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Value string `json:"value,omitempty"`
+	// $ref is the manager's address.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Ref string `json:"$ref,omitempty"`
+	// displayName is the manager's name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	DisplayName string `json:"displayName,omitempty"`
@@ -299,8 +343,10 @@ type ResidualAccess struct {
 	// kind is RoleBinding or ClusterRoleBinding.
 	// +required
 	Kind string `json:"kind"`
+	// namespace of a RoleBinding.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
+	// name of the binding.
 	// +required
 	Name string `json:"name"`
 	// role is what it binds, such as ClusterRole/edit.
@@ -338,6 +384,8 @@ type EarnedRole struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.userNameKey`
 // +kubebuilder:selectablefield:JSONPath=`.spec.externalId`
 // +kubebuilder:selectablefield:JSONPath=`.spec.active`
+// +kubebuilder:selectablefield:JSONPath=`.spec.userName`
+// +kubebuilder:selectablefield:JSONPath=`.spec.suspended`
 // +kubebuilder:printcolumn:name="UserName",type=string,JSONPath=`.spec.userName`
 // +kubebuilder:printcolumn:name="Display Name",type=string,JSONPath=`.spec.displayName`
 // +kubebuilder:printcolumn:name="Active",type=boolean,JSONPath=`.spec.active`

@@ -153,7 +153,7 @@ func (l *groupLife) linked(t *testing.T) {
 func (l *groupLife) shown(t *testing.T) {
 	l.tableShows(t, "2")
 	titles, row := operator.Table(t, "groups", l.app.Namespace, l.group.ID)
-	if want := []string{"NAME", "DISPLAY NAME", "MEMBERS", "APP", "READY", "AGE"}; !slices.Equal(titles, want) {
+	if want := []string{"NAME", "DISPLAY NAME", "MEMBERS", "ROLES", "APP", "READY", "AGE"}; !slices.Equal(titles, want) {
 		t.Errorf("kubectl get groups shows the columns %q, want %q", titles, want)
 	}
 	if row["AGE"] == "" {

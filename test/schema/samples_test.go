@@ -5,7 +5,7 @@ package schema_test
 var samples = map[string]struct{ specs, statuses []string }{
 	"App": {
 		specs: []string{`{
-			"provisioning":{"importUsers":true},"kubernetes":{"usernamePrefix":"schema:","groupPrefix":"schema:"},
+			"provisioning":{"importUsers":true,"dropAttributes":["a"]},"limits":{},"kubernetes":{"usernamePrefix":"schema:","groupPrefix":"schema:"},
 			"tokens":[{"name":"a","digest":"` + digest + `"}],
 			"attributes":[{"name":"level","canonicalValues":["a"]}],
 			"roleAssignment":{"fromAttributes":["role"],"default":["viewer"]},

@@ -7,14 +7,22 @@ package v1alpha1
 //
 // Address is one postal address (RFC 7643 section 4.1.2).
 type AddressApplyConfiguration struct {
-	Formatted     *string `json:"formatted,omitempty"`
+	// formatted is the whole address, ready to be shown.
+	Formatted *string `json:"formatted,omitempty"`
+	// streetAddress has street, house number and the like.
 	StreetAddress *string `json:"streetAddress,omitempty"`
-	Locality      *string `json:"locality,omitempty"`
-	Region        *string `json:"region,omitempty"`
-	PostalCode    *string `json:"postalCode,omitempty"`
-	Country       *string `json:"country,omitempty"`
-	Type          *string `json:"type,omitempty"`
-	Primary       *bool   `json:"primary,omitempty"`
+	// locality is the city.
+	Locality *string `json:"locality,omitempty"`
+	// region is the state or province.
+	Region *string `json:"region,omitempty"`
+	// postalCode of the city.
+	PostalCode *string `json:"postalCode,omitempty"`
+	// country as in ISO 3166-1 alpha 2, such as US.
+	Country *string `json:"country,omitempty"`
+	// type is a label, such as work or home.
+	Type *string `json:"type,omitempty"`
+	// primary marks the preferred address; one at most is.
+	Primary *bool `json:"primary,omitempty"`
 }
 
 // AddressApplyConfiguration constructs a declarative configuration of the Address type for use with

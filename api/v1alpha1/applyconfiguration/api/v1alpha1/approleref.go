@@ -7,6 +7,7 @@ package v1alpha1
 //
 // AppRoleRef names a role of an App.
 type AppRoleRefApplyConfiguration struct {
+	// name of the role.
 	Name *string `json:"name,omitempty"`
 }
 

@@ -15,8 +15,9 @@ type AppStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// users counts the App's users, activeUsers those that are active.
-	Users       *int32 `json:"users,omitempty"`
+	// users counts the App's users.
+	Users *int32 `json:"users,omitempty"`
+	// activeUsers counts those of them that are active.
 	ActiveUsers *int32 `json:"activeUsers,omitempty"`
 	// tokens counts the tokens that open the App now.
 	Tokens *int32 `json:"tokens,omitempty"`

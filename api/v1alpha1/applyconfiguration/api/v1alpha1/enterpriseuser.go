@@ -7,12 +7,18 @@ package v1alpha1
 //
 // EnterpriseUser is the enterprise extension (RFC 7643 section 4.3).
 type EnterpriseUserApplyConfiguration struct {
-	EmployeeNumber *string                    `json:"employeeNumber,omitempty"`
-	CostCenter     *string                    `json:"costCenter,omitempty"`
-	Organization   *string                    `json:"organization,omitempty"`
-	Division       *string                    `json:"division,omitempty"`
-	Department     *string                    `json:"department,omitempty"`
-	Manager        *ManagerApplyConfiguration `json:"manager,omitempty"`
+	// employeeNumber is given by the organization.
+	EmployeeNumber *string `json:"employeeNumber,omitempty"`
+	// costCenter of the person.
+	CostCenter *string `json:"costCenter,omitempty"`
+	// organization of the person.
+	Organization *string `json:"organization,omitempty"`
+	// division of the person.
+	Division *string `json:"division,omitempty"`
+	// department of the person.
+	Department *string `json:"department,omitempty"`
+	// manager of the person.
+	Manager *ManagerApplyConfiguration `json:"manager,omitempty"`
 }
 
 // EnterpriseUserApplyConfiguration constructs a declarative configuration of the EnterpriseUser type for use with

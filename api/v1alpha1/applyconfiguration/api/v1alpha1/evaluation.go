@@ -9,9 +9,10 @@ package v1alpha1
 type EvaluationApplyConfiguration struct {
 	// generation of the App that users are evaluated for.
 	Generation *int64 `json:"generation,omitempty"`
-	// users to evaluate, and how many of them were.
+	// users to evaluate.
 	Users *int32 `json:"users,omitempty"`
-	Done  *int32 `json:"done,omitempty"`
+	// done counts those that were evaluated.
+	Done *int32 `json:"done,omitempty"`
 	// lastError is the last error met, if there was one.
 	LastError *string `json:"lastError,omitempty"`
 }

@@ -7,8 +7,11 @@ package v1alpha1
 //
 // Manager of a person, as the client names them: the value is often no SCIM id and is never resolved.
 type ManagerApplyConfiguration struct {
-	Value       *string `json:"value,omitempty"`
-	Ref         *string `json:"$ref,omitempty"`
+	// value is the manager's identifier, as the client has it.
+	Value *string `json:"value,omitempty"`
+	// $ref is the manager's address.
+	Ref *string `json:"$ref,omitempty"`
+	// displayName is the manager's name.
 	DisplayName *string `json:"displayName,omitempty"`
 }
 

@@ -7,10 +7,14 @@ package v1alpha1
 //
 // MultiValue is one value of a multi-valued attribute (RFC 7643 section 2.4).
 type MultiValueApplyConfiguration struct {
-	Value   *string `json:"value,omitempty"`
+	// value itself.
+	Value *string `json:"value,omitempty"`
+	// display is the value as it is shown to people.
 	Display *string `json:"display,omitempty"`
-	Type    *string `json:"type,omitempty"`
-	Primary *bool   `json:"primary,omitempty"`
+	// type is a label of the value, such as work or home.
+	Type *string `json:"type,omitempty"`
+	// primary marks the preferred value; one at most is.
+	Primary *bool `json:"primary,omitempty"`
 }
 
 // MultiValueApplyConfiguration constructs a declarative configuration of the MultiValue type for use with

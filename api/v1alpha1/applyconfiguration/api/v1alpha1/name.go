@@ -7,11 +7,17 @@ package v1alpha1
 //
 // Name is the components of a person's name (RFC 7643 section 4.1.1).
 type NameApplyConfiguration struct {
-	Formatted       *string `json:"formatted,omitempty"`
-	FamilyName      *string `json:"familyName,omitempty"`
-	GivenName       *string `json:"givenName,omitempty"`
-	MiddleName      *string `json:"middleName,omitempty"`
+	// formatted is the full name, ready to be shown.
+	Formatted *string `json:"formatted,omitempty"`
+	// familyName is the last name.
+	FamilyName *string `json:"familyName,omitempty"`
+	// givenName is the first name.
+	GivenName *string `json:"givenName,omitempty"`
+	// middleName is the middle name.
+	MiddleName *string `json:"middleName,omitempty"`
+	// honorificPrefix is a title before the name, such as Ms.
 	HonorificPrefix *string `json:"honorificPrefix,omitempty"`
+	// honorificSuffix follows the name, such as III.
 	HonorificSuffix *string `json:"honorificSuffix,omitempty"`
 }
 

@@ -8,9 +8,11 @@ package v1alpha1
 // NativeBinding names one RoleBinding or ClusterRoleBinding.
 type NativeBindingApplyConfiguration struct {
 	// kind is RoleBinding or ClusterRoleBinding.
-	Kind      *string `json:"kind,omitempty"`
+	Kind *string `json:"kind,omitempty"`
+	// namespace of a RoleBinding.
 	Namespace *string `json:"namespace,omitempty"`
-	Name      *string `json:"name,omitempty"`
+	// name of the binding.
+	Name *string `json:"name,omitempty"`
 }
 
 // NativeBindingApplyConfiguration constructs a declarative configuration of the NativeBinding type for use with

@@ -9,9 +9,11 @@ package v1alpha1
 // operator wrote for another User of the same Kubernetes name.
 type ResidualAccessApplyConfiguration struct {
 	// kind is RoleBinding or ClusterRoleBinding.
-	Kind      *string `json:"kind,omitempty"`
+	Kind *string `json:"kind,omitempty"`
+	// namespace of a RoleBinding.
 	Namespace *string `json:"namespace,omitempty"`
-	Name      *string `json:"name,omitempty"`
+	// name of the binding.
+	Name *string `json:"name,omitempty"`
 	// role is what it binds, such as ClusterRole/edit.
 	Role *string `json:"role,omitempty"`
 	// subject is the user or group that it names, such as User/okta:jane@example.com.

@@ -28,24 +28,41 @@ type UserSpecApplyConfiguration struct {
 	// active is false for a person who left. An inactive user has no role.
 	Active *bool `json:"active,omitempty"`
 	// suspended takes every role away whatever the client says. It is set in the cluster, and no SCIM request changes it.
-	Suspended         *bool                          `json:"suspended,omitempty"`
-	DisplayName       *string                        `json:"displayName,omitempty"`
-	Name              *NameApplyConfiguration        `json:"name,omitempty"`
-	NickName          *string                        `json:"nickName,omitempty"`
-	ProfileURL        *string                        `json:"profileUrl,omitempty"`
-	Title             *string                        `json:"title,omitempty"`
-	UserType          *string                        `json:"userType,omitempty"`
-	PreferredLanguage *string                        `json:"preferredLanguage,omitempty"`
-	Locale            *string                        `json:"locale,omitempty"`
-	Timezone          *string                        `json:"timezone,omitempty"`
-	Emails            []MultiValueApplyConfiguration `json:"emails,omitempty"`
-	PhoneNumbers      []MultiValueApplyConfiguration `json:"phoneNumbers,omitempty"`
-	IMs               []MultiValueApplyConfiguration `json:"ims,omitempty"`
-	Photos            []MultiValueApplyConfiguration `json:"photos,omitempty"`
-	Addresses         []AddressApplyConfiguration    `json:"addresses,omitempty"`
-	Entitlements      []MultiValueApplyConfiguration `json:"entitlements,omitempty"`
-	Roles             []MultiValueApplyConfiguration `json:"roles,omitempty"`
-	X509Certificates  []MultiValueApplyConfiguration `json:"x509Certificates,omitempty"`
+	Suspended *bool `json:"suspended,omitempty"`
+	// displayName is the name that is shown to people.
+	DisplayName *string `json:"displayName,omitempty"`
+	// name holds the components of the person's name.
+	Name *NameApplyConfiguration `json:"name,omitempty"`
+	// nickName is how the person is called in everyday life.
+	NickName *string `json:"nickName,omitempty"`
+	// profileUrl is the address of a page about the person.
+	ProfileURL *string `json:"profileUrl,omitempty"`
+	// title is the person's position, such as Vice President.
+	Title *string `json:"title,omitempty"`
+	// userType is the relation to the organization, such as Contractor or Employee.
+	UserType *string `json:"userType,omitempty"`
+	// preferredLanguage is the language that the person reads, as in an Accept-Language header.
+	PreferredLanguage *string `json:"preferredLanguage,omitempty"`
+	// locale formats dates, numbers and currency for the person, such as en-US.
+	Locale *string `json:"locale,omitempty"`
+	// timezone of the person, such as America/Los_Angeles.
+	Timezone *string `json:"timezone,omitempty"`
+	// emails of the person. The primary one, else the first, is what usernameFrom email takes.
+	Emails []MultiValueApplyConfiguration `json:"emails,omitempty"`
+	// phoneNumbers of the person.
+	PhoneNumbers []MultiValueApplyConfiguration `json:"phoneNumbers,omitempty"`
+	// ims are instant messaging addresses of the person.
+	IMs []MultiValueApplyConfiguration `json:"ims,omitempty"`
+	// photos are addresses of pictures of the person.
+	Photos []MultiValueApplyConfiguration `json:"photos,omitempty"`
+	// addresses are postal addresses of the person.
+	Addresses []AddressApplyConfiguration `json:"addresses,omitempty"`
+	// entitlements of the person, as the client names them. Roles can be earned by them.
+	Entitlements []MultiValueApplyConfiguration `json:"entitlements,omitempty"`
+	// roles of the person, as the client names them. Roles of the App can be earned by them.
+	Roles []MultiValueApplyConfiguration `json:"roles,omitempty"`
+	// x509Certificates of the person, each DER in base64. They are kept, and authenticate no one.
+	X509Certificates []MultiValueApplyConfiguration `json:"x509Certificates,omitempty"`
 	// enterprise is the extension urn:ietf:params:scim:schemas:extension:enterprise:2.0:User (RFC 7643 section 4.3).
 	Enterprise *EnterpriseUserApplyConfiguration `json:"enterprise,omitempty"`
 	// attributes holds custom attributes of the core namespace by name, such as role, as a JSON object.

@@ -54,7 +54,7 @@ func run(rendered io.Reader, dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // G301: it is checked in
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for file, kinds := range files {
@@ -94,7 +94,7 @@ func write(path string, objects []*unstructured.Unstructured, kinds []string) er
 		}
 		content.WriteString("---\n" + text)
 	}
-	return os.WriteFile(path, content.Bytes(), 0o644) //nolint:gosec // G306: it is checked in
+	return os.WriteFile(path, content.Bytes(), 0o644)
 }
 
 // template returns the object with the release's namespace, the prefix of names, and Helm's own labels.

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// ReadyLimit and LiveLimit are limits for Stalled: a process is not ready after the first, and to be restarted after the
-	// second.
+	// ReadyLimit is the limit for Stalled after which a process is not ready.
 	ReadyLimit = time.Minute
-	LiveLimit  = 5 * time.Minute
+	// LiveLimit is the limit for Stalled after which a process is to be restarted.
+	LiveLimit = 5 * time.Minute
 	// maxWork is what work on one object may take: reconciles and runs end by themselves before.
 	maxWork = 2 * time.Minute
 )

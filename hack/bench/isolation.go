@@ -40,6 +40,9 @@ var isolationAttacks = []isolationAttack{
 	{"isolation-json", "8 clients with JSON of 9,000 levels", false, func(t *bystander.Tenant) bystander.Attack { return t.DeepJSON(8, 9000) }},
 	{"isolation-readers", "100 clients that do not read pages of 60 MB", true, func(t *bystander.Tenant) bystander.Attack { return t.SlowReaders(100) }},
 	{"isolation-bodies", "100 clients that send a byte a second", false, func(t *bystander.Tenant) bystander.Attack { return t.SlowBodies(100) }},
+	// These edit the attacker's App, and come last.
+	{"isolation-expressions", "127 expensive expressions of one App", false, (*bystander.Tenant).ExpensiveExpressions},
+	{"isolation-pairs", "1024 pairs of role and scope of one App", false, (*bystander.Tenant).ManyPairs},
 }
 
 func (p plan) isolationNames() []string {

@@ -3,47 +3,28 @@ package bystander
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
 // editEvery is how often an attack by edits of the App writes it.
 const editEvery = 200 * time.Millisecond
 
-// FillLists creates users in the attacker's App who each have a list of so many numbers.
-func (t *Tenant) FillLists(ctx context.Context, users, items int) error {
-	scim := t.client(t.Token)
-	scim.Retries = 20
-	defer scim.Close()
-	list := make([]any, items)
-	for i := range list {
-		list[i] = i
-	}
-	return parallel(ctx, 8, func(ctx context.Context, next func() int) error {
-		for i := next(); i < users && ctx.Err() == nil; i = next() {
-			profile := okta.NewProfile(fmt.Sprintf("lists.%06d@example.com", i))
-			profile.Custom = okta.ObjectOf("list", list)
-			if _, err := scim.Create(ctx, okta.Assign(profile)); err != nil {
-				return err
-			}
-		}
-		return ctx.Err()
-	})
-}
-
-// ExpensiveExpressions gives the App 127 roles without grants, each earned by an expression over the list of a user, and edits
-// the App again and again, so that all users are evaluated anew.
+// ExpensiveExpressions gives the App 127 roles without grants, each earned by an expression of a loop within a loop, and edits the App
+// again and again, so that all users are evaluated anew.
 func (t *Tenant) ExpensiveExpressions() Attack {
+	list := "[0" + strings.Repeat(",1", 249) + "]"
+	when := list + ".all(a, " + list + ".all(b, a >= 0 && b >= 0))"
 	return t.edits(func(i int, spec *v1alpha1.AppSpec) {
 		spec.Roles = spec.Roles[:1]
 		for j := range 127 {
 			spec.Roles = append(spec.Roles, v1alpha1.Role{
-				Name: fmt.Sprintf("role-%d-%d", i%2, j), When: `user.list.all(a, user.list.all(b, a >= 0 && b >= 0))`,
+				Name: fmt.Sprintf("role-%d-%d", i%2, j), When: when,
 			})
 		}
 	})

@@ -97,10 +97,12 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		}
 		return lock.Client(httpClient)
 	}
+	watches := &informers.Watches{Log: options.Logger.WithName("informers"), Salvage: map[string]string{"App": v1alpha1.AnnotationUnreadable}}
 	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme: scheme,
-		Logger: options.Logger,
-		Cache:  cacheOptions(options.Namespaces),
+		Scheme:   scheme,
+		Logger:   options.Logger,
+		NewCache: watches.NewCache,
+		Cache:    cacheOptions(options.Namespaces),
 		NewClient: func(restConfig *rest.Config, clientOptions client.Options) (client.Client, error) {
 			clientOptions.HTTPClient = guarded(clientOptions.HTTPClient)
 			c, err := client.New(restConfig, clientOptions)
@@ -143,6 +145,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), options); err != nil {
 		return nil, err
 	}
+	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
+		return nil, err
+	}
 	if options.Checks != nil {
 		return &electedManager{mgr}, addChecks(mgr, options.Checks)
 	}
@@ -161,7 +166,6 @@ func cacheOptions(namespaces []string) cache.Options {
 	}
 	return cache.Options{
 		ReaderFailOnMissingInformer: true,
-		NewInformer:                 informers.NewInformer,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.App{}:              {Namespaces: directories},

@@ -2,7 +2,8 @@
 // they have heard of everything that there was at the start.
 //
 // The SCIM server and the controller answer from memory of their own, in shapes that no cache has; this is how it gets there.
-// The package holds nothing itself, and imports none of the project.
+// Watches makes the caches. It leaves out what Go cannot decode, so that one object stops no watch. The package imports none of
+// the project.
 package informers
 
 import (
@@ -83,12 +84,17 @@ func lastKnown(object any) any {
 	return object
 }
 
-// NewCache makes a cache with options of its own, which the manager starts together with its own cache, before any controller.
+// NewCache makes a cache with options of its own, which the manager starts together with its own cache, before any controller. Where
+// Watches made the manager's cache, they make this one.
 // To read a kind from it that nothing follows is an error, and begins no watch.
 func NewCache(mgr manager.Manager, options cache.Options) (cache.Cache, error) {
-	options.ReaderFailOnMissingInformer, options.NewInformer = true, NewInformer
+	options.ReaderFailOnMissingInformer = true
 	options.HTTPClient, options.Scheme, options.Mapper = mgr.GetHTTPClient(), mgr.GetScheme(), mgr.GetRESTMapper()
-	made, err := cache.New(mgr.GetConfig(), options)
+	newCache := cache.New
+	if own, ok := mgr.GetCache().(*watchedCache); ok {
+		newCache = own.watches.NewCache
+	}
+	made, err := newCache(mgr.GetConfig(), options)
 	if err != nil {
 		return nil, err
 	}

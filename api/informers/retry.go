@@ -21,11 +21,6 @@ func Retrying(inner toolscache.ListerWatcher) toolscache.ListerWatcher {
 	return &retrying{ListerWatcher: inner, inner: toolscache.ToListerWatcherWithContext(inner)}
 }
 
-// NewInformer makes an informer that recovers quickly from an outage; see Retrying. It is for cache.Options.
-func NewInformer(lw toolscache.ListerWatcher, object runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-	return toolscache.NewSharedIndexInformer(Retrying(lw), object, resync, indexers)
-}
-
 // retrying embeds what a ListerWatcher without contexts has, which reflectors do not call.
 type retrying struct {
 	toolscache.ListerWatcher

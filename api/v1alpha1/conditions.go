@@ -106,6 +106,9 @@ const (
 	LabelGroup = GroupName + "/group"
 	// LabelEpoch names the epoch of its sharding.
 	LabelEpoch = GroupName + "/epoch"
+	// AnnotationUnreadable is on an App in the memory of a process that could not decode all of it, and says what. The App grants
+	// nothing new until that is mended.
+	AnnotationUnreadable = GroupName + "/unreadable"
 	// AnnotationUnknownMembers of a Group tells, as JSON, which members the client asked for that are no users of the
 	// App: {"count": 12, "ids": ["…"]}, ten ids at most. The next push of all members that has none of them clears it.
 	AnnotationUnknownMembers = GroupName + "/unknown-members"

@@ -17,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/scim-operator/scim-operator/api/informers"
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
@@ -117,13 +118,14 @@ func (f *serverFlags) kinds() []string {
 
 // newServer returns a manager of what the server reads, and opens the gate to it.
 func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate, flags serverFlags) (manager.Manager, error) {
+	watches := &informers.Watches{Log: p.log.WithName("informers"), Salvage: map[string]string{"App": v1alpha1.AnnotationUnreadable}}
 	mgr, err := ctrl.NewManager(p.config, ctrl.Options{
-		Scheme: newScheme(),
-		Logger: p.log,
+		Scheme:   newScheme(),
+		Logger:   p.log,
+		NewCache: watches.NewCache,
 		Cache: cache.Options{
 			DefaultTransform:            directory.Compact,
 			ReaderFailOnMissingInformer: true,
-			NewInformer:                 informers.NewInformer,
 		},
 		Metrics:                metricsserver.Options{BindAddress: "0"}, // the process serves them
 		HealthProbeBindAddress: "0",

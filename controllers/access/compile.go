@@ -215,8 +215,11 @@ type cached struct {
 }
 
 // Compile is the function Compile, remembered by the App's UID and state. Only callers who ask for the same App wait
-// for it.
+// for it. An App of which a part cannot be read grants nothing new, whatever the rest says.
 func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
+	if unreadable := app.Annotations[v1alpha1.AnnotationUnreadable]; unreadable != "" {
+		return nil, []FieldError{{Field: "spec", Reason: unreadable}}
+	}
 	entry := c.entry(app)
 	entry.compile.Do(func() {
 		// Callers may hold an object of the informers' store: the policy must not share its slices with it.

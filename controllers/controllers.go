@@ -58,6 +58,8 @@ type Options struct {
 	Logger logr.Logger
 	// Checks gets what the process's probes ask; nil for no probes.
 	Checks *probes.Checks
+	// Watches makes the caches, and knows which of them fail; nil for the manager's own.
+	Watches *informers.Watches
 	// Metrics server; see controller-runtime. The zero value has none: a process has one for all its managers.
 	Metrics metricsserver.Options
 	// LeaderElect has one process of many do the work, by a Lease in LeaderElectNamespace.
@@ -97,7 +99,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		}
 		return lock.Client(httpClient)
 	}
-	watches := &informers.Watches{Log: options.Logger.WithName("informers"), Salvage: map[string]string{"App": v1alpha1.AnnotationUnreadable}}
+	watches := cmp.Or(options.Watches, NewWatches(options.Logger))
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme:   scheme,
 		Logger:   options.Logger,
@@ -149,9 +151,14 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		return nil, err
 	}
 	if options.Checks != nil {
-		return &electedManager{mgr}, addChecks(mgr, options.Checks)
+		return &electedManager{mgr}, addChecks(mgr, options.Checks, func() bool { return !options.LeaderElect || lock.MayWrite() })
 	}
 	return &electedManager{mgr}, nil
+}
+
+// NewWatches returns what makes the caches of a process that reads Apps.
+func NewWatches(log logr.Logger) *informers.Watches {
+	return &informers.Watches{Log: log.WithName("informers"), Salvage: map[string]string{"App": v1alpha1.AnnotationUnreadable}}
 }
 
 // cacheOptions keep in memory no more than the controllers need: of bindings, this operator's; of Secrets, those that hold
@@ -244,11 +251,20 @@ func addInformers(ctx context.Context, mgr manager.Manager) error {
 }
 
 // addChecks makes a process ready once its caches are filled: a standby is ready, too.
-func addChecks(mgr manager.Manager, checks *probes.Checks) error {
+func addChecks(mgr manager.Manager, checks *probes.Checks, mayWork func() bool) error {
 	synced := &syncedCheck{}
 	checks.AddReady("caches", synced.check)
-	checks.AddReady("progress", func() error { return fair.Watched.Stalled(fair.ReadyLimit) })
-	checks.AddLive("progress", func() error { return fair.Watched.Stalled(fair.LiveLimit) })
+	// A standby's queues fill with what the leader does, and a leader that is cut off may not do what waits.
+	stalled := func(limit time.Duration) probes.Check {
+		return func() error {
+			if !mayWork() {
+				return nil
+			}
+			return fair.Watched.Stalled(limit)
+		}
+	}
+	checks.AddReady("progress", stalled(fair.ReadyLimit))
+	checks.AddLive("progress", stalled(fair.LiveLimit))
 	return mgr.Add(synced)
 }
 

@@ -74,7 +74,7 @@ func TestRetryingLeavesDecisionsToTheReflector(t *testing.T) {
 	tooLarge := apierrors.NewTimeoutError("too large", 1)
 	tooLarge.ErrStatus.Details = &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}}
 	for name, failure := range map[string]error{
-		"expired": apierrors.NewResourceExpired("old"), "gone": apierrors.NewGone("old"), "too large": tooLarge,
+		"expired": apierrors.NewResourceExpired("old"), "too large": tooLarge,
 		"unknown way": apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil), "bad": apierrors.NewBadRequest("x"),
 	} {
 		attempts := 0

@@ -92,7 +92,9 @@ type Process struct {
 	mu     sync.Mutex
 	phase  phase
 	reason error
-	checks *Checks
+	// stalled is why reading what there is does not come to its end now, although a restart would not help.
+	stalled error
+	checks  *Checks
 }
 
 // New returns a process that has just begun.
@@ -120,19 +122,26 @@ func (p *Process) Stop() {
 	p.phase = stopping
 }
 
+// Stall says that what Sync began waits for something that a restart would not bring; nil ends that.
+func (p *Process) Stall(reason error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = reason
+}
+
 func (p *Process) set(to phase, reason error, checks *Checks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.phase == stopping {
 		return
 	}
-	p.phase, p.reason, p.checks = to, reason, checks
+	p.phase, p.reason, p.stalled, p.checks = to, reason, nil, checks
 }
 
-func (p *Process) state() (phase, error, *Checks) {
+func (p *Process) state() (phase, *Checks, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.phase, p.reason, p.checks
+	return p.phase, p.checks, p.reason
 }
 
 // errStarting and others say why a process is not ready.
@@ -144,7 +153,7 @@ var (
 
 // Ready says whether the process is to get work.
 func (p *Process) Ready() error {
-	phase, reason, checks := p.state()
+	phase, checks, reason := p.state()
 	switch phase {
 	case starting:
 		return errStarting
@@ -161,7 +170,7 @@ func (p *Process) Ready() error {
 
 // Able says whether the process can do its work. One that is shutting down can.
 func (p *Process) Able() error {
-	phase, _, checks := p.state()
+	phase, checks, _ := p.state()
 	if phase == serving || phase == stopping {
 		return errors.Join(checks.Ready(), checks.Able())
 	}
@@ -175,7 +184,12 @@ func (p *Process) Started() error {
 	case starting:
 		return errStarting
 	case syncing:
-		return p.Ready()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.stalled != nil {
+			return nil
+		}
+		return errSyncing
 	default:
 		return nil
 	}
@@ -183,7 +197,7 @@ func (p *Process) Started() error {
 
 // Live says whether the process should go on running.
 func (p *Process) Live() error {
-	phase, _, checks := p.state()
+	phase, checks, _ := p.state()
 	if phase != serving {
 		return nil
 	}

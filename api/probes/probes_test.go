@@ -23,6 +23,7 @@ func TestPhases(t *testing.T) {
 		{"waits", func() { p.Wait(errors.New("the API server is away")) }, "503", "200", "200", "the API server is away"},
 		{"syncs", func() { p.Sync(checks) }, "503", "503", "200", "reading what there is"},
 		{"syncs and is broken", func() { broken = errors.New("no rights") }, "503", "503", "200", "part: no rights"},
+		{"syncs in vain", func() { p.Stall(errors.New("the API server is away")) }, "503", "200", "200", "part: no rights"},
 		{"serves and is broken", p.Serve, "503", "200", "200", "part: no rights"},
 		{"serves", func() { broken = nil }, "200", "200", "200", "ok"},
 		{"is cut off", func() { cut = errors.New("no API server") }, "200", "200", "200", "but: part: no API server"},

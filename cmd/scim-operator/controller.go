@@ -53,9 +53,11 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 		return err
 	}
 	p.build = func(ctx context.Context, t *term) (manager.Manager, error) {
+		t.checks.AddReady("API server", func() error { return cutOffError(t.watches.Failing()) })
 		return controllers.NewManager(ctx, p.config, controllers.Options{
 			Logger:               log,
 			Checks:               t.checks,
+			Watches:              t.watches,
 			LeaderElect:          flags.leaderElect,
 			LeaderElectNamespace: flags.leaderElectNamespace,
 			Namespaces:           flags.watchNamespaces,

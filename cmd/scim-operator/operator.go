@@ -36,8 +36,9 @@ type operator struct {
 
 // term is the life of one manager.
 type term struct {
-	checks *probes.Checks
-	begun  chan struct{}
+	checks  *probes.Checks
+	watches *informers.Watches
+	begun   chan struct{}
 }
 
 // newOperator begins to answer probes, and to serve metrics and profiles. All of it ends with ctx.
@@ -130,7 +131,8 @@ func (p *operator) run(parent context.Context) error {
 func (p *operator) runTerm(ctx context.Context, delay *delayLog) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &term{checks: &probes.Checks{}, begun: make(chan struct{})}
+	t := &term{checks: &probes.Checks{}, watches: controllers.NewWatches(p.log), begun: make(chan struct{})}
+	t.checks.AddReady("watches", func() error { return watchError(t.watches.Failing()) })
 	mgr, err := p.build(ctx, t)
 	if err != nil {
 		return err
@@ -143,15 +145,35 @@ func (p *operator) runTerm(ctx context.Context, delay *delayLog) error {
 	p.state.Sync(t.checks)
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	select {
-	case err := <-ended:
+	if begun, err := p.awaitBeginning(ctx, t, ended); err != nil || !begun {
 		return err
-	case <-ctx.Done():
-		return nil // nothing has begun that would have to end in order; a manager that fills its caches may not end at all
-	case <-t.begun:
 	}
 	p.state.Serve()
 	return <-ended
+}
+
+// awaitBeginning returns once the manager's caches are filled, the manager has ended or ctx has. It does not wait for the end
+// of a manager that fills its caches: nothing has begun that would have to end in order, and it may not end at all. It fails
+// where the API server is there and refuses what the process has to read.
+func (p *operator) awaitBeginning(ctx context.Context, t *term, ended <-chan error) (begun bool, err error) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return false, err
+		case <-ctx.Done():
+			return false, nil
+		case <-t.begun:
+			return true, nil
+		case <-ticker.C:
+			stalled, err := startError(t.watches.Failing())
+			if err != nil {
+				return false, err
+			}
+			p.state.Stall(stalled)
+		}
+	}
 }
 
 // everyReplica is a Runnable that needs no leadership; the manager starts it once its caches have synced.

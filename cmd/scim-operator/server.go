@@ -16,8 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/scim-operator/scim-operator/api/informers"
-	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
@@ -118,11 +116,10 @@ func (f *serverFlags) kinds() []string {
 
 // newServer returns a manager of what the server reads, and opens the gate to it.
 func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate, flags serverFlags) (manager.Manager, error) {
-	watches := &informers.Watches{Log: p.log.WithName("informers"), Salvage: map[string]string{"App": v1alpha1.AnnotationUnreadable}}
 	mgr, err := ctrl.NewManager(p.config, ctrl.Options{
 		Scheme:   newScheme(),
 		Logger:   p.log,
-		NewCache: watches.NewCache,
+		NewCache: t.watches.NewCache,
 		Cache: cache.Options{
 			DefaultTransform:            directory.Compact,
 			ReaderFailOnMissingInformer: true,
@@ -159,6 +156,9 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 		return nil, err
 	}
 	t.checks.AddReady("synced", scim.Ready)
+	// Not a matter of readiness: clients of a Service without ready servers would meet no server, where this one tells them to
+	// come again.
+	t.checks.AddAble("API server", func() error { return cutOffError(t.watches.Failing()) })
 	if err := addAuthorizer(ctx, mgr, t.checks, flags.authorizer, p.log); err != nil {
 		return nil, err
 	}

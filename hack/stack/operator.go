@@ -39,6 +39,8 @@ type ProcessOptions struct {
 	LeaderElect bool
 	// ReadyTimeout bounds the start; 0: a minute. A large directory takes its time to be read.
 	ReadyTimeout time.Duration
+	// Unready has the start return as soon as the process runs.
+	Unready bool
 	// Args are added to the command line, Env to the environment.
 	Args, Env []string
 	// Log receives what the process prints; nil discards it. Errors hold the last lines anyway.
@@ -124,6 +126,9 @@ func tryStartOperator(ctx context.Context, options ProcessOptions, subcommand fu
 	})
 	if err != nil {
 		return nil, err
+	}
+	if options.Unready {
+		return p, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(options.ReadyTimeout, readyTimeout))
 	defer cancel()

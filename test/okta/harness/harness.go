@@ -176,6 +176,20 @@ func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process
 	}))
 }
 
+// RunServerWith runs one more server with further arguments, on a free port.
+func (h *Harness) RunServerWith(ctx context.Context, args ...string) (*stack.Process, error) {
+	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
+		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ServerLog, Args: args,
+	}))
+}
+
+// BeginServer runs one more server, and does not wait until it is ready.
+func (h *Harness) BeginServer(ctx context.Context, args ...string) (*stack.Process, error) {
+	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
+		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ServerLog, Args: args, Unready: true,
+	}))
+}
+
 // RunController runs a controller and waits until it is ready. Only one may run at a time: it elects no leader.
 func (h *Harness) RunController(ctx context.Context) (*stack.Process, error) {
 	return h.remember(stack.StartController(ctx, stack.ProcessOptions{

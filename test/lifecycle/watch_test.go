@@ -1,0 +1,193 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+// says returns nil where the process is not ready and says so with the text.
+func says(ctx context.Context, process *stack.Process, text string) error {
+	err := process.Ready(ctx)
+	if err == nil || !strings.Contains(err.Error(), text) {
+		return fmt.Errorf("it says %w, without %q", err, text)
+	}
+	return nil
+}
+
+// Both processes notice that a kind they read is gone, name it, and recover by themselves when it is back.
+func TestMissingKind(t *testing.T) {
+	operator.ShowOnFailure(t)
+	scheme := operator.Env.Scheme
+	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "membershards.scim-operator.io"}}
+	if err := operator.Env.Client.Get(t.Context(), client.ObjectKeyFromObject(crd), crd); err != nil {
+		t.Fatal(err)
+	}
+	before := crd.DeepCopy()
+	crd.Annotations["scim-operator.io/allow-deletion"] = "true"
+	if err := operator.Env.Client.Patch(t.Context(), crd, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.Env.Client.Delete(t.Context(), crd); err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range []*stack.Process{operator.Server, operator.Controller} {
+		took := harness.Eventually(t, patience, "a process that is not ready", func(ctx context.Context) error { return says(ctx, process, "MemberShard") })
+		t.Logf("the %s says so after %s", process.Name(), took.Round(time.Millisecond))
+	}
+	if err := saysTryAgain(t.Context(), operator.Server.URL); err != nil {
+		t.Errorf("the server answers %v", err)
+	}
+	// One that starts waits for it, and says for what.
+	starting := make(chan error, 1)
+	go func() {
+		server, err := operator.RunServerWith(t.Context(), "--verbose")
+		if err == nil {
+			harness.StopAtEnd(t, server)
+		}
+		starting <- err
+	}()
+	time.Sleep(2 * time.Second)
+	if err := stack.Install(t.Context(), operator.Env.Config, config.FS); err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range []*stack.Process{operator.Server, operator.Controller} {
+		took := harness.Eventually(t, patience, "a process that is ready again", process.Ready)
+		t.Logf("the %s is ready again after %s", process.Name(), took.Round(time.Millisecond))
+	}
+	if err := <-starting; err != nil {
+		t.Error(err)
+	}
+}
+
+// serverRole is what the server's ServiceAccount may do; withoutTokens takes away that it may read ScimTokens until the test
+// ends.
+func withoutTokens(t *testing.T) {
+	t.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "scim-operator-server"}}
+	if err := operator.Env.Client.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {
+		t.Fatal(err)
+	}
+	before := role.DeepCopy()
+	for i := range role.Rules {
+		var kept []string
+		for _, resource := range role.Rules[i].Resources {
+			if resource != "scimtokens" {
+				kept = append(kept, resource)
+			}
+		}
+		if len(kept) == 0 {
+			kept = []string{"none"}
+		}
+		role.Rules[i].Resources = kept
+	}
+	if err := operator.Env.Client.Update(t.Context(), role); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		now := role.DeepCopy()
+		now.Rules = before.Rules
+		if err := operator.Env.Client.Update(context.WithoutCancel(t.Context()), now); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A start that may not read what it needs ends at once when it is told to, and by itself within two minutes, with the cause in
+// its last line.
+func TestStartThatIsRefused(t *testing.T) {
+	candidates := elect(t)
+	app := newApp(t, time.Second)
+	scim, leaver := operator.Client(operator.Server, "/scim/v2", app, oktaDialect), newPerson("leaver")
+	if _, err := scim.AssignUser(t.Context(), leaver); err != nil {
+		t.Fatal(err)
+	}
+	operator.AccessSoon(t, app.Subject(leaver.Profile.UserName), harness.Everywhere(harness.Viewer))
+	if _, err := scim.Deactivate(t.Context(), leaver); err != nil {
+		t.Fatal(err)
+	}
+	// The standby has seen the leaver, too, and has nothing to do with it: it stays ready.
+	defer func() {
+		for _, candidate := range candidates {
+			if err := candidate.Ready(t.Context()); err != nil {
+				t.Errorf("a controller that stands by or leads: %v", err)
+			}
+		}
+	}()
+	withoutTokens(t)
+	time.Sleep(time.Second) // authorizers cache what they allowed
+
+	told := startRefused(t)
+	time.Sleep(2 * time.Second)
+	begun := time.Now()
+	if err := syscall.Kill(told.Pid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-told.Done():
+		t.Logf("SIGTERM ended it after %s", time.Since(begun).Round(time.Millisecond))
+	case <-time.After(5 * time.Second):
+		_ = told.Kill()
+		t.Error("it goes on after SIGTERM")
+	}
+
+	begun = time.Now()
+	left := startRefused(t)
+	select {
+	case <-left.Done():
+		lines := strings.Split(strings.TrimSpace(left.Tail()), "\n")
+		last := lines[len(lines)-1]
+		t.Logf("it ended after %s: %s", time.Since(begun).Round(time.Second), last)
+		if !strings.Contains(last, "ScimToken") || !strings.Contains(last, "forbidden") || left.Wait() == nil {
+			t.Errorf("it ended with %v and %q", left.Wait(), last)
+		}
+	case <-time.After(2 * time.Minute):
+		_ = left.Kill()
+		t.Error("it goes on after two minutes")
+	}
+}
+
+// startRefused starts a server and returns once it says why it is not ready.
+func startRefused(t *testing.T) *stack.Process {
+	t.Helper()
+	started, err := operator.BeginServer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = started.Kill() })
+	harness.Eventually(t, patience, "a server that is not ready", func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, started.HealthURL+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err == nil && response.StatusCode == http.StatusOK {
+			err = errors.New("it is ready: " + string(text))
+		}
+		return err
+	})
+	return started
+}

@@ -15,6 +15,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
 	"github.com/scim-operator/scim-operator/hack/process"
@@ -42,6 +45,7 @@ var contents = []string{"controlplane", "credentials", "logs", "token", "kubecon
 // Run starts everything and returns when parent ends, with no error, or when a process ends by
 // itself, with an error that holds its last lines. By then all that it started is stopped.
 func Run(parent context.Context, options Options) error {
+	ctrllog.SetLogger(logr.Discard()) // of this process, whose clients have nothing to say
 	ctx, fail := context.WithCancelCause(parent)
 	defer fail(nil)
 	r := &run{Options: options, fail: fail}
@@ -80,6 +84,9 @@ func (r *run) start(ctx context.Context) error {
 	}
 	r.say("installing CRDs and RBAC")
 	if err := stack.Install(ctx, r.plane.Config, config.FS); err != nil {
+		return err
+	}
+	if err := stack.AggregateClusterRoles(ctx, r.plane.Config); err != nil {
 		return err
 	}
 	r.say("applying the sample App")

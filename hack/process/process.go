@@ -83,13 +83,15 @@ func (p *Process) Wait() error {
 // Tail returns the last lines, at most 8 KiB, of what the process has printed.
 func (p *Process) Tail() string { return p.tail.String() }
 
-// ExitError tells how the process ended, with its last lines. It blocks until then.
+// ExitError tells how the process ended, with its last lines, the last one of them again at the end: there a person looks. It
+// blocks until then.
 func (p *Process) ExitError() error {
 	reason := "exit status 0"
 	if err := p.Wait(); err != nil {
 		reason = err.Error()
 	}
-	return fmt.Errorf("%s ended: %s\n%s", p.name, reason, indent(p.Tail()))
+	tail := strings.TrimRight(p.Tail(), "\n")
+	return fmt.Errorf("%s ended: %s\n%s\n%s: %s", p.name, reason, indent(tail), p.name, tail[strings.LastIndex(tail, "\n")+1:])
 }
 
 // Stop sends SIGTERM, and SIGKILL when the process has not ended after grace. It returns
@@ -129,7 +131,7 @@ func (p *Process) WaitReady(ctx context.Context, probe func(context.Context) err
 		case <-p.done:
 			return p.ExitError()
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w (%w)\n%s", p.name, probeError, ctx.Err(), indent(p.Tail()))
+			return fmt.Errorf("%s printed:\n%s\n%s is not ready: %w (%w)", p.name, indent(p.Tail()), p.name, probeError, ctx.Err())
 		case <-ticker.C:
 		}
 	}

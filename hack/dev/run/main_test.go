@@ -121,6 +121,11 @@ func TestDevCommandAndWhatItPrints(t *testing.T) {
 	program := buildPrograms(t)
 	dir := filepath.Join(t.TempDir(), "dev dir")
 	p, screen := startDev(t, program, dir)
+	for _, noise := range []string{"log.SetLogger", "goroutine ", "healthz check failed"} {
+		if strings.Contains(screen.String(), noise) {
+			t.Errorf("a start prints %q:\n%s", noise, screen)
+		}
+	}
 
 	id, active := userOf(t, inAnotherTerminal(t, dir, printedCommands(t, screen, "Create a user as Okta does:")))
 	if !active {

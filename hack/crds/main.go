@@ -45,7 +45,7 @@ func run(directory string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, finish(content), 0o644); err != nil { //nolint:gosec // a manifest is for everybody to read
+		if err := os.WriteFile(file, finish(content), 0o644); err != nil {
 			return err
 		}
 	}
@@ -58,8 +58,7 @@ func finish(manifest []byte) []byte {
 	lines := strings.Split(string(manifest), "\n")
 	var finished bytes.Buffer
 	for i, line := range lines {
-		if strings.TrimSpace(line) == "format: date-time" {
-			indentation := line[:strings.Index(line, "format")]
+		if indentation, isTime := strings.CutSuffix(line, "format: date-time"); isTime && strings.TrimSpace(indentation) == "" {
 			if isConstrained(lines[i+1:], indentation) {
 				continue
 			}

@@ -160,6 +160,7 @@ func TestAnEvaluationEndsWithItsCallerAndItsApp(t *testing.T) {
 	app.Spec.Roles[1].When = expensive
 	edited := app.DeepCopy()
 	edited.Generation = 2
+	edited.Spec.Roles[1].When = "false"
 	user := v1alpha1.UserSpec{Attributes: attributesOf(t, map[string]any{"many": make([]int, 250)})}
 	for name, stop := range map[string]func(*Cache, context.CancelFunc){
 		"caller":         func(_ *Cache, cancel context.CancelFunc) { cancel() },

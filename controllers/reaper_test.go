@@ -36,6 +36,9 @@ func TestReaper(t *testing.T) {
 	byHand := w.newUser("by-hand", "")
 	byHand.Spec.CreatedAt = nil
 	w.create(byHand)
+	renaming := w.newUser("renaming", "")
+	renaming.Spec.PendingKey = "renamed"
+	w.provision(renaming) // its request crashed before it took the new name
 	gone := w.newUser("gone", "")
 	gone.Name = "gone-0123456789"
 	w.claim(gone) // the claim of a user who is no more
@@ -58,6 +61,9 @@ func TestReaper(t *testing.T) {
 		if client.IgnoreNotFound(err) != nil || (err == nil) != want {
 			t.Errorf("user %s: %v, want it there: %v", object.Spec.UserName, err, want)
 		}
+	}
+	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(renaming), renaming); err != nil || renaming.Spec.PendingKey != "" {
+		t.Errorf("the rename was not given up: pendingKey %q, %v", renaming.Spec.PendingKey, err)
 	}
 	for key, want := range map[string]bool{"effective": true, "gone": false} {
 		err := env.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: claims.Name("demo", v1alpha1.ClaimUserName, key)}, &v1alpha1.NameClaim{})

@@ -18,9 +18,6 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// systemPrefix begins the names that Kubernetes keeps for itself: to deny one could lock out the control plane.
-const systemPrefix = "system:"
-
 // State is what is known of a Kubernetes user name.
 type State int
 
@@ -220,9 +217,10 @@ func Names(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
 	return names
 }
 
-// Deniable says whether requests under a name may be denied at all: it is not empty, and none of Kubernetes' own.
+// Deniable says whether requests under a name may be denied at all: it is not empty, and none of Kubernetes' own, which could
+// lock out the control plane.
 func Deniable(name string) bool {
-	return name != "" && !strings.HasPrefix(name, systemPrefix)
+	return name != "" && !v1alpha1.IsReservedName(name)
 }
 
 func sameNames(a, b v1alpha1.KubernetesMapping) bool {

@@ -175,7 +175,7 @@ type KubernetesMapping struct {
 	// +optional
 	// +kubebuilder:default="okta:"
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	// +kubebuilder:validation:XValidation:rule="!self.trim().lowerAscii().startsWith('system:') && self.trim() == self && !self.matches('[[:cntrl:]]')",message="must not begin with system:, nor hold blanks at its ends or control characters"
 	UsernamePrefix *string `json:"usernamePrefix,omitempty"`
 	// usernameFrom names the attribute that the authenticator shows as the user's name.
 	// +optional
@@ -186,7 +186,7 @@ type KubernetesMapping struct {
 	// +optional
 	// +kubebuilder:default="okta:"
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	// +kubebuilder:validation:XValidation:rule="!self.trim().lowerAscii().startsWith('system:') && self.trim() == self && !self.matches('[[:cntrl:]]')",message="must not begin with system:, nor hold blanks at its ends or control characters"
 	GroupPrefix *string `json:"groupPrefix,omitempty"`
 }
 

@@ -18,7 +18,7 @@ type UserSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system:"
+	// +kubebuilder:validation:XValidation:rule="!self.trim().lowerAscii().startsWith('system:')",message="must not begin with system:"
 	UserName string `json:"userName"`
 
 	// userNameKey is userName folded for comparison. The user is effective while the NameClaim of this key names it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,17 +34,14 @@ func (f *authorizerFlags) register(command *cobra.Command) {
 	set.StringVar(&f.listen, "authorizer-listen", "", "address of the authorization webhook, which denies everything to people who left; empty for none")
 	set.StringVar(&f.certFile, "authorizer-tls-cert-file", "", "certificate of the authorization webhook; read again when it changes")
 	set.StringVar(&f.keyFile, "authorizer-tls-key-file", "", "key of that certificate")
-	set.StringVar(&f.clientCAFile, "authorizer-client-ca-file", "", "authority of the certificates that API servers must show to the webhook; empty: they need none")
+	set.StringVar(&f.clientCAFile, "authorizer-client-ca-file", "", "authority of the certificates that API servers must show to the webhook, which tells who was revoked")
 	set.StringVar(&f.operatorNamespace, "operator-namespace", controllers.DefaultOperatorNamespace, "namespace of the RevocationList, which the webhook reads")
-	command.MarkFlagsRequiredTogether("authorizer-listen", "authorizer-tls-cert-file", "authorizer-tls-key-file")
+	command.MarkFlagsRequiredTogether("authorizer-listen", "authorizer-tls-cert-file", "authorizer-tls-key-file", "authorizer-client-ca-file")
 }
 
 // addAuthorizer has the manager serve the webhook, where one is asked for, and be ready no earlier than it.
 func addAuthorizer(ctx context.Context, mgr manager.Manager, checks *probes.Checks, flags authorizerFlags, log logr.Logger) error {
 	if flags.listen == "" {
-		if flags.clientCAFile != "" {
-			return errors.New("--authorizer-client-ca-file needs --authorizer-listen")
-		}
 		return nil
 	}
 	config, err := authorizerTLS(mgr, flags)
@@ -75,15 +71,13 @@ func authorizerTLS(mgr manager.Manager, flags authorizerFlags) (*tls.Config, err
 		return nil, err
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"}}
-	if flags.clientCAFile != "" {
-		data, err := os.ReadFile(flags.clientCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the authority of API servers: %w", err)
-		}
-		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !config.ClientCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("%s holds no certificate", flags.clientCAFile)
-		}
+	data, err := os.ReadFile(flags.clientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority of API servers: %w", err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !config.ClientCAs.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate", flags.clientCAFile)
 	}
 	return config, nil
 }

@@ -89,10 +89,10 @@ func (c *compiler) checkSafety() {
 }
 
 func (c *compiler) checkPrefixes() {
-	if strings.HasPrefix(c.app.Spec.Kubernetes.Prefix(), reservedPrefix) {
+	if v1alpha1.IsReservedName(c.app.Spec.Kubernetes.Prefix()) {
 		c.fail("spec.kubernetes.usernamePrefix", "must not begin with %s", reservedPrefix)
 	}
-	if prefix := c.app.Spec.Kubernetes.GroupPrefix; prefix != nil && strings.HasPrefix(*prefix, reservedPrefix) {
+	if prefix := c.app.Spec.Kubernetes.GroupPrefix; prefix != nil && v1alpha1.IsReservedName(*prefix) {
 		c.fail("spec.kubernetes.groupPrefix", "must not begin with %s", reservedPrefix)
 	}
 }

@@ -78,7 +78,7 @@ func (p *Policy) earnByGroup(groups []Group, reasons map[string][]string, decisi
 			continue
 		}
 		subject := p.groupPrefix + group.DisplayName
-		if p.subjectsAreGroups && strings.HasPrefix(subject, reservedPrefix) {
+		if p.subjectsAreGroups && v1alpha1.IsReservedName(subject) {
 			decision.Problems = append(decision.Problems, Problem{
 				Reason: v1alpha1.ReasonInvalidSubject,
 				Message: fmt.Sprintf("the group %q makes a Kubernetes group name that begins with %s, which is reserved: membership of it grants nothing",

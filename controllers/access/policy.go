@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -276,7 +275,7 @@ func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (strin
 	switch {
 	case name == "":
 		return "", fmt.Errorf("the user has no %s, which the App's kubernetes.usernameFrom asks for", attribute)
-	case strings.HasPrefix(name, reservedPrefix):
+	case v1alpha1.IsReservedName(name):
 		return "", fmt.Errorf("attribute %s makes a Kubernetes user name that begins with %s, which is reserved", attribute, reservedPrefix)
 	case len(name) > maxSubjectLength:
 		return "", fmt.Errorf("attribute %s makes a Kubernetes user name of more than %d bytes", attribute, maxSubjectLength)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
@@ -16,8 +15,6 @@ const (
 	// admits 1000. Whoever comes or goes has their objects written whole, by several programs; and each object costs as
 	// much as a dozen subjects wherever all of them are read.
 	maxSubjects = 250
-	// reservedPrefix begins names that Kubernetes keeps for itself. Package access refuses them, too; here nobody gets past.
-	reservedPrefix = "system:"
 )
 
 // member is one person of a chunk.
@@ -58,7 +55,7 @@ func (m *member) natives() []rbacv1.Subject {
 
 // isReserved says of a subject that it must never be bound.
 func isReserved(subject v1alpha1.AppRoleSubject) bool {
-	return strings.HasPrefix(subject.Name, reservedPrefix) || strings.HasPrefix(subject.Group, reservedPrefix)
+	return v1alpha1.IsReservedName(subject.Name) || v1alpha1.IsReservedName(subject.Group)
 }
 
 // chunk is the part of a key's people that one AppRoleBinding holds.

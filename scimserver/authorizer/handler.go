@@ -70,7 +70,7 @@ func (a *Authorizer) review(w http.ResponseWriter, r *http.Request) (decision st
 	}
 	answer := &authorizationv1.SubjectAccessReview{TypeMeta: review.TypeMeta}
 	decision = "no_opinion"
-	if a.Denied(review.Spec.User) {
+	if a.Denied(review.Spec.User, review.Spec.Groups) {
 		decision = "denied"
 		answer.Status = authorizationv1.SubjectAccessReviewStatus{
 			Denied: true, Reason: "the access of " + review.Spec.User + " was revoked by the identity provider (scim-operator)",

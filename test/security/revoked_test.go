@@ -7,9 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -23,22 +25,56 @@ func keyOf(namespace, name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
-// revoke puts people on a list of the operator's own namespace, beside the controller's, and takes it away at the end.
+// revoke puts people on the controller's list by the administrator's hand, and takes them off it at the end.
 func revoke(t testing.TB, users ...string) (release func()) {
 	t.Helper()
-	list := &v1alpha1.RevocationList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, GenerateName: "by-hand-"},
-		Spec:       v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{}},
+	ctx := context.WithoutCancel(t.Context())
+	edit := func(change func(map[string]metav1.Time)) error {
+		return retry.OnError(retry.DefaultBackoff, func(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }, func() error {
+			list := &v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: v1alpha1.RevocationListName}}
+			err := operator.Env.Client.Get(ctx, client.ObjectKeyFromObject(list), list)
+			if client.IgnoreNotFound(err) != nil {
+				return err
+			}
+			if list.Spec.Users == nil {
+				list.Spec.Users = map[string]metav1.Time{}
+			}
+			change(list.Spec.Users)
+			if err != nil {
+				return operator.Env.Client.Create(ctx, list)
+			}
+			return operator.Env.Client.Update(ctx, list)
+		})
 	}
-	for _, user := range users {
-		list.Spec.Users[user] = metav1.NewTime(time.Now().Add(time.Hour))
-	}
-	must(t, operator.Env.Client.Create(t.Context(), list))
+	must(t, edit(func(listed map[string]metav1.Time) {
+		for _, user := range users {
+			listed[user] = metav1.NewTime(time.Now().Add(time.Hour))
+		}
+	}))
 	release = func() {
-		must(t, client.IgnoreNotFound(operator.Env.Client.Delete(context.WithoutCancel(t.Context()), list)))
+		must(t, edit(func(listed map[string]metav1.Time) {
+			for _, user := range users {
+				delete(listed, user)
+			}
+		}))
 	}
 	t.Cleanup(release)
 	return release
+}
+
+// mayEdit gives a user edit in the tenant's namespace.
+func (n *tenant) mayEdit(t testing.TB, user string) client.Client {
+	t.Helper()
+	must(t, n.admin.Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, GenerateName: "edit-"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}))
+	c := asUser(t, user)
+	harness.Eventually(t, patience, "the right to edit of "+user, func(ctx context.Context) error {
+		return c.Create(ctx, configMap(n.namespace, "probe"), client.DryRunAll)
+	})
+	return c
 }
 
 // Whatever else gives somebody access, somebody on the list writes nothing, deletes nothing and connects to nothing.
@@ -51,7 +87,7 @@ func TestRevokedPeopleAreDenied(t *testing.T) {
 		Spec:       corev1.PodSpec{NodeName: "none", Containers: []corev1.Container{{Name: "c", Image: "c"}}},
 	}
 	must(t, n.admin.Create(t.Context(), pod))
-	for name, groups := range map[string][]string{"by bindings": nil, "as one of system:masters": {"system:masters"}} {
+	for name, groups := range map[string][]string{"by bindings": nil, "with groups": {"staff"}} {
 		t.Run(name, func(t *testing.T) {
 			c := asUser(t, n.user, groups...)
 			config, err := operator.Env.ControlPlane.UserConfig(n.user, groups...)
@@ -88,16 +124,33 @@ func TestRevokedPeopleAreDenied(t *testing.T) {
 	}
 }
 
-// A list that names the system's own users would stop the cluster: they are let through.
+// A list that names the system's own users would stop the cluster, and one that names its administrators would leave nobody to
+// mend it: both are let through.
 func TestSystemIsNeverRevoked(t *testing.T) {
 	n := newTenant(t)
-	system := "system:serviceaccount:" + n.namespace + ":robot"
-	robot := asUser(t, system, "system:masters")
-	revoke(t, system, n.user)
+	system, root := "system:serviceaccount:"+n.namespace+":robot", n.namespace+":root"
+	robot := n.mayEdit(t, system)
+	revoke(t, system, root, n.user)
 	n.refusedSoon(t, revokedPolicy, func(ctx context.Context) error {
 		return n.client.Create(ctx, configMap(n.namespace, "new"), client.DryRunAll)
 	})
 	must(t, robot.Create(t.Context(), configMap(n.namespace, "new")))
+	must(t, asUser(t, root, "system:masters").Create(t.Context(), configMap(n.namespace, "other")))
+}
+
+// Only the list that the controller writes counts, not another one beside it.
+func TestOtherListsMeanNothing(t *testing.T) {
+	n := newTenant(t)
+	must(t, n.admin.Create(t.Context(), &v1alpha1.RevocationList{
+		ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, GenerateName: "revoked-"},
+		Spec:       v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{n.user: metav1.NewTime(time.Now().Add(time.Hour))}},
+	}))
+	marker := n.mayEdit(t, "okta:marker")
+	revoke(t, "okta:marker")
+	n.refusedSoon(t, revokedPolicy, func(ctx context.Context) error {
+		return marker.Create(ctx, configMap(n.namespace, "marker"), client.DryRunAll)
+	})
+	must(t, n.client.Create(t.Context(), configMap(n.namespace, "new")))
 }
 
 // No trouble with the list may stop the writes of everybody else.

@@ -110,7 +110,7 @@ func TestAskedRuns(t *testing.T) {
 		t.Error("a group changes nothing")
 	}
 	// An edit of the App settles nobody, and whoever asked for what was before gets no answer.
-	c.edit(func(spec *v1alpha1.AppSpec) { spec.DisplayName = "another" })
+	c.edit(func(spec *v1alpha1.AppSpec) { spec.RoleAssignment.Default = []string{"another"} })
 	entry.App = rolebinding.AppGenerationOf(c.app, &access.Cache{})
 	if c.syncer.IsSettled(other, bound[other], entry) {
 		t.Error("settled for an App that no run has seen")

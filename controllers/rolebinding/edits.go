@@ -206,7 +206,12 @@ func (r *run) tellEdits(ctx context.Context) {
 		if !r.isRestored(id) {
 			what = "what had been added to it was removed, and the rest follows"
 		}
-		r.tellRepair(ctx, about, emptyNative(id), e.reason,
+		// The recorder merges Events that refer to the same versions, and keeps the first one's text: each repair has its own.
+		related := emptyNative(id)
+		if existing, found := r.existing[id]; found {
+			related.SetResourceVersion(existing.object.GetResourceVersion())
+		}
+		r.tellRepair(ctx, about, related, e.reason,
 			fmt.Sprintf("%s %s was %s by %s; %s%s", id.kind, client.ObjectKeyFromObject(emptyNative(id)), how, who, what, e.what))
 	}
 }

@@ -35,6 +35,11 @@ func TestQuickRun(t *testing.T) {
 			t.Errorf("%s: %s: rate %v, baseline %v, ratio %v", f.name, f.title, f.value, f.baseline, f.ratio)
 		}
 	}
+	for _, isolated := range s.report.isolations {
+		for _, attack := range isolationAttacks {
+			seen[attack.name] = seen[attack.name] || attack.title == isolated.Attack
+		}
+	}
 	for _, name := range append(s.plan.names(), "page-growth") {
 		if !seen[name] {
 			t.Errorf("the run produced no figure of %s", name)

@@ -125,7 +125,19 @@ func TestOwnWritesAreNoEdits(t *testing.T) {
 	t.Logf("%d rounds of traffic", rounds)
 }
 
+// An edit that meets a write of this operator which got no answer is not told, since the write may have been the cause: such a
+// round is played again. Whatever is told must be right in each of them.
 func TestEditsAreNamedAmongOwnWrites(t *testing.T) {
+	for range 3 {
+		if editsAreNamed(t) {
+			return
+		}
+	}
+	t.Error("in none of three rounds every edit was told")
+}
+
+// editsAreNamed plays one round, and says whether every edit was told.
+func editsAreNamed(t *testing.T) bool {
 	w := newWorld(t, nil)
 	stays := w.provision(w.newUser("stays", ""))
 	w.eventuallyGranted(stays)
@@ -161,24 +173,33 @@ func TestEditsAreNamedAmongOwnWrites(t *testing.T) {
 	}
 	stop()
 	traffic.Wait()
-	w.eventually(func() string {
-		told := w.repairsSince(before)
-		if len(told) != len(expected) {
-			return fmt.Sprintf("%d edits, %d told: %q", len(expected), len(told), told)
+	told := w.repairsSince(before)
+	for end := time.Now().Add(10 * time.Second); len(told) < len(expected) && time.Now().Before(end); told = w.repairsSince(before) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.stop()
+	if len(told) > len(expected) {
+		t.Errorf("%d edits, %d told: %q", len(expected), len(told), told)
+	}
+	next := 0
+	for _, text := range told {
+		// In the order of the edits, each of which may be left out.
+		for next < len(expected) && !strings.Contains(text, expected[next]) {
+			next++
 		}
-		for i, text := range expected {
-			if !strings.Contains(told[i], text) {
-				return fmt.Sprintf("edit %d is told as %q, want %q", i, told[i], text)
-			}
-			if !strings.Contains(text, "deleted") && !strings.Contains(told[i], `was changed by "controllers.test"; `) {
-				return fmt.Sprintf("edit %d is told as %q", i, told[i])
-			}
-			if strings.Contains(told[i], "traffic") {
-				return fmt.Sprintf("edit %d is told with ordinary traffic: %q", i, told[i])
-			}
+		if next == len(expected) {
+			t.Errorf("%q is told, and is none of the edits: %q", text, expected)
+			break
 		}
-		return ""
-	})
+		if !strings.Contains(expected[next], "deleted") && !strings.Contains(text, `was changed by "controllers.test"; `) {
+			t.Errorf("the editor is not named: %q", text)
+		}
+		if strings.Contains(text, "traffic") {
+			t.Errorf("an edit is told with ordinary traffic: %q", text)
+		}
+		next++
+	}
+	return len(told) == len(expected)
 }
 
 // repairs says why a native binding is not yet as it should be.

@@ -150,9 +150,6 @@ func TestRolesAttribute(t *testing.T) {
 			answer := create(t, client, userJSON(name, extra))
 			operator.AccessSoon(t, app.Subject(name), harness.Everywhere(harness.Developer))
 			roles := answer.At("roles")
-			if title == "in a container" {
-				roles = answer.At(okta.SchemaUser, "roles")
-			}
 			if okta.At(roles, 0, "value") != "developer" || okta.At(roles, 1) != nil {
 				t.Errorf("roles is %v, want one element with the value developer\n%s", roles, answer)
 			}

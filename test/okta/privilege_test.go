@@ -3,6 +3,7 @@ package okta_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,7 +181,7 @@ func TestGrantBeyondTheList(t *testing.T) {
 		t.Run(refused, func(t *testing.T) {
 			operator.ShowOnFailure(t)
 			app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "ambitious", func(spec *v1alpha1.AppSpec) {
-				spec.Attributes = nil
+				spec.Attributes = slices.DeleteFunc(spec.Attributes, func(a v1alpha1.CustomAttribute) bool { return a.Name != "regions" })
 				spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: refused}}})
 			})
 			scim := operator.Client(operator.Server, "/scim/v2", app, okta.AppWizard)

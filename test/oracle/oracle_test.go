@@ -140,10 +140,17 @@ func TestExpect(t *testing.T) {
 			now := metav1.Now()
 			c.Namespaces[0].DeletionTimestamp = &now
 		}, view[1:]},
-		"user name from email": {func(_ *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+		"user name from email": {func(c *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
 			app.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail
 			jane.Spec.Emails = []v1alpha1.MultiValue{{Value: "second@x"}, {Value: "J@x", Primary: true}}
+			claim := c.Claims[0].DeepCopy()
+			claim.Spec.Attribute, claim.Spec.Value, claim.Spec.Holder = "email", "j@x", jane.Name
+			c.Claims = append(c.Claims, *claim)
 		}, []string{"okta:J@x ClusterRole/view a", "okta:J@x ClusterRole/view b"}},
+		"user name from an email of another user": {func(_ *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			app.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail
+			jane.Spec.Emails = []v1alpha1.MultiValue{{Value: "J@x", Primary: true}}
+		}, nil},
 		"observed":  {func(_ *Cluster, app *v1alpha1.AppSpec, _ *v1alpha1.User) { app.Mode = v1alpha1.ModeObserve }, nil},
 		"inactive":  {func(_ *Cluster, _ *v1alpha1.AppSpec, jane *v1alpha1.User) { jane.Spec.Active = false }, nil},
 		"suspended": {func(_ *Cluster, _ *v1alpha1.AppSpec, jane *v1alpha1.User) { jane.Spec.Suspended = true }, nil},

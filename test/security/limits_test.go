@@ -75,7 +75,7 @@ func TestLimitOfPairs(t *testing.T) {
 				app.Spec.Roles[i].Grants = append(app.Spec.Roles[i].Grants, v1alpha1.Grant{ClusterRole: fmt.Sprintf("security-other-%d", j)})
 			}
 		}
-		for i := range 255 {
+		for i := range 7 { // 1024 pairs of role and scope
 			app.Spec.Scopes.List = append(app.Spec.Scopes.List, v1alpha1.Scope{Name: fmt.Sprint("scope-", i), Namespaces: namespaces[:20]})
 		}
 		app.Spec.Scopes.List[7] = v1alpha1.Scope{Name: "selected", NamespaceSelector: &metav1.LabelSelector{}}

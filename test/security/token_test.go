@@ -149,7 +149,8 @@ func TestTokenThatRacesItsApp(t *testing.T) {
 	must(t, pairs.Wait())
 	for i := range rounds {
 		tokenSoon(t, tokens[i], v1alpha1.ReasonNotAccepted)
-		if got := n.answers(t, texts[i], "/scim/v2"); got != http.StatusUnauthorized {
+		// So many refusals hold back whoever sends no valid token; a valid one is served all the same.
+		if got := n.answers(t, texts[i], "/scim/v2"); got != http.StatusUnauthorized && got != http.StatusTooManyRequests {
 			t.Fatalf("round %d: the token is answered %d", i, got)
 		}
 	}

@@ -58,9 +58,13 @@ func run(t *testing.T, kubeconfig string, attempts []attempt) {
 
 func binding(namespace, clusterRole string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "attempt-"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: clusterRole},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "okta:somebody"}},
+		// Named and labelled as the controller does it: what is refused is refused for the role.
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "scim-attempt" + strings.Repeat("a", 13), Labels: map[string]string{
+			v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue, v1alpha1.LabelApp: "quickstart",
+			v1alpha1.LabelAppNamespace: "directory", "scim-operator.io/binding": "quickstart-0",
+		}},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: clusterRole},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "okta:somebody"}},
 	}
 }
 

@@ -61,9 +61,11 @@ func (r *Reaper) sweep(ctx context.Context, grace, orphans time.Duration, withCl
 		if !withClaims {
 			continue
 		}
-		for _, swept := range []*claims.Protocol[*v1alpha1.User]{
-			protocol, claims.ForUsersBy(r.Live, namespace, v1alpha1.ClaimEmail), claims.ForUsersBy(r.Live, namespace, v1alpha1.ClaimExternalID),
-		} {
+		protocols := []*claims.Protocol[*v1alpha1.User]{protocol}
+		for _, attribute := range claims.AllOtherNames() {
+			protocols = append(protocols, claims.ForUsersBy(r.Live, namespace, attribute))
+		}
+		for _, swept := range protocols {
 			_, err := claims.Sweep(ctx, r.Live, namespace, swept, func(claim *v1alpha1.NameClaim) bool {
 				return time.Since(claim.CreationTimestamp.Time) > orphans && !r.holds(ctx, claim)
 			})

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
 )
 
 // recent is what this process found out or wrote a moment ago, and informers do not show yet. It spares the API server a
@@ -101,7 +102,7 @@ func (r *recent) forget(name types.NamespacedName) {
 	defer r.mutex.Unlock()
 	delete(r.reserved, name)
 	delete(r.written, name)
-	for _, attribute := range []string{v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID} {
+	for _, attribute := range claims.AllOtherNames() {
 		delete(r.held, heldName{name, attribute})
 	}
 }

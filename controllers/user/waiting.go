@@ -41,7 +41,7 @@ func (w *waiting) freed(before, after *v1alpha1.User) []types.NamespacedName {
 		return nil
 	}
 	var users []types.NamespacedName
-	for _, attribute := range []string{v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID} {
+	for _, attribute := range claims.AllOtherNames() {
 		key := claims.KeyBy(attribute, &before.Spec)
 		if after != nil && claims.KeyBy(attribute, &after.Spec) == key {
 			continue

@@ -16,11 +16,14 @@ var Users = Kind[*v1alpha1.User]{
 	Committed: userCommitted,
 }
 
+// AllOtherNames returns every attribute that OtherNames can return for some App.
+func AllOtherNames() []string { return []string{v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID} }
+
 // OtherNames are the attributes, userName apart, whose values are unique among the users of an App: those that the App tells users
 // apart by (spec.identifier), or that their Kubernetes names are made of (spec.kubernetes.usernameFrom).
 func OtherNames(app *v1alpha1.App) []string {
 	var attributes []string
-	for _, attribute := range []string{v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID} {
+	for _, attribute := range AllOtherNames() {
 		if app.Spec.Identifier == attribute || app.Spec.Kubernetes.UsernameFrom == attribute {
 			attributes = append(attributes, attribute)
 		}

@@ -49,7 +49,7 @@ conformance: ## Compare with independent implementations of SCIM, and have one p
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_TIME, one after the other. What fails is kept in testdata/fuzz, as a test from then on.
-	@for package in ./scimserver ./scimserver/protocol; do \
+	@for package in ./scimserver ./scimserver/protocol ./internal/names ./internal/token; do \
 		for target in $$(go test $$package -list '^Fuzz' | grep '^Fuzz'); do \
 			go test $$package -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) || exit 1; \
 		done; \

@@ -26,20 +26,20 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/scim-operator/scim-operator/api/informers"
-	"github.com/scim-operator/scim-operator/api/probes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
-	"github.com/scim-operator/scim-operator/controllers/fair"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
-	"github.com/scim-operator/scim-operator/controllers/leadership"
 	"github.com/scim-operator/scim-operator/controllers/residual"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/controllers/scimtoken"
 	"github.com/scim-operator/scim-operator/controllers/user"
+	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/fair"
+	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/internal/leadership"
+	"github.com/scim-operator/scim-operator/internal/probes"
 )
 
 const (
@@ -48,7 +48,7 @@ const (
 	// DefaultOperatorNamespace is where config/ installs the operator.
 	DefaultOperatorNamespace = "scim-operator-system"
 	// fieldOwner of everything that the controllers write.
-	fieldOwner = rolebinding.FieldOwner
+	fieldOwner = approlebinding.FieldOwner
 	// shutdownTimeout is what running reconciles get to end.
 	shutdownTimeout = 15 * time.Second
 )
@@ -182,8 +182,8 @@ func cacheOptions(namespaces []string) cache.Options {
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
 			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
-			&rbacv1.RoleBinding{}:        {Label: rolebinding.CacheLabel()},
-			&rbacv1.ClusterRoleBinding{}: {Label: rolebinding.CacheLabel()},
+			&rbacv1.RoleBinding{}:        {Label: approlebinding.CacheLabel()},
+			&rbacv1.ClusterRoleBinding{}: {Label: approlebinding.CacheLabel()},
 		},
 	}
 }
@@ -195,10 +195,10 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	}
 	var (
 		policies = &access.Cache{}
-		index    = &rolebinding.Index{}
+		index    = &approlebinding.Index{}
 		recorder = mgr.GetEventRecorder("scim-operator")
 	)
-	syncer := &rolebinding.Syncer{
+	syncer := &approlebinding.Syncer{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Recorder: recorder,
 		Namespaces: options.Namespaces,
 	}
@@ -220,7 +220,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	}
 	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships}
 	return errors.Join(
-		rolebinding.Add(ctx, mgr, syncer, others),
+		approlebinding.Add(ctx, mgr, syncer, others),
 		revocation.Add(ctx, mgr, revocations),
 		residual.Add(ctx, mgr, finder, others),
 		user.Add(mgr, users),

@@ -12,15 +12,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 // cast is a Syncer with people of which the test says who was evaluated for what.
 type cast struct {
 	*world
-	syncer *rolebinding.Syncer
-	key    rolebinding.Key
+	syncer *approlebinding.Syncer
+	key    approlebinding.Key
 	users  []types.NamespacedName
 }
 
@@ -28,7 +28,7 @@ func newCast(t *testing.T, people int) *cast {
 	t.Helper()
 	w := newStoppedWorld(t, nil)
 	c := &cast{world: w, syncer: newSyncer(w)}
-	c.key = rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	c.key = approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	for i := range people {
 		user := w.newUser(fmt.Sprintf("person-%d", i), "")
 		w.create(user)
@@ -46,9 +46,9 @@ func newCast(t *testing.T, people int) *cast {
 }
 
 // evaluate says of a person that they hold the key by the App as it is, as the member of a group if there is one.
-func (c *cast) evaluate(i int, change func(*rolebinding.Entry)) {
-	entry := rolebinding.Entry{
-		App: rolebinding.AppGenerationOf(c.app, &access.Cache{}), Subject: fmt.Sprintf("okta:person-%d", i), Keys: []rolebinding.Key{c.key},
+func (c *cast) evaluate(i int, change func(*approlebinding.Entry)) {
+	entry := approlebinding.Entry{
+		App: approlebinding.AppGenerationOf(c.app, &access.Cache{}), Subject: fmt.Sprintf("okta:person-%d", i), Keys: []approlebinding.Key{c.key},
 	}
 	if change != nil {
 		change(&entry)
@@ -123,8 +123,8 @@ func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 	c.named(remove, all[0])
 
 	// One earns nothing by the edit; one is kept by somebody's decision.
-	c.evaluate(1, func(e *rolebinding.Entry) { e.Keys = nil })
-	c.evaluate(2, func(e *rolebinding.Entry) { e.Kept = map[rolebinding.Key]bool{c.key: true} })
+	c.evaluate(1, func(e *approlebinding.Entry) { e.Keys = nil })
+	c.evaluate(2, func(e *approlebinding.Entry) { e.Kept = map[approlebinding.Key]bool{c.key: true} })
 	c.sync()
 	c.named(get, all[0], all[2])
 	c.named(list, all[2])
@@ -140,8 +140,8 @@ func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 // Who was evaluated for no App at all, or for one of the same name before, is not let in.
 func TestOtherEvaluationsBindNobody(t *testing.T) {
 	c := newCast(t, 3)
-	c.evaluate(0, func(e *rolebinding.Entry) { e.App = rolebinding.AppGeneration{} })
-	c.evaluate(1, func(e *rolebinding.Entry) { e.App.UID = "another" })
+	c.evaluate(0, func(e *approlebinding.Entry) { e.App = approlebinding.AppGeneration{} })
+	c.evaluate(1, func(e *approlebinding.Entry) { e.App.UID = "another" })
 	c.sync()
 	if bindings := c.bindings(); len(bindings) > 0 {
 		t.Errorf("bindings = %+v", bindings)
@@ -155,8 +155,8 @@ func TestOtherEvaluationsBindNobody(t *testing.T) {
 // without access for a moment.
 func TestGroupsInNativeBindings(t *testing.T) {
 	c := newCast(t, 3)
-	in := func(group string) func(*rolebinding.Entry) {
-		return func(e *rolebinding.Entry) { e.Groups = map[rolebinding.Key]string{c.key: group} }
+	in := func(group string) func(*approlebinding.Entry) {
+		return func(e *approlebinding.Entry) { e.Groups = map[approlebinding.Key]string{c.key: group} }
 	}
 	for i := range c.users {
 		c.evaluate(i, nil)
@@ -202,10 +202,10 @@ func TestGroupsInNativeBindings(t *testing.T) {
 	c.evaluate(0, in("okta:staff"))
 	c.evaluate(1, in("okta:staff"))
 	c.sync()
-	c.evaluate(0, func(e *rolebinding.Entry) { e.Keys = nil })
+	c.evaluate(0, func(e *approlebinding.Entry) { e.Keys = nil })
 	c.sync()
 	c.named(get, "Group okta:staff")
-	c.evaluate(1, func(e *rolebinding.Entry) { e.Keys = nil })
+	c.evaluate(1, func(e *approlebinding.Entry) { e.Keys = nil })
 	c.sync()
 	c.named(get)
 }
@@ -222,7 +222,7 @@ func TestTheLateEvaluatedLeave(t *testing.T) {
 		c.sync()
 		c.named(bindable("get"), "User okta:person-0", "User okta:person-1")
 	}
-	c.evaluate(1, func(e *rolebinding.Entry) { e.Keys = nil })
+	c.evaluate(1, func(e *approlebinding.Entry) { e.Keys = nil })
 	if err := c.syncer.SyncRemoval(c.ctx, c.key, c.users[1]); err != nil {
 		t.Fatal(err)
 	}

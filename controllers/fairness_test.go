@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 // withBystander returns a directory, and another one of another tenant, which the same controllers will serve.

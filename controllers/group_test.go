@@ -13,8 +13,8 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/group"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
-	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 // newGroup returns a group, not written yet. Beyond the limit its members are in shards, which are written.

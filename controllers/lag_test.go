@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 // The informer of Users may be behind the status that the controller wrote itself. What a group takes is held all the same: it

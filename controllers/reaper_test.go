@@ -10,7 +10,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/user"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
 // The reaper takes what crashed requests left, and nobody else.

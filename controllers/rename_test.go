@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 func (w *world) named(subject string) bool {

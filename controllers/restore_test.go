@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 // A directory that is put back from a backup is what it was: under new UIDs, without status, in any order, users last and late, with

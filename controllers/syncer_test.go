@@ -17,13 +17,13 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/residual"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 // newSyncer runs a Syncer without the other controllers: the test itself says who earned what.
-func newSyncer(w *world) *rolebinding.Syncer {
+func newSyncer(w *world) *approlebinding.Syncer {
 	w.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 	mgr, err := ctrl.NewManager(w.config, ctrl.Options{
@@ -32,23 +32,23 @@ func newSyncer(w *world) *rolebinding.Syncer {
 		Cache: cache.Options{
 			ReaderFailOnMissingInformer: true,
 			ByObject: map[client.Object]cache.ByObject{
-				&rbacv1.RoleBinding{}:        {Label: rolebinding.CacheLabel()},
-				&rbacv1.ClusterRoleBinding{}: {Label: rolebinding.CacheLabel()},
+				&rbacv1.RoleBinding{}:        {Label: approlebinding.CacheLabel()},
+				&rbacv1.ClusterRoleBinding{}: {Label: approlebinding.CacheLabel()},
 			},
 		},
 	})
 	if err != nil {
 		w.Fatal(err)
 	}
-	syncer := &rolebinding.Syncer{
-		Client: mgr.GetClient(), Live: env.Client, Policies: &access.Cache{}, Index: &rolebinding.Index{},
+	syncer := &approlebinding.Syncer{
+		Client: mgr.GetClient(), Live: env.Client, Policies: &access.Cache{}, Index: &approlebinding.Index{},
 		Recorder: mgr.GetEventRecorder("test"), Namespaces: []string{w.namespace},
 	}
 	others, err := residual.NewCache(mgr)
 	if err != nil {
 		w.Fatal(err)
 	}
-	if err := rolebinding.Add(ctx, mgr, syncer, others); err != nil {
+	if err := approlebinding.Add(ctx, mgr, syncer, others); err != nil {
 		w.Fatal(err)
 	}
 	namespaces := &metav1.PartialObjectMetadata{}
@@ -86,8 +86,8 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 		return ""
 	})
 	name := client.ObjectKeyFromObject(user)
-	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
-	granted := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
+	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	granted := approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []approlebinding.Key{key}}
 	colleague := types.NamespacedName{Namespace: w.namespace, Name: "colleague"}
 	const rounds = 150
 	var granting, removing time.Duration
@@ -102,7 +102,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 				}
 				return ""
 			})
-			syncer.Index.Set(colleague, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:second", Keys: []rolebinding.Key{key}})
+			syncer.Index.Set(colleague, approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:second", Keys: []approlebinding.Key{key}})
 		}
 		syncer.Index.Set(name, granted)
 		begin := time.Now()
@@ -116,7 +116,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 				t.Fatalf("round %d, granted: %s", round, problem)
 			}
 		}
-		syncer.Index.Set(name, rolebinding.Entry{})
+		syncer.Index.Set(name, approlebinding.Entry{})
 		begin = time.Now()
 		if err := syncer.SyncRemoval(w.ctx, key, name); err != nil {
 			t.Fatal(err)
@@ -160,7 +160,7 @@ func (w *world) bound(subject string, want bool) string {
 func TestSyncIsBatched(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
-	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	const people = 60
 	users := make([]types.NamespacedName, people)
 	for i := range users {
@@ -180,7 +180,7 @@ func TestSyncIsBatched(t *testing.T) {
 	for i, user := range users {
 		go func() {
 			subject := fmt.Sprintf("okta:user-%d", i)
-			syncer.Index.Set(user, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: subject, Keys: []rolebinding.Key{key}})
+			syncer.Index.Set(user, approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: subject, Keys: []approlebinding.Key{key}})
 			if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 				problems <- outcome.Err().Error()
 				return
@@ -208,7 +208,7 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	const yield = 250 * time.Millisecond
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
-	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	jane := w.newUser("jane", "")
 	w.create(jane)
 	name := client.ObjectKeyFromObject(jane)
@@ -220,7 +220,7 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	})
 	defer syncer.Removals.Begin()()
 	begun := time.Now()
-	entry := rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []rolebinding.Key{key}}
+	entry := approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []approlebinding.Key{key}}
 	syncer.Index.Set(name, entry)
 	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 		t.Fatal(outcome.Err())
@@ -269,7 +269,7 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	syncer := newSyncer(w)
 	gate := &statusGate{Client: syncer.Client, asked: make(chan struct{}), may: make(chan struct{})}
 	syncer.Client = gate
-	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	const people = 600 // in three AppRoleBindings
 	var last types.NamespacedName
 	for i := range people {
@@ -284,13 +284,13 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	})
 	for i := range people {
 		name := types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("user-%d", int(userCount.Load())-people+1+i)}
-		syncer.Index.Set(name, rolebinding.Entry{App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + name.Name, Keys: []rolebinding.Key{key}})
+		syncer.Index.Set(name, approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + name.Name, Keys: []approlebinding.Key{key}})
 	}
 	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 		t.Fatal(outcome.Err())
 	}
 	<-gate.asked // the run that writes the statuses, a second later
-	syncer.Index.Set(last, rolebinding.Entry{})
+	syncer.Index.Set(last, approlebinding.Entry{})
 	removed := make(chan error, 1)
 	go func() { removed <- syncer.SyncRemoval(w.ctx, key, last) }()
 	time.Sleep(100 * time.Millisecond) // it has begun to wait
@@ -327,12 +327,12 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 func TestWhoIsBackAtOnceIsLetIn(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
-	key := rolebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	jane, john := w.newUser("jane", ""), w.newUser("john", "")
 	jane.Spec.Active = false
 	hold := func(user *v1alpha1.User) {
-		syncer.Index.Set(client.ObjectKeyFromObject(user), rolebinding.Entry{
-			App: rolebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + user.Spec.UserName, Keys: []rolebinding.Key{key},
+		syncer.Index.Set(client.ObjectKeyFromObject(user), approlebinding.Entry{
+			App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + user.Spec.UserName, Keys: []approlebinding.Key{key},
 		})
 	}
 	sync := func() {

@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 
-	"github.com/scim-operator/scim-operator/api/informers"
+	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
 // maxEventNote is the API server's limit of an Event's note, in bytes, less some room.

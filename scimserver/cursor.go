@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scim-operator/scim-operator/internal/names"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -56,7 +57,7 @@ func (c cursor) String() string {
 // queryDigest tells queries apart, but for letter case: the names of attributes and operators have none, and RFC 9865's own
 // example writes userName in two ways.
 func queryDigest(endpoint, filter, sortBy, sortOrder string) uint32 {
-	sum := sha256.Sum256([]byte(strings.Join([]string{endpoint, protocol.Fold(filter), protocol.Fold(sortBy), protocol.Fold(sortOrder)}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{endpoint, names.Fold(filter), names.Fold(sortBy), names.Fold(sortOrder)}, "\x00")))
 	return binary.BigEndian.Uint32(sum[:])
 }
 

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"github.com/scim-operator/scim-operator/api/probes"
 	"github.com/scim-operator/scim-operator/controllers"
+	"github.com/scim-operator/scim-operator/internal/probes"
 	"github.com/scim-operator/scim-operator/scimserver/authorizer"
 )
 

@@ -14,9 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/scim-operator/scim-operator/api/informers"
-	"github.com/scim-operator/scim-operator/api/probes"
 	"github.com/scim-operator/scim-operator/controllers"
+	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/internal/probes"
 )
 
 // operator is what the server and the controller have in common: probes, metrics and profiles from the first moment on, and a

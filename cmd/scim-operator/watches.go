@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
 // watchDeadline is how long a list or a watch may fail before the process says that it does not know what is going on.

@@ -3,8 +3,7 @@
 // policy says so, it deletes the App's users and groups.
 //
 // What the App means for people is not its business: the user and role-binding controllers compile the same policy
-// (controllers/access) by themselves. It imports controllers/access, controllers/rolebinding, controllers/safety, the
-// claims and the membership of scimserver/directory and api/v1alpha1.
+// (internal/access) by themselves.
 package app
 
 import (
@@ -30,9 +29,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/safety"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 const (
@@ -55,7 +54,7 @@ type Reconciler struct {
 	Live     client.Client
 	Policies *access.Cache
 	// Index tells who was evaluated.
-	Index *rolebinding.Index
+	Index *approlebinding.Index
 	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
 	Guard    *safety.Guard
 	Progress *Progress

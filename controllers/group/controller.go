@@ -4,8 +4,6 @@
 // Memberships tells the user controller in which groups somebody is; who gets a role by it is decided there. Reconcile
 // reads as a list of steps. Reaper, beside it, clears away what crashed requests left: Groups that no claim names,
 // claims that no Group wants, shards that no Group reads.
-//
-// It imports controllers/access, the claims and the membership of scimserver/directory and api/v1alpha1.
 package group
 
 import (
@@ -26,9 +24,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
-	"github.com/scim-operator/scim-operator/scimserver/directory/membership"
+	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 const (

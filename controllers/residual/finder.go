@@ -1,9 +1,9 @@
 // Package residual finds what RoleBindings and ClusterRoleBindings still give to people whose access was revoked: those that this
 // operator did not write, and those that it wrote for another User of the same Kubernetes name, in whatever App.
 //
-// A cache of its own, NewCache, holds the bindings of others, reduced to names, roles and subjects. The user controller asks Of for each
-// person whose access it revoked, writes the answer into the status, and is told by OnChange when it may have become another.
-// The package reads, and writes nothing. It imports api/v1alpha1 only.
+// A cache of its own, NewCache, holds the bindings of others, reduced to names, roles and subjects. The user controller asks
+// Of for each person whose access it revoked, writes the answer into the status, and is told by OnChange when it may have
+// become another. The package reads, and writes nothing.
 package residual
 
 import (

@@ -4,7 +4,7 @@
 //
 // The user controller tells the Keeper whose access ended, and waits until the list says so. The Keeper is the only writer:
 // it gathers what waits into one write, drops entries when they expire, and takes off the list whoever is active again. What
-// it knows survives its process in the list itself and in the status of the Users. It imports api/subjects and api/v1alpha1.
+// it knows survives its process in the list itself and in the status of the Users.
 package revocation
 
 import (
@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
 const (

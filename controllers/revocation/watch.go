@@ -10,9 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"github.com/scim-operator/scim-operator/api/informers"
-	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
 // Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationList is in a cache of its own. Every

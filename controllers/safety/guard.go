@@ -4,8 +4,6 @@
 // The user controller asks the Guard before it takes a role away, and keeps the role where the answer is to hold. The
 // count is in the App's status before anybody loses anything, so that it survives a restart. The app controller writes
 // what the Guard says into the status, and has the held people evaluated anew once somebody releases them.
-//
-// It imports api/v1alpha1.
 package safety
 
 import (

@@ -5,8 +5,6 @@
 // A token's digest is given in the specification, read from a Secret, or that of a token which the controller makes once.
 // A token that its App does not accept, or whose digest is another App's, has none in its status. No token's text is
 // logged, put into a condition or kept.
-//
-// It imports api/token and api/v1alpha1.
 package scimtoken
 
 import (

@@ -9,29 +9,29 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 )
 
 // bind records what a person holds, binds what is new and unbinds what is not held any more. groups are those that bind
 // roles in the person's place. It returns why roles held may not be bound; an error means that what was lost may still
 // be bound.
-func (e *evaluation) bind(ctx context.Context, held map[rolebinding.Key]bool, groups map[string]string) (failure, err error) {
+func (e *evaluation) bind(ctx context.Context, held map[approlebinding.Key]bool, groups map[string]string) (failure, err error) {
 	bound, err := e.Syncer.Subjects(ctx, e.name)
 	if err != nil {
 		return nil, err
 	}
 	before, _ := e.Index.Get(e.name)
-	entry := rolebinding.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
+	entry := approlebinding.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
 	for key := range held {
 		entry.Keys = append(entry.Keys, key)
 		if group := groups[key.Role]; group != "" {
 			if entry.Groups == nil {
-				entry.Groups = map[rolebinding.Key]string{}
+				entry.Groups = map[approlebinding.Key]string{}
 			}
 			entry.Groups[key] = group
 		}
 	}
-	lost := map[rolebinding.Key]bool{}
+	lost := map[approlebinding.Key]bool{}
 	for key := range bound {
 		lost[key] = !held[key]
 	}
@@ -69,7 +69,7 @@ var (
 const leftOutDelay = 50 * time.Millisecond
 
 // checkBound fails where AppRoleBindings do not name the person under keys for which runs have just been done.
-func (e *evaluation) checkBound(ctx context.Context, subject string, keys []rolebinding.Key) error {
+func (e *evaluation) checkBound(ctx context.Context, subject string, keys []approlebinding.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -87,11 +87,11 @@ func (e *evaluation) checkBound(ctx context.Context, subject string, keys []role
 
 // bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound, and those whose runs were
 // done without a failure. An error means that somebody who was renamed may still be bound under the earlier name.
-func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, revision uint64,
-	bound map[rolebinding.Key]v1alpha1.AppRoleSubject, loses bool,
-) (failure error, done []rolebinding.Key, err error) {
+func (e *evaluation) bindGained(ctx context.Context, entry approlebinding.Entry, revision uint64,
+	bound map[approlebinding.Key]v1alpha1.AppRoleSubject, loses bool,
+) (failure error, done []approlebinding.Key, err error) {
 	failed, answered := e.Syncer.Answer(e.name, revision)
-	var gained []rolebinding.Key
+	var gained []approlebinding.Key
 	var failures []error
 	urgent := loses
 	for _, key := range entry.Keys {
@@ -111,8 +111,8 @@ func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, re
 		e.Syncer.Ask(e.name, revision, gained)
 		return nil, nil, errPending
 	}
-	outcomes := make([]rolebinding.Outcome, len(gained))
-	inParallel(gained, func(i int, key rolebinding.Key) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
+	outcomes := make([]approlebinding.Outcome, len(gained))
+	inParallel(gained, func(i int, key approlebinding.Key) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
 	for i, key := range gained {
 		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
 			return nil, nil, outcomes[i].Removal
@@ -126,11 +126,11 @@ func (e *evaluation) bindGained(ctx context.Context, entry rolebinding.Entry, re
 }
 
 // isRenamed says whether a person is bound under the subject of an earlier name: that must go.
-func isRenamed(bound v1alpha1.AppRoleSubject, entry rolebinding.Entry) bool {
+func isRenamed(bound v1alpha1.AppRoleSubject, entry approlebinding.Entry) bool {
 	return bound.Name != "" && bound.Name != entry.Subject
 }
 
-func hasTrue(set map[rolebinding.Key]bool) bool {
+func hasTrue(set map[approlebinding.Key]bool) bool {
 	for _, is := range set {
 		if is {
 			return true
@@ -140,16 +140,16 @@ func hasTrue(set map[rolebinding.Key]bool) bool {
 }
 
 // unbind waits until a person is not bound any more under the keys that are true in the map.
-func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[rolebinding.Key]bool) error {
-	var keys []rolebinding.Key
+func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[approlebinding.Key]bool) error {
+	var keys []approlebinding.Key
 	for key, isLost := range lost {
 		if isLost {
 			keys = append(keys, key)
 		}
 	}
 	failures := make([]error, len(keys))
-	inParallel(keys, func(i int, key rolebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
-	var failed []rolebinding.Key
+	inParallel(keys, func(i int, key approlebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
+	var failed []approlebinding.Key
 	for i, key := range keys {
 		if failures[i] != nil {
 			failed = append(failed, key)
@@ -159,7 +159,7 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 	return errors.Join(failures...)
 }
 
-func inParallel(keys []rolebinding.Key, f func(int, rolebinding.Key)) {
+func inParallel(keys []approlebinding.Key, f func(int, approlebinding.Key)) {
 	var group sync.WaitGroup
 	for i, key := range keys {
 		group.Go(func() { f(i, key) })

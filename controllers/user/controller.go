@@ -1,10 +1,8 @@
 // Package user gives each User the access that it earned, and takes away what it lost.
 //
 // Reconcile reads as a list of steps: fetch the User and its App, take everything away from those who may have nothing,
-// verify the claim of the name, evaluate the App's policy (controllers/access), hand what was earned to the bindings
-// (controllers/rolebinding) and write the status once. Reaper, beside it, clears away what crashed requests left.
-//
-// It imports controllers/access, controllers/rolebinding, the claims of scimserver/directory and api/v1alpha1.
+// verify the claim of the name, evaluate the App's policy (internal/access), hand what was earned to the bindings
+// (controllers/approlebinding) and write the status once. Reaper, beside it, clears away what crashed requests left.
 package user
 
 import (
@@ -26,16 +24,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/residual"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
 	"github.com/scim-operator/scim-operator/controllers/safety"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
 const (
@@ -63,8 +61,8 @@ type Reconciler struct {
 	// Live reads and writes without informers: claims are never cached.
 	Live     client.Client
 	Policies *access.Cache
-	Index    *rolebinding.Index
-	Syncer   *rolebinding.Syncer
+	Index    *approlebinding.Index
+	Syncer   *approlebinding.Syncer
 	Recorder recorder.EventRecorder
 	// Revocations has the requests of people denied whose access ended, where their App asks for it.
 	Revocations *revocation.Keeper

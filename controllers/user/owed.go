@@ -5,7 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 )
 
 // owed are keys that people lost and may still be bound under, because an attempt to unbind them failed. What told of them
@@ -13,18 +13,18 @@ import (
 // edited meanwhile. The zero value is ready to use.
 type owed struct {
 	mutex sync.Mutex
-	keys  map[types.NamespacedName][]rolebinding.Key
+	keys  map[types.NamespacedName][]approlebinding.Key
 }
 
 // of returns the keys of a person.
-func (o *owed) of(name types.NamespacedName) []rolebinding.Key {
+func (o *owed) of(name types.NamespacedName) []approlebinding.Key {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	return o.keys[name]
 }
 
 // set replaces them; none is forgotten.
-func (o *owed) set(name types.NamespacedName, keys []rolebinding.Key) {
+func (o *owed) set(name types.NamespacedName, keys []approlebinding.Key) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	if len(keys) == 0 {
@@ -32,7 +32,7 @@ func (o *owed) set(name types.NamespacedName, keys []rolebinding.Key) {
 		return
 	}
 	if o.keys == nil {
-		o.keys = map[types.NamespacedName][]rolebinding.Key{}
+		o.keys = map[types.NamespacedName][]approlebinding.Key{}
 	}
 	o.keys[name] = keys
 }

@@ -9,9 +9,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
 	"github.com/scim-operator/scim-operator/controllers/app"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 // note keeps why a person could not be evaluated, or bound, for the App's status.
@@ -35,7 +35,7 @@ func (e *evaluation) noteExpressions(decision *access.Decision) {
 func withoutPerson(err error, user *v1alpha1.User) string {
 	var status apierrors.APIStatus
 	switch {
-	case errors.As(err, &status) && rolebinding.FailureReason(err) != v1alpha1.ReasonForbidden:
+	case errors.As(err, &status) && approlebinding.FailureReason(err) != v1alpha1.ReasonForbidden:
 		kind := ""
 		if details := status.Status().Details; details != nil {
 			kind = details.Kind

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/scim-operator/scim-operator/api/attributes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
+	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/attributes"
 )
 
 // missingScopes tells of scopes that the person's attribute names and that no namespace is in. Who holds every scope,

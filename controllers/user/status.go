@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/access"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 const (
@@ -83,7 +83,7 @@ func (v *verdict) grantedRoles(decision access.Decision, mode string, failure er
 	v.roles = decision.Roles
 	switch {
 	case failure != nil:
-		reason, message := rolebinding.FailureReason(failure), rolebinding.FailureMessage(failure)
+		reason, message := approlebinding.FailureReason(failure), approlebinding.FailureMessage(failure)
 		v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 		v.ready = condition(v1alpha1.ConditionReady, false, reason, message)
 	case len(decision.Roles) == 0:
@@ -133,7 +133,7 @@ func (v *verdict) revocationFailed(user *v1alpha1.User, failure error) {
 	v.subject = user.Status.KubernetesUsername
 	v.reservedKey = user.Status.ReservedKey
 	v.roles = user.Status.Roles
-	message := "Access may not be gone yet: " + rolebinding.FailureMessage(failure)
+	message := "Access may not be gone yet: " + approlebinding.FailureMessage(failure)
 	v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonBindingFailed, message)
 	reason, why := whyInactive(user)
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, why)

@@ -6,7 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
 // waiting are users whose Kubernetes name another user of the App holds, by that name: they are evaluated when it may be free.

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 )
 
 // madeName is how the operator names native bindings.
@@ -44,7 +44,7 @@ func (b binding) own(appRoleBindings []v1alpha1.AppRoleBinding) bool {
 		return true
 	}
 	return madeName.MatchString(b.object.GetName()) && slices.ContainsFunc(appRoleBindings, func(a v1alpha1.AppRoleBinding) bool {
-		return rolebinding.NativeName(&a, b.roleRef) == b.object.GetName()
+		return approlebinding.NativeName(&a, b.roleRef) == b.object.GetName()
 	})
 }
 

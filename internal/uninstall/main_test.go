@@ -21,7 +21,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/controllers/rolebinding"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/hack/stack"
 	"github.com/scim-operator/scim-operator/test/testenv"
 )
@@ -73,10 +73,10 @@ func populate(t *testing.T) *population {
 	edit := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"}
 	labels := map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue, v1alpha1.LabelApp: "hr", v1alpha1.LabelAppNamespace: p.namespace}
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: person}}
-	p.marked = &rbacv1.RoleBinding{ObjectMeta: meta(rolebinding.NativeName(chunk, view)), RoleRef: view, Subjects: subjects}
+	p.marked = &rbacv1.RoleBinding{ObjectMeta: meta(approlebinding.NativeName(chunk, view)), RoleRef: view, Subjects: subjects}
 	p.marked.Labels = labels
-	p.stray = &rbacv1.RoleBinding{ObjectMeta: meta(rolebinding.NativeName(chunk, edit)), RoleRef: edit, Subjects: subjects}
-	p.cluster = &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: rolebinding.NativeName(chunk, view), Labels: labels}, RoleRef: view, Subjects: subjects}
+	p.stray = &rbacv1.RoleBinding{ObjectMeta: meta(approlebinding.NativeName(chunk, edit)), RoleRef: edit, Subjects: subjects}
+	p.cluster = &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: approlebinding.NativeName(chunk, view), Labels: labels}, RoleRef: view, Subjects: subjects}
 	p.foreign = &rbacv1.RoleBinding{ObjectMeta: meta("by-hand"), RoleRef: view, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "okta:eve@example.com"}}}
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: "scim-operator-controller", Labels: map[string]string{partOf: partOfValue}}, Spec: appsv1.DeploymentSpec{
 		Replicas: ptr.To(int32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "none"}},

@@ -2,8 +2,7 @@
 // operator's Pods, empties and deletes the bindings, then deletes the objects, their kinds, and what config/ or the chart
 // installed. Every step reads what is there and can be repeated: after an interruption, the next run goes on.
 //
-// It stands beside the controllers, is called by cmd/scim-operator only, and needs no running operator. It imports
-// api/v1alpha1 and, for the names of native bindings, controllers/rolebinding.
+// It stands beside the controllers, is called by cmd/scim-operator only, and needs no running operator.
 package uninstall
 
 import (

@@ -3,7 +3,7 @@
 // it has no opinion, so that it grants nothing and stands in nobody's way.
 //
 // It stands beside the SCIM server, in the same process, and answers from memory: watches of Users, Apps and the
-// RevocationList feed an index by Kubernetes user name (api/subjects). It writes nothing.
+// RevocationList feed an index by Kubernetes user name (internal/subjects). It writes nothing.
 package authorizer
 
 import (
@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"github.com/scim-operator/scim-operator/api/informers"
-	"github.com/scim-operator/scim-operator/api/subjects"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
 // Authorizer knows whom to deny. Make one with New; it is an http.Handler.

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/internal/claims"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -219,7 +219,7 @@ func TestLeftoversStayUnseen(t *testing.T) {
 	_, err = d.GetUser(t.Context(), app, leftover.Name)
 	wantStatus(t, err, 404)
 	if found, err := d.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
-		t.Errorf("found %v, %v", names(found), err)
+		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
 	user := mustCreate(t, d, app, person("ADA"))
 	eventually(t, "the read model knows both", func() bool {
@@ -275,7 +275,7 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 		t.Errorf("ensured: %v, %v", ensured, err)
 	}
 	if found, err := d.FindByUserName(t.Context(), app, "cyd"); err != nil || len(found) != 1 {
-		t.Errorf("found %v, %v", names(found), err)
+		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/names"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -169,7 +170,7 @@ func placeOf(created time.Time, id string) *Entry {
 func emails(user *v1alpha1.User) []string {
 	var folded []string
 	for _, email := range user.Spec.Emails {
-		if key := protocol.Fold(email.Value); key != "" && !slices.Contains(folded, key) {
+		if key := names.Fold(email.Value); key != "" && !slices.Contains(folded, key) {
 			folded = append(folded, key)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/tidwall/btree"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/scim-operator/scim-operator/api/informers"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
 // groupModel holds every group of every App in memory, sorted and indexed, without its members: those are in a

@@ -1,19 +1,15 @@
 package directory
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"fmt"
 	"strings"
 
+	"github.com/scim-operator/scim-operator/internal/names"
 	"golang.org/x/text/unicode/norm"
 )
 
 // maxSlug is the readable part of an id, in characters.
 const maxSlug = 40
-
-// idAlphabet is RFC 4648's in lower case.
-var idAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // newID returns a new user's object name, which is the SCIM id: what can be read of the userName's local part, and 10
 // random base32 characters (50 bits). A rename does not change it, and it is never used again.
@@ -25,11 +21,11 @@ func newID(userName string) (string, error) {
 func newGroupID(displayName string) (string, error) { return idOf(label(displayName, "group")) }
 
 func idOf(readable string) (string, error) {
-	var random [7]byte
-	if _, err := rand.Read(random[:]); err != nil {
+	random, err := names.Random()
+	if err != nil {
 		return "", fmt.Errorf("make an id: %w", err)
 	}
-	return readable + "-" + idAlphabet.EncodeToString(random[:])[:10], nil
+	return readable + "-" + random, nil
 }
 
 // slug returns the local part of a userName as a DNS label may have it; "user" where nothing is left.

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/names"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -173,9 +174,9 @@ func (h *human) change(d *Directory, random *rand.Rand) {
 		h.userName, h.unverified = fmt.Sprintf("late-%d-%s", random.IntN(1000), h.id), true
 		put()
 		if random.IntN(2) == 0 {
-			d.users.distrust(h.name(), protocol.Fold(h.userName))
+			d.users.distrust(h.name(), names.Fold(h.userName))
 		}
-		d.users.verify(h.name(), protocol.Fold(h.userName))
+		d.users.verify(h.name(), names.Fold(h.userName))
 		h.unverified = false
 	case 3: // deactivate, or the way back
 		h.active = !h.active
@@ -183,16 +184,16 @@ func (h *human) change(d *Directory, random *rand.Rand) {
 	case 4: // an answer that comes late
 		late := h.object()
 		put()
-		d.users.put(newEntry(late), protocol.Fold(h.userName))
+		d.users.put(newEntry(late), names.Fold(h.userName))
 	case 5:
 		if !h.gone {
 			d.users.hide(h.name())
 			d.users.remove(h.name(), h.uid())
 			h.gone = true
-			d.users.put(newEntry(h.object()), protocol.Fold(h.userName)) // brings nobody back
+			d.users.put(newEntry(h.object()), names.Fold(h.userName)) // brings nobody back
 		}
 	case 6:
-		d.users.verify(h.name(), protocol.Fold(h.userName)) // once more
+		d.users.verify(h.name(), names.Fold(h.userName)) // once more
 	}
 	if h.gone && random.IntN(2) == 0 { // somebody else comes
 		h.id, h.version, h.gone = h.id+"n", 0, false
@@ -377,7 +378,7 @@ func TestPagesByIndexAreStable(t *testing.T) {
 				}
 				h := people[2*random.IntN(len(people)/2)+w]
 				d.users.put(newEntry(h.object()), "")
-				d.users.verify(h.name(), protocol.Fold(h.userName))
+				d.users.verify(h.name(), names.Fold(h.userName))
 			}
 		})
 	}

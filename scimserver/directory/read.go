@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/directory/claims"
+	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/names"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -140,7 +141,7 @@ func (d *Directory) FindByExternalID(ctx context.Context, app *v1alpha1.App, ext
 
 // FindByEmail returns the App's users with the address, in any letter case, under the same terms as FindByExternalID.
 func (d *Directory) FindByEmail(ctx context.Context, app *v1alpha1.App, email string) ([]*v1alpha1.User, error) {
-	key := protocol.Fold(email)
+	key := names.Fold(email)
 	return d.confirm(ctx, app, d.users.byEmail(appName(app), key), func(user *v1alpha1.User) bool {
 		return slices.Contains(emails(user), key)
 	})

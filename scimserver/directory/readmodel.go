@@ -8,7 +8,7 @@ import (
 	"github.com/tidwall/btree"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/scim-operator/scim-operator/api/informers"
+	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
 // readModel holds every user of every App in memory, sorted and indexed. Watch events feed it, and so do this process'

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/scim-operator/scim-operator/api/attributes"
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/attributes"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 

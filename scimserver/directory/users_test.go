@@ -33,7 +33,7 @@ func problemOf(err error) *protocol.Error {
 	return problem
 }
 
-func names(users []*v1alpha1.User) []string {
+func userNamesOf(users []*v1alpha1.User) []string {
 	var all []string
 	for _, user := range users {
 		all = append(all, user.Spec.UserName)
@@ -75,7 +75,7 @@ func TestCreateAndRead(t *testing.T) {
 	}
 	found, err := b.FindByUserName(t.Context(), app, "ADA.lovelace@example.COM")
 	if err != nil || len(found) != 1 || found[0].Name != user.Name {
-		t.Errorf("found by userName: %v, %v", names(found), err)
+		t.Errorf("found by userName: %v, %v", userNamesOf(found), err)
 	}
 	if page, total, err := a.List(app, baseURL, 1, 10); err != nil || total != 1 || len(page) != 1 {
 		t.Errorf("the replica that wrote lists %d users, total %d, %v", len(page), total, err)
@@ -87,7 +87,7 @@ func TestCreateAndRead(t *testing.T) {
 		func() ([]*v1alpha1.User, error) { return b.FindByEmail(t.Context(), app, "ADA@example.com") },
 	} {
 		if found, err := find(); err != nil || len(found) != 1 {
-			t.Errorf("found %v, %v", names(found), err)
+			t.Errorf("found %v, %v", userNamesOf(found), err)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestNotFound(t *testing.T) {
 	wantStatus(t, err, 404)
 	wantStatus(t, d.DeleteUser(t.Context(), other, user.Name, time.Second), 404)
 	if found, err := d.FindByUserName(t.Context(), other, "ada"); err != nil || len(found) != 0 {
-		t.Errorf("another App finds %v, %v", names(found), err)
+		t.Errorf("another App finds %v, %v", userNamesOf(found), err)
 	}
 	// The same name in another App is another name.
 	if _, _, err := d.CreateUser(t.Context(), other, person("ada")); err != nil {
@@ -192,7 +192,7 @@ func TestRename(t *testing.T) {
 		for _, d := range []*Directory{a, b} {
 			found, err := d.FindByUserName(t.Context(), app, userName)
 			if err != nil || len(found) > 1 || (len(found) == 1) != (want != "") || len(found) == 1 && found[0].Name != want {
-				t.Errorf("%s finds %v, %v", userName, names(found), err)
+				t.Errorf("%s finds %v, %v", userName, userNamesOf(found), err)
 			}
 		}
 	}
@@ -218,7 +218,7 @@ func TestDeleteAndReuse(t *testing.T) {
 		t.Error("a deleted user is listed")
 	}
 	if found, err := d.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
-		t.Errorf("found %v, %v", names(found), err)
+		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
 	_, _, err = d.CreateUser(t.Context(), app, person("ada"))
 	var unavailable *Unavailable

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/scim-operator/scim-operator/api/precedence"
+	"github.com/scim-operator/scim-operator/internal/precedence"
 )
 
 // Class is what a request costs.

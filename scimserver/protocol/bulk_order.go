@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // BulkNames returns the names that a resource has now, by attribute: userName and externalId of a user, displayName of a group.
@@ -125,7 +127,7 @@ func (b *bulkOrder) namesAround(o *BulkOperation, endpoint, resource string) []s
 
 func nameKey(endpoint, attribute, value string) string {
 	if attribute != "externalId" {
-		value = Fold(value)
+		value = names.Fold(value)
 	}
 	return endpoint + "." + attribute + "=" + value
 }

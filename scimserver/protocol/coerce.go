@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // typeError is a value of the wrong type somewhere below an attribute. Its path grows while it is handed up.
@@ -359,7 +361,7 @@ func elementKey(element any) string {
 		return string(appendValue(nil, rest))
 	}
 	kind, _ := object["type"].(string)
-	return string(appendValue(append(appendString(nil, Fold(kind)), ' '), value))
+	return string(appendValue(append(appendString(nil, names.Fold(kind)), ' '), value))
 }
 
 // clean normalises a value that no schema knows: nulls, empty strings, arrays and objects are absent at any depth.

@@ -11,5 +11,5 @@
 // What clients send differs from the RFCs, and refusing a write can leave a person with access that was meant to end. The
 // package therefore accepts every deviation it can read without guessing, and answers 400 only for what has no clear meaning.
 //
-// It imports the standard library and golang.org/x/text only: no Kubernetes, no HTTP.
+// It knows no Kubernetes and no HTTP.
 package protocol

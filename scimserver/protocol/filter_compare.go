@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"strings"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // prepared decides how the comparison is made, from the attribute's type, and refuses what has no meaning.
@@ -15,7 +17,7 @@ func (c comparison) prepared() (literal, error) {
 		}
 		return l, nil
 	}
-	l.folded = Fold(l.text)
+	l.folded = names.Fold(l.text)
 	l.number, _ = parseNumber(l.text)
 	l.boolean = strings.EqualFold(l.text, "true")
 	if a == nil {
@@ -110,9 +112,9 @@ func (l literal) holdsFolded(operator string, v any) bool {
 	}
 	s := value.(string)
 	if operator == "eq" {
-		return equalFold(s, l.folded)
+		return names.EqualFold(s, l.folded)
 	}
-	return holdsString(operator, Fold(s), l.folded)
+	return holdsString(operator, names.Fold(s), l.folded)
 }
 
 // holdsDynamic compares by the type of the value found. An object in a list of an unknown attribute stands for its value.

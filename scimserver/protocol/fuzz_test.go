@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // fuzzSchemas has no attribute that rendering leaves out, so that what is rendered decodes to the same resource.
@@ -242,12 +244,12 @@ func satisfiesAny(resource map[string]any, lookups []Lookup) bool {
 		case "emails.value":
 			emails, _ := resource["emails"].([]any)
 			for _, email := range emails {
-				if value, ok := email.(map[string]any)["value"].(string); ok && Fold(value) == Fold(lookup.Value) {
+				if value, ok := email.(map[string]any)["value"].(string); ok && names.Fold(value) == names.Fold(lookup.Value) {
 					return true
 				}
 			}
 		case "userName":
-			if value, ok := resource["userName"].(string); ok && Fold(value) == Fold(lookup.Value) {
+			if value, ok := resource["userName"].(string); ok && names.Fold(value) == names.Fold(lookup.Value) {
 				return true
 			}
 		default:

@@ -1,5 +1,7 @@
 package protocol
 
+import "github.com/scim-operator/scim-operator/internal/names"
+
 // removeValues removes the whole attribute, or, where a multi-valued one comes with a value, only the elements in it: Entra
 // removes members in this way, and clearing the list instead would lose the others.
 func (t target) removeValues(old, value any) (any, error) {
@@ -41,7 +43,7 @@ func (t target) listed(listed []any) func(element any) bool {
 		_, kind, _ := member(object, "type")
 		label, _ := kind.(string)
 		key := t.valueKey(value)
-		types[key] = append(types[key], Fold(label))
+		types[key] = append(types[key], names.Fold(label))
 	}
 	return func(element any) bool {
 		object, ok := element.(map[string]any)
@@ -52,7 +54,7 @@ func (t target) listed(listed []any) func(element any) bool {
 		label, _ := kind.(string)
 		if value, ok := object["value"]; ok {
 			for _, candidate := range types[t.valueKey(value)] {
-				if candidate == "" || candidate == Fold(label) {
+				if candidate == "" || candidate == names.Fold(label) {
 					return true
 				}
 			}
@@ -83,7 +85,7 @@ func (t target) valueKey(value any) string {
 	if compared != nil && compared.CaseExact {
 		return s
 	}
-	return Fold(s)
+	return names.Fold(s)
 }
 
 // covers reports whether the element has every sub-attribute of the listed object, and there is at least one.

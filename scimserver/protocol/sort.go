@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"math"
 	"strings"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // Sort is a parsed sortBy and sortOrder (RFC 7644 section 3.4.2.3). The zero value sorts nothing. It is immutable, and safe for
@@ -177,7 +179,7 @@ func newSortKey(a *attribute, value any) SortKey {
 	if a != nil && a.CaseExact || kind == TypeBinary {
 		return SortKey{kind: keyText, text: text.(string)}
 	}
-	return SortKey{kind: keyText, text: Fold(text.(string))}
+	return SortKey{kind: keyText, text: names.Fold(text.(string))}
 }
 
 func booleanKey(b bool) SortKey {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // Validate checks what a POST must bring: userName (a group: displayName), every attribute that the App requires, only values
@@ -120,7 +122,7 @@ func (a *attribute) checkCanonical(value any) error {
 		}
 		s, err := coerceString(v)
 		if err != nil || !slices.ContainsFunc(a.CanonicalValues, func(allowed string) bool {
-			return s == allowed || !a.CaseExact && equalFold(s.(string), Fold(allowed))
+			return s == allowed || !a.CaseExact && names.EqualFold(s.(string), names.Fold(allowed))
 		}) {
 			return InvalidValue("%s is none of the values that it may have: %s", a.Name, strings.Join(a.CanonicalValues, ", "))
 		}

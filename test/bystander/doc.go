@@ -3,6 +3,5 @@
 // token suspended, before and during an attack.
 //
 // It runs against a whole operator that the caller has started with the quickstart sample installed, and asks by HTTP and by
-// the API server only. It is imported by tests (test/security) and by hack/bench, which print or judge its Report. It imports
-// test/okta/client and the API types.
+// the API server only.
 package bystander

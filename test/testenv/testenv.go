@@ -1,8 +1,7 @@
 // Package testenv gives a test package one real API server with the operator's CRDs and RBAC
 // installed: the tests' counterpart of `make run`, without the operator's processes.
 //
-// Start obtains and runs the control plane; Main does so for a whole package. It imports
-// hack/controlplane, hack/stack, config and api/v1alpha1, and is imported by tests only.
+// Start obtains and runs the control plane; Main does so for a whole package.
 package testenv
 
 import (

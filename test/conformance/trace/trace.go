@@ -2,7 +2,7 @@
 // shows it, and finds what is wrong with it.
 //
 // It stands between the document and those who hold it to its word: test/conformance checks that each test exists,
-// hack/tracecheck that each has run. It imports the standard library only.
+// hack/tracecheck that each has run.
 package trace
 
 import (

@@ -1,6 +1,4 @@
 // Package report makes the table of docs/e2e.md from what the scenarios measured.
-//
-// It imports the standard library only and is imported by the tests of test/e2e.
 package report
 
 import (

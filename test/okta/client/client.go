@@ -3,8 +3,7 @@
 // and holds every answer against what Okta needs of it; conversation.go plays what an administrator's action in Okta
 // sends, in the dialect of either kind of Okta app.
 //
-// It stands outside the operator, at the far end of HTTP. It imports the standard library only, and is imported by
-// tests and benchmarks only.
+// It stands outside the operator, at the far end of HTTP.
 package okta
 
 import (

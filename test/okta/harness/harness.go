@@ -2,8 +2,7 @@
 // sample, and the server and the controller as processes of their own, each under its ServiceAccount's token. What the
 // tests want to know they ask the API server, as a person with kubectl would.
 //
-// It stands beside the SCIM client of test/okta/client, on the cluster's side. It imports test/testenv, hack/stack and
-// api/v1alpha1, and is imported by tests only.
+// It stands beside the SCIM client of test/okta/client, on the cluster's side.
 package harness
 
 import (

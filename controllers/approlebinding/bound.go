@@ -1,0 +1,99 @@
+package approlebinding
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// Bound returns the keys under which AppRoleBindings name a person, each with the RBAC user name that they have for them.
+func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[Key]string, error) {
+	subjects, err := s.Subjects(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	bound := make(map[Key]string, len(subjects))
+	for key, subject := range subjects {
+		bound[key] = subject.Name
+	}
+	return bound, nil
+}
+
+// Subjects returns the keys under which AppRoleBindings name a person, each with what they say of them. It is at least as
+// new as this process's own writes.
+func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[Key]v1alpha1.AppRoleSubject, error) {
+	writes := s.writes.bindings(user.Namespace) // before the informers are read
+	var list v1alpha1.AppRoleBindingList
+	if err := s.Client.List(ctx, &list, client.InNamespace(user.Namespace),
+		client.MatchingFields{indexSubjectUser: user.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	bound := map[Key]v1alpha1.AppRoleSubject{}
+	add := func(object client.Object) {
+		binding, isBinding := object.(*v1alpha1.AppRoleBinding)
+		if !isBinding {
+			return
+		}
+		key := KeyOf(binding)
+		if i := position(binding, user.Name); i >= 0 && binding.Name == key.bindingName(binding.Spec.Index) {
+			bound[key] = binding.Spec.Subjects[i]
+		}
+	}
+	for i := range list.Items {
+		cached := &list.Items[i]
+		if write := writes[idOf(cached)]; write != nil {
+			delete(writes, idOf(cached))
+			add(write.latest(cached))
+			continue
+		}
+		add(cached)
+	}
+	for id, write := range writes {
+		if written, isBinding := write.object.(*v1alpha1.AppRoleBinding); !isBinding || position(written, user.Name) < 0 {
+			continue
+		}
+		cached := &v1alpha1.AppRoleBinding{}
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: id.namespace, Name: id.name}, cached, client.UnsafeDisableDeepCopy)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return nil, err
+		case err != nil:
+			add(write.object)
+		default:
+			add(write.latest(cached))
+		}
+	}
+	return bound, nil
+}
+
+// position of a person in a binding, or -1. This process writes bindings sorted; others may not.
+func position(binding *v1alpha1.AppRoleBinding, user string) int {
+	i, found := slices.BinarySearchFunc(binding.Spec.Subjects, user, func(s v1alpha1.AppRoleSubject, user string) int {
+		return cmp.Compare(s.User, user)
+	})
+	if found {
+		return i
+	}
+	if slices.IsSortedFunc(binding.Spec.Subjects, func(a, b v1alpha1.AppRoleSubject) int { return cmp.Compare(a.User, b.User) }) {
+		return -1
+	}
+	return slices.IndexFunc(binding.Spec.Subjects, func(s v1alpha1.AppRoleSubject) bool { return s.User == user })
+}
+
+// IsSettled says of a person who holds a key, and of whom an AppRoleBinding says that, whether the native bindings name
+// them as the App asks for: a run of the key would change nothing for them. It is false where this process has not run
+// the key for that state of the App.
+func (s *Syncer) IsSettled(key Key, bound v1alpha1.AppRoleSubject, entry Entry) bool {
+	if bound.Name != entry.Subject || bound.Group != entry.Groups[key] {
+		return false
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	m := s.memories[key]
+	return m != nil && m.known && m.app == entry.App && len(m.waiting) == 0
+}

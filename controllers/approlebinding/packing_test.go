@@ -1,0 +1,282 @@
+package approlebinding
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+func TestPack(t *testing.T) {
+	keep := func(s v1alpha1.AppRoleSubject) string { return s.Name }
+	for name, test := range map[string]struct {
+		existing [][]string
+		holders  []string
+		decide   func(v1alpha1.AppRoleSubject) string
+		want     []string
+	}{
+		"nobody":                            {},
+		"the first":                         {holders: []string{"a"}, want: []string{"0: a=n-a"}},
+		"newcomers are sorted in":           {existing: [][]string{{"b", "d"}}, holders: []string{"c", "a"}, want: []string{"0: a=n-a b=n-b c=n-c d=n-d"}},
+		"a leaver changes one chunk":        {existing: [][]string{{"a", "b"}, {"c"}}, decide: without("b"), want: []string{"0: a=n-a", "1: c=n-c"}},
+		"the first free place":              {existing: [][]string{{"a", "b"}, {"c"}}, holders: []string{"z"}, decide: without("b"), want: []string{"0: a=n-a z=n-z", "1: c=n-c"}},
+		"a person in two chunks":            {existing: [][]string{{"a"}, {"a", "b"}}, want: []string{"0: a=n-a", "1: b=n-b"}},
+		"everybody leaves":                  {existing: [][]string{{"a"}, {"b"}}, decide: without("a", "b"), want: []string{"0:", "1:"}},
+		"a holder who is bound stays put":   {existing: [][]string{{"a"}, {"b"}}, holders: []string{"b"}, want: []string{"0: a=n-a", "1: b=n-b"}},
+		"a subject that is renamed":         {existing: [][]string{{"a"}}, decide: func(v1alpha1.AppRoleSubject) string { return "new" }, want: []string{"0: a=new"}},
+		"a chunk in the middle is not left": {existing: [][]string{{"a"}, {"b"}, {"c"}}, decide: without("b"), holders: []string{"d"}, want: []string{"0: a=n-a d=n-d", "1:", "2: c=n-c"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			decide := test.decide
+			if decide == nil {
+				decide = keep
+			}
+			var existing []*v1alpha1.AppRoleBinding
+			for i, users := range test.existing {
+				binding := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: int32(i)}}
+				for _, user := range users {
+					binding.Spec.Subjects = append(binding.Spec.Subjects, v1alpha1.AppRoleSubject{User: user, Name: "n-" + user})
+				}
+				existing = append(existing, binding)
+			}
+			slices.Reverse(existing) // informers know no order
+			holders := map[string]string{}
+			for _, user := range test.holders {
+				holders[user] = "n-" + user
+			}
+			var got []string
+			for _, c := range packAll(existing, holders, decide) {
+				text := fmt.Sprintf("%d:", c.index)
+				for _, s := range c.subjects() {
+					text += fmt.Sprintf(" %s=%s", s.User, s.Name)
+				}
+				got = append(got, text)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// packAll packs people who have been evaluated for the App as it is; decide says under what name one stays, or "".
+func packAll(existing []*v1alpha1.AppRoleBinding, holders map[string]string, decide func(v1alpha1.AppRoleSubject) string) []chunk {
+	p := packing{newcomers: map[string]member{}}
+	for user, name := range holders {
+		p.newcomers[user] = member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: name}, current: true}
+	}
+	p.decide = func(s v1alpha1.AppRoleSubject) (member, bool) {
+		name := decide(s)
+		return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: s.User, Name: name}, current: true}, name != ""
+	}
+	return p.pack(existing)
+}
+
+func without(users ...string) func(v1alpha1.AppRoleSubject) string {
+	return func(s v1alpha1.AppRoleSubject) string {
+		if slices.Contains(users, s.User) {
+			return ""
+		}
+		return s.Name
+	}
+}
+
+// Whatever comes and goes: everybody is in exactly one chunk, no chunk is too large, and those who stay do not move.
+func TestPackIsStable(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var bindings []*v1alpha1.AppRoleBinding
+	holders := map[string]string{}
+	place := map[string]int32{}
+	for round := range 60 {
+		for range random.IntN(400) {
+			user := fmt.Sprintf("user-%d", random.IntN(4000))
+			if random.IntN(3) == 0 {
+				delete(holders, user)
+			} else {
+				holders[user] = "okta:" + user
+			}
+		}
+		chunks := packAll(bindings, holders, func(s v1alpha1.AppRoleSubject) string { return holders[s.User] })
+		bindings = nil
+		seen := map[string]int32{}
+		for _, c := range chunks {
+			if len(c.members) > maxSubjects || len(c.members) != c.size {
+				t.Fatalf("round %d: %d people in a chunk of %d", round, len(c.members), c.size)
+			}
+			for _, s := range c.subjects() {
+				if before, stayed := place[s.User]; stayed && before != c.index {
+					t.Fatalf("round %d: %s moved from %d to %d", round, s.User, before, c.index)
+				}
+				seen[s.User] = c.index
+			}
+			if len(c.members) > 0 {
+				bindings = append(bindings, &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: c.index, Subjects: c.subjects()}})
+			}
+		}
+		if len(seen) != len(holders) {
+			t.Fatalf("round %d: %d people are placed, %d hold the role", round, len(seen), len(holders))
+		}
+		place = seen
+	}
+	if len(bindings) < 2 {
+		t.Errorf("%d chunks: the test has too few people", len(bindings))
+	}
+}
+
+// Objects may hold as many as their schema admits: who is in one stays there, and nobody is added.
+func TestPackKeepsLargerObjects(t *testing.T) {
+	large := &v1alpha1.AppRoleBinding{}
+	for i := range 4 * maxSubjects {
+		user := fmt.Sprintf("user-%04d", i)
+		large.Spec.Subjects = append(large.Spec.Subjects, v1alpha1.AppRoleSubject{User: user, Name: "okta:" + user})
+	}
+	chunks := packAll([]*v1alpha1.AppRoleBinding{large}, map[string]string{"newcomer": "okta:newcomer"}, without("user-0007"))
+	if len(chunks) != 2 || len(chunks[0].members) != 4*maxSubjects-1 || len(chunks[1].members) != 1 || chunks[1].index != 1 {
+		t.Fatalf("got %d chunks, the first of %d people", len(chunks), len(chunks[0].members))
+	}
+	if slices.ContainsFunc(chunks[0].members, func(m member) bool { return m.User == "user-0007" || m.User == "newcomer" }) {
+		t.Error("the large object holds the leaver or the newcomer")
+	}
+}
+
+func person(user, group string, current bool) member {
+	return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user, Group: group}, current: current}
+}
+
+// Chunks that a run does not look at stay as they are, and nobody is put into them.
+func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
+	binding := func(index int32, users ...string) *v1alpha1.AppRoleBinding {
+		b := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: index}}
+		for _, user := range users {
+			b.Spec.Subjects = append(b.Spec.Subjects, person(user, "", true).AppRoleSubject)
+		}
+		return b
+	}
+	p := packing{
+		touched: func(b *v1alpha1.AppRoleBinding) bool { return b.Spec.Index == 1 },
+		decide: func(s v1alpha1.AppRoleSubject) (member, bool) {
+			if s.User == "a" {
+				t.Error("somebody was looked at in vain")
+			}
+			return person(s.User, "", true), s.User != "c"
+		},
+		newcomers: map[string]member{"d": person("d", "", true)},
+	}
+	chunks := p.pack([]*v1alpha1.AppRoleBinding{binding(0, "a"), binding(1, "b", "c")})
+	if len(chunks) != 2 || chunks[0].touched || chunks[0].size != 1 || !chunks[1].left || chunks[1].size != 2 ||
+		chunks[1].members[0].User != "b" || chunks[1].members[1].User != "d" {
+		t.Errorf("got %+v", chunks)
+	}
+}
+
+// Names that Kubernetes keeps for itself are never bound, whoever asks.
+func TestPackRefusesReservedNames(t *testing.T) {
+	p := packing{
+		decide: func(s v1alpha1.AppRoleSubject) (member, bool) { return member{AppRoleSubject: s, current: true}, true },
+		newcomers: map[string]member{
+			"a": person("a", "system:masters", true),
+			"b": {AppRoleSubject: v1alpha1.AppRoleSubject{User: "b", Name: "system:admin"}, current: true},
+			"c": person("c", "staff", true),
+		},
+	}
+	existing := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Subjects: []v1alpha1.AppRoleSubject{
+		{User: "d", Name: "n-d", Group: "system:masters"},
+	}}}
+	chunks := p.pack([]*v1alpha1.AppRoleBinding{existing})
+	if len(chunks) != 1 || len(chunks[0].members) != 1 || chunks[0].members[0].User != "c" {
+		t.Errorf("got %+v", chunks)
+	}
+}
+
+// Who is in a native binding: of those who were evaluated for the App as it is, everybody; of the others, who is in it
+// now.
+func TestSubjectsOfNatives(t *testing.T) {
+	user := func(name string) rbacv1.Subject {
+		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}
+	}
+	group := func(name string) rbacv1.Subject {
+		return rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: name}
+	}
+	switched := person("s", "", true)
+	switched.before = "old"
+	for name, test := range map[string]struct {
+		members          []member
+		existing         []rbacv1.Subject
+		wanted, retained []rbacv1.Subject
+		waiting          bool
+	}{
+		"everybody is evaluated": {
+			members: []member{person("b", "", true), person("a", "", true)},
+			wanted:  []rbacv1.Subject{user("a"), user("b")},
+		},
+		"one is not, and is not in it": {
+			members: []member{person("a", "", true), person("b", "", false)},
+			wanted:  []rbacv1.Subject{user("a")}, waiting: true,
+		},
+		"one is not, and is in it": {
+			members: []member{person("a", "", true), person("b", "", false)}, existing: []rbacv1.Subject{user("b")},
+			wanted: []rbacv1.Subject{user("a"), user("b")}, retained: []rbacv1.Subject{user("b")},
+		},
+		"people of one group": {
+			members: []member{person("a", "staff", true), person("b", "staff", true), person("c", "", true)},
+			wanted:  []rbacv1.Subject{group("staff"), user("c")},
+		},
+		"to groups, evaluated": {
+			members: []member{person("a", "staff", true)}, existing: []rbacv1.Subject{user("a")},
+			wanted: []rbacv1.Subject{group("staff")},
+		},
+		"to groups, not evaluated": {
+			members: []member{person("a", "staff", false)}, existing: []rbacv1.Subject{user("a")},
+			wanted: []rbacv1.Subject{user("a")}, retained: []rbacv1.Subject{user("a")}, waiting: true,
+		},
+		"back from groups": {
+			members: []member{switched}, existing: []rbacv1.Subject{group("old")},
+			wanted: []rbacv1.Subject{user("s")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &chunk{members: test.members}
+			wanted, waiting := c.wanted(test.existing)
+			if !slices.Equal(wanted, test.wanted) || waiting != test.waiting {
+				t.Errorf("wanted %v, waiting %v", wanted, waiting)
+			}
+			if retained, _ := c.retained(test.existing); !slices.Equal(retained, test.retained) {
+				t.Errorf("retained %v", retained)
+			}
+			existing := native{subjects: test.existing}
+			if remain, others := existing.among(c); others || len(remain) != len(test.existing) {
+				t.Errorf("somebody would lose access for a moment: %v of %v remain", remain, test.existing)
+			}
+		})
+	}
+}
+
+// Who is kept under another name stays in the native bindings in which they are. What others are bound by is no claim to it.
+func TestKeptUnderAnotherName(t *testing.T) {
+	user := func(name string) rbacv1.Subject {
+		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}
+	}
+	renamed := person("r", "", false)
+	renamed.kept, renamed.formerly = true, []string{"n-r", "n-maiden", "n-a"}
+	for name, test := range map[string]struct{ existing, wanted, retained, remain []rbacv1.Subject }{
+		"not in it":                {[]rbacv1.Subject{user("x")}, []rbacv1.Subject{user("a")}, nil, nil},
+		"by the former name":       {[]rbacv1.Subject{user("maiden")}, []rbacv1.Subject{user("a"), user("r")}, []rbacv1.Subject{user("r")}, []rbacv1.Subject{user("r")}},
+		"by both":                  {[]rbacv1.Subject{user("maiden"), user("r")}, []rbacv1.Subject{user("a"), user("r")}, []rbacv1.Subject{user("r")}, []rbacv1.Subject{user("r")}},
+		"somebody else of the key": {[]rbacv1.Subject{user("a")}, []rbacv1.Subject{user("a")}, nil, []rbacv1.Subject{user("a")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &chunk{members: []member{person("a", "", true), renamed}}
+			wanted, waiting := c.wanted(test.existing)
+			retained, _ := c.retained(test.existing)
+			existing := native{subjects: test.existing}
+			remain, _ := existing.among(c)
+			if !slices.Equal(wanted, test.wanted) || !slices.Equal(retained, test.retained) || !slices.Equal(remain, test.remain) || waiting {
+				t.Errorf("wanted %v, retained %v, remain %v, waiting %v", wanted, retained, remain, waiting)
+			}
+		})
+	}
+}

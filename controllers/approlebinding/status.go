@@ -1,0 +1,119 @@
+package approlebinding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// maxListed bounds status.nativeBindings.
+const maxListed = 100
+
+// writeStatus writes the status of the key's AppRoleBindings where it changed. It is interrupted by a removal: a role of many
+// people has many of them.
+func (r *run) writeStatus(ctx context.Context, grant error) error {
+	var errs []error
+	for i := range r.chunks {
+		c := &r.chunks[i]
+		if !c.touched || c.existing == nil {
+			continue
+		}
+		object := c.existing.DeepCopy()
+		r.setStatus(c, object, grant)
+		if apiequality.Semantic.DeepEqual(object.Status, c.existing.Status) {
+			continue
+		}
+		if r.isInterrupted() {
+			return errInterrupted
+		}
+		err := r.Client.Status().Update(ctx, object)
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			continue // somebody else wrote it: the event of that brings the key back here
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.writes.remember(r.key, idOf(object), object)
+		c.existing = object
+	}
+	return joinErrors(errs)
+}
+
+func (r *run) setStatus(c *chunk, object *v1alpha1.AppRoleBinding, grant error) {
+	natives := []v1alpha1.NativeBinding{}
+	for _, id := range slices.SortedFunc(maps.Keys(r.existing), compareIDs) {
+		if r.chunkOf(id, r.existing[id].roleRef) == c {
+			natives = append(natives, v1alpha1.NativeBinding{Kind: id.kind, Namespace: id.namespace, Name: id.name})
+		}
+	}
+	status := &object.Status
+	status.ObservedGeneration = object.Generation
+	status.Subjects = int32(len(object.Spec.Subjects))
+	status.NativeBindingCount = int32(len(natives))
+	status.NativeBindings = natives[:min(len(natives), maxListed)]
+	meta.SetStatusCondition(&status.Conditions, r.ready(object, grant, len(natives)))
+}
+
+func (r *run) ready(object *v1alpha1.AppRoleBinding, grant error, natives int) metav1.Condition {
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation,
+		Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("%d people are bound by %d native bindings.", len(object.Spec.Subjects), natives),
+	}
+	refuse := func(reason, message string) {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reason, message
+	}
+	switch {
+	case grant != nil:
+		refuse(FailureReason(grant), FailureMessage(grant))
+	case r.dropped:
+		refuse(v1alpha1.ReasonTooManyRemovals, "The App has no such role in this scope any more: who is still bound is held by its spec.safety.")
+	case r.frozen:
+		refuse(v1alpha1.ReasonAppNotReady, "The App's specification is invalid: nothing new is granted until it is corrected.")
+	case len(r.missing) > 0:
+		refuse(v1alpha1.ReasonMissingScope, fmt.Sprintf("Scope %q names namespaces that do not exist: %s.", r.key.Scope, strings.Join(first(r.missing, 10), ", ")))
+	case object.Spec.Mode == v1alpha1.ModeObserve:
+		condition.Reason, condition.Message = v1alpha1.ReasonObserved, "The App's mode is Observe: nothing is bound."
+	case natives == 0 && len(r.grants) == 0:
+		condition.Message = "The role grants nothing."
+	case natives == 0:
+		condition.Message = "No namespace is in the scope yet."
+	}
+	return condition
+}
+
+func first(names []string, count int) []string {
+	if len(names) > count {
+		return append(slices.Clone(names[:count]), "…")
+	}
+	return names
+}
+
+// FailureReason is the condition reason of a failed grant.
+func FailureReason(err error) string {
+	var refused *refusal
+	if errors.As(err, &refused) || apierrors.IsForbidden(err) {
+		return v1alpha1.ReasonForbidden
+	}
+	return v1alpha1.ReasonBindingFailed
+}
+
+// FailureMessage is the condition message of a failed grant, of bounded length.
+func FailureMessage(err error) string {
+	const limit = 2048
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
+}

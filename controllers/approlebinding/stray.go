@@ -1,0 +1,220 @@
+package approlebinding
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	rbacv1 "k8s.io/api/rbac/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
+)
+
+const (
+	// maxStrays bounds how many are followed in one cache: more are no accident, but somebody who keeps this busy.
+	maxStrays = 1000
+	// maxIndex bounds the search for the index of a chunk behind a label that is a hash.
+	maxIndex = 4096
+)
+
+// madeName is how this operator names native bindings.
+var madeName = regexp.MustCompile(`^scim-[a-z2-7]{20}$`)
+
+// strays are native bindings that have a name as this operator makes them, and not the marks that belong to it: somebody took
+// them away, or changed them, so that no informer shows the binding under its key. Every replica follows them, so that a new
+// leader knows of those that came about while nobody led. The zero value is ready to use.
+type strays struct {
+	mutex sync.Mutex
+	// labelled are those that carry this operator's label all the same, others those that do not: each as one cache shows them.
+	labelled, others map[objectID]rbacv1.RoleRef
+	queue            workqueue.TypedRateLimitingInterface[objectID]
+	synced           []toolscache.InformerSynced
+	log              logr.Logger
+}
+
+// addStrays follows strays, and has the keys that their names stand for put them right. others is a cache of the bindings
+// without this operator's label.
+func addStrays(ctx context.Context, mgr manager.Manager, s *Syncer, others cache.Cache) error {
+	strays, own := &s.strays, mgr.GetCache()
+	strays.log = mgr.GetLogger().WithName("stray")
+	strays.labelled, strays.others = map[objectID]rbacv1.RoleRef{}, map[objectID]rbacv1.RoleRef{}
+	var err error
+	strays.synced, err = informers.Feed(ctx,
+		informers.Of(own, &rbacv1.RoleBinding{}, strays.follow(strays.labelled, isMarked)),
+		informers.Of(own, &rbacv1.ClusterRoleBinding{}, strays.follow(strays.labelled, isMarked)),
+		informers.Of(others, &rbacv1.RoleBinding{}, strays.follow(strays.others, nil)),
+		informers.Of(others, &rbacv1.ClusterRoleBinding{}, strays.follow(strays.others, nil)),
+	)
+	if err != nil {
+		return err
+	}
+	c, err := controller.NewTyped("stray", mgr, controller.TypedOptions[objectID]{
+		Reconciler:  reconcile.TypedFunc[objectID](s.reconcileStray),
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, maxBackoff),
+		LogConstructor: func(id *objectID) logr.Logger {
+			if id == nil {
+				return strays.log
+			}
+			return strays.log.WithValues("kind", id.kind, "namespace", id.namespace, "name", id.name)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return c.Watch(source.TypedFunc[objectID](strays.takeQueue))
+}
+
+// knownStrays has a controller wait until every stray is known that there was at the start.
+type knownStrays struct {
+	*strays
+	source.TypedFunc[Key]
+}
+
+// Start is source.Source.
+func (k knownStrays) Start(ctx context.Context, q queue) error { return k.TypedFunc(ctx, q) }
+
+// WaitForSync is source.SyncingSource.
+func (k knownStrays) WaitForSync(ctx context.Context) error {
+	if !toolscache.WaitForCacheSync(ctx.Done(), k.synced...) {
+		return fmt.Errorf("waiting for the bindings by others: %w", ctx.Err())
+	}
+	return nil
+}
+
+func (s *strays) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInterface[objectID]) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.queue = q
+	for _, set := range []map[objectID]rbacv1.RoleRef{s.labelled, s.others} {
+		for id := range set {
+			q.Add(id)
+		}
+	}
+	return nil
+}
+
+// follow keeps a set of strays as one cache shows them. isMarked tells which bindings are none, whatever their names; nil for
+// none of those.
+func (s *strays) follow(set map[objectID]rbacv1.RoleRef, isMarked func(client.Object) bool) toolscache.ResourceEventHandler {
+	forget := func(object client.Object) {
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		delete(set, idOf(object))
+	}
+	return informers.States(func(object client.Object) {
+		if !madeName.MatchString(object.GetName()) {
+			return
+		}
+		if isMarked != nil && isMarked(object) {
+			forget(object)
+			return
+		}
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		id := idOf(object)
+		if _, known := set[id]; !known && len(set) >= maxStrays {
+			s.log.Info("Too many bindings have names as this operator makes them and not its marks: this one is not looked at",
+				"kind", id.kind, "namespace", id.namespace, "name", id.name)
+			return
+		}
+		set[id] = nativeOf(object).roleRef
+		if s.queue != nil {
+			s.queue.Add(id)
+		}
+	}, forget)
+}
+
+// all returns the strays that there are, with the roles that they bind.
+func (s *strays) all() map[objectID]rbacv1.RoleRef {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	found := make(map[objectID]rbacv1.RoleRef, len(s.labelled)+len(s.others))
+	for _, set := range []map[objectID]rbacv1.RoleRef{s.labelled, s.others} {
+		for id, ref := range set {
+			found[id] = ref
+		}
+	}
+	return found
+}
+
+// reconcileStray has the key look at everything that the name of a stray stands for. One that belongs to no key is a binding
+// by other hands, and stays.
+func (s *Syncer) reconcileStray(ctx context.Context, id objectID) (reconcile.Result, error) {
+	ref, found := s.strays.all()[id]
+	if !found {
+		return reconcile.Result{}, nil
+	}
+	key, found, err := s.keyOfName(ctx, id.name, ref)
+	if err != nil || !found {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{}, s.syncWithStatus(ctx, key, true).Err()
+}
+
+// keyOfName finds the key that makes a native binding of that name, among those that have AppRoleBindings or that somebody
+// holds.
+func (s *Syncer) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef) (Key, bool, error) {
+	var list v1alpha1.AppRoleBindingList
+	if err := s.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return Key{}, false, err
+	}
+	last := map[Key]int32{}
+	for _, key := range s.Index.heldKeys() {
+		last[key] = 0
+	}
+	for i := range list.Items {
+		key, index := KeyOf(&list.Items[i]), list.Items[i].Spec.Index
+		if key.nativeName(index, ref) == name {
+			return key, true, nil
+		}
+		last[key] = max(last[key], index)
+	}
+	for key, index := range last {
+		if _, found := key.namesOf(ref, index)[name]; found {
+			return key, true, nil
+		}
+	}
+	return Key{}, false, nil
+}
+
+// isMarked says whether the marks of a native binding are those that belong to its name.
+func isMarked(object client.Object) bool {
+	key, found := keyOfNative(object)
+	if !found {
+		return false
+	}
+	index, found := key.indexOfLabel(object.GetLabels()[v1alpha1.LabelBinding])
+	return found && key.nativeName(index, nativeOf(object).roleRef) == object.GetName()
+}
+
+// indexOfLabel returns the index of the chunk that a native binding was made from, as its label tells.
+func (k Key) indexOfLabel(label string) (int32, bool) {
+	if text, found := strings.CutPrefix(label, k.bindingPrefix()); found {
+		index, err := strconv.ParseInt(text, 10, 32)
+		return int32(index), err == nil
+	}
+	for index := range int32(maxIndex) {
+		name := k.bindingName(index)
+		if labelValue(name) == name {
+			return 0, false // it would not be a hash
+		}
+		if labelValue(name) == label {
+			return index, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,125 @@
+package approlebinding
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+var viewRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}
+
+func nativeBinding(key Key, index int32) *rbacv1.RoleBinding {
+	id := objectID{kind: kindRoleBinding, namespace: "place", name: key.nativeName(index, viewRef)}
+	return key.build(id, index, viewRef, nil, nil).(*rbacv1.RoleBinding)
+}
+
+func TestMarksBelongToNames(t *testing.T) {
+	key := Key{"ns", "app", "viewer", "default"}
+	longNamed := Key{"ns", strings.Repeat("a", 63), "viewer", "default"}
+	for title, test := range map[string]struct {
+		key    Key
+		change func(*rbacv1.RoleBinding)
+		want   bool
+	}{
+		"as it was made":           {key, func(*rbacv1.RoleBinding) {}, true},
+		"made for a long name":     {longNamed, func(*rbacv1.RoleBinding) {}, true},
+		"without labels":           {key, func(b *rbacv1.RoleBinding) { b.Labels = nil }, false},
+		"without annotations":      {key, func(b *rbacv1.RoleBinding) { b.Annotations = nil }, false},
+		"marked for another App":   {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelApp] = "other" }, false},
+		"marked for another role":  {key, func(b *rbacv1.RoleBinding) { b.Annotations[annotationRole] = "other" }, false},
+		"marked for another chunk": {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = labelValue(key.bindingName(4)) }, false},
+		"marked for no chunk":      {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = "x" }, false},
+		"long and for no chunk":    {longNamed, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = "hash-x" }, false},
+		"another role bound":       {key, func(b *rbacv1.RoleBinding) { b.RoleRef.Name = "edit" }, false},
+	} {
+		for _, index := range []int32{0, 3, 17} {
+			binding := nativeBinding(test.key, index)
+			test.change(binding)
+			if got := isMarked(binding); got != test.want {
+				t.Errorf("%s, index %d: %v", title, index, got)
+			}
+			if !madeName.MatchString(binding.Name) {
+				t.Errorf("%s is no name as they are made", binding.Name)
+			}
+		}
+	}
+}
+
+// Two caches show a binding, each in its own time: in the end it is a stray if the last state is one.
+func TestStraysFollowBothCaches(t *testing.T) {
+	key := Key{"ns", "app", "viewer", "default"}
+	marked, stripped, misled := nativeBinding(key, 0), nativeBinding(key, 0), nativeBinding(key, 0)
+	stripped.Labels, stripped.Annotations = nil, nil
+	misled.Labels[v1alpha1.LabelApp] = "other"
+	type step func(own, others toolscache.ResourceEventHandler)
+	for title, test := range map[string]struct {
+		steps []step
+		want  bool
+	}{
+		"made": {[]step{func(own, _ toolscache.ResourceEventHandler) { own.OnAdd(marked, false) }}, false},
+		"stripped before this process began": {[]step{
+			func(_, others toolscache.ResourceEventHandler) { others.OnAdd(stripped, true) },
+		}, true},
+		"misled": {[]step{func(own, _ toolscache.ResourceEventHandler) { own.OnUpdate(marked, misled) }}, true},
+		"misled and mended": {[]step{
+			func(own, _ toolscache.ResourceEventHandler) { own.OnAdd(misled, true) },
+			func(own, _ toolscache.ResourceEventHandler) { own.OnUpdate(misled, marked) },
+		}, false},
+		"stripped and mended": {[]step{
+			func(own, _ toolscache.ResourceEventHandler) { own.OnDelete(marked) },
+			func(own, _ toolscache.ResourceEventHandler) { own.OnAdd(marked, false) },
+			func(_, others toolscache.ResourceEventHandler) { others.OnAdd(stripped, false) },
+			func(_, others toolscache.ResourceEventHandler) { others.OnDelete(stripped) },
+		}, false},
+		"stripped, mended, stripped": {[]step{
+			func(_, others toolscache.ResourceEventHandler) { others.OnAdd(stripped, false) },
+			func(_, others toolscache.ResourceEventHandler) { others.OnDelete(stripped) },
+			func(_, others toolscache.ResourceEventHandler) { others.OnAdd(stripped, false) },
+			func(own, _ toolscache.ResourceEventHandler) { own.OnDelete(marked) },
+			func(own, _ toolscache.ResourceEventHandler) { own.OnAdd(marked, false) },
+			func(own, _ toolscache.ResourceEventHandler) { own.OnDelete(marked) },
+		}, true},
+		"stripped and deleted": {[]step{
+			func(_, others toolscache.ResourceEventHandler) { others.OnAdd(stripped, false) },
+			func(_, others toolscache.ResourceEventHandler) {
+				others.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: stripped})
+			},
+		}, false},
+		"by other hands": {[]step{func(_, others toolscache.ResourceEventHandler) {
+			others.OnAdd(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "place", Name: "scim-readers"}}, false)
+		}}, false},
+	} {
+		s := newStrays()
+		own, others := s.follow(s.labelled, isMarked), s.follow(s.others, nil)
+		for _, step := range test.steps {
+			step(own, others)
+		}
+		if _, got := s.all()[idOf(marked)]; got != test.want || len(s.all()) > 1 {
+			t.Errorf("%s: %v", title, s.all())
+		}
+	}
+}
+
+func TestStraysAreBounded(t *testing.T) {
+	s := newStrays()
+	others := s.follow(s.others, nil)
+	for i := range 2 * maxStrays {
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "scim-" + hash(20, fmt.Sprint(i))}}
+		others.OnAdd(client.Object(binding), false)
+	}
+	if found := len(s.all()); found != maxStrays {
+		t.Errorf("%d strays", found)
+	}
+}
+
+func newStrays() *strays {
+	return &strays{labelled: map[objectID]rbacv1.RoleRef{}, others: map[objectID]rbacv1.RoleRef{}, log: logr.Discard()}
+}

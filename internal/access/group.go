@@ -1,0 +1,114 @@
+package access
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/names"
+)
+
+// Group is a pushed group, as far as roles are earned by it.
+type Group struct {
+	// DisplayName as the client wrote it, and Key, which is the same folded for comparison.
+	DisplayName, Key string
+	// ExternalID is the client's own identifier; empty where it gave none.
+	ExternalID string
+}
+
+// groupName is how a role names a group.
+type groupName struct {
+	// exact is compared with external ids, key with folded display names.
+	exact, key string
+}
+
+func groupNames(groups []string) []groupName {
+	compiled := make([]groupName, 0, len(groups))
+	for _, name := range groups {
+		if name != "" {
+			compiled = append(compiled, groupName{exact: name, key: names.Fold(name)})
+		}
+	}
+	return compiled
+}
+
+// names says whether the role is conferred by membership of a group. Display names compare as SCIM compares them
+// (RFC 7643 section 4.2: without regard to case), external ids exactly.
+func (r *role) names(group Group) bool {
+	return slices.ContainsFunc(r.groups, func(name groupName) bool {
+		return name.key == group.Key || name.exact == group.ExternalID
+	})
+}
+
+const reasonMember = "member of group "
+
+// ByGroup says whether a role was earned by membership of a group.
+func ByGroup(role v1alpha1.EarnedRole) bool {
+	return slices.ContainsFunc(role.Reasons, func(reason string) bool { return strings.HasPrefix(reason, reasonMember) })
+}
+
+// ConferredBy returns the names of the roles that membership of a group confers, sorted.
+func (p *Policy) ConferredBy(group Group) []string {
+	var names []string
+	for i := range p.roles {
+		if p.roles[i].names(group) {
+			names = append(names, p.roles[i].name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Concerns says whether membership of a group can make a difference to what somebody earns.
+func (p *Policy) Concerns(group Group) bool {
+	return slices.ContainsFunc(p.roles, func(r role) bool { return r.when != nil && r.when.groups || r.names(group) })
+}
+
+// UsesGroups says whether membership of any group can make a difference to what somebody earns.
+func (p *Policy) UsesGroups() bool {
+	return slices.ContainsFunc(p.roles, func(r role) bool { return r.when != nil && r.when.groups || len(r.groups) > 0 })
+}
+
+func (p *Policy) earnByGroup(groups []Group, reasons map[string][]string, decision *Decision) {
+	for _, group := range groups {
+		roles := p.ConferredBy(group)
+		if len(roles) == 0 {
+			continue
+		}
+		subject := p.groupPrefix + group.DisplayName
+		if p.subjectsAreGroups && names.IsReserved(subject) {
+			decision.Problems = append(decision.Problems, Problem{
+				Reason: v1alpha1.ReasonInvalidSubject,
+				Message: fmt.Sprintf("the group %q makes a Kubernetes group name that begins with %s, which is reserved: membership of it grants nothing",
+					shorten(group.DisplayName), names.ReservedPrefix),
+			})
+			continue
+		}
+		for _, name := range roles {
+			reasons[name] = append(reasons[name], fmt.Sprintf("%s%q", reasonMember, shorten(group.DisplayName)))
+			if p.subjectsAreGroups && decision.Groups[name] == "" {
+				if decision.Groups == nil {
+					decision.Groups = map[string]string{}
+				}
+				decision.Groups[name] = subject
+			}
+		}
+	}
+}
+
+// sortGroups puts groups in the order of their names, so that the same memberships always give the same reasons.
+func sortGroups(groups []Group) []Group {
+	return slices.SortedFunc(slices.Values(groups), func(a, b Group) int {
+		return cmp.Or(cmp.Compare(a.DisplayName, b.DisplayName), cmp.Compare(a.ExternalID, b.ExternalID))
+	})
+}
+
+func displayNames(groups []Group) []string {
+	names := make([]string, len(groups))
+	for i := range groups {
+		names[i] = groups[i].DisplayName
+	}
+	return names
+}

@@ -1,0 +1,57 @@
+// Package precedence has what gives access wait, for a moment, while somebody loses theirs in the same process. Both go to one
+// API server, and where its processors are busy each request waits for those before it: an import at full speed would delay
+// a deactivation by as much as it can keep in flight.
+package precedence
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Removals knows whether somebody is losing access. The zero value is ready to use, by any number of goroutines.
+type Removals struct {
+	mutex    sync.Mutex
+	underWay int
+	over     chan struct{} // closed when none is under way any more
+}
+
+// Begin says that a removal is under way until end is called, which may be called more than once.
+func (r *Removals) Begin() (end func()) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.underWay == 0 {
+		r.over = make(chan struct{})
+	}
+	r.underWay++
+	return sync.OnceFunc(func() {
+		r.mutex.Lock()
+		defer r.mutex.Unlock()
+		if r.underWay--; r.underWay == 0 {
+			close(r.over)
+		}
+	})
+}
+
+// Over returns a channel that is closed once no removal is under way.
+func (r *Removals) Over() <-chan struct{} {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.over == nil { // none has ever been
+		r.over = make(chan struct{})
+		close(r.over)
+	}
+	return r.over
+}
+
+// Yield waits until no removal is under way, for the limit at most and not beyond ctx. Removals that follow each other
+// without end delay nobody for longer.
+func (r *Removals) Yield(ctx context.Context, limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-r.Over():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,166 @@
+package subjects_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/subjects"
+)
+
+var version int
+
+// person is a user of the App whose userName the controller verified; change may be nil.
+func person(app, name, userName string, change func(*v1alpha1.User)) *v1alpha1.User {
+	version++
+	user := &v1alpha1.User{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: name, ResourceVersion: fmt.Sprint(version)},
+		Spec:       v1alpha1.UserSpec{App: app, UserName: userName, UserNameKey: userName, Active: true},
+		Status: v1alpha1.UserStatus{ReservedKey: userName, Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionNameReserved, Status: metav1.ConditionTrue},
+		}},
+	}
+	if change != nil {
+		change(user)
+	}
+	return user
+}
+
+func inactive(user *v1alpha1.User) { user.Spec.Active = false }
+
+func app(name string, denies bool, prefix string) *v1alpha1.App {
+	return &v1alpha1.App{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: name},
+		Spec: v1alpha1.AppSpec{
+			Kubernetes:   v1alpha1.KubernetesMapping{UsernamePrefix: &prefix},
+			Deactivation: v1alpha1.Deactivation{DenyRequests: denies},
+		},
+	}
+}
+
+// index is one whose watch has seen these users.
+func index(users ...*v1alpha1.User) *subjects.Index {
+	x := subjects.New(func(app types.NamespacedName) []*v1alpha1.User {
+		var found []*v1alpha1.User
+		for _, user := range users {
+			if user.Namespace == app.Namespace && user.Spec.App == app.Name {
+				found = append(found, user)
+			}
+		}
+		return found
+	})
+	for _, user := range users {
+		x.PutUser(user)
+	}
+	return x
+}
+
+func expect(t *testing.T, x *subjects.Index, name string, want subjects.State) {
+	t.Helper()
+	if got := x.State(name); got != want {
+		t.Errorf("State(%q) = %v, want %v", name, got, want)
+	}
+}
+
+func TestState(t *testing.T) {
+	jane := person("one", "jane", "jane", nil)
+	x := index(jane, person("one", "left", "left", inactive), person("two", "left-2", "left", inactive))
+	expect(t, x, "okta:left", subjects.Unknown) // no App denies anything
+
+	x.PutApp(app("one", true, "okta:"))
+	expect(t, x, "okta:jane", subjects.Active)
+	expect(t, x, "okta:left", subjects.Revoked)
+
+	x.PutUser(person("one", "jane", "jane", func(u *v1alpha1.User) { u.Spec.Suspended = true }))
+	expect(t, x, "okta:jane", subjects.Revoked)
+	x.PutUser(jane) // an event that comes late
+	expect(t, x, "okta:jane", subjects.Revoked)
+	x.PutUser(person("one", "jane", "jane", func(u *v1alpha1.User) { u.DeletionTimestamp = new(metav1.Now()) }))
+	expect(t, x, "okta:jane", subjects.Revoked)
+	x.PutUser(person("one", "jane", "jane", nil))
+	expect(t, x, "okta:jane", subjects.Active)
+
+	if names, wasActive := x.RemoveUser(&v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "jane"}}); !wasActive || !slices.Equal(names, []string{"okta:jane"}) {
+		t.Errorf("removed %v, active %v", names, wasActive)
+	}
+	expect(t, x, "okta:jane", subjects.Unknown)
+	x.Refresh(jane) // brings nobody back
+	expect(t, x, "okta:jane", subjects.Unknown)
+
+	touched := x.PutApp(app("one", false, "okta:"))
+	if !slices.Contains(touched, "okta:left") {
+		t.Errorf("touched %v", touched)
+	}
+	expect(t, x, "okta:left", subjects.Unknown)
+}
+
+// Whoever is active under a name anywhere is not to be denied for somebody who left.
+func TestActiveElsewhere(t *testing.T) {
+	x := index(person("one", "a", "jane", inactive), person("two", "b", "jane", nil), person("three", "c", "jane", nil))
+	x.PutApp(app("one", true, "okta:"))
+	expect(t, x, "okta:jane", subjects.Revoked) // active only in Apps that have no say
+
+	x.PutApp(app("two", true, "okta:"))
+	expect(t, x, "okta:jane", subjects.Active)
+	x.RemoveApp(&v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "two"}})
+	expect(t, x, "okta:jane", subjects.Revoked)
+}
+
+// A user object whose userName is somebody else's, or was not verified, speaks for no name.
+func TestNotReserved(t *testing.T) {
+	x := index(
+		person("one", "a", "jane", func(u *v1alpha1.User) { inactive(u); u.Status.ReservedKey = "other" }),
+		person("one", "b", "john", func(u *v1alpha1.User) { u.Status.Conditions = nil }),
+		person("one", "c", "john", inactive),
+	)
+	x.PutApp(app("one", true, "okta:"))
+	expect(t, x, "okta:jane", subjects.Unknown)
+	expect(t, x, "okta:john", subjects.Revoked)
+}
+
+func TestNames(t *testing.T) {
+	mapping := func(prefix, from string) v1alpha1.KubernetesMapping {
+		return v1alpha1.KubernetesMapping{UsernamePrefix: &prefix, UsernameFrom: from}
+	}
+	for name, test := range map[string]struct {
+		mapping v1alpha1.KubernetesMapping
+		user    *v1alpha1.User
+		want    []string
+	}{
+		"active": {mapping("okta:", ""), person("one", "a", "Jane", nil), []string{"okta:Jane"}},
+		"renamed and deactivated at once": {
+			mapping("okta:", ""),
+			person("one", "a", "jane", func(u *v1alpha1.User) { inactive(u); u.Status.KubernetesUsername = "okta:old" }),
+			[]string{"okta:jane", "okta:old"},
+		},
+		"known under a prefix that the App has no more": {
+			mapping("okta:", ""),
+			person("one", "a", "jane", func(u *v1alpha1.User) { inactive(u); u.Status.KubernetesUsername = "victim:admin" }),
+			[]string{"okta:jane"},
+		},
+		"one of Kubernetes' own": {
+			mapping("", v1alpha1.IdentifierExternalID),
+			person("one", "a", "jane", func(u *v1alpha1.User) {
+				inactive(u)
+				u.Spec.ExternalID, u.Status.KubernetesUsername = "system:apiserver", "system:masters"
+			}),
+			nil,
+		},
+		"put together": {
+			mapping("sys", ""),
+			person("one", "a", "tem:kube-scheduler", inactive),
+			nil,
+		},
+		"without the attribute": {mapping("okta:", v1alpha1.IdentifierEmail), person("one", "a", "jane", inactive), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := subjects.Names(test.mapping, test.user); !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -27,7 +27,7 @@ func (a *apps) put(app *v1alpha1.App) {
 	defer a.mu.Unlock()
 	name := appName(app)
 	state := &appState{app: app}
-	// The same schemas as before keep what was rendered with them: an edit of anything else renders nobody anew.
+	// An edit that leaves the schemas alone keeps them, and with them what was rendered: no user is rendered anew.
 	if old := a.held[name]; old != nil && old.app.UID == app.UID && apiequality.Semantic.DeepEqual(old.app.Spec.Attributes, app.Spec.Attributes) {
 		state.schemas = old.schemas
 	} else {

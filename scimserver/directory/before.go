@@ -18,7 +18,8 @@ func (d *Directory) UsersBefore(app *v1alpha1.App, created time.Time, id string,
 	return lastBefore(d.users.snapshot(appName(app)), placeOf(created, id), (*Entry).compare, count)
 }
 
-// OrderedBefore is UsersBefore in another order than that of creation, as OrderedAfter has it; nothing where none is kept.
+// OrderedBefore is UsersBefore in the order that OrderedAfter uses. It returns no users where no such order can be kept. The
+// only error is the end of ctx.
 func (d *Directory) OrderedBefore(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, err error) {
 	place := Sorted{Key: key, User: placeOf(created, id)}
 	_, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {

@@ -77,7 +77,7 @@ func BenchmarkPatchOneMember(b *testing.B) {
 	}
 }
 
-// BenchmarkListWithGroups renders a page of 1000 users of whom each is in ten groups, from memory.
+// BenchmarkListWithGroups renders a page of 1000 users from memory. Each user is in ten groups.
 func BenchmarkListWithGroups(b *testing.B) {
 	app := newApp(b)
 	d := replica(b, app)

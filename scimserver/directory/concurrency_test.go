@@ -18,7 +18,7 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// effectiveUsers asks the API server, and nobody's memory, who is effective: by folded name.
+// effectiveUsers returns the effective users by folded name. It asks the API server and uses no replica's memory.
 func effectiveUsers(t testing.TB, app *v1alpha1.App) map[string][]string {
 	t.Helper()
 	var users v1alpha1.UserList
@@ -279,9 +279,9 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 	}
 }
 
-// TestRenamesElsewhereHideNobody: while one replica renames a user and a group again and again, nobody is missing from another
-// one's lists for a moment: a client that imports would take them for deleted. The new names are seen in the end, and a name
-// that nobody claimed is not.
+// TestRenamesElsewhereHideNobody renames a user and a group on one replica again and again. Another replica's lists miss no
+// user for a moment: a client that imports would take a missing user for deleted. The new names are seen in the end. A name
+// without a claim is not seen.
 func TestRenamesElsewhereHideNobody(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

@@ -54,7 +54,8 @@ func setResource(spec *v1alpha1.UserSpec, resource protocol.Resource) error {
 	return err
 }
 
-// Resource returns a user as SCIM describes it. The result shares nothing with the object.
+// Resource returns a user as SCIM describes it. The result shares nothing with the object. It fails where spec.attributes or
+// spec.extensions is no JSON object.
 func Resource(user *v1alpha1.User) (protocol.Resource, error) {
 	spec := &user.Spec
 	attributes := make(map[string]any, 12)
@@ -71,7 +72,7 @@ func Resource(user *v1alpha1.User) (protocol.Resource, error) {
 			return protocol.Resource{}, fmt.Errorf("read user %s: %w", user.Name, err)
 		}
 	}
-	// Whatever somebody wrote into the object by hand.
+	// The object may have been edited by hand: what only the server says is set last.
 	attributes["active"] = spec.Active
 	delete(attributes, "groups")
 	resource := protocol.Resource{Attributes: attributes}

@@ -12,9 +12,11 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// DeleteUser deletes a user. Once that is durable the answer is nil: no read shows the user any more, and the
-// controller takes its bindings away before it lets the object go. DeleteUser waits for that, patience at most, and then
-// releases the name; where the wait runs out, whoever wants the name releases it.
+// DeleteUser deletes a user. It returns nil once the deletion is durable: no read shows the user from then on, and the
+// controller removes the user's bindings before it releases the finalizer. DeleteUser waits for that, at most for patience,
+// and then releases the name. If the wait runs out, the next request for the name releases it.
+//
+// Errors are 404, those of the conditions, and *Unavailable.
 func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Condition) error {
 	user, err := d.deleteLive(ctx, app, id, conditions)
 	if err != nil {

@@ -40,7 +40,8 @@ type Directory struct {
 }
 
 // New returns a Directory. live must not read from a cache, nor limit its own rate. informers must transform objects by
-// Compact, and watch Users, Groups, MemberShards and Apps in every namespace served. They need not run yet.
+// Compact, and watch Users, Groups, MemberShards and Apps in every namespace served. They need not run yet. It fails where
+// an informer cannot be had from informers.
 func New(ctx context.Context, live client.Client, informers cache.Cache) (*Directory, error) {
 	d, err := newDirectory(live)
 	if err != nil {
@@ -87,14 +88,15 @@ func (d *Directory) groupClaims(namespace string) *claims.Protocol[*v1alpha1.Gro
 	return claims.ForGroups(d.live, namespace)
 }
 
-// wroteGroup takes a group that this process has just written or read, and whose name it holds, into memory.
+// wroteGroup puts a group into the read model that this process has just written or read, and verified as the holder of its
+// name.
 func (d *Directory) wroteGroup(group *v1alpha1.Group) {
 	group.ManagedFields = nil
 	d.groups.put(group, group.Spec.DisplayNameKey)
 	d.members.PutGroup(group)
 }
 
-// wrote takes a user that this process has just written, and whose name it holds, into the read model.
+// wrote puts a user into the read model that this process has just written, and that holds its name.
 func (d *Directory) wrote(user *v1alpha1.User) {
 	d.users.put(newEntry(user), user.Spec.UserNameKey)
 }

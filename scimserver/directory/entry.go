@@ -42,8 +42,8 @@ type Entry struct {
 	terminating, deleted bool
 	// verified says that this process saw the claim of the key naming the user. It stays true while the user has the key.
 	verified bool
-	// trusted says that clients saw the user under another name, and that nobody has looked at the claim of this one yet. A
-	// rename claims before it commits: until somebody has, the user is not to be missing from lists.
+	// trusted says that clients saw the user under another name, and that this process has not read the claim of the new one
+	// yet. A rename claims before it commits: until the claim is read, lists still show the user.
 	trusted bool
 
 	rendering
@@ -81,7 +81,7 @@ func newEntry(user *v1alpha1.User) *Entry {
 	if e.emails = emails(user); len(e.emails) > 0 && e.emails[0] == e.key {
 		e.emails[0] = e.key
 	}
-	// What cannot be rendered is an error of whoever asks for it.
+	// A user that cannot be rendered is an error for each request that shows it.
 	e.rendering, _ = render(user)
 	return e
 }
@@ -99,8 +99,8 @@ func (e *Entry) knowing(verified, deleted, trusted bool) *Entry {
 	return &next
 }
 
-// Compact is the transformation of the cache that a Directory is made with: of users it keeps Entries only, and of other
-// objects everything but managed fields.
+// Compact is the transformation of the cache that a Directory is made with. Of users it keeps Entries only, of other objects
+// everything but managed fields. It returns no error.
 func Compact(object any) (any, error) {
 	if user, ok := object.(*v1alpha1.User); ok {
 		return newEntry(user), nil
@@ -145,7 +145,7 @@ func (e *Entry) visible() bool {
 	return !e.deleted && !e.terminating && (e.verified || e.reserved || e.trusted)
 }
 
-// open says whether somebody has to look at the claim of the user's name.
+// open says whether this process still has to read the claim of the user's name.
 func (e *Entry) open() bool {
 	return !e.deleted && !e.terminating && !e.verified && !e.reserved
 }

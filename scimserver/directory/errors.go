@@ -39,7 +39,7 @@ var ErrBusy = errors.New("too many concurrent changes of one user")
 const (
 	retrySoon  = time.Second
 	retryLater = 5 * time.Second
-	// retryRights is for errors that somebody must mend first.
+	// retryRights is for errors that an administrator must mend first.
 	retryRights = 30 * time.Second
 
 	detailReleasing = "Who has this name is being deleted, and keeps it until the controller has taken their access away: a moment, or as long as no controller runs. Try again."

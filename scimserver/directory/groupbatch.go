@@ -136,8 +136,8 @@ func (r *groupRequest) apply(d *Directory, next *v1alpha1.Group) (bool, error) {
 	return changed, err
 }
 
-// writeReserved makes a change of shards on a condition. Shards are written before the Group; so, first, the Group is
-// written once more, and who has another change on the same condition finds that it does not hold any more.
+// writeReserved makes a change of shards on a condition. Shards are written before the Group. So the Group is written once
+// before them, and another change on the same condition finds that it does not hold any more.
 func (d *Directory) writeReserved(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
 	_, _, request.err = d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
 		return membership.Decision{Attributes: true}, check(request.conditions, d.groupVersion(next))
@@ -192,7 +192,8 @@ func (d *Directory) rename(ctx context.Context, app *v1alpha1.App, id string, re
 	return renamed, err
 }
 
-// writeMembers makes the rest of a change whose name was written; all of it where there was no need to.
+// writeMembers makes the rest of a change after its name was written, or the whole change where the name stays (renamed is
+// nil).
 func (d *Directory) writeMembers(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest, renamed *v1alpha1.Group) {
 	if renamed == nil {
 		d.writeTogether(ctx, app, id, []*groupRequest{request})

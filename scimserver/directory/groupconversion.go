@@ -43,7 +43,8 @@ func groupTexts(spec *v1alpha1.GroupSpec) map[string]*string {
 	return map[string]*string{"displayName": &spec.DisplayName, "externalId": &spec.ExternalID}
 }
 
-// GroupAttributes returns a group as SCIM describes it, without its members. The result shares nothing with the object.
+// GroupAttributes returns a group as SCIM describes it, without its members. The result shares nothing with the object. It
+// fails where spec.attributes or spec.extensions is no JSON object.
 func GroupAttributes(group *v1alpha1.Group) (protocol.Resource, error) {
 	spec := group.Spec
 	attributes, err := decode(spec.Attributes)

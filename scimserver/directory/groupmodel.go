@@ -28,7 +28,7 @@ type groupEntry struct {
 	// group is the informer's own object: not to be changed.
 	group   *v1alpha1.Group
 	created time.Time
-	// verified is the key whose claim this process saw naming the group. It stays true while the group has the key.
+	// verified is the key of the claim that this process saw naming the group. It stays true while the group has the key.
 	verified string
 	// trusted is an Entry's.
 	trusted bool
@@ -80,8 +80,8 @@ func (e *groupEntry) compare(other *groupEntry) int {
 	return strings.Compare(e.group.Name, other.group.Name)
 }
 
-// put takes in a state of a group, unless a newer one is there. verified is the key that the caller knows the group's
-// claim for, "" where it does not know. It reports whether the group is there, and nobody knows that yet.
+// put takes in a state of a group, unless the model has a newer one. verified is the key that the caller has verified the
+// group's claim for, "" for none. It reports whether the claim of the group's name remains to be verified.
 func (m *groupModel) put(group *v1alpha1.Group, verified string) (unverified bool) {
 	name := nameOf(group)
 	m.mu.Lock()
@@ -131,7 +131,7 @@ func (m *groupModel) distrust(name types.NamespacedName, key string) {
 	}
 }
 
-// remove forgets a group whose object is gone.
+// remove forgets a group after its object is gone.
 func (m *groupModel) remove(group *v1alpha1.Group) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -23,7 +23,8 @@ type groupWriters struct {
 	waiting map[types.NamespacedName][]*groupRequest
 }
 
-// groupRequest is one change of a group, on its way. Who made it may look at group, changed and err once done is closed.
+// groupRequest is one change of a group, on its way. The request that made it may read group, changed and err once done is
+// closed.
 type groupRequest struct {
 	ctx         context.Context
 	change      Change
@@ -84,7 +85,7 @@ func (w *groupWriters) work(d *Directory, app *v1alpha1.App, group types.Namespa
 	}
 }
 
-// together returns a context for a batch: it ends when nobody waits for an answer any more, or after batchTimeout.
+// together returns a context for a batch. It ends when the last request of the batch has gone, or after batchTimeout.
 func together(batch []*groupRequest) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), batchTimeout)
 	var left atomic.Int64

@@ -126,7 +126,7 @@ func TestChangesOfOneGroupAreWrittenTogether(t *testing.T) {
 			}
 		})
 	}
-	// One that is refused, among them, harms nobody.
+	// One refused request among them harms no other.
 	clients.Go(func() {
 		_, _, err := d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", nil), addMembers(ids...))
 		wantStatus(t, err, 400)

@@ -14,7 +14,8 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// remember puts users into the read model alone, as if the watch had told of them: who is known need not be written.
+// remember puts users into the read model alone, as if the watch had told of them. A user that the read model knows need not
+// be written.
 func remember(t testing.TB, d *Directory, app *v1alpha1.App, count int) []string {
 	t.Helper()
 	ids := make([]string, count)

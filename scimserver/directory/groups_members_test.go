@@ -101,7 +101,7 @@ func TestConditionsOnGroups(t *testing.T) {
 		d.inlineLimit, other.inlineLimit = limit, limit
 		group := mustCreateGroup(t, d, app, name, ids[:2]...)
 		version := now(group.Name)
-		// Of many who have read the same version, one may write.
+		// Of many requests with the same version, one may write.
 		var clients sync.WaitGroup
 		wins := make(chan string, 10)
 		for i := range 10 {

@@ -18,16 +18,17 @@ import (
 // MembersChange is what a request does to a group's members. The zero value does nothing.
 type MembersChange struct {
 	Delta protocol.MembershipDelta
-	// Resolve, where it is set, makes the delta of the current members and of those users among Joining whom the App has, as
-	// a PATCH must that selects members by a filter.
+	// Resolve, where it is set, makes the delta of the current members and of those users of the App among Joining, as a
+	// PATCH must that selects members by a filter.
 	Resolve func(current, joining iter.Seq[protocol.Member]) protocol.MembershipDelta
 	Joining []string
 	// Observe, where it is set, is told which ids became members by the request and which are members no more.
 	Observe func(joined, left []string)
 }
 
-// CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. Another
-// group's displayName answers 409, in any letter case. observe is told the ids that are members.
+// CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. observe is told
+// the ids that are members. Errors are 409 for another group's displayName, in any letter case, 400 for what the API
+// server's validation refuses, 413 beyond the largest group, and *Unavailable.
 func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource, observe ...func(members []string)) (*v1alpha1.Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, membership.FlipTimeout)
 	defer cancel()
@@ -103,7 +104,7 @@ func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id strin
 		conditions: slices.DeleteFunc(conditions, Condition.IsZero), observe: members.Observe,
 	}
 	if len(request.conditions) > 0 {
-		// Here, where nobody else's change has to wait for it.
+		// The wait is here, outside of the queue: no other change has to wait for it.
 		group, err := d.GetGroup(ctx, app, id)
 		if err == nil {
 			err = d.awaitGroup(ctx, group, request.conditions)

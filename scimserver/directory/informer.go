@@ -69,8 +69,8 @@ func newVerifyQueue() workqueue.TypedRateLimitingInterface[types.NamespacedName]
 		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](verifyAfter, 30*time.Second))
 }
 
-// Start verifies, until ctx ends, the claims of users and groups that nobody has verified yet: a list shows no others. It runs in
-// every replica.
+// Start verifies the claims of new users and groups until ctx ends. A list shows a user or group only after that. It runs in
+// every replica. It returns nil.
 func (d *Directory) Start(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for range verifyWorkers {

@@ -20,7 +20,7 @@ import (
 var env *testenv.Env
 
 func TestMain(m *testing.M) {
-	// Watches that a test ends complain; nobody reads it.
+	// Watches complain when a test ends them; the log would only hide failures.
 	log.SetLogger(logr.Discard())
 	testenv.Main(m, &env, testenv.Options{})
 }

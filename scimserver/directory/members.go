@@ -22,9 +22,9 @@ const (
 	usersPerPage = 500
 )
 
-// Members returns the members of a group just read, in the order of their ids: those that are users of the App and
-// visible, with the userName as display. Members are read live; for the userNames, a user that is in memory is good
-// enough.
+// Members returns the members of a group just read, in the order of their ids: those that are users of the App and visible,
+// with the userName as display. Members are read live. The userNames come from memory where the user is there. The error is
+// *Unavailable where the API server cannot be read.
 func (d *Directory) Members(ctx context.Context, group *v1alpha1.Group) ([]protocol.Member, error) {
 	ids, _, err := d.membership(group.Namespace).Members(ctx, group)
 	if err != nil {
@@ -73,8 +73,8 @@ func (m *readModel) names(app types.NamespacedName, ids []string) (names []strin
 	return names, missing
 }
 
-// userNames returns the userNames of the App's visible users with these ids, "" for a stranger. Before it says that
-// somebody is one, it asks the API server.
+// userNames returns the userNames of the App's visible users with these ids, "" for an id that is no such user. It asks the
+// API server before it reports one as no user.
 func (d *Directory) userNames(ctx context.Context, app types.NamespacedName, ids []string) ([]string, error) {
 	names, missing := d.users.names(app, ids)
 	if missing == 0 {

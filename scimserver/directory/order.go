@@ -17,8 +17,8 @@ import (
 // makes room for another.
 const maxOrders = 4
 
-// keepOrder is how long an order is kept that nobody asks for: each costs memory, and time with each change. Who pages by it, or
-// lists by it every hour, keeps it.
+// keepOrder is how long an order is kept without a request for it. Each order costs memory, and time with each change. A
+// client that pages by it, or lists by it every hour, keeps it.
 const keepOrder = 2 * time.Hour
 
 // order keeps an App's visible users sorted by an attribute. The first request that asks for it makes it; from then on it
@@ -125,12 +125,12 @@ func (m *readModel) fill(ctx context.Context, o *order, name string, index *appI
 	return nil
 }
 
-// inOrder calls read with an App's users in an order, which it makes where there is none yet. ok is false where the App has no
-// users, where the order is by something that entries do not have, and where the order was given up by the request that made it.
-// The error is of the pace of ctx.
+// inOrder calls read with an App's users in an order, and makes the order where there is none yet. ok is false where the App
+// has no users, where entries do not have the attribute, and where the request that was making the order gave up. The error
+// is the end of ctx, or of the pace that it carries.
 //
-// An order that others push out in the meantime is as good: nobody changes it any more, and it has all that was there when
-// the caller asked for it.
+// An order that was pushed out in the meantime is as good: it does not change any more, and it has all that was there at the
+// time of the request.
 func (m *readModel) inOrder(ctx context.Context, app types.NamespacedName, by protocol.Sort, read func(*order)) (ok bool, err error) {
 	o, err := m.order(ctx, app, by)
 	if o == nil || err != nil {
@@ -176,7 +176,7 @@ func (m *readModel) order(ctx context.Context, app types.NamespacedName, by prot
 	return o, m.fill(ctx, o, name, index, snapshot)
 }
 
-// follow tells the orders of a change, and forgets those that nobody has asked for in a long time.
+// follow passes a change on to the orders, and forgets an order that was not read for keepOrder.
 func (x *appIndex) follow(entry *Entry, change func(*order, *Entry)) {
 	if len(x.orders) == 0 {
 		return
@@ -214,7 +214,8 @@ func (d *Directory) Ordered(ctx context.Context, app *v1alpha1.App, by protocol.
 	return users, total, ok, err
 }
 
-// OrderedAfter is Ordered from the first user on that comes after a place. The user in that place need not be there any more.
+// OrderedAfter is Ordered from the first user after a place. The user in that place need not be there any more. The only
+// error is the end of ctx.
 func (d *Directory) OrderedAfter(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool, err error) {
 	place := Sorted{Key: key, User: placeOf(created, id)}
 	ok, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {

@@ -82,7 +82,7 @@ func boolean(b bool) int {
 	return 0
 }
 
-// sortedHumans is the oracle: everybody whom clients see, sorted.
+// sortedHumans is the oracle: all users that clients see, sorted.
 func sortedHumans(all []*human, by string, descending bool) (ids []string) {
 	var seen []*human
 	for _, h := range all {
@@ -190,12 +190,12 @@ func (h *human) change(d *Directory, random *rand.Rand) {
 			d.users.hide(h.name())
 			d.users.remove(h.name(), h.uid())
 			h.gone = true
-			d.users.put(newEntry(h.object()), names.Fold(h.userName)) // brings nobody back
+			d.users.put(newEntry(h.object()), names.Fold(h.userName)) // brings no deleted user back
 		}
 	case 6:
 		d.users.verify(h.name(), names.Fold(h.userName)) // once more
 	}
-	if h.gone && random.IntN(2) == 0 { // somebody else comes
+	if h.gone && random.IntN(2) == 0 { // another user comes
 		h.id, h.version, h.gone = h.id+"n", 0, false
 		h.shuffle(random)
 		put()
@@ -277,9 +277,9 @@ func throughCursor(t testing.TB, place Sorted) Sorted {
 	return place
 }
 
-// TestOrdersFollowEveryChange reads all orders, more than are kept, while users come, change, are renamed, verified, deactivated
-// and go: whoever is there throughout with the same key is on exactly one page. After each round every order is what sorting all
-// visible users gives.
+// TestOrdersFollowEveryChange reads all orders, more than are kept, while users come, change, are renamed, verified,
+// deactivated and go. A user that stays throughout with the same key is on exactly one page. After each round every order is
+// what sorting all visible users gives.
 func TestOrdersFollowEveryChange(t *testing.T) {
 	t.Parallel()
 	const writers, rounds = 4, 12
@@ -305,7 +305,7 @@ func TestOrdersFollowEveryChange(t *testing.T) {
 				for range 300 {
 					h := people[(2*random.IntN(len(people)/2/writers)+1)+len(people)/writers*w]
 					h.change(d, random)
-					// Who stays is written again, in the same place.
+					// A steady user is written again, in the same place.
 					same := people[2*random.IntN(len(people)/2/writers)+len(people)/writers*w]
 					d.users.put(newEntry(same.object()), "")
 				}
@@ -338,7 +338,7 @@ func TestOrdersFollowEveryChange(t *testing.T) {
 	}
 }
 
-// once holds that nobody was shown twice, and everybody who was there throughout once.
+// once checks that no user was shown twice, and every steady user once.
 func once(t testing.TB, how string, ids []string, steady map[string]bool) {
 	t.Helper()
 	seen := map[string]int{}
@@ -353,7 +353,7 @@ func once(t testing.TB, how string, ids []string, steady map[string]bool) {
 	}
 }
 
-// TestPagesByIndexAreStable: by index, writes that move nobody move no page.
+// TestPagesByIndexAreStable: writes that change no user's place move no page by index.
 func TestPagesByIndexAreStable(t *testing.T) {
 	t.Parallel()
 	d := offline()
@@ -441,7 +441,7 @@ func TestOrdersMakeRoom(t *testing.T) {
 		t.Errorf("%d orders are kept", len(d.users.apps[appName(wiki)].orders))
 	}
 
-	// Nobody has asked for them in a long time, but for one: the next change forgets the others.
+	// All orders but one were not read for a long time: the next change forgets them.
 	for _, o := range d.users.apps[appName(wiki)].orders {
 		o.used = o.used.Add(-2 * keepOrder)
 	}
@@ -465,7 +465,7 @@ func TestOrdersMakeRoom(t *testing.T) {
 	ask(directions[0])
 }
 
-// TestOrdersPushedOut: who asks for an order gets it, however many others ask for other ones at the same time.
+// TestOrdersPushedOut: a request for an order gets it, however many requests for other orders run at the same time.
 func TestOrdersPushedOut(t *testing.T) {
 	t.Parallel()
 	d := offline()

@@ -45,7 +45,7 @@ func TestIdentifierEmail(t *testing.T) {
 	if got := find(b, "augusta"); got != "" {
 		t.Errorf("the refused user is there: %s", got)
 	}
-	// Who is refused leaves nothing behind, and an update is never refused.
+	// A refused user leaves nothing behind, and an update is never refused.
 	augusta := mustCreate(t, b, app, mailed("augusta", "augusta@example.com"))
 	if _, err := b.UpdateUser(t.Context(), app, augusta.Name, setting("emails", []any{map[string]any{"value": "ada@example.com"}})); err != nil {
 		t.Errorf("an update to an address that is taken: %v", err)

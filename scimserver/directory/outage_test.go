@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestOutage runs alone: it takes the API server away from everybody.
+// TestOutage does not run in parallel: it stops the API server that all tests use.
 func TestOutage(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)

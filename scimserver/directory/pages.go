@@ -10,9 +10,9 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// List returns the App's users from startIndex on, which counts from 1 (RFC 7644 section 3.4.2.4), as JSON, at most
-// count of them, and how many there are in all. The order is that of creation. Locations begin with baseURL, which has
-// no slash at the end.
+// List returns the App's users from startIndex on, which counts from 1 (RFC 7644 section 3.4.2.4), as JSON, at most count of
+// them, and how many there are in all. The order is that of creation. Locations begin with baseURL, which has no slash at
+// the end. It fails where a user on the page cannot be rendered.
 //
 // The answer comes from the read model: it shows this process' own writes at once, other replicas' after the watch.
 func (d *Directory) List(app *v1alpha1.App, baseURL string, startIndex, count int) ([]json.RawMessage, int, error) {
@@ -41,13 +41,13 @@ func (d *Directory) Count(app *v1alpha1.App) int {
 	return total
 }
 
-// Scan hands every user of the App, in the order of creation, to visit, until that returns false. It works on the users
-// as they were when it began, and holds up nobody.
+// Scan hands every user of the App, in the order of creation, to visit, until that returns false. It works on the users as
+// they were when it began, and blocks no write.
 func (d *Directory) Scan(app *v1alpha1.App, visit func(*Entry) bool) {
 	d.users.snapshot(appName(app)).Scan(visit)
 }
 
-// RenderAll returns entries as JSON.
+// RenderAll returns entries as JSON. It fails where one of them cannot be rendered.
 func (d *Directory) RenderAll(app *v1alpha1.App, baseURL string, entries []*Entry) ([]json.RawMessage, error) {
 	base, err := jsonBase(baseURL)
 	if err != nil {
@@ -95,7 +95,7 @@ func (d *Directory) AppendUser(dst []byte, app *v1alpha1.App, baseURL string, en
 // groupBytes is about what a group takes in a user's JSON beside its names.
 const groupBytes = 80
 
-// Render returns one user as JSON, with the attributes that a request asks for.
+// Render returns one user as JSON, with the attributes that a request asks for. It fails where the user cannot be rendered.
 func (d *Directory) Render(app *v1alpha1.App, baseURL string, entry *Entry, projection protocol.Projection) (json.RawMessage, error) {
 	if projection.IsZero() {
 		page, err := d.RenderAll(app, baseURL, []*Entry{entry})
@@ -111,7 +111,7 @@ func (d *Directory) Render(app *v1alpha1.App, baseURL string, entry *Entry, proj
 	return d.Schemas(app).Render(resource, entry.meta(baseURL, d.GroupsOf(app, entry.id)), projection)
 }
 
-// Complete returns a user as filters and orders see it, with its groups.
+// Complete returns a user as filters and orders see it, with its groups. It fails where the user cannot be rendered.
 func (d *Directory) Complete(app *v1alpha1.App, baseURL string, entry *Entry) (map[string]any, error) {
 	resource, err := entry.resource()
 	if err != nil {

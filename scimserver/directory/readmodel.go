@@ -61,8 +61,8 @@ func newAppIndex() *appIndex {
 	}
 }
 
-// put takes in a state of a user, unless a newer one is there. verified is the key that the caller knows the user's
-// claim for, "" where it does not know. It reports whether the user is there, and nobody knows that yet.
+// put takes in a state of a user, unless the model has a newer one. verified is the key that the caller has verified the
+// user's claim for, "" for none. It reports whether the claim of the user's name remains to be verified.
 func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
 	name := entry.name()
 	m.mu.Lock()
@@ -103,7 +103,7 @@ func (m *readModel) distrust(name types.NamespacedName, key string) {
 	}
 }
 
-// hide takes a user out of sight whose deletion was accepted.
+// hide takes a user out of sight once the deletion was accepted.
 func (m *readModel) hide(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -112,7 +112,7 @@ func (m *readModel) hide(name types.NamespacedName) {
 	}
 }
 
-// remove forgets a user whose object is gone.
+// remove forgets a user after its object is gone.
 func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -131,7 +131,8 @@ func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
 	}
 }
 
-// replace puts a new state of a user, or none, in the place of the old one, everywhere, and wakes who waits for it.
+// replace puts a new state of a user, or none, in the place of the old one in every index, and wakes the requests that wait
+// for it.
 func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
 	if old != nil && old.visible() {
 		m.unindex(old)

@@ -20,7 +20,7 @@ import (
 
 var wiki = &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "wiki"}}
 
-// offline is a Directory whose read model a test feeds itself.
+// offline is a Directory without watches: a test feeds its read model.
 func offline() *Directory {
 	d, err := newDirectory(nil)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 		want = append(want, name)
 		d.users.put(newEntry(reserve(stored(name, name, 1, epoch.Add(time.Duration(i/10)*time.Second)))), "")
 	}
-	for _, i := range rand.Perm(n) { // updates do not move anybody
+	for _, i := range rand.Perm(n) { // updates move no user
 		user := reserve(stored(want[i], want[i]+"-renamed", 2, epoch.Add(time.Duration(i/10)*time.Second)))
 		d.users.put(newEntry(user), "")
 	}
@@ -119,7 +119,7 @@ func namesOfEntries(entries []*Entry) (ids []string) {
 	return ids
 }
 
-// TestEditedByHand: what only the server says is not taken from what somebody wrote among the attributes.
+// TestEditedByHand: what only the server says is not taken from values that were edited into the attributes.
 func TestEditedByHand(t *testing.T) {
 	d := offline()
 	user := reserve(stored("ada-x", "ada", 1, epoch))

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// refusal says that the cluster's own admission refused a write: a policy, a webhook or a quota that this project did not install.
-// It is no fault of the client, whatever code the answer had. It hides that code, since a webhook may deny with 404 or 409, which
-// mean something else to those who write.
+// refusal says that the cluster's own admission refused a write: a policy, a webhook or a quota that this project did not
+// install. It is no fault of the client, whatever code the answer had. It hides that code: a webhook may deny with 404 or
+// 409, which mean something else to the callers of a write.
 type refusal struct {
 	// by is what refused, such as `the webhook "x"`; empty where the answer does not tell.
 	by string
@@ -111,7 +111,7 @@ func shortened(text string) string {
 	return text
 }
 
-// admitted is a client whose writes tell refusals by admission from all else.
+// admitted is a client with writes that return a *refusal where admission refused them.
 type admitted struct{ client.Client }
 
 func (c admitted) Create(ctx context.Context, object client.Object, options ...client.CreateOption) error {

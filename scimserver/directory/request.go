@@ -4,8 +4,8 @@ import "context"
 
 type requestKey struct{}
 
-// WithRequest returns a context whose writes leave the id of the client's request on the users that they change, so that what
-// follows from a change can be traced to it.
+// WithRequest returns a context that carries the id of the client's request. A write with it leaves the id on the user that
+// it changes, so that the effects of a change can be traced to the request.
 func WithRequest(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestKey{}, id)
 }

@@ -12,10 +12,13 @@ import (
 // shownScopes bounds how many names of scopes an error lists.
 const shownScopes = 20
 
-// checkScopes refuses a new user whose attribute names a scope that is missing: one that the App does not have, or, by the App's
-// status, one that no namespace is in. Where the App asks for it, any scope in which they would get a role must be there. The
-// client's administrator reads why and tries again once it is. It is asked for new users only, and not for those who come back: a
-// refused update would cost the client its link to the person, and with that the deactivation.
+// checkScopes refuses a new user with 400 if a scope that the user needs is missing. Needed are the scopes that the user's
+// attribute names and, where the App sets requireAll, every scope in which the user would get a role. Missing is a scope
+// that the App does not have, or one that, by the App's status, no namespace is in. The client's administrator reads why and
+// tries again later.
+//
+// It is called for new users only, not for a user that comes back: a refused update would cost the client its link to the
+// person, and with that the deactivation.
 func checkScopes(app *v1alpha1.App, user *v1alpha1.UserSpec) error {
 	scopes := &app.Spec.Scopes
 	named := namedScopes(scopes, user)

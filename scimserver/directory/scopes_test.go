@@ -70,7 +70,7 @@ func TestCheckScopes(t *testing.T) {
 	}
 }
 
-// Default roles that nobody would get do not need a scope: those who earn a role by an attribute do not have them.
+// A scope is not needed for default roles that no user gets. A user that earns a role by an attribute has no default roles.
 func TestCheckScopesOfAnAppThatGrantsNothing(t *testing.T) {
 	app := &v1alpha1.App{Spec: v1alpha1.AppSpec{Scopes: v1alpha1.Scopes{List: []v1alpha1.Scope{{Name: "us1"}}}}}
 	app.Status.MissingScopes = []v1alpha1.MissingScope{{Name: "us1", Message: "gone"}}

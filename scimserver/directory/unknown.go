@@ -25,8 +25,8 @@ const (
 	unknownLength = 128
 )
 
-// knownMembers parts ids into those of visible users of the App, and the others. A push never fails for somebody who is
-// not there: the others are left out, counted, and reported on the Group.
+// knownMembers parts ids into those of visible users of the App, and the others. A push never fails for an unknown member:
+// the others are left out, counted, and reported on the Group.
 func (d *Directory) knownMembers(ctx context.Context, app *v1alpha1.App, ids []string) (known, unknown []string, err error) {
 	names, err := d.userNames(ctx, appName(app), ids)
 	if err != nil {
@@ -46,7 +46,7 @@ func (d *Directory) knownMembers(ctx context.Context, app *v1alpha1.App, ids []s
 	return known, unknown, nil
 }
 
-// tellUnknown logs that members were left out: how many, not who.
+// tellUnknown logs how many members were left out, and no ids.
 func tellUnknown(ctx context.Context, app *v1alpha1.App, group string, unknown []string) {
 	if len(unknown) > 0 {
 		logr.FromContextOrDiscard(ctx).Info("Left members out of a group that are no users of the App",
@@ -54,8 +54,8 @@ func tellUnknown(ctx context.Context, app *v1alpha1.App, group string, unknown [
 	}
 }
 
-// noteUnknown writes into a group whom a push left out. A push of all members that left nobody out takes an earlier note
-// away. It reports whether that changed the note.
+// noteUnknown writes into a group which ids a push left out. A push of all members that leaves none out removes an earlier
+// note. It reports whether the note changed.
 func noteUnknown(group *v1alpha1.Group, unknown []string, all bool) bool {
 	before, noted := group.Annotations[v1alpha1.AnnotationUnknownMembers]
 	if len(unknown) == 0 {

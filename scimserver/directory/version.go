@@ -43,9 +43,8 @@ func check(conditions []Condition, current version) error {
 
 // version is meta.version, a strong ETag: it changes with everything that an answer shows.
 type version struct {
-	// object is the version of the stored object: what clients can write counts, and the controller's status does not. The
-	// beginning of the UID keeps versions apart of an object that was restored from a backup, whose generations start
-	// again.
+	// object is the version of the stored object: what clients can write counts, and the controller's status does not. It
+	// begins with a part of the UID, because a restore from a backup starts the generations again.
 	object string
 	// shown stands for what an answer shows of other objects: a user's groups, the names of a group's members; 0: nothing.
 	shown uint64

@@ -17,9 +17,8 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// Change makes the next state of a user from its current one, which it may change in place. changed false says that
-// there is nothing to write. It is called again, with a newer state, where somebody else wrote in between, so it must
-// not have effects of its own.
+// Change makes the next state of a user from its current one, which it may change in place. changed false says that there is
+// nothing to write. It is called again with a newer state after a concurrent write, so it must not have effects of its own.
 type Change func(current protocol.Resource) (next protocol.Resource, changed bool, err error)
 
 // CreateUser makes a user: active, unless the resource says otherwise. An inactive user of the App with the same externalId
@@ -34,7 +33,8 @@ func (d *Directory) CreateUser(ctx context.Context, app *v1alpha1.App, resource 
 	})
 }
 
-// CreateOrRestoreUser is CreateUser where restore says what becomes of the record of a person who comes back.
+// CreateOrRestoreUser is CreateUser with a say in what becomes of the record of a person that comes back: restore makes the
+// next state from the old one. Errors are those of CreateUser and of restore.
 func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource, restore Change) (user *v1alpha1.User, restored bool, err error) {
 	user, err = d.newUser(app, resource)
 	if err != nil {
@@ -159,8 +159,8 @@ func onlyInactive(users []*v1alpha1.User, key string) (*v1alpha1.User, error) {
 	return restorable, nil
 }
 
-// ReplaceUser puts a resource in the place of the user's current one, as PUT does (RFC 7644 section 3.5.1). active
-// stays as it is where the resource does not say.
+// ReplaceUser puts a resource in the place of the user's current one, as PUT does (RFC 7644 section 3.5.1). active stays as
+// it is where the resource does not say. Errors are those of UpdateUser.
 func (d *Directory) ReplaceUser(ctx context.Context, app *v1alpha1.App, id string, resource protocol.Resource) (*v1alpha1.User, error) {
 	return d.UpdateUser(ctx, app, id, func(protocol.Resource) (protocol.Resource, bool, error) {
 		return resource, true, nil
@@ -172,9 +172,9 @@ func conflictBackoff() wait.Backoff {
 	return wait.Backoff{Duration: 4 * time.Millisecond, Factor: 1.6, Jitter: 1, Steps: 20, Cap: 500 * time.Millisecond}
 }
 
-// UpdateUser changes a user by compare-and-swap: it reads live, asks change, and writes, from the beginning again
-// where somebody else wrote in between. A state that equals the current one is not written, and lastModified stays.
-// What is the cluster's own (suspended) and what never changes (the id, createdAt) survives whatever change returns.
+// UpdateUser changes a user by compare-and-swap: it reads live, calls change, and writes. After a concurrent write it starts
+// from the beginning. A state that equals the current one is not written, and lastModified stays. What is the cluster's own
+// (suspended) and what never changes (the id, createdAt) survives whatever change returns.
 //
 // Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
 // beyond what the directory keeps of one user, those of the conditions, and *Unavailable.
@@ -184,7 +184,7 @@ func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string
 	})
 }
 
-// attempts reads a user live and calls attempt with it, again where that finds that somebody else wrote in between.
+// attempts reads a user live and calls attempt with it, again after a concurrent write.
 func (d *Directory) attempts(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition, attempt func(*v1alpha1.User) (*v1alpha1.User, error)) (*v1alpha1.User, error) {
 	backoff := conflictBackoff()
 	for {

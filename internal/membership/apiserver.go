@@ -41,8 +41,8 @@ func (s *apiServer) GetShard(ctx context.Context, name string) (*v1alpha1.Member
 	return shard, s.client.Get(ctx, s.key(name), shard)
 }
 
-// ListShards asks for one list by label, which is one state of the whole. A group whose name no label can have gets a
-// read for each of its shards.
+// ListShards asks for one list by label, which is one state of the whole. A group with a name that no label can have gets a
+// read for each of its shards. Errors are the API server's.
 func (s *apiServer) ListShards(ctx context.Context, group, epoch string) ([]v1alpha1.MemberShard, error) {
 	if !labelled(group) {
 		return s.getShards(ctx, group, epoch)

@@ -27,8 +27,8 @@ type Decision struct {
 }
 
 // Decide makes the decision. next is a copy of the Group's live state, to be changed in place: everything but members,
-// sharding, lastModified and the names' keys. It is called again, with a newer state, where somebody else wrote in
-// between, so it must not have effects of its own.
+// sharding, lastModified and the names' keys. It is called again with a newer state after a concurrent write, so it must not
+// have effects of its own.
 type Decide func(next *v1alpha1.Group) (Decision, error)
 
 // Apply changes a group. It returns the Group as it is afterwards, and whether clients see a difference; where there is
@@ -63,7 +63,7 @@ type change struct {
 	written string
 	// differ says that this made a difference, which the Group has to tell, whatever it is now.
 	differ bool
-	// moved are ids whose membership this changed, and whether they are members now.
+	// moved maps the ids that this change made members, or members no more, to whether they are members now.
 	mutex sync.Mutex
 	moved map[string]bool
 }
@@ -221,7 +221,8 @@ func (c *change) sharded(ctx context.Context, current *v1alpha1.Group, delta Del
 	return nil
 }
 
-// Place gives a group that is not written yet its members: inline, or in shards that it writes at once.
+// Place gives a group that is not written yet its members: inline, or in shards that it writes at once. Errors are
+// ErrTooLarge and the API server's; shards written before an error stay for Sweep.
 func (p *Protocol) Place(ctx context.Context, group *v1alpha1.Group, members ...string) error {
 	var delta Delta
 	delta.Replace(members...)

@@ -8,7 +8,7 @@ import (
 // Delta is a change of a group's members: what is said of each id, and what becomes of the others. The zero value changes
 // nothing.
 type Delta struct {
-	// replace: who is not wanted is a member no more.
+	// replace: an id that is not wanted is a member no more.
 	replace bool
 	// wanted says of an id whether it shall be a member.
 	wanted map[string]bool
@@ -20,7 +20,7 @@ func (d *Delta) Add(ids ...string) { d.set(ids, true) }
 // Remove makes ids strangers.
 func (d *Delta) Remove(ids ...string) { d.set(ids, false) }
 
-// Replace makes ids, and nobody else, members.
+// Replace makes these ids the only members.
 func (d *Delta) Replace(ids ...string) {
 	*d = Delta{replace: true}
 	d.set(ids, true)
@@ -84,7 +84,7 @@ func (d Delta) Wants(id string) (member, said bool) {
 	return member, said || d.replace
 }
 
-// adds says whether the delta may make somebody a member.
+// adds says whether the delta may add a member.
 func (d Delta) adds() bool {
 	for _, member := range d.wanted {
 		if member {

@@ -90,7 +90,7 @@ func (w *world) happen(a *actor, c *call) {
 	}
 }
 
-// claim notes who made the shards that are new.
+// claim notes the actor that made the new shards.
 func (w *world) claim(a *actor) {
 	for name := range w.store.shards {
 		if w.maker[name] == nil {
@@ -132,7 +132,7 @@ func TestExploration(t *testing.T) {
 	}
 }
 
-// TestExplorationWithMoves has epochs change under the feet of everybody.
+// TestExplorationWithMoves changes epochs while all actors are at work.
 func TestExplorationWithMoves(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+uint64(*schedules); seed++ {
 		if err := explore(seed, func(w *world) { w.moves = true }); err != nil {

@@ -11,17 +11,17 @@ import (
 	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
-// Index is the membership of all groups in memory: who is in a group, and in which groups somebody is. Watches feed it,
-// and so may the process' own writes; what comes late, and is older than what is there, is dropped. It keeps the objects
-// that it is given. Safe for concurrent use.
+// Index is the membership of all groups in memory: the members of each group, and the groups of each user. Watches feed it,
+// and so may the process' own writes. It drops a state that is older than the one it has. It keeps the objects that it is
+// given. Safe for concurrent use.
 //
 // Groups and shards may come in any order: shards count while their Group, as last seen, names their epoch.
 type Index struct {
 	mu     sync.RWMutex
 	groups map[types.NamespacedName]*indexed
-	// users has, by namespace and id, what is known of somebody.
+	// users has, by namespace and id, what is known of a user.
 	users map[string]map[string]person
-	// changed is closed by the next change; nil while nobody waits for one.
+	// changed is closed by the next change; nil while no caller waits for one.
 	changed chan struct{}
 	// gone remembers which Groups went, so that the late answer to an earlier write brings none back.
 	gone map[types.UID]time.Time
@@ -167,7 +167,7 @@ func (x *Index) RemoveShard(shard *v1alpha1.MemberShard) {
 	x.tidy(g)
 }
 
-// GroupsOf returns the names of the Groups that somebody is a member of, in order.
+// GroupsOf returns the names of the Groups that a user is a member of, in order.
 func (x *Index) GroupsOf(namespace, id string) []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -194,7 +194,7 @@ func (x *Index) Members(group types.NamespacedName) []string {
 	return nil
 }
 
-// Contains says whether somebody is a member of a group.
+// Contains says whether a user is a member of a group.
 func (x *Index) Contains(group types.NamespacedName, id string) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -263,7 +263,7 @@ func (g *indexed) members() []string {
 	return membersOf(shards)
 }
 
-// exchange notes the members of a group, or of one of its parts, and returns who is new. Both lists are sorted.
+// exchange notes the members of a group, or of one of its parts, and returns the new ones. Both lists are sorted.
 func (x *Index) exchange(g *indexed, before, after []string) (joined []string) {
 	for len(before) > 0 || len(after) > 0 {
 		switch {

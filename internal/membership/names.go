@@ -10,14 +10,14 @@ import (
 // person is what the index knows of one id.
 type person struct {
 	groups []*indexed
-	// app and digest are of the user whom clients see under this id; zero where they see none.
+	// app and digest are of the user that clients see under this id; zero where they see none.
 	app    unique.Handle[string]
 	digest uint64
 }
 
 var noApp unique.Handle[string]
 
-// digestIn is what somebody adds to the names of a group that they are in: nothing where they are no user of its App.
+// digestIn is what a member adds to the names of a group: 0 where the member is no user of the group's App.
 func (p person) digestIn(g *indexed) uint64 {
 	if p.app == noApp || p.app.Value() != g.app {
 		return 0
@@ -85,8 +85,8 @@ func (x *Index) notify() {
 	}
 }
 
-// belongs notes the App of a group, whose members count by it. It is the same for good, unless another group has come to
-// have the name.
+// belongs notes the App of a group: only that App's users count as members. The App never changes, unless another group gets
+// the name.
 func (x *Index) belongs(g *indexed, app string) {
 	if g.app == app {
 		return

@@ -9,11 +9,12 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Members returns the ids of a group's members, sorted and each once, with the Group that they belong to: group itself,
-// read live by the caller a moment ago, or a newer state of it. NotFound says that the group is gone by now.
+// Members returns the ids of a group's members, sorted and each once, with the Group that they belong to: group itself, read
+// live by the caller a moment ago, or a newer state of it. Errors are NotFound where the group is gone by now, ErrContended
+// where its epochs kept changing, and the API server's.
 //
-// Shards are read by one list, and the Group once more after it: where it does not name their epoch any more, they may
-// have been removed under the list.
+// Shards are read by one list, and the Group once more after it: where it does not name their epoch any more, they may have
+// been removed under the list.
 func (p *Protocol) Members(ctx context.Context, group *v1alpha1.Group) ([]string, *v1alpha1.Group, error) {
 	for range attempts {
 		if group.Spec.Sharding == nil {
@@ -51,8 +52,9 @@ func membersOf(shards []v1alpha1.MemberShard) []string {
 	return slices.Compact(members)
 }
 
-// Contains says whether somebody is a member of a group that was just read: a read of one shard, where it is sharded, and
-// of the Group after it where the shard says no.
+// Contains says whether a user is a member of a group that was just read. It reads one shard where the group is sharded, and
+// the Group after it where the shard says no. Errors are NotFound where the group is gone by now, ErrContended, and the API
+// server's.
 func (p *Protocol) Contains(ctx context.Context, group *v1alpha1.Group, id string) (bool, error) {
 	for range attempts {
 		if group.Spec.Sharding == nil {

@@ -61,8 +61,8 @@ func newShard(group *v1alpha1.Group, epoch string, index int, members []string) 
 // labelled says whether the shards of a group carry its name in a label. The server's own ids always fit.
 func labelled(group string) bool { return len(group) <= validation.LabelValueMaxLength }
 
-// stamp notes the generation of the Group that a writer of the shard has read. It raises the generation once all shards
-// are written. Where a shard has the generation that the Group still has, somebody did not come that far.
+// stamp notes the generation of the Group that a writer of the shard has read. The writer raises the generation once all
+// shards are written. A shard with the generation that the Group still has means that a writer did not come that far.
 func stamp(shard *v1alpha1.MemberShard, generation int64) {
 	if shard.Annotations == nil {
 		shard.Annotations = map[string]string{}

@@ -32,7 +32,7 @@ const (
 	parallelism = 16
 	// listFrom is the number of touched shards from which on one list is cheaper than a read of each.
 	listFrom = 24
-	// attempts bounds every loop. A turn is lost only to somebody else's progress on the same object.
+	// attempts bounds every loop. A turn is lost only to another writer's progress on the same object.
 	attempts = 32
 )
 

@@ -12,8 +12,9 @@ import (
 // SweepGrace is how old a shard must be before it is looked at: FlipTimeout has passed several times by then.
 const SweepGrace = 10 * time.Minute
 
-// Sweep removes a shard, as it was read, that no Group names and that is older than grace. The Group is read live, and
-// the shard's resourceVersion is the precondition. It says whether the shard was removed.
+// Sweep removes a shard, as it was read, that no Group names and that is older than grace. The Group is read live, and the
+// shard's resourceVersion is the precondition. It says whether the shard was removed; a shard that changed or is gone is no
+// error. Errors are the API server's.
 func (p *Protocol) Sweep(ctx context.Context, shard *v1alpha1.MemberShard, grace time.Duration) (bool, error) {
 	if time.Since(shard.CreationTimestamp.Time) < grace {
 		return false, nil

@@ -19,7 +19,7 @@ const (
 	tinyLimit = 2 // members inline
 )
 
-// people are a few members, of whom the first two share a shard.
+// people are a few members. The first two share a shard.
 var people = func() []string {
 	list := []string{"ada", ""}
 	for n := 0; list[1] == ""; n++ {
@@ -46,7 +46,7 @@ type world struct {
 	maker map[string]*actor
 
 	readOnce, sweepYoung bool
-	// moves has somebody copy members from epoch to epoch, and nobody crash.
+	// moves has an actor copy members from epoch to epoch, and no actor crash.
 	moves bool
 }
 
@@ -161,8 +161,8 @@ func (w *world) rename(a *actor) {
 	}
 }
 
-// move copies the members of a sharded group into shards of another epoch. Nobody does so today: epochs change only where
-// all members are replaced. A repair might, and no change that is under way may be lost to it.
+// move copies the members of a sharded group into shards of another epoch. No code does so today: epochs change only where
+// all members are replaced. A repair might, and must not lose a change that is under way.
 func (w *world) move(a *actor) {
 	group, err := actorStore{a}.GetGroup(context.Background(), groupName)
 	if err != nil || group.Spec.Sharding == nil {
@@ -262,7 +262,7 @@ func (w *world) populate() {
 	w.removeFinished()
 }
 
-// settled looks at the group when everybody is done.
+// settled checks the group after all actors are done.
 func (w *world) settled() error {
 	group := w.store.groups[groupName]
 	members := group.Spec.Members

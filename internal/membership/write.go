@@ -38,12 +38,12 @@ func (p *Protocol) flip(ctx context.Context, group *v1alpha1.Group, members []st
 	})
 }
 
-// writeShards changes the shards that the delta touches. It reports whether that made a difference, or somebody else made
-// one that the Group does not speak of.
+// writeShards changes the shards that the delta touches. It reports whether that made a difference, or another writer made
+// one that the Group does not tell of.
 func (c *change) writeShards(ctx context.Context, group *v1alpha1.Group, delta Delta) (bool, error) {
 	parts := delta.split()
 	touched := indexes(parts)
-	// Who gets in comes before who goes: what a crash leaves is too many rather than too few, where there is a choice.
+	// Shards with additions come first: where there is a choice, a crash leaves too many members rather than too few.
 	slices.SortStableFunc(touched, func(a, b int) int {
 		switch adds, others := parts[a].adds(), parts[b].adds(); {
 		case adds == others:
@@ -81,8 +81,8 @@ func (p *Protocol) readMany(ctx context.Context, group *v1alpha1.Group, touched 
 	return read, nil
 }
 
-// writeShard changes one shard by compare-and-swap, from the beginning again where somebody else wrote in between. read,
-// where it is not nil, is what a list has just shown.
+// writeShard changes one shard by compare-and-swap, and starts again after a concurrent write. read, where it is not nil, is
+// what a list has just shown.
 func (c *change) writeShard(ctx context.Context, group *v1alpha1.Group, index int, part Delta, read map[int]*v1alpha1.MemberShard) (bool, error) {
 	name := ShardName(group.Name, group.Spec.Sharding.Epoch, index)
 	for attempt := range attempts {

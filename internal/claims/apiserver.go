@@ -99,8 +99,9 @@ const (
 	sweepFirst, sweepEvery = 2, 12
 )
 
-// Rounds calls a reaper's sweep every five minutes until ctx ends, and logs what fails. Claims are swept in a round of each hour:
-// to read them all costs the API server much, and one that nobody holds is in nobody's way: who wants the name takes it over.
+// Rounds calls a reaper's sweep every five minutes until ctx ends, and logs what fails. Claims are swept in one round of
+// each hour: reading them all costs the API server much, and a claim without a holder blocks no request: the next request
+// for the name takes it over.
 func Rounds(ctx context.Context, log logr.Logger, sweep func(ctx context.Context, withClaims bool) error) {
 	round := 0
 	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
@@ -112,7 +113,8 @@ func Rounds(ctx context.Context, log logr.Logger, sweep func(ctx context.Context
 }
 
 // Sweep releases, by the rule, claims of a namespace that the protocol's kind no longer holds, and returns how many.
-// suspect, which may know holders from a cache, chooses what is worth two live reads; it decides nothing else.
+// suspect, which may know holders from a cache, chooses what is worth two live reads; it decides nothing else. It stops at
+// the first error of the API server, with the count so far.
 func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, p *Protocol[H], suspect func(*v1alpha1.NameClaim) bool) (int, error) {
 	count := 0
 	for next := ""; ; {
@@ -140,8 +142,8 @@ func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, 
 	}
 }
 
-// Namespaces returns those whose claims are to be swept: the served ones, or else, by an informer, those that hold an App, a
-// directory each, and those of what is left of an App that is gone.
+// Namespaces returns the namespaces with claims to sweep: the served ones, or else, by an informer, those that hold an App,
+// a directory each, or an object of left: what remains of an App that is gone. Errors are those of cached.
 func Namespaces(ctx context.Context, cached client.Reader, served []string, left ...client.ObjectList) ([]string, error) {
 	if len(served) > 0 {
 		return served, nil

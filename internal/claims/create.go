@@ -11,12 +11,12 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Create writes a holder whose key is set, and claims the key: two writes where no other holder wants the name. The
-// holder is effective when Create returns nil. others claim further names of the same holder first: a holder that loses one of
-// them never becomes effective.
+// Create writes a holder with its key set, and claims the key: two writes where no other holder wants the name. The holder
+// is effective when Create returns nil. others claim further names of the same holder first: a holder that loses one of them
+// never becomes effective.
 //
-// It fails with *TakenError, ErrReleasing or ErrContended, and the holder is gone again; or with an error of the API
-// server, and then the holder may be there, and even effective, as after any request whose answer was lost.
+// It fails with *TakenError, ErrReleasing or ErrContended, and the holder is gone again; or with an error of the API server,
+// and then the holder may be there, and even effective, as after any request with a lost answer.
 func (p *Protocol[H]) Create(ctx context.Context, holder H, others ...*Protocol[H]) error {
 	if err := p.store.CreateHolder(ctx, holder); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (p *Protocol[H]) take(ctx context.Context, app, key, holder string) error {
 	return ErrContended
 }
 
-// touch adopts a claim that already names its holder. Somebody may have read the claim and the holder before the
+// touch adopts a claim that already names its holder. Another process may have read the claim and the holder before the
 // holder wanted the key again, and be about to delete the claim: the new resourceVersion makes that fail.
 func (p *Protocol[H]) touch(ctx context.Context, claim *v1alpha1.NameClaim) error {
 	claim.Spec.Touches++

@@ -106,7 +106,7 @@ func (m *memory) reserve(name, key string) {
 	}
 }
 
-// report is a status write that reserves nothing: it conflicts with whoever is about to write the user.
+// report is a status write that reserves nothing: a write of the user that is under way conflicts with it.
 func (m *memory) report(name string) {
 	if user, found := m.users[name]; found {
 		user.ResourceVersion = m.next()

@@ -18,14 +18,15 @@ const (
 	terminating                // its holder has the key and is being deleted
 )
 
-// Delete deletes a holder as it was read: Conflict says that it changed since. The holder's claims are let go by
-// Release, once its finalizers let the object go.
+// Delete deletes a holder as it was read. Errors are Conflict where it changed since, and the API server's. Release lets the
+// holder's claims go, once its finalizers let the object go.
 func (p *Protocol[H]) Delete(ctx context.Context, holder H) error {
 	return p.store.DeleteHolder(ctx, holder)
 }
 
-// Release lets the claims of a holder's keys go, by the rule: those that the holder, or anybody, still holds stay.
-// A claim that is not released, because of a crash or an error, blocks nobody: who wants the name applies the rule.
+// Release releases the claims of a holder's keys, by the rule: a claim that this or another holder still holds stays. A
+// claim that is not released, because of a crash or an error, blocks no request: the next one for the name applies the rule.
+// Errors are the API server's.
 func (p *Protocol[H]) Release(ctx context.Context, holder H) error {
 	names := p.kind.Names(holder)
 	for _, key := range []string{*names.Key, *names.Pending} {
@@ -36,7 +37,8 @@ func (p *Protocol[H]) Release(ctx context.Context, holder H) error {
 	return nil
 }
 
-// ReleaseStale applies the rule to one claim, read live by the caller. It says whether the claim was deleted.
+// ReleaseStale applies the rule to one claim, read live by the caller. It says whether the claim was deleted; a claim that
+// changed or is gone is no error. Errors are the API server's.
 func (p *Protocol[H]) ReleaseStale(ctx context.Context, claim *v1alpha1.NameClaim) (bool, error) {
 	state, err := p.releaseRead(ctx, claim)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
@@ -60,9 +62,9 @@ func (p *Protocol[H]) releaseKey(ctx context.Context, app, key string) error {
 	return err
 }
 
-// releaseRead is the one rule by which claims are deleted. The claim has been read; only then the holder is, live;
-// and the claim's resourceVersion is the precondition. So whoever wants the name for that holder after the holder
-// was read here, and adopts or recreates the claim, wins. NotFound and Conflict say that somebody was faster.
+// releaseRead is the one rule by which claims are deleted. The claim has been read; only then the holder is, live; and the
+// claim's resourceVersion is the precondition. So a request that wants the name for that holder after the holder was read
+// here, and adopts or recreates the claim, wins. NotFound and Conflict say that another process was faster.
 func (p *Protocol[H]) releaseRead(ctx context.Context, claim *v1alpha1.NameClaim) (holding, error) {
 	holder, err := p.store.GetHolder(ctx, claim.Spec.Holder)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -77,8 +79,8 @@ func (p *Protocol[H]) releaseRead(ctx context.Context, claim *v1alpha1.NameClaim
 	return released, p.store.DeleteClaim(ctx, claim)
 }
 
-// wants says whether either key of the holder is the one that the claim reserves. The claim's name decides, which
-// nobody can choose, not the value written in it.
+// wants says whether either key of the holder is the one that the claim reserves. The claim's name decides, because it is a
+// hash and cannot be chosen, not the value written in it.
 func (p *Protocol[H]) wants(holder H, claim string) bool {
 	names := p.kind.Names(holder)
 	return Name(names.App, p.kind.Attribute, *names.Key) == claim ||

@@ -68,14 +68,14 @@ func (p *Protocol[H]) takeAndCommit(ctx context.Context, current H, key string, 
 }
 
 // errOtherKey says that commit, called on a newer state of the holder, wants another key than it asked for. It is a
-// Conflict to the caller, who begins again.
+// Conflict, so the caller begins again.
 var errOtherKey = conflict("another key")
 
 func conflict(name string) error {
 	return apierrors.NewConflict(v1alpha1.Resource("holders"), name, errors.New("it changed since it was read"))
 }
 
-// forget releases the old name after a rename. What fails here blocks nobody.
+// forget releases the old name after a rename. A failure blocks no request: the next one for the name applies the rule.
 func (p *Protocol[H]) forget(ctx context.Context, app, old, key string) {
 	if old == key {
 		return

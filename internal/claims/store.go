@@ -66,7 +66,7 @@ func New[H Holder](store Store[H], kind Kind[H]) *Protocol[H] {
 	return &Protocol[H]{store: store, kind: kind}
 }
 
-// attempts bounds every loop of the protocol. A turn is lost only to somebody else's progress on the same name.
+// attempts bounds every loop of the protocol. A turn is lost only to another process' progress on the same name.
 const attempts = 16
 
 var (
@@ -88,7 +88,7 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("the %s is held by %s", e.Attribute, e.Holder)
 }
 
-// lost says whether an error of take means that nobody made the claim for the asker, now or later.
+// lost says whether an error of take means that the claim does not come to name the asker, now or later.
 func lost(err error) bool {
 	var taken *TakenError
 	return errors.As(err, &taken) || errors.Is(err, ErrReleasing) || errors.Is(err, ErrContended)

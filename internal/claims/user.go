@@ -19,8 +19,8 @@ var Users = Kind[*v1alpha1.User]{
 // AllOtherNames returns every attribute that OtherNames can return for some App.
 func AllOtherNames() []string { return []string{v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID} }
 
-// OtherNames are the attributes, userName apart, whose values are unique among the users of an App: those that the App tells users
-// apart by (spec.identifier), or that their Kubernetes names are made of (spec.kubernetes.usernameFrom).
+// OtherNames are the attributes, userName apart, with values that are unique among the users of an App: those that the App
+// tells users apart by (spec.identifier), or that their Kubernetes names are made of (spec.kubernetes.usernameFrom).
 func OtherNames(app *v1alpha1.App) []string {
 	var attributes []string
 	for _, attribute := range AllOtherNames() {

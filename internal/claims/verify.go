@@ -6,15 +6,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Verify says, from one live read, whether the claim of a key names the holder: whether the holder, whose key that
-// must be, is effective. Once true it stays true as long as the holder exists and keeps the key.
+// Verify says, from one live read, whether the claim of a key names the holder, and so whether the holder is effective. The
+// key must be the holder's. Once true it stays true as long as the holder exists and keeps the key. Errors are the API
+// server's.
 func (p *Protocol[H]) Verify(ctx context.Context, app, attribute, key, holder string) (bool, error) {
 	owner, err := p.owner(ctx, app, attribute, key)
 	return err == nil && owner == holder, err
 }
 
-// Owner returns the holder that the claim of a key names, from one live read, or "" where there is no claim. The
-// holder may be gone, or hold another key by now: read it before relying on it.
+// Owner returns the holder that the claim of a key names, from one live read, or "" where there is no claim. The holder may
+// be gone, or hold another key by now: read it before relying on it. Errors are the API server's.
 func (p *Protocol[H]) Owner(ctx context.Context, app, key string) (string, error) {
 	return p.owner(ctx, app, p.kind.Attribute, key)
 }
@@ -30,9 +31,9 @@ func (p *Protocol[H]) owner(ctx context.Context, app, attribute, key string) (st
 	return claim.Spec.Holder, nil
 }
 
-// Ensure makes the claim of a holder's key where it is free and the holder is one that must have it: verified before,
-// restored from a backup, or written by hand. It says whether the claim names the holder now. A holder that a Create
-// may still be at work on, or left behind, gets nothing from it; neither does one whose name another one holds.
+// Ensure makes the claim of a holder's key where it is free and the holder must have it: verified before, restored from a
+// backup, or written by hand. It says whether the claim names the holder now. It claims nothing for a holder that a Create
+// may still be at work on, or left behind, nor for one with a name that another holder has. Errors are the API server's.
 func (p *Protocol[H]) Ensure(ctx context.Context, name string) (bool, error) {
 	holder, err := p.store.GetHolder(ctx, name)
 	if apierrors.IsNotFound(err) {

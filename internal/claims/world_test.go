@@ -35,7 +35,7 @@ type promise struct {
 	keys         map[string]bool // every key that it was asked to have
 	exactly      string          // the key that it must have: that of its only rename, answered with success
 	renames      int
-	maker        *actor // whose Create it is; nil once that is over
+	maker        *actor // the actor of its Create; nil once that is over
 }
 
 type lateWrite struct {
@@ -219,7 +219,7 @@ func (w *world) sweep(a *actor) {
 	}
 }
 
-// age lets ten minutes pass for a user whose Create is over and has nothing in flight.
+// age lets ten minutes pass for a user after its Create, with nothing in flight.
 func (w *world) age(name string) {
 	w.promised[name].maker = nil
 	if user, found := w.store.users[name]; found {

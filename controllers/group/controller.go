@@ -1,9 +1,9 @@
-// Package group keeps Groups in order: it verifies that the claim of the displayName names the Group, takes users that are
-// gone out of their groups, counts members and says in the status what it found, and which roles the group confers.
+// Package group keeps Groups in order: it verifies that the claim of the displayName names the Group, removes deleted users
+// from their groups, counts members and says in the status what it found, and which roles the group confers.
 //
-// Memberships tells the user controller in which groups somebody is; who gets a role by it is decided there. Reconcile
-// reads as a list of steps. Reaper, beside it, clears away what crashed requests left: Groups that no claim names,
-// claims that no Group wants, shards that no Group reads.
+// Memberships tells the user controller the groups of a user; which roles the user gets by them is decided there. Reconcile
+// reads as a list of steps. Reaper, beside it, clears away what crashed requests left: Groups that no claim names, claims
+// that no Group wants, shards that no Group reads.
 package group
 
 import (
@@ -58,7 +58,8 @@ type Reconciler struct {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// Add registers the controller. The memberships must be watched already.
+// Add registers the controller. The memberships must be watched already. It fails where the manager refuses the controller
+// or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
 	c, err := controller.New("group", mgr, controller.Options{
@@ -83,13 +84,13 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	return nil
 }
 
-// Synced is a source whose controller begins to work only when every group that there was at the start is known.
+// Synced is a source that lets its controller begin only after every group that there was at the start is known.
 type Synced struct {
 	*Memberships
 	source.Func
 }
 
-// Start is source.Source.
+// Start is source.Source. It returns the error of Func.
 func (s Synced) Start(ctx context.Context, q queue) error { return s.Func(ctx, q) }
 
 func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
@@ -108,7 +109,7 @@ func (r *Reconciler) saw(group types.NamespacedName, joined []string) {
 	}
 }
 
-// watchApps has the groups of an App looked at whose roles changed.
+// watchApps requests the groups of an App after its spec changed.
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
 	enqueue := func(app *v1alpha1.App, q queue) {
 		for _, name := range r.Memberships.GroupsOfApp(client.ObjectKeyFromObject(app)) {
@@ -126,7 +127,7 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 	}
 }
 
-// watchUsers has the groups of a user looked at who is gone, or going.
+// watchUsers requests the groups of a user that is gone, or being deleted.
 func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	left := func(user *v1alpha1.User, q queue) {
 		groups, uids := r.Memberships.groupsContaining(client.ObjectKeyFromObject(user))

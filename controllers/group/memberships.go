@@ -18,12 +18,12 @@ import (
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
-// Memberships knows who is in which groups, and which of those groups count: the user controller evaluates by it, the
-// group controller counts by it. Informers of Groups and MemberShards feed it, on standbys, too.
+// Memberships knows the groups of each user, and which of them count: the user controller evaluates by it, the group
+// controller counts by it. Informers of Groups and MemberShards feed it, on standbys, too.
 //
-// Those are two watches, and a claim is in none of them. So a Group may name shards that have not been seen, or a new
-// name whose claim has not been looked at. Such a group is not settled: GroupsOf finds out by live reads before it
-// answers, so that nobody loses a role, or gains one, by what is half known.
+// Those are two watches, and a claim is in none of them. So a Group may name shards that have not been seen, or a new name
+// with a claim that was not read yet. Such a group is not settled: GroupsOf reads live before it answers, so that no user
+// loses a role, or gains one, by half-known facts.
 type Memberships struct {
 	// live reads without informers.
 	live client.Client
@@ -46,7 +46,7 @@ type Change struct {
 	App types.NamespacedName
 	// Before and After are the group's names.
 	Before, After access.Group
-	// Left are people who may lose by the change, Joined others who may gain by it: SCIM ids.
+	// Left are the SCIM ids of users that may lose a role by the change, Joined those of other users that may gain one.
 	Left, Joined []string
 }
 
@@ -62,7 +62,7 @@ func NewMemberships(live client.Client) *Memberships {
 // OnChange has f called after each change. It must be called before Watch.
 func (m *Memberships) OnChange(f func(Change)) { m.onMembers = append(m.onMembers, f) }
 
-// Watch has the manager's informers feed the memberships.
+// Watch has the manager's informers feed the memberships. It fails where an informer cannot be had.
 func (m *Memberships) Watch(ctx context.Context, mgr manager.Manager) error {
 	var err error
 	m.synced, err = informers.Feed(ctx,
@@ -72,7 +72,8 @@ func (m *Memberships) Watch(ctx context.Context, mgr manager.Manager) error {
 	return err
 }
 
-// WaitForSync returns once every group that there was at the start is known.
+// WaitForSync returns once every group that there was at the start is known. It fails with the end of ctx, and where an
+// informer does not fill.
 func (m *Memberships) WaitForSync(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), m.synced...) && ctx.Err() == nil {
 		return errors.New("the informers of groups did not fill")

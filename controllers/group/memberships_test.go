@@ -46,7 +46,7 @@ func (x *told) expect(want ...string) {
 	x.texts = nil
 }
 
-// group returns the next state of a group whose name was verified.
+// group returns the next state of a group with a verified name.
 func (x *told) group(change func(*v1alpha1.Group)) *v1alpha1.Group {
 	x.version++
 	g := &v1alpha1.Group{
@@ -85,7 +85,7 @@ func inline(members ...string) func(*v1alpha1.Group) {
 	return func(g *v1alpha1.Group) { g.Spec.Members = members }
 }
 
-// policy of an App whose role admin is earned by the group Admins.
+// testPolicy is the policy of an App with the role admin, which the group Admins earns.
 func testPolicy(t *testing.T) *access.Policy {
 	t.Helper()
 	policy, errors := access.Compile(&v1alpha1.App{Spec: v1alpha1.AppSpec{Roles: []v1alpha1.Role{{Name: "admin", Groups: []string{"Admins"}}}}})
@@ -95,14 +95,14 @@ func testPolicy(t *testing.T) *access.Policy {
 	return policy
 }
 
-// isIn says whether somebody is in a group that counts, and whether that is known.
+// isIn says whether a user is in a group that counts, and whether that is known.
 func (x *told) isIn(user string) (in, known bool) {
 	x.t.Helper()
 	groups, open := x.groupsOf(testApp, user, testPolicy(x.t))
 	return len(groups) > 0, len(open) == 0
 }
 
-// A Group that names shards which its informer has not shown takes nothing from anybody until they were read.
+// A Group that names shards which its informer has not shown takes no role from a user until the shards were read.
 func TestFlipIsToldWhenItIsKnown(t *testing.T) {
 	const first, second = "aaaaaaaaaa", "bbbbbbbbbb"
 	x := newTold(t)
@@ -152,7 +152,7 @@ func TestFlipIsToldWhenItIsKnown(t *testing.T) {
 	}
 }
 
-// A new name whose claim was not looked at takes nothing from anybody; a claim that is somebody else's does.
+// A new name with an unread claim takes no role from a user; a claim that names another group does.
 func TestRenameIsToldWhenItIsKnown(t *testing.T) {
 	renamed := func(g *v1alpha1.Group) {
 		inline("a")(g)
@@ -167,7 +167,7 @@ func TestRenameIsToldWhenItIsKnown(t *testing.T) {
 		asked := *x.states[testName]
 		change, _ := x.learn(&asked, nil, owner)
 		x.tell(change)
-		x.expect(want) // everybody is looked at: the name is another one
+		x.expect(want) // all members are evaluated: the name is another one
 		if in := len(mustGroups(x, "a")) > 0; in != (owner == "g") {
 			t.Errorf("the claim is %s's, and a is in a group that counts: %v", owner, in)
 		}

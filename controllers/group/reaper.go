@@ -20,7 +20,7 @@ import (
 // Reaper clears away what crashed requests left: Groups that no claim names, claims that no Group wants, and shards that
 // no Group reads. What it suspects by the informer it decides by live reads. It runs on the leader.
 type Reaper struct {
-	// Reconciler whose clients it uses, and which it has look at members that the informer does not show as users.
+	// Reconciler lends its clients, and looks at members that the informer does not show as users.
 	Reconciler *Reconciler
 	// Namespaces to sweep; empty for all.
 	Namespaces []string
@@ -29,7 +29,7 @@ type Reaper struct {
 // NeedLeaderElection has one process sweep.
 func (r *Reaper) NeedLeaderElection() bool { return true }
 
-// Start sweeps until the context ends.
+// Start sweeps until the context ends. It logs errors and returns nil.
 func (r *Reaper) Start(ctx context.Context) error {
 	claims.Rounds(ctx, log.FromContext(ctx).WithName("group-reaper"), func(ctx context.Context, withClaims bool) error {
 		return r.sweep(ctx, membership.SweepGrace, absentFor, withClaims)
@@ -37,7 +37,8 @@ func (r *Reaper) Start(ctx context.Context) error {
 	return nil
 }
 
-// Sweep looks at every Group, shard and claim once, and removes what is older than grace and of no use.
+// Sweep looks at every Group, shard and claim once, and removes what is older than grace and of no use. It returns the
+// errors of the API server.
 func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
 	return r.sweep(ctx, grace, grace, true)
 }
@@ -112,7 +113,7 @@ func (r *Reaper) suspectStrangers(ctx context.Context, group *v1alpha1.Group) {
 	}
 }
 
-// sweepShards removes shards whose Group is gone, or names another epoch.
+// sweepShards removes shards of a Group that is gone, or that names another epoch.
 func (r *Reaper) sweepShards(ctx context.Context, shards []v1alpha1.MemberShard, grace, orphans time.Duration) error {
 	count := 0
 	for i := range shards {

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// restoredAge is the age from which on a Group without a claim may come from a backup: far older than any request
-	// that is still between its two writes. One without createdAt was written by hand, and waits for nobody.
+	// restoredAge is the age from which on a Group without a claim may come from a backup: far older than any request that
+	// is still between its two writes. A Group without createdAt was written by hand, and there is no request to wait for.
 	restoredAge = time.Minute
 	// patience is how long a claim may be missing before the status says so. The server writes the Group first and
 	// the claim right after it, so that every Group passes through this.
@@ -28,7 +28,7 @@ const (
 	readInAll  = 1024
 )
 
-// Reconcile brings one Group in order.
+// Reconcile brings one Group in order. It returns the errors of the API server.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	name := request.NamespacedName
 	group := &v1alpha1.Group{}
@@ -103,9 +103,9 @@ func soonest(delays ...time.Duration) time.Duration {
 	return shortest
 }
 
-// removeDeparted takes members out of the group that are no users of its App any more: those whose deletion was seen, or that were
-// absent for long. Absence alone tells nothing: a backup is put back groups first. What the informer does not show is read live: it
-// may be behind. It returns when to go on, where there is more to look at.
+// removeDeparted removes members that are no users of the group's App any more: those with a deletion that was seen, or that
+// were absent for long. Absence alone proves nothing: a restore may put groups back before users. What the informer does not
+// show is read live, because the informer may be behind. It returns when to go on, where there is more to look at.
 func (r *Reconciler) removeDeparted(ctx context.Context, group *v1alpha1.Group) (more time.Duration, err error) {
 	name, now := client.ObjectKeyFromObject(group), time.Now()
 	var suspected []string
@@ -159,7 +159,8 @@ func isMember(group *v1alpha1.Group, user *v1alpha1.User) bool {
 	return user.Spec.App == group.Spec.App && user.DeletionTimestamp == nil
 }
 
-// departed returns, by live reads, those who are being deleted or users of another App, and those who are no users at all.
+// departed returns, by live reads, the ids of users that are being deleted or belong to another App, and the ids that are no
+// users.
 func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []string) (departed, absent []string, err error) {
 	gone, missing := make([]bool, len(ids)), make([]bool, len(ids))
 	workers, ctx := errgroup.WithContext(ctx)

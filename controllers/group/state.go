@@ -23,7 +23,7 @@ type state struct {
 	group access.Group
 	// counts says that members earn by the group: its name is claimed for it, and it is not being deleted.
 	counts bool
-	// epoch of the sharding, empty while inline; complete is the last epoch all of whose shards were read.
+	// epoch of the sharding, empty while inline; complete is the last epoch with all shards read.
 	epoch, complete string
 	// nameOpen says that it is not known whether the key that the Group has now is claimed for it. looked is the key that a
 	// live read was about, and found what that told.
@@ -71,9 +71,9 @@ func epochOf(group *v1alpha1.Group) string {
 	return group.Spec.Sharding.Epoch
 }
 
-// nameState says what the Group itself tells of the claim of its name. One whose name was never verified does not count.
-// One that was renamed since has its new name claimed already, as a rule: people must not lose their roles until the
-// status says so, too, and so it has to be found out.
+// nameState returns what the Group itself tells of the claim of its name. A Group that was never verified does not count. A
+// verified Group that was renamed since has the claim of its new name already, as a rule. A live read has to tell: members
+// must not lose their roles until the status catches up.
 func nameState(group *v1alpha1.Group) (claimed, known bool) {
 	if group.IsNameReserved() {
 		return true, true
@@ -112,7 +112,7 @@ func (m *Memberships) takeGroup(group *v1alpha1.Group) (change Change, joined []
 	return m.conclude(s, before), joined
 }
 
-// conclude says what a new state of a group means for people who were evaluated by an earlier one: nothing yet, where it
+// conclude returns what a new state of a group means for users that were evaluated by an earlier one: nothing yet, where it
 // is not settled.
 func (m *Memberships) conclude(s *state, before view) Change {
 	if !s.settled() {
@@ -233,8 +233,8 @@ func (m *Memberships) settleOnce(ctx context.Context, name types.NamespacedName)
 	return nil
 }
 
-// learn takes in what live reads told of a group as it was when they were asked for. What it has become since is looked
-// at by whoever asks next.
+// learn takes in what live reads found for the state that the group had when they were asked for. If the group changed
+// since, it stays unsettled, and the next caller of settle reads again.
 func (m *Memberships) learn(asked *state, shards []v1alpha1.MemberShard, owner string) (change Change, joined []string) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()

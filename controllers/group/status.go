@@ -52,7 +52,7 @@ func (v *verdict) nameNotReserved(reason, message string) {
 func unknownOf(group *v1alpha1.Group) v1alpha1.UnknownMembers {
 	var unknown v1alpha1.UnknownMembers
 	if json.Unmarshal([]byte(group.Annotations[v1alpha1.AnnotationUnknownMembers]), &unknown) != nil {
-		return v1alpha1.UnknownMembers{} // absent, or written by somebody else
+		return v1alpha1.UnknownMembers{} // absent, or written by another client
 	}
 	return unknown
 }
@@ -93,9 +93,9 @@ func unknownMessage(unknown v1alpha1.UnknownMembers) string {
 		unknown.Count, strings.Join(quoted, ", "), more)
 }
 
-// writeStatus writes the verdict where it says anything new, and the last time is long enough ago; otherwise it returns
-// how long to wait. It has no precondition: nobody else writes the status, and what it says of the name names the key
-// that it is about.
+// writeStatus writes the verdict where it says anything new, and the last write is long enough ago; otherwise it returns how
+// long to wait. It has no precondition: only this controller writes the status, and what the status says of the name
+// includes the key that it is about.
 func (r *Reconciler) writeStatus(ctx context.Context, group *v1alpha1.Group, v *verdict) (time.Duration, error) {
 	if v.fresh {
 		return 0, nil

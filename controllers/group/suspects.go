@@ -24,12 +24,12 @@ const (
 	lookAgain = 10 * time.Minute
 )
 
-// suspects holds, by group, members that must be looked at: those that are new, and those whose user went; and which deletions of
+// suspects holds, by group, members that must be looked at: new ones, and ones with a deleted user; and which deletions of
 // users were seen. The zero value is ready to use.
 type suspects struct {
 	mu  sync.Mutex
 	ids map[types.NamespacedName]map[string]bool
-	// deleted are the users whose deletion was seen, in the order of time.
+	// deleted are the users with a deletion that was seen, in the order of time.
 	deleted map[types.NamespacedName]deletion
 	order   []types.NamespacedName
 	// absent are members that were found to be no users, with the time of that.
@@ -108,8 +108,8 @@ func (s *suspects) wasDeleted(group *v1alpha1.Group, id string, now time.Time) b
 		(slices.Contains(seen.groups, group.UID) || seen.at.Sub(group.CreationTimestamp.Time) >= time.Second)
 }
 
-// judge says of members of a group that are no users which are to be taken out: those whose deletion was seen, and those that
-// were absent for long. The others stay, to be looked at again after wait; 0 for none.
+// judge returns which members of a group, all of them no users, are to be removed: those with a deletion that was seen, and
+// those that were absent for long. The others stay, to be looked at again after wait; 0 for none.
 func (s *suspects) judge(object *v1alpha1.Group, ids []string, now time.Time) (departed []string, wait time.Duration) {
 	group := client.ObjectKeyFromObject(object)
 	s.mu.Lock()

@@ -1,9 +1,10 @@
-// Package safety holds bulk loss of roles: more people than spec.safety of an App allows in a window, by changes of groups
-// or edits of the App. What a person's own change, deactivation, suspension or deletion takes is none of its business.
+// Package safety holds bulk loss of roles: more users than spec.safety of an App allows in a window, by changes of groups or
+// edits of the App. It does not hold what a user loses by a change of its own attributes, by deactivation, suspension or
+// deletion.
 //
-// The user controller asks the Guard before it takes a role away, and keeps the role where the answer is to hold. The
-// count is in the App's status before anybody loses anything, so that it survives a restart. The app controller writes
-// what the Guard says into the status, and has the held people evaluated anew once somebody releases them.
+// The user controller asks the Guard before it takes a role away, and keeps the role where the answer is to hold. The count
+// is in the App's status before a user loses anything, so that it survives a restart. The app controller writes what the
+// Guard says into the status, and has the held users evaluated anew once an administrator releases them.
 package safety
 
 import (
@@ -41,7 +42,7 @@ type Guard struct {
 
 type guarded struct {
 	uid types.UID
-	// busy is held by whoever reads or writes the App's status.
+	// busy is held while the App's status is read or written.
 	busy chan struct{}
 	// ledger is nil until the status was read; the Guard's mutex guards it.
 	ledger *ledger
@@ -50,12 +51,12 @@ type guarded struct {
 // OnChange has f called when what Status says may have changed. It must be called before the Guard is used.
 func (g *Guard) OnChange(f func(app types.NamespacedName)) { g.changed = f }
 
-// OnRelease has f called with people who are held and may go now. It must be called before the Guard is used.
+// OnRelease has f called with held users that may lose their roles now. It must be called before the Guard is used.
 func (g *Guard) OnRelease(f func(users []types.NamespacedName)) { g.evaluate = f }
 
-// Hold says whether a person who is about to lose a role, by no change of their own, has to keep it. wasHeld says that
-// the person's status tells of roles that are held. Where Hold answers no, the removal counts, and the App's status says
-// so already. An error leaves it open: the person keeps the role until there is an answer.
+// Hold says whether a user must keep a role that it is about to lose by no change of its own. wasHeld says that the user's
+// status tells of held roles. Where Hold answers no, the removal counts, and the App's status says so already. Errors are
+// those of reading and writing the App's status. With an error there is no answer: the user keeps the role until there is.
 func (g *Guard) Hold(ctx context.Context, app *v1alpha1.App, user string, wasHeld bool) (bool, error) {
 	a, err := g.load(ctx, app)
 	if err != nil {
@@ -88,8 +89,9 @@ func (g *Guard) Settle(app types.NamespacedName, user string) {
 	}
 }
 
-// Status returns what the App's status is to say, and begins a release that somebody asked for. evaluated says that this
-// process evaluated every user of the App once: before that it does not know of everybody who is held.
+// Status returns what the App's status is to say, and begins a release that an administrator asked for. evaluated says that
+// this process evaluated every user of the App once: before that it does not know all held users. Errors are those of
+// reading the App's status.
 func (g *Guard) Status(ctx context.Context, app *v1alpha1.App, evaluated bool) (*v1alpha1.Removals, error) {
 	if app.Spec.Safety == nil {
 		g.Forget(client.ObjectKeyFromObject(app))
@@ -113,7 +115,7 @@ func (g *Guard) Status(ctx context.Context, app *v1alpha1.App, evaluated bool) (
 	return removals, nil
 }
 
-// Releasing says whether a release is under way. If so it has those evaluated who may go.
+// Releasing says whether a release is under way. If so, it has the freed users evaluated.
 func (g *Guard) Releasing(app *v1alpha1.App) bool {
 	name := client.ObjectKeyFromObject(app)
 	g.mutex.Lock()
@@ -235,7 +237,7 @@ func (a *guarded) acquire(ctx context.Context) error {
 
 func (a *guarded) free() { <-a.busy }
 
-// write returns when the App's status counts a person. Whoever writes takes everybody along who waits.
+// write returns when the App's status counts a user. Each write takes along all users that wait.
 func (g *Guard) write(ctx context.Context, app *v1alpha1.App, a *guarded, user string) error {
 	if err := a.acquire(ctx); err != nil {
 		return err

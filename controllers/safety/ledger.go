@@ -4,16 +4,16 @@ import (
 	"time"
 )
 
-// ledger is what is known of one App: who lost a role within the window, and who is held back.
+// ledger is what is known of one App: the users that lost a role within the window, and the held users.
 type ledger struct {
-	// removed tells when each person lost a role, by name of the User. written says of each whether the App's status
-	// counts them: nobody loses anything before that.
+	// removed tells when each user lost a role, by name of the User. written says of each whether the App's status counts
+	// it: no user loses a role before that.
 	removed map[string]time.Time
 	written map[string]bool
 	// earlier people were counted by another process, since that time.
 	earlier int32
 	since   time.Time
-	// held are people who keep roles that they do not earn any more, freed those of them who may go.
+	// held are users that keep roles which they do not earn any more, freed those of them that may lose them.
 	held, freed map[string]bool
 	// released is the value of the annotation that was last acted upon, pending one that is being acted upon: empty for
 	// none.
@@ -51,7 +51,7 @@ func (l *ledger) oldest() time.Time {
 	return oldest
 }
 
-// answer to somebody who is about to lose a role.
+// answer of the ledger for a user that is about to lose a role.
 type answer int
 
 const (
@@ -63,8 +63,8 @@ const (
 	let
 )
 
-// ask decides about one person. wasHeld says that the person's status tells of roles that are held: whom this process did
-// not hold itself, a former one did, and a release that is under way lets them go.
+// ask decides about one user. wasHeld says that the user's status tells of held roles: if this process did not hold the
+// user, a former one did, and a release that is under way frees it.
 func (l *ledger) ask(user string, wasHeld bool, most int32, now time.Time) answer {
 	_, counted := l.removed[user]
 	switch {
@@ -88,7 +88,7 @@ func (l *ledger) ask(user string, wasHeld bool, most int32, now time.Time) answe
 	return record
 }
 
-// begin frees everybody who is held, once for each new value of the annotation. Who comes to be held later is not.
+// begin frees all held users, once for each new value of the annotation. It does not free a user that is held later.
 func (l *ledger) begin(value string) {
 	if value == "" || value == l.released || value == l.pending {
 		return
@@ -100,7 +100,7 @@ func (l *ledger) begin(value string) {
 	l.held = map[string]bool{}
 }
 
-// conclude ends a release whose people all went, and counts anew.
+// conclude ends a release after all its users lost their roles, and counts anew.
 func (l *ledger) conclude() {
 	if l.pending == "" || len(l.freed) > 0 {
 		return
@@ -110,7 +110,7 @@ func (l *ledger) conclude() {
 	l.released, l.pending = l.pending, ""
 }
 
-// settle forgets that somebody is held.
+// settle forgets that a user is held. It reports whether it was.
 func (l *ledger) settle(user string) (differs bool) {
 	differs = l.held[user] || l.freed[user]
 	delete(l.held, user)

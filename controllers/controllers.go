@@ -36,6 +36,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/scimtoken"
 	"github.com/scim-operator/scim-operator/controllers/user"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/leadership"
@@ -195,7 +196,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	}
 	var (
 		policies = &access.Cache{}
-		index    = &approlebinding.Index{}
+		index    = &earned.Index{}
 		recorder = mgr.GetEventRecorder("scim-operator")
 	)
 	syncer := &approlebinding.Syncer{

@@ -14,13 +14,14 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // cast is a Syncer with people of which the test says who was evaluated for what.
 type cast struct {
 	*world
 	syncer *approlebinding.Syncer
-	key    approlebinding.Key
+	key    earned.RoleInScope
 	users  []types.NamespacedName
 }
 
@@ -28,7 +29,7 @@ func newCast(t *testing.T, people int) *cast {
 	t.Helper()
 	w := newStoppedWorld(t, nil)
 	c := &cast{world: w, syncer: newSyncer(w)}
-	c.key = approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	c.key = earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	for i := range people {
 		user := w.newUser(fmt.Sprintf("person-%d", i), "")
 		w.create(user)
@@ -46,9 +47,9 @@ func newCast(t *testing.T, people int) *cast {
 }
 
 // evaluate says of a person that they hold the key by the App as it is, as the member of a group if there is one.
-func (c *cast) evaluate(i int, change func(*approlebinding.Entry)) {
-	entry := approlebinding.Entry{
-		App: approlebinding.AppGenerationOf(c.app, &access.Cache{}), Subject: fmt.Sprintf("okta:person-%d", i), Keys: []approlebinding.Key{c.key},
+func (c *cast) evaluate(i int, change func(*earned.Entry)) {
+	entry := earned.Entry{
+		App: earned.AppGenerationOf(c.app, &access.Cache{}), Subject: fmt.Sprintf("okta:person-%d", i), Keys: []earned.RoleInScope{c.key},
 	}
 	if change != nil {
 		change(&entry)
@@ -123,8 +124,8 @@ func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 	c.named(remove, all[0])
 
 	// One earns nothing by the edit; one is kept by somebody's decision.
-	c.evaluate(1, func(e *approlebinding.Entry) { e.Keys = nil })
-	c.evaluate(2, func(e *approlebinding.Entry) { e.Kept = map[approlebinding.Key]bool{c.key: true} })
+	c.evaluate(1, func(e *earned.Entry) { e.Keys = nil })
+	c.evaluate(2, func(e *earned.Entry) { e.Kept = map[earned.RoleInScope]bool{c.key: true} })
 	c.sync()
 	c.named(get, all[0], all[2])
 	c.named(list, all[2])
@@ -140,8 +141,8 @@ func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 // Who was evaluated for no App at all, or for one of the same name before, is not let in.
 func TestOtherEvaluationsBindNobody(t *testing.T) {
 	c := newCast(t, 3)
-	c.evaluate(0, func(e *approlebinding.Entry) { e.App = approlebinding.AppGeneration{} })
-	c.evaluate(1, func(e *approlebinding.Entry) { e.App.UID = "another" })
+	c.evaluate(0, func(e *earned.Entry) { e.App = earned.AppGeneration{} })
+	c.evaluate(1, func(e *earned.Entry) { e.App.UID = "another" })
 	c.sync()
 	if bindings := c.bindings(); len(bindings) > 0 {
 		t.Errorf("bindings = %+v", bindings)
@@ -155,8 +156,8 @@ func TestOtherEvaluationsBindNobody(t *testing.T) {
 // without access for a moment.
 func TestGroupsInNativeBindings(t *testing.T) {
 	c := newCast(t, 3)
-	in := func(group string) func(*approlebinding.Entry) {
-		return func(e *approlebinding.Entry) { e.Groups = map[approlebinding.Key]string{c.key: group} }
+	in := func(group string) func(*earned.Entry) {
+		return func(e *earned.Entry) { e.Groups = map[earned.RoleInScope]string{c.key: group} }
 	}
 	for i := range c.users {
 		c.evaluate(i, nil)
@@ -202,10 +203,10 @@ func TestGroupsInNativeBindings(t *testing.T) {
 	c.evaluate(0, in("okta:staff"))
 	c.evaluate(1, in("okta:staff"))
 	c.sync()
-	c.evaluate(0, func(e *approlebinding.Entry) { e.Keys = nil })
+	c.evaluate(0, func(e *earned.Entry) { e.Keys = nil })
 	c.sync()
 	c.named(get, "Group okta:staff")
-	c.evaluate(1, func(e *approlebinding.Entry) { e.Keys = nil })
+	c.evaluate(1, func(e *earned.Entry) { e.Keys = nil })
 	c.sync()
 	c.named(get)
 }
@@ -222,7 +223,7 @@ func TestTheLateEvaluatedLeave(t *testing.T) {
 		c.sync()
 		c.named(bindable("get"), "User okta:person-0", "User okta:person-1")
 	}
-	c.evaluate(1, func(e *approlebinding.Entry) { e.Keys = nil })
+	c.evaluate(1, func(e *earned.Entry) { e.Keys = nil })
 	if err := c.syncer.SyncRemoval(c.ctx, c.key, c.users[1]); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // A namespace on its way out is no error for anybody; one that is gone is told of, and hinders nobody from coming or
@@ -69,8 +69,8 @@ func TestAskedRuns(t *testing.T) {
 	})
 	other := c.key
 	other.Role = "admin"
-	entry := approlebinding.Entry{
-		App: approlebinding.AppGenerationOf(c.app, &access.Cache{}), Subject: "okta:person-0", Keys: []approlebinding.Key{c.key, other},
+	entry := earned.Entry{
+		App: earned.AppGenerationOf(c.app, &access.Cache{}), Subject: "okta:person-0", Keys: []earned.RoleInScope{c.key, other},
 	}
 	revision := c.syncer.Index.Set(c.users[0], entry)
 	if c.syncer.IsSettled(c.key, v1alpha1.AppRoleSubject{}, entry) {
@@ -105,13 +105,13 @@ func TestAskedRuns(t *testing.T) {
 	if same := c.syncer.Index.Set(c.users[0], entry); same != revision {
 		t.Error("the same entry is another revision")
 	}
-	entry.Groups = map[approlebinding.Key]string{c.key: "okta:staff"}
+	entry.Groups = map[earned.RoleInScope]string{c.key: "okta:staff"}
 	if c.syncer.Index.Set(c.users[0], entry) == revision || c.syncer.IsSettled(c.key, bound[c.key], entry) {
 		t.Error("a group changes nothing")
 	}
 	// An edit of the App settles nobody, and whoever asked for what was before gets no answer.
 	c.edit(func(spec *v1alpha1.AppSpec) { spec.RoleAssignment.Default = []string{"another"} })
-	entry.App = approlebinding.AppGenerationOf(c.app, &access.Cache{})
+	entry.App = earned.AppGenerationOf(c.app, &access.Cache{})
 	if c.syncer.IsSettled(other, bound[other], entry) {
 		t.Error("settled for an App that no run has seen")
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/residual"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // newSyncer runs a Syncer without the other controllers: the test itself says who earned what.
@@ -41,7 +42,7 @@ func newSyncer(w *world) *approlebinding.Syncer {
 		w.Fatal(err)
 	}
 	syncer := &approlebinding.Syncer{
-		Client: mgr.GetClient(), Live: env.Client, Policies: &access.Cache{}, Index: &approlebinding.Index{},
+		Client: mgr.GetClient(), Live: env.Client, Policies: &access.Cache{}, Index: &earned.Index{},
 		Recorder: mgr.GetEventRecorder("test"), Namespaces: []string{w.namespace},
 	}
 	others, err := residual.NewCache(mgr)
@@ -86,8 +87,8 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 		return ""
 	})
 	name := client.ObjectKeyFromObject(user)
-	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
-	granted := approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []approlebinding.Key{key}}
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	granted := earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []earned.RoleInScope{key}}
 	colleague := types.NamespacedName{Namespace: w.namespace, Name: "colleague"}
 	const rounds = 150
 	var granting, removing time.Duration
@@ -102,7 +103,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 				}
 				return ""
 			})
-			syncer.Index.Set(colleague, approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:second", Keys: []approlebinding.Key{key}})
+			syncer.Index.Set(colleague, earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:second", Keys: []earned.RoleInScope{key}})
 		}
 		syncer.Index.Set(name, granted)
 		begin := time.Now()
@@ -116,7 +117,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 				t.Fatalf("round %d, granted: %s", round, problem)
 			}
 		}
-		syncer.Index.Set(name, approlebinding.Entry{})
+		syncer.Index.Set(name, earned.Entry{})
 		begin = time.Now()
 		if err := syncer.SyncRemoval(w.ctx, key, name); err != nil {
 			t.Fatal(err)
@@ -160,7 +161,7 @@ func (w *world) bound(subject string, want bool) string {
 func TestSyncIsBatched(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
-	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	const people = 60
 	users := make([]types.NamespacedName, people)
 	for i := range users {
@@ -180,7 +181,7 @@ func TestSyncIsBatched(t *testing.T) {
 	for i, user := range users {
 		go func() {
 			subject := fmt.Sprintf("okta:user-%d", i)
-			syncer.Index.Set(user, approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: subject, Keys: []approlebinding.Key{key}})
+			syncer.Index.Set(user, earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: subject, Keys: []earned.RoleInScope{key}})
 			if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 				problems <- outcome.Err().Error()
 				return
@@ -208,7 +209,7 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	const yield = 250 * time.Millisecond
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
-	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	jane := w.newUser("jane", "")
 	w.create(jane)
 	name := client.ObjectKeyFromObject(jane)
@@ -220,7 +221,7 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	})
 	defer syncer.Removals.Begin()()
 	begun := time.Now()
-	entry := approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []approlebinding.Key{key}}
+	entry := earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:jane", Keys: []earned.RoleInScope{key}}
 	syncer.Index.Set(name, entry)
 	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 		t.Fatal(outcome.Err())
@@ -269,7 +270,7 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	syncer := newSyncer(w)
 	gate := &statusGate{Client: syncer.Client, asked: make(chan struct{}), may: make(chan struct{})}
 	syncer.Client = gate
-	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	const people = 600 // in three AppRoleBindings
 	var last types.NamespacedName
 	for i := range people {
@@ -284,13 +285,13 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	})
 	for i := range people {
 		name := types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("user-%d", int(userCount.Load())-people+1+i)}
-		syncer.Index.Set(name, approlebinding.Entry{App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + name.Name, Keys: []approlebinding.Key{key}})
+		syncer.Index.Set(name, earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + name.Name, Keys: []earned.RoleInScope{key}})
 	}
 	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
 		t.Fatal(outcome.Err())
 	}
 	<-gate.asked // the run that writes the statuses, a second later
-	syncer.Index.Set(last, approlebinding.Entry{})
+	syncer.Index.Set(last, earned.Entry{})
 	removed := make(chan error, 1)
 	go func() { removed <- syncer.SyncRemoval(w.ctx, key, last) }()
 	time.Sleep(100 * time.Millisecond) // it has begun to wait
@@ -327,12 +328,12 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 func TestWhoIsBackAtOnceIsLetIn(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
-	key := approlebinding.Key{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
 	jane, john := w.newUser("jane", ""), w.newUser("john", "")
 	jane.Spec.Active = false
 	hold := func(user *v1alpha1.User) {
-		syncer.Index.Set(client.ObjectKeyFromObject(user), approlebinding.Entry{
-			App: approlebinding.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + user.Spec.UserName, Keys: []approlebinding.Key{key},
+		syncer.Index.Set(client.ObjectKeyFromObject(user), earned.Entry{
+			App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + user.Spec.UserName, Keys: []earned.RoleInScope{key},
 		})
 	}
 	sync := func() {

@@ -29,9 +29,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 const (
@@ -54,7 +54,7 @@ type Reconciler struct {
 	Live     client.Client
 	Policies *access.Cache
 	// Index tells who was evaluated.
-	Index *approlebinding.Index
+	Index *earned.Index
 	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
 	Guard    *safety.Guard
 	Progress *Progress

@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 func set(app *v1alpha1.App, condition metav1.Condition) {
@@ -24,7 +24,7 @@ func set(app *v1alpha1.App, condition metav1.Condition) {
 // setEvaluation says how far the evaluation of the App's users has come, and whether this process evaluated all of them.
 func (r *Reconciler) setEvaluation(app *v1alpha1.App) (evaluated bool) {
 	name := client.ObjectKeyFromObject(app)
-	done := int32(r.Index.Evaluated(approlebinding.AppGenerationOf(app, r.Policies)))
+	done := int32(r.Index.Evaluated(earned.AppGenerationOf(app, r.Policies)))
 	users := app.Status.Users
 	app.Status.Evaluation = evaluationOf(app.Status.Evaluation, app.Generation, users, done, r.Progress.lastError(name))
 	through := isThrough(app.Status.Evaluation)

@@ -96,8 +96,8 @@ func (r *run) buildBinding(c *chunk) *v1alpha1.AppRoleBinding {
 	return &v1alpha1.AppRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:  r.key.Namespace,
-			Name:       r.key.bindingName(c.index),
-			Labels:     r.key.bindingLabels(),
+			Name:       bindingName(r.key, c.index),
+			Labels:     bindingLabels(r.key),
 			Finalizers: []string{v1alpha1.FinalizerBindings},
 		},
 		Spec: v1alpha1.AppRoleBindingSpec{

@@ -9,15 +9,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // Bound returns the keys under which AppRoleBindings name a person, each with the RBAC user name that they have for them.
-func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[Key]string, error) {
+func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]string, error) {
 	subjects, err := s.Subjects(ctx, user)
 	if err != nil {
 		return nil, err
 	}
-	bound := make(map[Key]string, len(subjects))
+	bound := make(map[earned.RoleInScope]string, len(subjects))
 	for key, subject := range subjects {
 		bound[key] = subject.Name
 	}
@@ -26,21 +27,21 @@ func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[Key]
 
 // Subjects returns the keys under which AppRoleBindings name a person, each with what they say of them. It is at least as
 // new as this process's own writes.
-func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[Key]v1alpha1.AppRoleSubject, error) {
+func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
 	writes := s.writes.bindings(user.Namespace) // before the informers are read
 	var list v1alpha1.AppRoleBindingList
 	if err := s.Client.List(ctx, &list, client.InNamespace(user.Namespace),
 		client.MatchingFields{indexSubjectUser: user.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	bound := map[Key]v1alpha1.AppRoleSubject{}
+	bound := map[earned.RoleInScope]v1alpha1.AppRoleSubject{}
 	add := func(object client.Object) {
 		binding, isBinding := object.(*v1alpha1.AppRoleBinding)
 		if !isBinding {
 			return
 		}
-		key := KeyOf(binding)
-		if i := position(binding, user.Name); i >= 0 && binding.Name == key.bindingName(binding.Spec.Index) {
+		key := earned.RoleInScopeOf(binding)
+		if i := position(binding, user.Name); i >= 0 && binding.Name == bindingName(key, binding.Spec.Index) {
 			bound[key] = binding.Spec.Subjects[i]
 		}
 	}
@@ -88,7 +89,7 @@ func position(binding *v1alpha1.AppRoleBinding, user string) int {
 // IsSettled says of a person who holds a key, and of whom an AppRoleBinding says that, whether the native bindings name
 // them as the App asks for: a run of the key would change nothing for them. It is false where this process has not run
 // the key for that state of the App.
-func (s *Syncer) IsSettled(key Key, bound v1alpha1.AppRoleSubject, entry Entry) bool {
+func (s *Syncer) IsSettled(key earned.RoleInScope, bound v1alpha1.AppRoleSubject, entry earned.Entry) bool {
 	if bound.Name != entry.Subject || bound.Group != entry.Groups[key] {
 		return false
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 const (
@@ -40,7 +41,7 @@ const (
 )
 
 // queue of the controller.
-type queue = workqueue.TypedRateLimitingInterface[Key]
+type queue = workqueue.TypedRateLimitingInterface[earned.RoleInScope]
 
 // Add registers the controller that keeps bindings as they should be. The manager's cache must hold RoleBindings and
 // ClusterRoleBindings that carry v1alpha1.LabelManagedBy, and others those that do not, with their names and roles at least.
@@ -50,12 +51,12 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 	}
 	syncer.watch(ctx)
 	logger := mgr.GetLogger().WithName("rolebinding")
-	c, err := controller.NewTyped("rolebinding", mgr, controller.TypedOptions[Key]{
-		Reconciler:              reconcile.TypedFunc[Key](syncer.reconcile),
+	c, err := controller.NewTyped("rolebinding", mgr, controller.TypedOptions[earned.RoleInScope]{
+		Reconciler:              reconcile.TypedFunc[earned.RoleInScope](syncer.reconcile),
 		MaxConcurrentReconciles: concurrency,
 		NewQueue:                newQueue,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[Key](20*time.Millisecond, maxBackoff),
-		LogConstructor: func(key *Key) logr.Logger {
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[earned.RoleInScope](20*time.Millisecond, maxBackoff),
+		LogConstructor: func(key *earned.RoleInScope) logr.Logger {
 			if key == nil {
 				return logger
 			}
@@ -66,11 +67,13 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 		return err
 	}
 	own := mgr.GetCache()
-	for _, watch := range []source.TypedSource[Key]{
+	for _, watch := range []source.TypedSource[earned.RoleInScope]{
 		knownStrays{&syncer.strays, syncer.takeQueue},
-		source.TypedKind(own, &v1alpha1.AppRoleBinding{}, watchOwn(syncer, func(binding *v1alpha1.AppRoleBinding) (Key, bool) { return KeyOf(binding), true })),
-		source.TypedKind(own, &rbacv1.RoleBinding{}, watchOwn(syncer, func(binding *rbacv1.RoleBinding) (Key, bool) { return keyOfNative(binding) })),
-		source.TypedKind(own, &rbacv1.ClusterRoleBinding{}, watchOwn(syncer, func(binding *rbacv1.ClusterRoleBinding) (Key, bool) { return keyOfNative(binding) })),
+		source.TypedKind(own, &v1alpha1.AppRoleBinding{}, watchOwn(syncer, func(binding *v1alpha1.AppRoleBinding) (earned.RoleInScope, bool) {
+			return earned.RoleInScopeOf(binding), true
+		})),
+		source.TypedKind(own, &rbacv1.RoleBinding{}, watchOwn(syncer, func(binding *rbacv1.RoleBinding) (earned.RoleInScope, bool) { return keyOfNative(binding) })),
+		source.TypedKind(own, &rbacv1.ClusterRoleBinding{}, watchOwn(syncer, func(binding *rbacv1.ClusterRoleBinding) (earned.RoleInScope, bool) { return keyOfNative(binding) })),
 		source.TypedKind(own, &v1alpha1.App{}, syncer.watchApps()),
 		source.TypedKind(own, namespaceMetadata(), syncer.watchNamespaces()),
 	} {
@@ -96,7 +99,7 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 		values client.IndexerFunc
 	}{
 		{&v1alpha1.AppRoleBinding{}, indexKey, func(object client.Object) []string {
-			return []string{KeyOf(object.(*v1alpha1.AppRoleBinding)).String()}
+			return []string{earned.RoleInScopeOf(object.(*v1alpha1.AppRoleBinding)).String()}
 		}},
 		{&v1alpha1.AppRoleBinding{}, indexSubjectUser, func(object client.Object) []string {
 			subjects := object.(*v1alpha1.AppRoleBinding).Spec.Subjects
@@ -120,11 +123,11 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 func (s *Syncer) takeQueue(_ context.Context, q queue) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.retry = func(key Key) { q.AddRateLimited(s.check(key)) }
+	s.retry = func(key earned.RoleInScope) { q.AddRateLimited(s.check(key)) }
 	return nil
 }
 
-func (s *Syncer) reconcile(ctx context.Context, key Key) (reconcile.Result, error) {
+func (s *Syncer) reconcile(ctx context.Context, key earned.RoleInScope) (reconcile.Result, error) {
 	full := s.takeUnchecked(key)
 	if delay := s.statusDelay(key); !full && delay > 0 {
 		return reconcile.Result{RequeueAfter: delay}, nil // it is about what this process wrote
@@ -139,18 +142,18 @@ func (s *Syncer) reconcile(ctx context.Context, key Key) (reconcile.Result, erro
 }
 
 // check has a key looked at as a whole by the next reconcile.
-func (s *Syncer) check(key Key) Key {
+func (s *Syncer) check(key earned.RoleInScope) earned.RoleInScope {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.unchecked == nil {
-		s.unchecked = map[Key]bool{}
+		s.unchecked = map[earned.RoleInScope]bool{}
 	}
 	s.unchecked[key] = true
 	return key
 }
 
 // takeUnchecked says whether a key is to be looked at as a whole.
-func (s *Syncer) takeUnchecked(key Key) bool {
+func (s *Syncer) takeUnchecked(key earned.RoleInScope) bool {
 	isUnclear := s.writes.takeUnclear(key)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -160,7 +163,7 @@ func (s *Syncer) takeUnchecked(key Key) bool {
 }
 
 // statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.
-func (s *Syncer) statusDelay(key Key) time.Duration {
+func (s *Syncer) statusDelay(key earned.RoleInScope) time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if m := s.memories[key]; m != nil {
@@ -170,7 +173,7 @@ func (s *Syncer) statusDelay(key Key) time.Duration {
 }
 
 // watchOwn takes events of what this package writes. An edit by somebody else is undone as soon as it is clear that it is one.
-func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.TypedEventHandler[T, Key] {
+func watchOwn[T client.Object](s *Syncer, keyOf func(T) (earned.RoleInScope, bool)) handler.TypedEventHandler[T, earned.RoleInScope] {
 	enqueue := func(q queue, object T, deleted, initial bool) {
 		key, found := keyOf(object)
 		if !found || !s.serves(key) || initial {
@@ -189,7 +192,7 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.Typ
 			q.Add(s.check(key))
 		}
 	}
-	return handler.TypedFuncs[T, Key]{
+	return handler.TypedFuncs[T, earned.RoleInScope]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) {
 			enqueue(q, e.Object, false, e.IsInInitialList)
 		},
@@ -207,8 +210,8 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (Key, bool)) handler.Typ
 	}
 }
 
-func addWithPriority(q queue, key Key, priority int) {
-	if prioritised, ok := q.(priorityqueue.PriorityQueue[Key]); ok {
+func addWithPriority(q queue, key earned.RoleInScope, priority int) {
+	if prioritised, ok := q.(priorityqueue.PriorityQueue[earned.RoleInScope]); ok {
 		prioritised.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, key)
 		return
 	}
@@ -216,13 +219,13 @@ func addWithPriority(q queue, key Key, priority int) {
 }
 
 // watchApps brings back every key of an App whose specification changed, or that appeared or went.
-func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, Key] {
+func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
 		for key := range s.keysOfApp(ctx, app.Namespace, app.Name) {
 			q.Add(s.check(key))
 		}
 	}
-	return handler.TypedFuncs[*v1alpha1.App, Key]{
+	return handler.TypedFuncs[*v1alpha1.App, earned.RoleInScope]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) {
 			if !e.IsInInitialList {
 				enqueue(ctx, e.Object, q)
@@ -241,9 +244,9 @@ func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, Key] {
 }
 
 // keysOfApp returns the keys of an App that are bound or held.
-func (s *Syncer) keysOfApp(ctx context.Context, namespace, app string) map[Key]bool {
-	keys := map[Key]bool{}
-	for _, key := range s.Index.keysOfApp(namespace, app) {
+func (s *Syncer) keysOfApp(ctx context.Context, namespace, app string) map[earned.RoleInScope]bool {
+	keys := map[earned.RoleInScope]bool{}
+	for _, key := range s.Index.OfApp(namespace, app) {
 		keys[key] = true
 	}
 	for _, key := range s.boundKeys(ctx, client.InNamespace(namespace)) {
@@ -254,22 +257,22 @@ func (s *Syncer) keysOfApp(ctx context.Context, namespace, app string) map[Key]b
 	return keys
 }
 
-func (s *Syncer) boundKeys(ctx context.Context, options ...client.ListOption) []Key {
+func (s *Syncer) boundKeys(ctx context.Context, options ...client.ListOption) []earned.RoleInScope {
 	var list v1alpha1.AppRoleBindingList
 	if err := s.Client.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil // an informer's list does not fail once it is synchronised, and before that every binding comes as an event
 	}
-	keys := make([]Key, len(list.Items))
+	keys := make([]earned.RoleInScope, len(list.Items))
 	for i := range list.Items {
-		keys[i] = KeyOf(&list.Items[i])
+		keys[i] = earned.RoleInScopeOf(&list.Items[i])
 	}
 	return keys
 }
 
 // watchNamespaces brings back the keys whose scope a namespace enters or leaves.
-func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, Key] {
+func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, q queue, states ...*metav1.PartialObjectMetadata) {
-		seen := map[Key]bool{}
+		seen := map[earned.RoleInScope]bool{}
 		for _, key := range s.boundKeys(ctx) {
 			if !seen[key] {
 				seen[key] = true
@@ -279,7 +282,7 @@ func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObje
 			}
 		}
 	}
-	return handler.TypedFuncs[*metav1.PartialObjectMetadata, Key]{
+	return handler.TypedFuncs[*metav1.PartialObjectMetadata, earned.RoleInScope]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*metav1.PartialObjectMetadata], q queue) {
 			if !e.IsInInitialList {
 				enqueue(ctx, q, e.Object)
@@ -297,7 +300,7 @@ func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObje
 }
 
 // concerns says whether the scope of a key has, or had, a namespace in one of its states.
-func (s *Syncer) concerns(ctx context.Context, key Key, states []*metav1.PartialObjectMetadata) bool {
+func (s *Syncer) concerns(ctx context.Context, key earned.RoleInScope, states []*metav1.PartialObjectMetadata) bool {
 	app := &v1alpha1.App{}
 	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.App}, app, client.UnsafeDisableDeepCopy); err != nil {
 		return false // without its App a key is void, wherever it held

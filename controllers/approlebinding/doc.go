@@ -1,7 +1,7 @@
 // Package approlebinding writes who holds which role of an App in which scope: AppRoleBindings, and the RoleBindings and
 // ClusterRoleBindings made from them. Nothing else writes either.
 //
-// The user controller puts what each person earned into the Index and has every Key (App, role, scope) run that someone
+// The user controller puts what each person earned into the Index and has every earned.RoleInScope (App, role, scope) run that someone
 // gained or lost: by Ask, which comes back when the run is done, or by SyncRemoval, which waits. A run of one key reads
 // its bindings, compares them with the index and writes what differs: first the removals of people, then the
 // AppRoleBindings, then the grants, and last the removal of what is no longer needed. Runs that only grant rest between

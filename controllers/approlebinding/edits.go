@@ -229,7 +229,7 @@ func (r *run) isRestored(id objectID) bool {
 // isAsWanted says whether a native binding needs no write.
 func (r *run) isAsWanted(existing native, want desiredNative) bool {
 	return existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) &&
-		r.key.marked(existing.object, want.chunk.index) && isFree(existing.object)
+		isMarkedFor(r.key, existing.object, want.chunk.index) && isFree(existing.object)
 }
 
 // isFree says of an object that nothing of others decides when it ends: no finalizer, no owner. Nothing of this operator is on a
@@ -274,7 +274,7 @@ func (r *run) differences(id objectID, object client.Object) string {
 	}
 	texts = append(texts, r.lacking("%s %s had been added", have.subjects, want.subjects)...)
 	texts = append(texts, r.lacking("%s %s was missing", want.subjects, have.subjects)...)
-	if found && !r.key.marked(object, want.chunk.index) {
+	if found && !isMarkedFor(r.key, object, want.chunk.index) {
 		texts = append(texts, "its labels or annotations had been changed")
 	}
 	return listed(append(texts, held(object)...))

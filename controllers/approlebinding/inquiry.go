@@ -2,6 +2,8 @@ package approlebinding
 
 import (
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // inquiry is what one person asked for.
@@ -12,13 +14,13 @@ type inquiry struct {
 	// pending are keys that have not run yet.
 	pending int
 	// failed are keys that ran, and tell why people who hold them may not be bound: nil for none.
-	failed map[Key]error
+	failed map[earned.RoleInScope]error
 }
 
 // Ask has keys run for a person whose entry in the index has a revision. It returns at once; who is told by OnChange is the
 // person, when all of them ran. To ask again for the same revision before that changes nothing, so that people who are
 // many do not make runs more.
-func (s *Syncer) Ask(user types.NamespacedName, revision uint64, keys []Key) {
+func (s *Syncer) Ask(user types.NamespacedName, revision uint64, keys []earned.RoleInScope) {
 	s.mutex.Lock()
 	if asked := s.inquiries[user]; asked != nil && asked.revision == revision && asked.pending > 0 {
 		s.mutex.Unlock()
@@ -37,7 +39,7 @@ func (s *Syncer) Ask(user types.NamespacedName, revision uint64, keys []Key) {
 
 // Answer returns, once, which runs failed that a person asked for with that revision of their entry: by key, why it may not be
 // bound. It is false where they have not ended, or nobody asked.
-func (s *Syncer) Answer(user types.NamespacedName, revision uint64) (map[Key]error, bool) {
+func (s *Syncer) Answer(user types.NamespacedName, revision uint64) (map[earned.RoleInScope]error, bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	asked := s.inquiries[user]
@@ -56,13 +58,13 @@ func (s *Syncer) Withdraw(user types.NamespacedName) {
 }
 
 // answer notes the end of a run for those who asked for it, and tells them whose last one it was.
-func (s *Syncer) answer(key Key, asked []*inquiry, outcome Outcome) {
+func (s *Syncer) answer(key earned.RoleInScope, asked []*inquiry, outcome Outcome) {
 	var answered []types.NamespacedName
 	s.mutex.Lock()
 	for _, one := range asked {
 		if outcome.Grant != nil {
 			if one.failed == nil {
-				one.failed = map[Key]error{}
+				one.failed = map[earned.RoleInScope]error{}
 			}
 			one.failed[key] = outcome.Grant
 		}

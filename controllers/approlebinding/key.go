@@ -8,37 +8,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/names"
 )
 
-// Key is one role of one App in one scope. All bindings of a key are written by one run at a time.
-type Key struct {
-	Namespace string
-	App       string
-	Role      string
-	Scope     string
-}
-
-// String serves logs.
-func (k Key) String() string {
-	return fmt.Sprintf("%s/%s role %q scope %q", k.Namespace, k.App, k.Role, k.Scope)
-}
-
-// KeyOf returns the key that an AppRoleBinding belongs to.
-func KeyOf(binding *v1alpha1.AppRoleBinding) Key {
-	return Key{
-		Namespace: binding.Namespace,
-		App:       binding.Spec.App,
-		Role:      binding.Spec.RoleRef.Name,
-		Scope:     binding.Spec.Scope,
-	}
-}
-
 // keyOfNative returns the key that a RoleBinding or ClusterRoleBinding says it was made for. Labels hold what is valid
 // as a label; role and scope may be any text, so annotations hold them.
-func keyOfNative(object client.Object) (Key, bool) {
+func keyOfNative(object client.Object) (earned.RoleInScope, bool) {
 	labels, annotations := object.GetLabels(), object.GetAnnotations()
-	key := Key{
+	key := earned.RoleInScope{
 		Namespace: labels[v1alpha1.LabelAppNamespace],
 		App:       labels[v1alpha1.LabelApp],
 		Role:      annotations[annotationRole],
@@ -53,17 +31,17 @@ const (
 )
 
 // bindingName names the AppRoleBinding of one chunk.
-func (k Key) bindingName(index int32) string {
-	return k.bindingPrefix() + fmt.Sprint(index)
+func bindingName(k earned.RoleInScope, index int32) string {
+	return bindingPrefix(k) + fmt.Sprint(index)
 }
 
 // bindingPrefix begins the names of the key's AppRoleBindings.
-func (k Key) bindingPrefix() string {
+func bindingPrefix(k earned.RoleInScope) string {
 	return fmt.Sprintf("%s-%s-", k.App, hash(10, k.App, k.Role, k.Scope))
 }
 
 // nativeName names a native binding of one chunk. It includes the roleRef, which cannot be changed in place.
-func (k Key) nativeName(index int32, ref rbacv1.RoleRef) string {
+func nativeName(k earned.RoleInScope, index int32, ref rbacv1.RoleRef) string {
 	return "scim-" + hash(20, k.Namespace, k.App, k.Role, k.Scope, fmt.Sprint(index), ref.Kind, ref.Name)
 }
 
@@ -72,16 +50,16 @@ const surplusIndexes = 64
 
 // namesOf returns the names of native bindings to a role, with the index of the chunk that each stands for, up to some beyond
 // the last one that there is.
-func (k Key) namesOf(ref rbacv1.RoleRef, last int32) map[string]int32 {
+func nativeNames(k earned.RoleInScope, ref rbacv1.RoleRef, last int32) map[string]int32 {
 	names := make(map[string]int32, last+surplusIndexes)
 	for index := range last + surplusIndexes {
-		names[k.nativeName(index, ref)] = index
+		names[nativeName(k, index, ref)] = index
 	}
 	return names
 }
 
 // bindingLabels mark an AppRoleBinding.
-func (k Key) bindingLabels() map[string]string {
+func bindingLabels(k earned.RoleInScope) map[string]string {
 	return map[string]string{
 		v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue,
 		v1alpha1.LabelApp:       k.App,
@@ -91,14 +69,14 @@ func (k Key) bindingLabels() map[string]string {
 }
 
 // nativeLabels mark a native binding of one chunk.
-func (k Key) nativeLabels(index int32) map[string]string {
-	labels := k.bindingLabels()
+func nativeLabels(k earned.RoleInScope, index int32) map[string]string {
+	labels := bindingLabels(k)
 	labels[v1alpha1.LabelAppNamespace] = k.Namespace
-	labels[v1alpha1.LabelBinding] = labelValue(k.bindingName(index))
+	labels[v1alpha1.LabelBinding] = labelValue(bindingName(k, index))
 	return labels
 }
 
-func (k Key) nativeAnnotations() map[string]string {
+func nativeAnnotations(k earned.RoleInScope) map[string]string {
 	return map[string]string{annotationRole: k.Role, annotationScope: k.Scope}
 }
 
@@ -117,5 +95,5 @@ func hash(length int, parts ...string) string {
 
 // NativeName returns the name of the native bindings to a role that are made from an AppRoleBinding, in whatever namespace.
 func NativeName(binding *v1alpha1.AppRoleBinding, ref rbacv1.RoleRef) string {
-	return KeyOf(binding).nativeName(binding.Spec.Index, ref)
+	return nativeName(earned.RoleInScopeOf(binding), binding.Spec.Index, ref)
 }

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // objectID names one object of the kinds that this package writes.
@@ -23,10 +25,10 @@ type objectID struct {
 // object that it sees is at least as new as its own last write.
 type lastWrites struct {
 	mutex sync.Mutex
-	keys  map[Key]map[objectID]*lastWrite
-	ids   map[objectID]Key
+	keys  map[earned.RoleInScope]map[objectID]*lastWrite
+	ids   map[objectID]earned.RoleInScope
 	// unclear are states that informers showed and that may be of a write whose answer has not come yet.
-	unclear map[Key]map[objectID]string
+	unclear map[earned.RoleInScope]map[objectID]string
 }
 
 // sighting is what an event tells about who wrote an object.
@@ -56,22 +58,22 @@ type lastWrite struct {
 const ghostLifetime = 10 * time.Minute
 
 // remember records an object as a write returned it, or as a live read did.
-func (w *lastWrites) remember(key Key, id objectID, object client.Object) {
+func (w *lastWrites) remember(key earned.RoleInScope, id objectID, object client.Object) {
 	w.put(key, id, &lastWrite{object: object})
 }
 
 // rememberDeleted records that the object of that UID is gone. It is called before the deletion is sent, so that the
 // event cannot come first.
-func (w *lastWrites) rememberDeleted(key Key, id objectID, uid types.UID) {
+func (w *lastWrites) rememberDeleted(key earned.RoleInScope, id objectID, uid types.UID) {
 	w.put(key, id, &lastWrite{uid: uid})
 }
 
-func (w *lastWrites) put(key Key, id objectID, write *lastWrite) {
+func (w *lastWrites) put(key earned.RoleInScope, id objectID, write *lastWrite) {
 	write.caughtUp, write.since = make(chan struct{}), time.Now()
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.keys == nil {
-		w.keys, w.ids = map[Key]map[objectID]*lastWrite{}, map[objectID]Key{}
+		w.keys, w.ids = map[earned.RoleInScope]map[objectID]*lastWrite{}, map[objectID]earned.RoleInScope{}
 	}
 	w.drop(id)
 	if w.keys[key] == nil {
@@ -85,7 +87,7 @@ func (w *lastWrites) put(key Key, id objectID, write *lastWrite) {
 }
 
 // takeUnclear says whether informers showed a state of a key's objects of which nothing is known up to now, and forgets it.
-func (w *lastWrites) takeUnclear(key Key) bool {
+func (w *lastWrites) takeUnclear(key earned.RoleInScope) bool {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	found := len(w.unclear[key]) > 0
@@ -113,7 +115,7 @@ func (w *lastWrites) drop(id objectID) {
 }
 
 // snapshot returns the writes of a key that informers may not show yet. It must be taken before informers are read.
-func (w *lastWrites) snapshot(key Key) map[objectID]*lastWrite {
+func (w *lastWrites) snapshot(key earned.RoleInScope) map[objectID]*lastWrite {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	writes := make(map[objectID]*lastWrite, len(w.keys[key]))
@@ -143,13 +145,13 @@ func (l *lastWrite) covers(cached client.Object) bool {
 
 // observe takes an event of an informer and says whose doing it is. What is unclear it notes under the key for takeUnclear, if
 // there is one.
-func (w *lastWrites) observe(key *Key, id objectID, object client.Object, deleted bool) sighting {
+func (w *lastWrites) observe(key *earned.RoleInScope, id objectID, object client.Object, deleted bool) sighting {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	seen := w.look(id, object, deleted)
 	if seen == unclear && key != nil {
 		if w.unclear == nil {
-			w.unclear = map[Key]map[objectID]string{}
+			w.unclear = map[earned.RoleInScope]map[objectID]string{}
 		}
 		if w.unclear[*key] == nil {
 			w.unclear[*key] = map[objectID]string{}

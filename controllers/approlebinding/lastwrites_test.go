@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 func written(uid, version string) *rbacv1.RoleBinding {
@@ -47,7 +49,7 @@ func TestLatest(t *testing.T) {
 }
 
 func TestObserveTellsOwnEventsFromOthers(t *testing.T) {
-	key, id := Key{Namespace: "ns"}, idOf(written("a", "1"))
+	key, id := earned.RoleInScope{Namespace: "ns"}, idOf(written("a", "1"))
 	type event struct {
 		object  *rbacv1.RoleBinding
 		deleted bool
@@ -96,7 +98,7 @@ func TestObserveTellsOwnEventsFromOthers(t *testing.T) {
 
 // The event of a write can come before its answer: whose doing it was tells the answer.
 func TestUnclearUntilAnswered(t *testing.T) {
-	key, id := Key{Namespace: "ns"}, idOf(written("a", "1"))
+	key, id := earned.RoleInScope{Namespace: "ns"}, idOf(written("a", "1"))
 	for name, test := range map[string]struct {
 		seen   string
 		answer func(*lastWrites)
@@ -125,7 +127,7 @@ func TestUnclearUntilAnswered(t *testing.T) {
 
 func TestWaitEndsWithTheEvent(t *testing.T) {
 	var w lastWrites
-	key, id := Key{Namespace: "ns"}, idOf(written("a", "1"))
+	key, id := earned.RoleInScope{Namespace: "ns"}, idOf(written("a", "1"))
 	nothing := func(objectID) client.Object { return nil }
 	w.remember(key, id, written("a", "10"))
 	ended := make(chan struct{})

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // native is a RoleBinding or ClusterRoleBinding as it is.
@@ -62,7 +63,7 @@ func (n *native) among(c *chunk) (remain []rbacv1.Subject, others bool) {
 }
 
 // build returns the whole object with other subjects: a copy of what is there, or a new one.
-func (k Key) build(id objectID, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject, base client.Object) client.Object {
+func buildNative(k earned.RoleInScope, id objectID, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject, base client.Object) client.Object {
 	var object client.Object
 	switch id.kind {
 	case kindClusterRoleBinding:
@@ -82,16 +83,16 @@ func (k Key) build(id objectID, index int32, ref rbacv1.RoleRef, subjects []rbac
 	}
 	object.SetNamespace(id.namespace)
 	object.SetName(id.name)
-	object.SetLabels(k.nativeLabels(index))
-	object.SetAnnotations(k.nativeAnnotations())
+	object.SetLabels(nativeLabels(k, index))
+	object.SetAnnotations(nativeAnnotations(k))
 	object.SetFinalizers(nil)
 	object.SetOwnerReferences(nil)
 	return object
 }
 
 // marked says whether a binding carries this operator's marks for a chunk.
-func (k Key) marked(object client.Object, index int32) bool {
-	return contains(object.GetLabels(), k.nativeLabels(index)) && contains(object.GetAnnotations(), k.nativeAnnotations())
+func isMarkedFor(k earned.RoleInScope, object client.Object, index int32) bool {
+	return contains(object.GetLabels(), nativeLabels(k, index)) && contains(object.GetAnnotations(), nativeAnnotations(k))
 }
 
 func contains(have, want map[string]string) bool {
@@ -104,7 +105,7 @@ func contains(have, want map[string]string) bool {
 }
 
 // nativesOf returns the native bindings of a key in all namespaces, each at least as new as this process's last write.
-func (s *Syncer) nativesOf(ctx context.Context, key Key) (map[objectID]native, error) {
+func (s *Syncer) nativesOf(ctx context.Context, key earned.RoleInScope) (map[objectID]native, error) {
 	writes := s.writes.snapshot(key)
 	matching := client.MatchingFields{indexKey: key.String()}
 	var roleBindings rbacv1.RoleBindingList
@@ -215,7 +216,7 @@ func (r *run) planDesired(ctx context.Context) error {
 		}
 		for _, grant := range r.grants {
 			ref := roleRef(grant)
-			name := r.key.nativeName(c.index, ref)
+			name := nativeName(r.key, c.index, ref)
 			if clusterWide {
 				r.desire(ctx, objectID{kind: kindClusterRoleBinding, name: name}, ref, c)
 			}
@@ -301,7 +302,7 @@ func (r *run) indexOf(id objectID, ref rbacv1.RoleRef) (int32, bool) {
 		for i := range r.chunks {
 			last = max(last, r.chunks[i].index)
 		}
-		names = r.key.namesOf(ref, last)
+		names = nativeNames(r.key, ref, last)
 		r.names[ref] = names
 	}
 	index, found := names[id.name]

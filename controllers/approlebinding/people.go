@@ -10,6 +10,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // packing gathers what is known of the people whom the run has to look at.
@@ -30,19 +31,19 @@ func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) 
 			names = append(names, binding.Spec.Subjects[i].User)
 		}
 	}
-	standings := r.Index.standings(r.key, names)
+	standings := r.Index.Standings(r.key, names)
 	subjects, err := r.subjects(ctx, looked, standings)
 	if err != nil {
 		return p, err
 	}
 	p.decide = func(subject v1alpha1.AppRoleSubject) (member, bool) {
 		theirs := subjects[subject.User]
-		if known := standings[subject.User]; known.evaluated {
-			m := member{AppRoleSubject: known.subject, current: known.isCurrent(r.generation), kept: known.kept}
+		if known := standings[subject.User]; known.Evaluated {
+			m := member{AppRoleSubject: known.Subject, current: known.IsCurrent(r.generation), kept: known.Kept}
 			if slices.Contains(theirs, subject.Name) {
 				m.formerly = theirs
 			}
-			return m, known.holds
+			return m, known.Holds
 		}
 		return member{AppRoleSubject: subject, unevaluated: true}, slices.Contains(theirs, subject.Name)
 	}
@@ -63,7 +64,7 @@ func (r *run) candidates(bindings []*v1alpha1.AppRoleBinding) []string {
 			bound[binding.Spec.Subjects[i].User] = true
 		}
 	}
-	return slices.DeleteFunc(r.Index.holderNames(r.key), func(name string) bool { return bound[name] })
+	return slices.DeleteFunc(r.Index.Holders(r.key), func(name string) bool { return bound[name] })
 }
 
 // isIn looks for a person in a binding as this process wrote it: sorted.
@@ -100,13 +101,13 @@ func (r *run) looked(bindings []*v1alpha1.AppRoleBinding, newcomers int) []*v1al
 // The first stay bound, if the User object as such allows it: to prune from a state that is half known would take access from
 // people who have earned it. The others stay in the native bindings in which they are. The name may be one by which the App
 // called them before it was edited; it is not one that they gave away.
-func (r *run) subjects(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, standings map[string]standing) (map[string][]string, error) {
+func (r *run) subjects(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, standings map[string]earned.Standing) (map[string][]string, error) {
 	subjects := map[string][]string{}
 	for _, binding := range bindings {
 		for i := range binding.Spec.Subjects {
 			bound := &binding.Spec.Subjects[i]
 			known := standings[bound.User]
-			if known.evaluated && (!known.kept || known.subject.Name == bound.Name) {
+			if known.Evaluated && (!known.Kept || known.Subject.Name == bound.Name) {
 				continue
 			}
 			user, err := r.activeUser(ctx, bound.User)
@@ -124,14 +125,14 @@ func (r *run) subjects(ctx context.Context, bindings []*v1alpha1.AppRoleBinding,
 // newcomers returns those of the candidates who are to be bound: who was evaluated for the App as it is, and holds the
 // key. They are checked against their User object once more: the index may be older than a deactivation that waits in
 // the queue.
-func (r *run) newcomers(ctx context.Context, candidates []string, standings map[string]standing) (map[string]member, error) {
+func (r *run) newcomers(ctx context.Context, candidates []string, standings map[string]earned.Standing) (map[string]member, error) {
 	if r.policy == nil {
 		return nil, nil
 	}
 	newcomers := map[string]member{}
 	for _, name := range candidates {
 		known := standings[name]
-		if !known.holds || !known.isCurrent(r.generation) {
+		if !known.Holds || !known.IsCurrent(r.generation) {
 			continue
 		}
 		user, err := r.activeUser(ctx, name)
@@ -140,10 +141,10 @@ func (r *run) newcomers(ctx context.Context, candidates []string, standings map[
 		}
 		if user == nil {
 			// Who has access again before their deactivation was evaluated holds what they held.
-			r.Index.giveBack(r.key, []string{name})
+			r.Index.MarkDirty(r.key, []string{name})
 			continue
 		}
-		newcomers[name] = member{AppRoleSubject: known.subject, current: true}
+		newcomers[name] = member{AppRoleSubject: known.Subject, current: true}
 	}
 	return newcomers, nil
 }

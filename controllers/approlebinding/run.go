@@ -15,6 +15,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // manyTouched people are not looked for one by one: the run looks at everything.
@@ -25,7 +26,7 @@ type run struct {
 	*Syncer
 	// Client writes when it is the App's turn, in place of the Syncer's.
 	Client client.Client
-	key    Key
+	key    earned.RoleInScope
 	// full runs look at everything, others at the chunks of people whose standing changed since the run before.
 	full bool
 	// status has the AppRoleBindings' status written, also of chunks where nobody's standing changed.
@@ -36,7 +37,7 @@ type run struct {
 	// app as the informer shows it; nil where it is gone.
 	app *v1alpha1.App
 	// generation of the App; zero where it is gone.
-	generation AppGeneration
+	generation earned.AppGeneration
 	// policy of the App; nil where the App is gone or wrong.
 	policy *access.Policy
 	// grants of the role; empty where it holds in no such scope.
@@ -91,7 +92,7 @@ var (
 // run does what Sync promises. It calls removed, at most once, as soon as nobody is bound who should not be.
 func (r *run) run(ctx context.Context, removed func(error)) Outcome {
 	failed := func(err error) Outcome {
-		r.Index.giveBack(r.key, r.touched)
+		r.Index.MarkDirty(r.key, r.touched)
 		if r.known != nil {
 			r.remember(false)
 		}
@@ -114,7 +115,7 @@ func (r *run) run(ctx context.Context, removed func(error)) Outcome {
 		outcome.Grant = cmp.Or(r.refused.err(), r.unknown, r.writeGrants(ctx))
 	}
 	if r.isInterrupted() {
-		r.Index.giveBack(r.key, r.touched)
+		r.Index.MarkDirty(r.key, r.touched)
 		r.remember(r.memory.clean && !r.full)
 		return Outcome{Grant: errInterrupted}
 	}
@@ -146,7 +147,7 @@ func (r *run) load(ctx context.Context) error {
 	}
 	r.memory = *r.memoryOf(r.key)
 	r.mutex.Unlock()
-	r.touched = r.Index.takeTouched(r.key)
+	r.touched = r.Index.DrainDirty(r.key)
 	r.full = r.full || !r.memory.clean || r.memory.app != r.generation || time.Since(r.memory.lastFull) > recheckEvery ||
 		len(r.touched) > manyTouched || slices.ContainsFunc(bindings, r.isForeign)
 	packing, err := r.packing(ctx, bindings)
@@ -185,7 +186,7 @@ func (r *run) loadPolicy(ctx context.Context) error {
 	if !app.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	r.app, r.generation = app, AppGenerationOf(app, r.Policies)
+	r.app, r.generation = app, earned.AppGenerationOf(app, r.Policies)
 	policy, fieldErrors := r.Policies.Compile(app)
 	if len(fieldErrors) > 0 {
 		r.frozen = true
@@ -202,7 +203,7 @@ func (r *run) void() bool { return r.app == nil }
 
 // bindingsOf returns the AppRoleBindings of a key, each at least as new as this process's last write of it. What
 // somebody else created under another name is none of them: it binds nobody.
-func (s *Syncer) bindingsOf(ctx context.Context, key Key) ([]*v1alpha1.AppRoleBinding, error) {
+func (s *Syncer) bindingsOf(ctx context.Context, key earned.RoleInScope) ([]*v1alpha1.AppRoleBinding, error) {
 	writes := s.writes.snapshot(key)
 	var list v1alpha1.AppRoleBindingList
 	if err := s.Client.List(ctx, &list, client.InNamespace(key.Namespace),
@@ -217,7 +218,7 @@ func (s *Syncer) bindingsOf(ctx context.Context, key Key) ([]*v1alpha1.AppRoleBi
 	var bindings []*v1alpha1.AppRoleBinding
 	for _, object := range merge(cached, writes, kindAppRoleBinding) {
 		binding := object.(*v1alpha1.AppRoleBinding)
-		if binding.Name == key.bindingName(binding.Spec.Index) {
+		if binding.Name == bindingName(key, binding.Spec.Index) {
 			bindings = append(bindings, binding)
 		}
 	}
@@ -291,7 +292,7 @@ func (r *run) remember(clean bool) {
 		if !c.touched {
 			continue
 		}
-		name := r.key.bindingName(c.index)
+		name := bindingName(r.key, c.index)
 		switch {
 		case r.uncertain[objectID{kindAppRoleBinding, r.key.Namespace, name}]:
 			delete(m.generations, name)

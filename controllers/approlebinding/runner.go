@@ -7,6 +7,8 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 const (
@@ -81,17 +83,17 @@ func (b *batch) setDone(outcome Outcome) {
 	}
 }
 
-func (s *Syncer) enqueue(key Key, wish request) *batch {
+func (s *Syncer) enqueue(key earned.RoleInScope, wish request) *batch {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.runners == nil {
-		s.runners, s.memories, s.turns = map[Key]*runner{}, map[Key]*memory{}, newTurns()
+		s.runners, s.memories, s.turns = map[earned.RoleInScope]*runner{}, map[earned.RoleInScope]*memory{}, newTurns()
 	}
 	r := s.runners[key]
 	if r == nil {
 		r = &runner{hurry: make(chan struct{}, 1)}
 		s.runners[key] = r
-		s.turns.busy[key.lane()]++
+		s.turns.busy[laneOf(key)]++
 	}
 	if r.next == nil {
 		r.next = newBatch()
@@ -116,7 +118,7 @@ func (s *Syncer) enqueue(key Key, wish request) *batch {
 }
 
 // work runs batches of one key, one after the other, until none is left. It is the only one to write that key's objects.
-func (s *Syncer) work(key Key, r *runner) {
+func (s *Syncer) work(key earned.RoleInScope, r *runner) {
 	for {
 		release := s.waitForTurn(key, r)
 		s.mutex.Lock()
@@ -145,16 +147,16 @@ func (s *Syncer) work(key Key, r *runner) {
 	}
 }
 
-func (s *Syncer) forgetRunner(key Key) {
+func (s *Syncer) forgetRunner(key earned.RoleInScope) {
 	delete(s.runners, key)
-	if s.turns.busy[key.lane()]--; s.turns.busy[key.lane()] == 0 {
-		delete(s.turns.busy, key.lane())
+	if s.turns.busy[laneOf(key)]--; s.turns.busy[laneOf(key)] == 0 {
+		delete(s.turns.busy, laneOf(key))
 	}
 }
 
 // waitForTurn returns when the next batch of a key may begin, and what gives back the place that it takes among the runs
 // that only grant, if it takes one.
-func (s *Syncer) waitForTurn(key Key, r *runner) (release func()) {
+func (s *Syncer) waitForTurn(key earned.RoleInScope, r *runner) (release func()) {
 	none := func() {}
 	rest, urgent := s.restOf(key, r)
 	if urgent {
@@ -167,7 +169,7 @@ func (s *Syncer) waitForTurn(key Key, r *runner) (release func()) {
 	case <-r.hurry:
 		return none
 	}
-	if release = s.turns.runs.Acquire(context.Background(), key.lane(), r.hurry); release == nil {
+	if release = s.turns.runs.Acquire(context.Background(), laneOf(key), r.hurry); release == nil {
 		return none
 	}
 	timer.Reset(calmYield)
@@ -180,7 +182,7 @@ func (s *Syncer) waitForTurn(key Key, r *runner) (release func()) {
 }
 
 // restOf says how long the next batch of a key has to wait, or that it must not.
-func (s *Syncer) restOf(key Key, r *runner) (rest time.Duration, urgent bool) {
+func (s *Syncer) restOf(key earned.RoleInScope, r *runner) (rest time.Duration, urgent bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if r.next == nil || r.next.urgent {
@@ -192,7 +194,7 @@ func (s *Syncer) restOf(key Key, r *runner) (rest time.Duration, urgent bool) {
 	return max(rest, 0), false
 }
 
-func (s *Syncer) runBatch(key Key, r *runner, current *batch) {
+func (s *Syncer) runBatch(key earned.RoleInScope, r *runner, current *batch) {
 	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
 	defer cancel()
 	begin := time.Now()
@@ -240,8 +242,8 @@ func (b *batch) allAsked() []*inquiry {
 }
 
 // restAfter is the rest after a run of so long. It grows with the number of the App's keys that are at it.
-func (s *Syncer) restAfter(key Key, took time.Duration) time.Duration {
+func (s *Syncer) restAfter(key earned.RoleInScope, took time.Duration) time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return min(time.Duration(calmShare*s.turns.busy[key.lane()])*took, maxRest)
+	return min(time.Duration(calmShare*s.turns.busy[laneOf(key)])*took, maxRest)
 }

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
@@ -81,7 +82,7 @@ func addStrays(ctx context.Context, mgr manager.Manager, s *Syncer, others cache
 // knownStrays has a controller wait until every stray is known that there was at the start.
 type knownStrays struct {
 	*strays
-	source.TypedFunc[Key]
+	source.TypedFunc[earned.RoleInScope]
 }
 
 // Start is source.Source.
@@ -167,28 +168,28 @@ func (s *Syncer) reconcileStray(ctx context.Context, id objectID) (reconcile.Res
 
 // keyOfName finds the key that makes a native binding of that name, among those that have AppRoleBindings or that somebody
 // holds.
-func (s *Syncer) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef) (Key, bool, error) {
+func (s *Syncer) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef) (earned.RoleInScope, bool, error) {
 	var list v1alpha1.AppRoleBindingList
 	if err := s.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return Key{}, false, err
+		return earned.RoleInScope{}, false, err
 	}
-	last := map[Key]int32{}
-	for _, key := range s.Index.heldKeys() {
+	last := map[earned.RoleInScope]int32{}
+	for _, key := range s.Index.Held() {
 		last[key] = 0
 	}
 	for i := range list.Items {
-		key, index := KeyOf(&list.Items[i]), list.Items[i].Spec.Index
-		if key.nativeName(index, ref) == name {
+		key, index := earned.RoleInScopeOf(&list.Items[i]), list.Items[i].Spec.Index
+		if nativeName(key, index, ref) == name {
 			return key, true, nil
 		}
 		last[key] = max(last[key], index)
 	}
 	for key, index := range last {
-		if _, found := key.namesOf(ref, index)[name]; found {
+		if _, found := nativeNames(key, ref, index)[name]; found {
 			return key, true, nil
 		}
 	}
-	return Key{}, false, nil
+	return earned.RoleInScope{}, false, nil
 }
 
 // isMarked says whether the marks of a native binding are those that belong to its name.
@@ -197,18 +198,18 @@ func isMarked(object client.Object) bool {
 	if !found {
 		return false
 	}
-	index, found := key.indexOfLabel(object.GetLabels()[v1alpha1.LabelBinding])
-	return found && key.nativeName(index, nativeOf(object).roleRef) == object.GetName()
+	index, found := indexOfLabel(key, object.GetLabels()[v1alpha1.LabelBinding])
+	return found && nativeName(key, index, nativeOf(object).roleRef) == object.GetName()
 }
 
 // indexOfLabel returns the index of the chunk that a native binding was made from, as its label tells.
-func (k Key) indexOfLabel(label string) (int32, bool) {
-	if text, found := strings.CutPrefix(label, k.bindingPrefix()); found {
+func indexOfLabel(k earned.RoleInScope, label string) (int32, bool) {
+	if text, found := strings.CutPrefix(label, bindingPrefix(k)); found {
 		index, err := strconv.ParseInt(text, 10, 32)
 		return int32(index), err == nil
 	}
 	for index := range int32(maxIndex) {
-		name := k.bindingName(index)
+		name := bindingName(k, index)
 		if labelValue(name) == name {
 			return 0, false // it would not be a hash
 		}

@@ -12,20 +12,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 var viewRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}
 
-func nativeBinding(key Key, index int32) *rbacv1.RoleBinding {
-	id := objectID{kind: kindRoleBinding, namespace: "place", name: key.nativeName(index, viewRef)}
-	return key.build(id, index, viewRef, nil, nil).(*rbacv1.RoleBinding)
+func nativeBinding(key earned.RoleInScope, index int32) *rbacv1.RoleBinding {
+	id := objectID{kind: kindRoleBinding, namespace: "place", name: nativeName(key, index, viewRef)}
+	return buildNative(key, id, index, viewRef, nil, nil).(*rbacv1.RoleBinding)
 }
 
 func TestMarksBelongToNames(t *testing.T) {
-	key := Key{"ns", "app", "viewer", "default"}
-	longNamed := Key{"ns", strings.Repeat("a", 63), "viewer", "default"}
+	key := inScope("ns", "app", "viewer", "default")
+	longNamed := inScope("ns", strings.Repeat("a", 63), "viewer", "default")
 	for title, test := range map[string]struct {
-		key    Key
+		key    earned.RoleInScope
 		change func(*rbacv1.RoleBinding)
 		want   bool
 	}{
@@ -35,7 +36,7 @@ func TestMarksBelongToNames(t *testing.T) {
 		"without annotations":      {key, func(b *rbacv1.RoleBinding) { b.Annotations = nil }, false},
 		"marked for another App":   {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelApp] = "other" }, false},
 		"marked for another role":  {key, func(b *rbacv1.RoleBinding) { b.Annotations[annotationRole] = "other" }, false},
-		"marked for another chunk": {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = labelValue(key.bindingName(4)) }, false},
+		"marked for another chunk": {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = labelValue(bindingName(key, 4)) }, false},
 		"marked for no chunk":      {key, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = "x" }, false},
 		"long and for no chunk":    {longNamed, func(b *rbacv1.RoleBinding) { b.Labels[v1alpha1.LabelBinding] = "hash-x" }, false},
 		"another role bound":       {key, func(b *rbacv1.RoleBinding) { b.RoleRef.Name = "edit" }, false},
@@ -55,7 +56,7 @@ func TestMarksBelongToNames(t *testing.T) {
 
 // Two caches show a binding, each in its own time: in the end it is a stray if the last state is one.
 func TestStraysFollowBothCaches(t *testing.T) {
-	key := Key{"ns", "app", "viewer", "default"}
+	key := inScope("ns", "app", "viewer", "default")
 	marked, stripped, misled := nativeBinding(key, 0), nativeBinding(key, 0), nativeBinding(key, 0)
 	stripped.Labels, stripped.Annotations = nil, nil
 	misled.Labels[v1alpha1.LabelApp] = "other"

@@ -13,6 +13,8 @@ import (
 
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/precedence"
+
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // Outcome is what became of one run of a key.
@@ -53,7 +55,7 @@ type Syncer struct {
 	// Policies are shared with the user controller.
 	Policies *access.Cache
 	// Index is fed by the user controller.
-	Index *Index
+	Index *earned.Index
 	// Recorder writes events.
 	Recorder recorder.EventRecorder
 	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
@@ -67,16 +69,16 @@ type Syncer struct {
 	permissions permissions
 
 	mutex    sync.Mutex
-	runners  map[Key]*runner
-	memories map[Key]*memory
+	runners  map[earned.RoleInScope]*runner
+	memories map[earned.RoleInScope]*memory
 	// turns share runs and writes among Apps.
 	turns *turns
 	// inquiries are the questions of people who wait for runs, and the answers that were not fetched yet.
 	inquiries map[types.NamespacedName]*inquiry
 	// retry has the controller of this package run a key again.
-	retry func(Key)
+	retry func(earned.RoleInScope)
 	// unchecked are keys that something happened to which calls for a full run.
-	unchecked map[Key]bool
+	unchecked map[earned.RoleInScope]bool
 	// changed is told when the grants of a key begin or cease to fail, with the users who hold it, and when what they asked
 	// for is answered.
 	changed func(users []types.NamespacedName)
@@ -93,7 +95,7 @@ type memory struct {
 
 	// clean says that the last run did everything, for that state of the App.
 	clean bool
-	app   AppGeneration
+	app   earned.AppGeneration
 	// lastFull is when a run last looked at everything.
 	lastFull time.Time
 	// waiting are chunks with people who are to be evaluated for that state of the App.
@@ -107,7 +109,7 @@ type memory struct {
 	generations map[string]int64
 }
 
-func (s *Syncer) serves(key Key) bool {
+func (s *Syncer) serves(key earned.RoleInScope) bool {
 	return len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, key.Namespace)
 }
 
@@ -116,18 +118,18 @@ func (s *Syncer) serves(key Key) bool {
 func (s *Syncer) OnChange(f func(users []types.NamespacedName)) { s.changed = f }
 
 // Sync brings the bindings of a key in line with the index, by a run that begins after the call.
-func (s *Syncer) Sync(ctx context.Context, key Key) Outcome {
+func (s *Syncer) Sync(ctx context.Context, key earned.RoleInScope) Outcome {
 	return s.wait(ctx, s.enqueue(key, request{}))
 }
 
 // SyncUrgently is Sync for a caller whose person is bound under another subject than they should be: it is a removal, too.
-func (s *Syncer) SyncUrgently(ctx context.Context, key Key) Outcome {
+func (s *Syncer) SyncUrgently(ctx context.Context, key earned.RoleInScope) Outcome {
 	return s.wait(ctx, s.enqueue(key, request{urgent: true}))
 }
 
 // syncWithStatus is Sync, and writes the status of the AppRoleBindings. A full run looks at everything, and not only at
 // people whose standing changed.
-func (s *Syncer) syncWithStatus(ctx context.Context, key Key, full bool) Outcome {
+func (s *Syncer) syncWithStatus(ctx context.Context, key earned.RoleInScope, full bool) Outcome {
 	return s.wait(ctx, s.enqueue(key, request{status: true, full: full}))
 }
 
@@ -143,7 +145,7 @@ func (s *Syncer) wait(ctx context.Context, run *batch) Outcome {
 // SyncRemoval is Sync for a caller whose person lost the key, and waits for the removals of people only. That the person is
 // not named any more it does not take on trust: where the freshest copies of the AppRoleBindings name them after the run,
 // everything of the key is looked at once more, and it is an error if they are named even then.
-func (s *Syncer) SyncRemoval(ctx context.Context, key Key, user types.NamespacedName) error {
+func (s *Syncer) SyncRemoval(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error {
 	for _, full := range []bool{false, true} {
 		run := s.enqueue(key, request{urgent: true, full: full})
 		select {
@@ -170,7 +172,7 @@ var errStillBound = errors.New("the AppRoleBinding of a role that was lost still
 
 // conclude remembers how a run ended and tells those whom it concerns. A failed run that the controller of this package
 // asked for comes back by its queue's backoff; any other has to be put there.
-func (s *Syncer) conclude(key Key, outcome Outcome, fromQueue bool, rest time.Duration) {
+func (s *Syncer) conclude(key earned.RoleInScope, outcome Outcome, fromQueue bool, rest time.Duration) {
 	s.mutex.Lock()
 	m := s.memoryOf(key)
 	m.restUntil = time.Now().Add(rest)
@@ -190,14 +192,14 @@ func (s *Syncer) conclude(key Key, outcome Outcome, fromQueue bool, rest time.Du
 	}
 	if turned && changed != nil {
 		var users []types.NamespacedName
-		for _, name := range s.Index.holderNames(key) {
+		for _, name := range s.Index.Holders(key) {
 			users = append(users, types.NamespacedName{Namespace: key.Namespace, Name: name})
 		}
 		changed(users)
 	}
 }
 
-func (s *Syncer) memoryOf(key Key) *memory {
+func (s *Syncer) memoryOf(key earned.RoleInScope) *memory {
 	m := s.memories[key]
 	if m == nil {
 		m = &memory{}
@@ -207,8 +209,8 @@ func (s *Syncer) memoryOf(key Key) *memory {
 }
 
 // Unchecked returns the keys of an App that AppRoleBindings exist for, and that this process has not run yet.
-func (s *Syncer) Unchecked(ctx context.Context, app types.NamespacedName) []Key {
-	var keys []Key
+func (s *Syncer) Unchecked(ctx context.Context, app types.NamespacedName) []earned.RoleInScope {
+	var keys []earned.RoleInScope
 	for key := range s.keysOfApp(ctx, app.Namespace, app.Name) {
 		if _, known := s.State(key); !known {
 			keys = append(keys, key)
@@ -218,7 +220,7 @@ func (s *Syncer) Unchecked(ctx context.Context, app types.NamespacedName) []Key 
 }
 
 // State returns how the last run of a key ended, and whether this process ran it at all.
-func (s *Syncer) State(key Key) (Outcome, bool) {
+func (s *Syncer) State(key earned.RoleInScope) (Outcome, bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	m := s.memories[key]

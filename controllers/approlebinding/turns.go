@@ -9,6 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/internal/fair"
+
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 const (
@@ -39,12 +41,12 @@ func newTurns() *turns {
 	}
 }
 
-func (k Key) lane() fair.Lane { return fair.Lane{Namespace: k.Namespace, Name: k.App} }
+func laneOf(k earned.RoleInScope) fair.Lane { return fair.Lane{Namespace: k.Namespace, Name: k.App} }
 
 // newQueue returns the controller's queue. It has no removals: those do not come by it.
-func newQueue(_ string, limiter workqueue.TypedRateLimiter[Key]) workqueue.TypedRateLimitingInterface[Key] {
-	return fair.NewQueue(fair.Options[Key]{
-		Name: "rolebinding", Lane: Key.lane, Workers: concurrency, Others: concurrency, Removal: math.MaxInt, RateLimiter: limiter,
+func newQueue(_ string, limiter workqueue.TypedRateLimiter[earned.RoleInScope]) workqueue.TypedRateLimitingInterface[earned.RoleInScope] {
+	return fair.NewQueue(fair.Options[earned.RoleInScope]{
+		Name: "rolebinding", Lane: laneOf, Workers: concurrency, Others: concurrency, Removal: math.MaxInt, RateLimiter: limiter,
 	})
 }
 
@@ -56,11 +58,11 @@ type writer struct {
 }
 
 // writerOf returns the client of a run.
-func (s *Syncer) writerOf(key Key, urgent bool) client.Client {
+func (s *Syncer) writerOf(key earned.RoleInScope, urgent bool) client.Client {
 	if urgent {
-		return writer{s.Client, s.turns.urgentWrites, key.lane()}
+		return writer{s.Client, s.turns.urgentWrites, laneOf(key)}
 	}
-	return writer{s.Client, s.turns.calmWrites, key.lane()}
+	return writer{s.Client, s.turns.calmWrites, laneOf(key)}
 }
 
 func (w writer) inTurn(ctx context.Context, write func() error) error {
@@ -112,7 +114,7 @@ func (s *Syncer) watchedState() fair.State {
 		}
 		state.Working++
 		if age := now.Sub(r.since); age > state.Longest {
-			state.Longest, state.Lane = age, key.lane()
+			state.Longest, state.Lane = age, laneOf(key)
 		}
 	}
 	return state

@@ -161,7 +161,7 @@ func (r *run) grant(ctx context.Context, id objectID, existing client.Object, wa
 	if existing != nil {
 		return r.update(ctx, id, existing, want.chunk.index, want.roleRef, want.subjects)
 	}
-	object := r.key.build(id, want.chunk.index, want.roleRef, want.subjects, nil)
+	object := buildNative(r.key, id, want.chunk.index, want.roleRef, want.subjects, nil)
 	err := r.Client.Create(ctx, object)
 	r.noteOutcome(id, err)
 	switch {
@@ -233,7 +233,7 @@ func (r *run) update(ctx context.Context, id objectID, base client.Object, index
 			}
 			base = nil
 		}
-		object := r.key.build(id, index, ref, subjects, base)
+		object := buildNative(r.key, id, index, ref, subjects, base)
 		var err error
 		if base == nil {
 			object.SetResourceVersion("")

@@ -10,28 +10,29 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // bind records what a person holds, binds what is new and unbinds what is not held any more. groups are those that bind
 // roles in the person's place. It returns why roles held may not be bound; an error means that what was lost may still
 // be bound.
-func (e *evaluation) bind(ctx context.Context, held map[approlebinding.Key]bool, groups map[string]string) (failure, err error) {
+func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool, groups map[string]string) (failure, err error) {
 	bound, err := e.Syncer.Subjects(ctx, e.name)
 	if err != nil {
 		return nil, err
 	}
 	before, _ := e.Index.Get(e.name)
-	entry := approlebinding.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
+	entry := earned.Entry{App: e.generation(), Subject: e.verdict.subject, Kept: e.kept}
 	for key := range held {
 		entry.Keys = append(entry.Keys, key)
 		if group := groups[key.Role]; group != "" {
 			if entry.Groups == nil {
-				entry.Groups = map[approlebinding.Key]string{}
+				entry.Groups = map[earned.RoleInScope]string{}
 			}
 			entry.Groups[key] = group
 		}
 	}
-	lost := map[approlebinding.Key]bool{}
+	lost := map[earned.RoleInScope]bool{}
 	for key := range bound {
 		lost[key] = !held[key]
 	}
@@ -69,7 +70,7 @@ var (
 const leftOutDelay = 50 * time.Millisecond
 
 // checkBound fails where AppRoleBindings do not name the person under keys for which runs have just been done.
-func (e *evaluation) checkBound(ctx context.Context, subject string, keys []approlebinding.Key) error {
+func (e *evaluation) checkBound(ctx context.Context, subject string, keys []earned.RoleInScope) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -87,11 +88,11 @@ func (e *evaluation) checkBound(ctx context.Context, subject string, keys []appr
 
 // bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound, and those whose runs were
 // done without a failure. An error means that somebody who was renamed may still be bound under the earlier name.
-func (e *evaluation) bindGained(ctx context.Context, entry approlebinding.Entry, revision uint64,
-	bound map[approlebinding.Key]v1alpha1.AppRoleSubject, loses bool,
-) (failure error, done []approlebinding.Key, err error) {
+func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revision uint64,
+	bound map[earned.RoleInScope]v1alpha1.AppRoleSubject, loses bool,
+) (failure error, done []earned.RoleInScope, err error) {
 	failed, answered := e.Syncer.Answer(e.name, revision)
-	var gained []approlebinding.Key
+	var gained []earned.RoleInScope
 	var failures []error
 	urgent := loses
 	for _, key := range entry.Keys {
@@ -112,7 +113,7 @@ func (e *evaluation) bindGained(ctx context.Context, entry approlebinding.Entry,
 		return nil, nil, errPending
 	}
 	outcomes := make([]approlebinding.Outcome, len(gained))
-	inParallel(gained, func(i int, key approlebinding.Key) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
+	inParallel(gained, func(i int, key earned.RoleInScope) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
 	for i, key := range gained {
 		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
 			return nil, nil, outcomes[i].Removal
@@ -126,11 +127,11 @@ func (e *evaluation) bindGained(ctx context.Context, entry approlebinding.Entry,
 }
 
 // isRenamed says whether a person is bound under the subject of an earlier name: that must go.
-func isRenamed(bound v1alpha1.AppRoleSubject, entry approlebinding.Entry) bool {
+func isRenamed(bound v1alpha1.AppRoleSubject, entry earned.Entry) bool {
 	return bound.Name != "" && bound.Name != entry.Subject
 }
 
-func hasTrue(set map[approlebinding.Key]bool) bool {
+func hasTrue(set map[earned.RoleInScope]bool) bool {
 	for _, is := range set {
 		if is {
 			return true
@@ -140,16 +141,16 @@ func hasTrue(set map[approlebinding.Key]bool) bool {
 }
 
 // unbind waits until a person is not bound any more under the keys that are true in the map.
-func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[approlebinding.Key]bool) error {
-	var keys []approlebinding.Key
+func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[earned.RoleInScope]bool) error {
+	var keys []earned.RoleInScope
 	for key, isLost := range lost {
 		if isLost {
 			keys = append(keys, key)
 		}
 	}
 	failures := make([]error, len(keys))
-	inParallel(keys, func(i int, key approlebinding.Key) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
-	var failed []approlebinding.Key
+	inParallel(keys, func(i int, key earned.RoleInScope) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
+	var failed []earned.RoleInScope
 	for i, key := range keys {
 		if failures[i] != nil {
 			failed = append(failed, key)
@@ -159,7 +160,7 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 	return errors.Join(failures...)
 }
 
-func inParallel(keys []approlebinding.Key, f func(int, approlebinding.Key)) {
+func inParallel(keys []earned.RoleInScope, f func(int, earned.RoleInScope)) {
 	var group sync.WaitGroup
 	for i, key := range keys {
 		group.Go(func() { f(i, key) })

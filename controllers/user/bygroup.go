@@ -6,8 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // boundByGroup is what AccessRevoked says of somebody whom a group stood for. It is final: nothing that this operator does
@@ -17,7 +17,7 @@ const boundByGroup = "No binding of this operator names the person, but subjectM
 
 // isBoundByGroup says whether native bindings named a group in the person's place, when the access ended or at an earlier
 // look at a person who has none. entry is what the index knew before.
-func (e *evaluation) isBoundByGroup(entry approlebinding.Entry) bool {
+func (e *evaluation) isBoundByGroup(entry earned.Entry) bool {
 	if e.app == nil || e.app.Spec.SubjectMode != v1alpha1.SubjectModeGroup || e.app.Spec.Mode == v1alpha1.ModeObserve {
 		return false
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
@@ -61,7 +62,7 @@ type Reconciler struct {
 	// Live reads and writes without informers: claims are never cached.
 	Live     client.Client
 	Policies *access.Cache
-	Index    *approlebinding.Index
+	Index    *earned.Index
 	Syncer   *approlebinding.Syncer
 	Recorder recorder.EventRecorder
 	// Revocations has the requests of people denied whose access ended, where their App asks for it.

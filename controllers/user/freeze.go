@@ -7,8 +7,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.
@@ -19,7 +19,7 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 	}
 	// The edit that made it wrong, or one just before, may have the App call its people by other names.
 	names := e.namesAmong(bound)
-	held := map[approlebinding.Key]bool{}
+	held := map[earned.RoleInScope]bool{}
 	for key, name := range bound {
 		if key.App == e.user.Spec.App && slices.Contains(names, name) {
 			held[key] = true
@@ -46,7 +46,7 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 
 // namesAmong returns the RBAC user names of the person by which AppRoleBindings of their App name them, the one that their status
 // tells first.
-func (e *evaluation) namesAmong(bound map[approlebinding.Key]string) []string {
+func (e *evaluation) namesAmong(bound map[earned.RoleInScope]string) []string {
 	names := slices.DeleteFunc(access.Subjects(e.app.Spec.Kubernetes, e.user), func(name string) bool {
 		for key, boundAs := range bound {
 			if key.App == e.user.Spec.App && boundAs == name {

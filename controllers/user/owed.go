@@ -5,7 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // owed are keys that people lost and may still be bound under, because an attempt to unbind them failed. What told of them
@@ -13,18 +13,18 @@ import (
 // edited meanwhile. The zero value is ready to use.
 type owed struct {
 	mutex sync.Mutex
-	keys  map[types.NamespacedName][]approlebinding.Key
+	keys  map[types.NamespacedName][]earned.RoleInScope
 }
 
 // of returns the keys of a person.
-func (o *owed) of(name types.NamespacedName) []approlebinding.Key {
+func (o *owed) of(name types.NamespacedName) []earned.RoleInScope {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	return o.keys[name]
 }
 
 // set replaces them; none is forgotten.
-func (o *owed) set(name types.NamespacedName, keys []approlebinding.Key) {
+func (o *owed) set(name types.NamespacedName, keys []earned.RoleInScope) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	if len(keys) == 0 {
@@ -32,7 +32,7 @@ func (o *owed) set(name types.NamespacedName, keys []approlebinding.Key) {
 		return
 	}
 	if o.keys == nil {
-		o.keys = map[types.NamespacedName][]approlebinding.Key{}
+		o.keys = map[types.NamespacedName][]earned.RoleInScope{}
 	}
 	o.keys[name] = keys
 }

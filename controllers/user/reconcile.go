@@ -14,8 +14,8 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/app"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // conflictDelay is how long a reconcile that met a newer User waits for the informer to show it.
@@ -29,7 +29,7 @@ type evaluation struct {
 	// app is nil where it is gone.
 	app *v1alpha1.App
 	// kept are keys that the person holds for now without having earned them.
-	kept map[approlebinding.Key]bool
+	kept map[earned.RoleInScope]bool
 	// verdict is what the status will say.
 	verdict verdict
 }
@@ -179,7 +179,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	for _, key := range slices.Concat(before.Keys, e.owed.of(e.name)) {
 		keys[key] = true
 	}
-	e.Index.Set(e.name, approlebinding.Entry{App: e.generation()})
+	e.Index.Set(e.name, earned.Entry{App: e.generation()})
 	e.Guard.Settle(e.appName(), e.name.Name)
 	e.Progress.Expressions(e.appName(), e.name.Name, app.ExpressionFailure{})
 	return e.unbind(ctx, e.name, keys)
@@ -193,14 +193,14 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 		return err
 	}
 	before, _ := r.Index.Get(name)
-	keys := map[approlebinding.Key]bool{}
+	keys := map[earned.RoleInScope]bool{}
 	for key := range bound {
 		keys[key] = true
 	}
 	for _, key := range slices.Concat(before.Keys, r.owed.of(name)) {
 		keys[key] = true
 	}
-	r.Index.Set(name, approlebinding.Entry{})
+	r.Index.Set(name, earned.Entry{})
 	r.Guard.Settle(before.App.Name, name.Name)
 	r.Progress.Expressions(before.App.Name, name.Name, app.ExpressionFailure{})
 	if err := r.unbind(ctx, name, keys); err != nil {
@@ -219,19 +219,19 @@ func (e *evaluation) appName() types.NamespacedName {
 }
 
 // generation is the state of the App that the person is evaluated for.
-func (e *evaluation) generation() approlebinding.AppGeneration {
+func (e *evaluation) generation() earned.AppGeneration {
 	if e.app == nil {
-		return approlebinding.AppGeneration{}
+		return earned.AppGeneration{}
 	}
-	return approlebinding.AppGenerationOf(e.app, e.Policies)
+	return earned.AppGenerationOf(e.app, e.Policies)
 }
 
-func (e *evaluation) keyOf(role v1alpha1.EarnedRole) approlebinding.Key {
-	return approlebinding.Key{Namespace: e.name.Namespace, App: e.user.Spec.App, Role: role.Role, Scope: role.Scope}
+func (e *evaluation) keyOf(role v1alpha1.EarnedRole) earned.RoleInScope {
+	return earned.RoleInScope{Namespace: e.name.Namespace, App: e.user.Spec.App, Role: role.Role, Scope: role.Scope}
 }
 
-func (e *evaluation) keysOf(roles []v1alpha1.EarnedRole) map[approlebinding.Key]bool {
-	keys := make(map[approlebinding.Key]bool, len(roles))
+func (e *evaluation) keysOf(roles []v1alpha1.EarnedRole) map[earned.RoleInScope]bool {
+	keys := make(map[earned.RoleInScope]bool, len(roles))
 	for _, role := range roles {
 		keys[e.keyOf(role)] = true
 	}

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // reasonHeld is the reason of a role that is kept though it is not earned any more. The next evaluation knows by it, also
@@ -21,11 +21,11 @@ func isHeld(role v1alpha1.EarnedRole) bool { return slices.Contains(role.Reasons
 // keepHeld returns roles that the person does not earn any more and keeps all the same, because too many people would lose
 // roles by a change of a group or an edit of the App. What the person's own change takes is never held, and neither is
 // anything where nothing is bound.
-func (e *evaluation) keepHeld(ctx context.Context, earned map[approlebinding.Key]bool, mode string) ([]v1alpha1.EarnedRole, error) {
-	var lost []approlebinding.Key
+func (e *evaluation) keepHeld(ctx context.Context, stillEarned map[earned.RoleInScope]bool, mode string) ([]v1alpha1.EarnedRole, error) {
+	var lost []earned.RoleInScope
 	if e.app.Spec.Safety != nil && mode != v1alpha1.ModeObserve {
 		var err error
-		if lost, err = e.lostByOthers(ctx, earned); err != nil {
+		if lost, err = e.lostByOthers(ctx, stillEarned); err != nil {
 			return nil, err
 		}
 	}
@@ -46,14 +46,14 @@ func (e *evaluation) keepHeld(ctx context.Context, earned map[approlebinding.Key
 
 // lostByOthers returns the keys that the person is bound by and does not earn any more, without those that are lost by the
 // person's own change, in order. What was asked for and is not bound yet nobody loses.
-func (e *evaluation) lostByOthers(ctx context.Context, earned map[approlebinding.Key]bool) ([]approlebinding.Key, error) {
+func (e *evaluation) lostByOthers(ctx context.Context, stillEarned map[earned.RoleInScope]bool) ([]earned.RoleInScope, error) {
 	bound, err := e.Syncer.Bound(ctx, e.name)
 	if err != nil {
 		return nil, err
 	}
-	var lost []approlebinding.Key
+	var lost []earned.RoleInScope
 	for key := range bound {
-		if key.App == e.user.Spec.App && !earned[key] {
+		if key.App == e.user.Spec.App && !stillEarned[key] {
 			lost = append(lost, key)
 		}
 	}
@@ -65,15 +65,15 @@ func (e *evaluation) lostByOthers(ctx context.Context, earned map[approlebinding
 		return nil, err
 	}
 	if status.ObservedGeneration < e.user.Generation { // the person's own change
-		held := map[approlebinding.Key]bool{}
+		held := map[earned.RoleInScope]bool{}
 		for _, role := range status.Roles {
 			if isHeld(role) {
 				held[e.keyOf(role)] = true
 			}
 		}
-		lost = slices.DeleteFunc(lost, func(key approlebinding.Key) bool { return !held[key] })
+		lost = slices.DeleteFunc(lost, func(key earned.RoleInScope) bool { return !held[key] })
 	}
-	slices.SortFunc(lost, func(a, b approlebinding.Key) int {
+	slices.SortFunc(lost, func(a, b earned.RoleInScope) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
 	})
 	return lost, nil

@@ -95,7 +95,7 @@ func (s *shape) turn(random *rand.Rand) string {
 	}
 	choice := random.IntN(14)
 	if s.kind == guarded && (choice == 9 || choice == 12) {
-		choice = 10 // where nothing is bound, or groups are, nobody counts what people lose
+		choice = 10 // nothing is bound, or groups are: the guard does not count what users lose
 	}
 	switch choice {
 	case 0, 1:
@@ -131,7 +131,7 @@ func (s *shape) turn(random *rand.Rand) string {
 	}
 }
 
-// write makes the specification of the shape. What an App is called and whose prefix it has stays.
+// write makes the specification of the shape. The App's name and prefix stay.
 func (s *shape) write(spec *v1alpha1.AppSpec) {
 	spec.Attributes = []v1alpha1.CustomAttribute{{Name: "role"}, {Name: "regions"}}
 	spec.Deactivation.ConfirmWithin = &metav1.Duration{Duration: 300 * time.Millisecond}
@@ -260,7 +260,7 @@ func (c *chaos) reshape(ctx context.Context, app *chaosApp) {
 	}
 }
 
-// passApps deletes the App whose people go with it, and makes it again, until ctx ends.
+// passApps deletes the App together with its users, and makes it again, until ctx ends.
 func (c *chaos) passApps(ctx context.Context, random *rand.Rand) {
 	for {
 		pause(ctx, between(random, time.Second, 6*time.Second))
@@ -302,7 +302,7 @@ func (c *chaos) deleteApp(app *chaosApp) {
 	if app.shape.kind == passing {
 		c.findNothingOf(app)
 	}
-	// A server that has not seen the App go would answer for the former one, and refuse everybody a moment later.
+	// A server that has not seen the App go would answer for the former one, and refuse every request a moment later.
 	for _, scim := range app.clients {
 		if err := eventually(ctx, recovery, func() error {
 			_, err := scim.TestConnection(ctx, false)

@@ -21,12 +21,12 @@ var groupNames = [][]string{
 	{"On call", "Off duty"},
 }
 
-// chaosGroup is one pushed group. Nobody of limited means is ever in the group of the owners.
+// chaosGroup is one pushed group. No person of limited means is ever in the group of the owners.
 type chaosGroup struct {
 	okta.PushedGroup
 	names  []string
 	pushed bool
-	// people who are in it at times; always of them stay unless the group is emptied.
+	// sometimes are people that join and leave it; always stay unless the group is emptied.
 	sometimes, always []okta.GroupMember
 }
 

@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// mostRemovals is how many people of the guarded App may lose a role by groups or edits of the App until somebody releases
-	// the others: the window is longer than the test.
+	// mostRemovals is how many people of the guarded App may lose a role by groups or edits of the App before a release lets
+	// the others go: the window is longer than the test.
 	mostRemovals = 4
-	// guardedCrowd is how many people it has whom nobody changes one by one.
+	// guardedCrowd is the number of its people without changes of their own.
 	guardedCrowd = 20
 )
 
-// settleHeld waits until everybody has what they earned, and beyond that nothing but what the guard holds.
+// settleHeld waits until all people have what they earned, and beyond that only what the guard holds.
 func (c *chaos) settleHeld() (held int) {
 	c.t.Helper()
 	took := harness.EventuallyEvery(c.t, 300*time.Millisecond, settling, "what follows from the objects, and what is held", func(ctx context.Context) error {
@@ -45,7 +45,7 @@ func (c *chaos) settleHeld() (held int) {
 	return held
 }
 
-// provoke takes the default role from everybody of the guarded App, who have it then, so that most of them are held.
+// provoke grants the default role to all people of the guarded App, and takes it away again, so that most of them are held.
 func (c *chaos) provoke() (held int) {
 	app := c.apps[guarded]
 	for _, without := range []bool{false, true} {
@@ -57,7 +57,7 @@ func (c *chaos) provoke() (held int) {
 	return held
 }
 
-// release lets everybody go who is held.
+// release frees all held people.
 func (c *chaos) release() {
 	app := c.apps[guarded]
 	value := fmt.Sprintf("release-%d", people.Add(1))
@@ -78,8 +78,8 @@ func (c *chaos) release() {
 	c.count("removals released")
 }
 
-// guardHistory holds the guard to its promise: of the people whom nobody changes by themselves, no more lose a role between
-// two releases than it says, and who is held stays so until a release.
+// guardHistory holds the guard to its promise. Of the people without changes of their own, no more lose a role between two
+// releases than it says. A held person stays held until a release.
 type guardHistory struct {
 	app   string
 	crowd map[string]bool
@@ -87,14 +87,14 @@ type guardHistory struct {
 	// released is the value of the last release that was done, and since when; asked is the last one asked for.
 	asked, released string
 	since           uint64
-	// roles of each of the crowd by their last status, true for those that are held, and since when somebody is held.
+	// roles of each of the crowd by their last status, true for held ones, and since when a person is held.
 	roles     map[string]map[holding]bool
 	heldSince map[string]uint64
 	losers    map[string]bool
-	// bound tells which of the roles that a status listed, or that came after it, native bindings gave at that moment or later.
-	// A status may list one that nobody was bound to: the App was edited just before.
+	// bound tells which of the roles that a status listed, or that came after it, native bindings gave at that moment or
+	// later. A status may list a role without any binding: the App was edited just before.
 	bound map[string]map[holding]bool
-	// of tells whom of the crowd a subject stands for.
+	// of maps a subject to the person of the crowd that it stands for.
 	of map[int]string
 	// past is what happened to each of the crowd.
 	past map[string][]string
@@ -156,7 +156,7 @@ func (g *guardHistory) note(id string, revision uint64, format string, arguments
 	g.past[id] = append(g.past[id], fmt.Sprintf("revision %d: ", revision)+fmt.Sprintf(format, arguments...))
 }
 
-// lately tells what happened to somebody last.
+// lately tells what happened to a person last.
 func (g *guardHistory) lately(id string) string {
 	past := g.past[id]
 	return strings.Join(past[max(0, len(past)-10):], "; ")

@@ -11,18 +11,18 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// history is the cluster at one moment of the record, and what it has seen that was never to be. What it holds the operator
-// to, at every revision:
+// history is the cluster at one moment of the record, and what it has seen that must never be. It holds the operator to
+// these rules at every revision:
 //
-//   - A person is entitled to a subject while they may have access and one of their names makes it; and from the write that
-//     ended that until a status of theirs speaks of that write or a later one, or until their User is gone. So a status that
-//     tells of a deactivation says that nothing binds the person, and one that tells of a rename that nothing binds the former
-//     name.
-//   - Every person whom a binding of this operator names is entitled to that subject, by one User at least. Whoever else was
-//     entitled to it before, and lost it, is no excuse.
-//   - Whom a binding to the strongest role names is not only people who never could earn it.
-//   - When a status is written that does not list a role in a scope, no binding made of it names the person, unless another one
-//     is entitled to the same subject.
+//   - A person is entitled to a subject while they may have access and one of their names makes it. After the write that
+//     ends that, they stay entitled until a status of theirs speaks of that write or a later one, or until their User is
+//     gone. So a status that tells of a deactivation says that nothing binds the person, and one that tells of a rename that
+//     nothing binds the former name.
+//   - Every subject that a binding of this operator names has an entitled person: one User at least. A former entitlement of
+//     another person is no excuse.
+//   - A subject in a binding to the strongest role stands for at least one person that can earn it.
+//   - When a status is written that does not list a role in a scope, no binding made of it names the person, unless another
+//     one is entitled to the same subject.
 type history struct {
 	names    []string
 	own      map[string]bool
@@ -30,7 +30,7 @@ type history struct {
 
 	people   map[string]*personState
 	bindings map[string]bindingState
-	// entitled tells who is entitled to a subject, boundBy which bindings name it now.
+	// entitled maps a subject to the entitled people, boundBy to the bindings that name it now.
 	entitled map[int]map[*personState]bool
 	boundBy  map[int]map[string]bool
 	guard    guardHistory
@@ -114,7 +114,7 @@ func (h *history) playUser(v version) {
 // entitle works out what a person is entitled to from a version of their User on, and returns the subjects that this ended.
 func (h *history) entitle(person *personState, v version) (ended []int) {
 	now := map[int]bool{}
-	// A User that somebody wrote by hand under another one's name is entitled to nothing.
+	// A User that was written by hand under another one's name is entitled to nothing.
 	if person.version != nil && v.user.may && !strings.HasPrefix(v.user.id, usurperPrefix) {
 		for _, subject := range v.user.subjects {
 			now[subject] = true
@@ -219,7 +219,7 @@ func (h *history) examineStatus(revision uint64, person *personState) {
 	}
 }
 
-// isBound says whether a binding made of a role names somebody now.
+// isBound says whether a binding made of a role names a person now.
 func (h *history) isBound(person *personState, role holding) bool {
 	for subject := range person.until {
 		for key := range h.boundBy[subject] {
@@ -231,7 +231,7 @@ func (h *history) isBound(person *personState, role holding) bool {
 	return false
 }
 
-// behind tells who is entitled to a subject, or was.
+// behind names the people that are entitled to a subject, or were.
 func (h *history) behind(subject int) string {
 	var people []string
 	for _, person := range h.people {

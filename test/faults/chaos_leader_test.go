@@ -82,7 +82,7 @@ func (c *candidates) killAgainAndAgain(chaos *chaos, kills int, pauses bool) {
 	}
 	for range kills {
 		chaos.note("%d leads", c.awaitLeader(t).Pid())
-		// Some reigns end while the leader still evaluates everybody for the first time.
+		// Some reigns end while the leader still evaluates all users for the first time.
 		pause(t.Context(), between(chaos.random, 100*time.Millisecond, 2*time.Second))
 		c.kill(chaos)
 	}

@@ -17,7 +17,7 @@ const (
 	crowdSize = 485
 	// castOf is how many people each worker provisions.
 	castOf = 12
-	// limited begins the names of people who must never have the strongest role: nothing that this test sends earns it.
+	// limited begins the names of people that must never have the strongest role: nothing that this test sends earns it.
 	limited = "limited"
 )
 
@@ -31,7 +31,7 @@ var everything = []string{
 	"removals held", "removals released",
 }
 
-// actor is one person whom one worker provisions.
+// actor is one person, provisioned by one worker.
 type actor struct {
 	*okta.Assignment
 	// first begins every name that the person ever has.
@@ -86,7 +86,7 @@ func (a *actor) attributes(random *rand.Rand) {
 	)
 }
 
-// gather provisions those who are in groups.
+// gather provisions the members of groups.
 func (c *chaos) gather() {
 	c.crowd = c.people(c.apps[0], limited, crowdSize)
 	c.strays = c.people(c.apps[0], limited, 40)
@@ -208,8 +208,8 @@ func (c *chaos) act(random *rand.Rand, app *chaosApp, person *actor, scim *okta.
 	return nil
 }
 
-// step repeats an action while the server is busy, and says whether the person was there: somebody may have deleted the
-// User by hand.
+// step repeats an action while the server is busy, and says whether the person was there: the User may have been deleted by
+// hand.
 func (c *chaos) step(app *chaosApp, person *actor, action func() (okta.Conversation, error)) (there bool, err error) {
 	err = c.patiently(func() error { _, err := action(); return err })
 	if exchange := refusal(err); exchange != nil {
@@ -225,8 +225,8 @@ func (c *chaos) step(app *chaosApp, person *actor, action func() (okta.Conversat
 	return err == nil, err
 }
 
-// patiently repeats what Okta would. It may take as long as everything else does: while the leader is paused, and each of its
-// successors killed, a name is held by whoever is being deleted.
+// patiently repeats what Okta would. It may take as long as everything else does: while the leader is paused, and each of
+// its successors killed, a user that is being deleted keeps its name.
 func (c *chaos) patiently(action func() error) error {
 	begun := time.Now()
 	err := patiently(c.t.Context(), settling, action)

@@ -23,7 +23,7 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// safety records every version of every User, App and native binding. All of them are in one etcd, whose revision is their
+// safety records every version of every User, App and native binding. All of them are in one etcd, and its revision is their
 // resourceVersion: sorted by it they are the history of the cluster, and tell what was true at each moment.
 type safety struct {
 	t      *testing.T

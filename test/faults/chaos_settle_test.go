@@ -13,8 +13,8 @@ import (
 	"github.com/scim-operator/scim-operator/test/oracle"
 )
 
-// nudge changes single things under a leader that has come to rest: what it forgets to follow, no successor's fresh look at
-// everything puts right. Apps come last: an edit has everybody looked at.
+// nudge changes single things under a leader at rest. A change that the leader does not follow shows: no successor's fresh
+// look at everything puts it right. Apps come last, because an edit has all users evaluated.
 func (c *chaos) nudge() {
 	ctx, app := c.t.Context(), c.apps[0]
 	for _, group := range app.groups {

@@ -21,7 +21,7 @@ import (
 // foreignFinalizer is put onto bindings by hand, and never taken off.
 const foreignFinalizer = "example.com/hold"
 
-// intruder is put into bindings by hand. Nobody provisioned them.
+// intruder is put into bindings by hand, and was never provisioned.
 const intruder = "intruder@example.com"
 
 func (c *chaos) createNamespace(name string, labels map[string]string) {
@@ -54,7 +54,7 @@ func (c *chaos) moveNamespaces(ctx context.Context, random *rand.Rand) {
 		case err != nil:
 			c.t.Errorf("reading namespace %s: %v", name, err)
 		case !namespace.DeletionTimestamp.IsZero():
-		// One namespace always stays: in the end somebody must have something.
+		// One namespace always stays: in the end there must be some access to compare.
 		case random.IntN(3) == 0 && name != c.namespaces[0]:
 			if err := c.client.Delete(c.t.Context(), namespace); client.IgnoreNotFound(err) != nil {
 				c.t.Errorf("deleting namespace %s: %v", name, err)
@@ -100,7 +100,7 @@ func (c *chaos) tamper(ctx context.Context, random *rand.Rand) {
 			err = c.tamperWithUser(random, what)
 		}
 		switch {
-		case apierrors.IsConflict(err) || apierrors.IsNotFound(err): // somebody was faster
+		case apierrors.IsConflict(err) || apierrors.IsNotFound(err): // another writer was faster
 		case err != nil:
 			c.t.Errorf("%s: %v", what, err)
 		default:
@@ -110,8 +110,8 @@ func (c *chaos) tamper(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// tamperWithNative edits, or deletes, one of the native bindings of the Apps. Two Apps' are left alone: what people lose by hand
-// the guard does not count, and a binding whose marks somebody took outlives its App where nobody has noted it yet.
+// tamperWithNative edits, or deletes, one of the native bindings of the Apps. Two Apps' are left alone: the guard does not
+// count what people lose by hand, and a binding without its marks outlives its App unless the operator noted it before.
 func (c *chaos) tamperWithNative(random *rand.Rand) error {
 	ctx := c.t.Context()
 	marks, err := labels.Parse(fmt.Sprintf("%s=%s,%s=%s,%s notin (%s,%s)", v1alpha1.LabelManagedBy, v1alpha1.ManagedByValue,
@@ -248,11 +248,11 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 	return err
 }
 
-// errNobody says that there was nobody to tamper with. It is as good as somebody having been faster.
+// errNobody says that there was no user to tamper with. It is as good as a faster writer.
 var errNobody = apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("users").GroupResource(), "anybody")
 
-// tamperWithUser suspends somebody, releases them, edits or deletes their User. The crowds are left alone: the groups rely on
-// one, and of the other one it is counted who loses roles by others' changes.
+// tamperWithUser suspends a user, releases one, or edits or deletes a User. The crowds are left alone: the groups rely on
+// one, and the guard's history counts the other one's losses by changes that are not their own.
 func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
 	ctx := c.t.Context()
 	users := &v1alpha1.UserList{}
@@ -280,10 +280,10 @@ func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
 	return c.client.Patch(ctx, user, client.MergeFrom(before))
 }
 
-// usurperPrefix begins the names of Users that are written by hand under the name of somebody else.
+// usurperPrefix begins the names of Users that are written by hand under the name of another User.
 const usurperPrefix = "usurper-"
 
-// usurp writes a User by hand under a name that somebody of the crowd has. It must never have anything.
+// usurp writes a User by hand under a name that a User of the crowd has. It must never have anything.
 func (c *chaos) usurp(random *rand.Rand) error {
 	victim := &v1alpha1.User{}
 	key := client.ObjectKey{Namespace: c.apps[0].Namespace, Name: c.crowd[random.IntN(len(c.crowd))].ID}

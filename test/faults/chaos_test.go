@@ -24,9 +24,9 @@ import (
 )
 
 const (
-	// settling bounds how long access may take to be as it should once nobody changes anything.
+	// settling bounds how long access may take to be as it should once nothing changes any more.
 	settling = 3 * time.Minute
-	// act is after how many kills everybody pauses, so that what should be and what is can be compared.
+	// act is the number of kills after which all workers pause, so that what should be and what is can be compared.
 	act = 5
 	// steady is how long it must then stay so.
 	steady = 2 * time.Second
@@ -48,8 +48,8 @@ func leaderKills(t *testing.T) int {
 }
 
 // The leader of the controllers is killed again and again while people, groups, Apps and namespaces change, by SCIM and by
-// hand, and bindings are tampered with. In the end there is exactly the access that a recomputation from the objects gives;
-// and at no moment in between was anybody bound whose access had been declared revoked.
+// hand, and bindings are tampered with. In the end there is exactly the access that a recomputation from the objects gives.
+// At no moment in between does a binding name a person after a status declared that access revoked.
 func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 	c := newChaos(t)
 	defer c.explain()
@@ -66,7 +66,7 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 		if held > 0 {
 			c.release()
 			if c.acts%4 == 0 {
-				// The leader is killed once more, while people go who were held.
+				// The leader is killed once more, while the released people lose their roles.
 				pause(t.Context(), between(c.random, 0, time.Second))
 				c.leader.kill(c)
 			}
@@ -79,7 +79,7 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 	safety.check(c)
 }
 
-// chaos is the scene: two servers, an App of each kind, the controllers, and everybody who changes something.
+// chaos is the scene: two servers, an App of each kind, the controllers, and all workers that change something.
 type chaos struct {
 	t      *testing.T
 	random *rand.Rand
@@ -89,8 +89,8 @@ type chaos struct {
 	acts int
 	// apps by their kind.
 	apps [4]*chaosApp
-	// crowd are people of limited means whom nobody changes one by one; strays, of the same means, come and go in the
-	// crowd's group; free ones may be in the owners' group.
+	// crowd are people of limited means without changes of their own; strays, of the same means, come and go in the crowd's
+	// group; free ones may be in the owners' group.
 	crowd, strays, free []okta.GroupMember
 	// guarded are the guarded App's crowd.
 	guarded []okta.GroupMember
@@ -102,11 +102,11 @@ type chaos struct {
 	mu sync.Mutex
 	// done counts what was done, by what it was.
 	done map[string]int
-	// longest is how long somebody waited for the server who was told to try again.
+	// longest is the longest wait of a client that the server told to try again.
 	longest time.Duration
 	// own are resourceVersions of bindings that this test wrote, as tampering does.
 	own map[string]bool
-	// past tells who led when, what was done to bindings by hand, and how the Apps were edited.
+	// past tells which candidate led when, what was done to bindings by hand, and how the Apps were edited.
 	past []string
 }
 
@@ -128,9 +128,9 @@ type chaosApp struct {
 	harness.App
 	clients [2]*okta.Client
 	groups  []*chaosGroup
-	// open is held for reading by whoever uses the App's SCIM endpoint, and for writing while the App is deleted.
+	// open is held for reading while the App's SCIM endpoint is used, and for writing while the App is deleted.
 	open sync.RWMutex
-	// shape is what the App looks like now; only the one who edits it reads it.
+	// shape is what the App looks like now; only its editor reads it.
 	shape shape
 }
 
@@ -147,7 +147,7 @@ func newChaos(t *testing.T) *chaos {
 	for i := range 5 {
 		c.namespaces = append(c.namespaces, fmt.Sprintf("%s-place-%d", directory, i))
 	}
-	// At first every scope is somewhere: people who need one that is nowhere would not be created.
+	// At first every scope has a namespace: the server refuses to create people that need one without.
 	c.createNamespace(c.namespaces[0], c.labels("emea2", "gold"))
 	c.createNamespace(c.namespaces[1], c.labels("us1", "bronze"))
 	c.createNamespace(c.namespaces[2], c.labels("", "silver"))
@@ -243,7 +243,7 @@ func (c *chaos) createRoles() {
 	}
 }
 
-// rage lets everybody loose until the leader was killed that often.
+// rage lets all workers loose until the leader was killed that often.
 func (c *chaos) rage(kills int) {
 	ctx, stop := context.WithCancel(c.t.Context())
 	defer stop()

@@ -21,8 +21,8 @@ const (
 	toggledEach     = 3
 )
 
-// The controller is killed at random moments while people come, leave and change their role, so that some moments lie
-// within a grant and within a revocation. After the last start everybody has what the last answer said, leavers nothing.
+// The controller is killed at random moments while people come, leave and change their role, so that some moments lie within
+// a grant and within a revocation. After the last start each person has what the last answer said, leavers nothing.
 func TestControllerKilledWhileGranting(t *testing.T) {
 	random := dice(t)
 	app := newApp(t, operator.Server, 200*time.Millisecond)
@@ -48,7 +48,7 @@ func TestControllerKilledWhileGranting(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d kills, %d changes acknowledged meanwhile", controllerKills, changes.Load())
-	// Once more with nobody changing anything: what a dead controller has missed, its successor finds by itself.
+	// Once more without any change: what a dead controller has missed, its successor finds by itself.
 	restartController(t)
 	want := map[string]harness.Access{}
 	for _, result := range results {
@@ -57,8 +57,7 @@ func TestControllerKilledWhileGranting(t *testing.T) {
 	everybodyHas(t, want)
 }
 
-// While somebody's access is being taken away a create waits, for half a second: also where nobody takes it away, and not
-// for longer.
+// While access is being taken away a create waits, for half a second at most: also where no controller runs to take it away.
 func TestCreatesYieldToDeactivations(t *testing.T) {
 	const confirm, yield = 5 * time.Second, 500 * time.Millisecond
 	app := newApp(t, operator.Server, confirm)
@@ -158,7 +157,7 @@ func roleOf(person *okta.Assignment) string {
 	return harness.Viewer
 }
 
-// everybodyHas waits until every Kubernetes user has the access, and names those who have not.
+// everybodyHas waits until every Kubernetes user has the access, and names the ones that do not.
 func everybodyHas(t *testing.T, want map[string]harness.Access) {
 	t.Helper()
 	leavers := 0

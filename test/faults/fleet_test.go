@@ -92,7 +92,7 @@ func (f *fleet) people(t *testing.T, count int) []string {
 	return ids
 }
 
-// outgrow has one server carry groups over the limit while the other changes single members, who fit in.
+// outgrow has one server carry groups over the limit while the other adds and removes single members that fit in.
 func (f *fleet) outgrow(t *testing.T, ids []string) {
 	const groups, singles = 6, 12
 	inside, ids := ids[:490], ids[490:]

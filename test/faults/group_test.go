@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// residents are in the group from its creation on; nobody changes them. With them the group is just below the 500
-	// members that it has inline, so that the others carry it over the limit.
+	// residents are in the group from its creation on, and never change. With them the group is just below the 500 members
+	// that it has inline, so that the others carry it over the limit.
 	residents = 470
 	writers   = 6
-	// owned is how many people each writer adds and removes; nobody else touches them.
+	// owned is how many people each writer adds and removes; no other writer touches them.
 	owned = 28
-	// everybody adds or removes the shared ones: half of them only comes, half only goes.
+	// shared are people that all writers add or remove: half of them only comes, half only goes.
 	shared = 8
 	// season is how long one group is changed: each has its own moment at which it outgrows its object.
 	season = 5 * time.Second
@@ -46,7 +46,7 @@ func raceFor(t *testing.T) time.Duration {
 }
 
 // Two servers change the members of one group while a third party renames it, the group outgrows its object, and one server
-// or the other is killed. Every change that was acknowledged is there in the end, and was there whenever somebody looked.
+// or the other is killed. Every change that was acknowledged is there in the end, and in every read in between.
 func TestServersKilledWhileChangingMembers(t *testing.T) {
 	random := dice(t)
 	f := newFleet(t)
@@ -94,8 +94,8 @@ type memberRace struct {
 
 	mu     sync.Mutex
 	counts counts
-	// known says of each person of a writer whether they are a member; nobody is in it whose last change was not
-	// acknowledged.
+	// known says of each person of a writer whether they are a member. It has no entry for a person while their last change
+	// is not acknowledged.
 	known [writers]map[string]bool
 	came  map[string]bool
 }
@@ -150,7 +150,7 @@ func (r *memberRace) run() {
 	wait.Wait()
 }
 
-// write makes one change of some of a writer's own people, and of everybody's, and looks now and then.
+// write makes one change of some of a writer's own people, and of the shared ones, and looks now and then.
 func (r *memberRace) write(random *rand.Rand, writer int) {
 	chosen := slices.Clone(r.owned[writer])
 	random.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
@@ -234,7 +234,7 @@ func (r *memberRace) rename(random *rand.Rand, name string) {
 	}
 }
 
-// look reads the group in the midst of it: who is a writer's own has not been touched since by anybody else.
+// look reads the group in the midst of it: only this writer has touched its own people.
 func (r *memberRace) look(server *okta.Client, writer int) {
 	answer, err := server.Do(r.t.Context(), http.MethodGet, "/Groups/"+r.group, nil)
 	if err == nil {
@@ -287,7 +287,7 @@ func (r *memberRace) compare(when string, members map[string]bool, writer int) {
 	}
 }
 
-// check asks everybody in the end: each server, live and from memory, and the Group itself.
+// check compares all sources in the end: each server, live and from memory, and the Group itself.
 func (r *memberRace) check() {
 	r.t.Helper()
 	final := fmt.Sprintf("%s in the end", r.group)

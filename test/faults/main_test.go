@@ -1,6 +1,6 @@
 // Package faults_test kills what can be killed, at random moments and under load, and then counts: nothing that was
-// acknowledged may be lost, and nobody who left may keep access. It drives the operator as test/okta does, with Okta's
-// client on the one side and questions to the API server on the other.
+// acknowledged may be lost, and no leaver may keep access. It drives the operator as test/okta does, with Okta's client on
+// the one side and questions to the API server on the other.
 package faults_test
 
 import (
@@ -33,7 +33,7 @@ var operator *harness.Harness
 
 func TestMain(m *testing.M) { harness.Main(m, &operator) }
 
-// dice returns random numbers whose seed is printed. FAULTS_SEED repeats them, though not the machine's own timing.
+// dice returns random numbers and logs their seed. FAULTS_SEED repeats them, though not the machine's own timing.
 func dice(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -52,7 +52,7 @@ func between(random *rand.Rand, from, to time.Duration) time.Duration {
 	return from + rand.N(to-from) + time.Duration(random.Int64N(int64(time.Millisecond)))
 }
 
-// newApp makes an App of its own, whose deactivations wait no longer than confirm for a controller that may be dead.
+// newApp makes an App of its own. Its deactivations wait no longer than confirm for a controller that may be dead.
 func newApp(t *testing.T, server *stack.Process, confirm time.Duration) harness.App {
 	t.Helper()
 	operator.ShowOnFailure(t)
@@ -63,7 +63,7 @@ func newApp(t *testing.T, server *stack.Process, confirm time.Duration) harness.
 
 var people atomic.Int64
 
-// newPerson returns somebody whom no other test knows.
+// newPerson returns a person that no other test uses.
 func newPerson(first string) *okta.Assignment {
 	return okta.Assign(okta.NewProfile(fmt.Sprintf("%s.%d@example.com", first, people.Add(1))))
 }

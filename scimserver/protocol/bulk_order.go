@@ -14,14 +14,15 @@ import (
 // It returns nil where it knows no such resource.
 type BulkNames func(endpoint, id string) map[string]string
 
-// namesOf lists the attributes whose values decide which resource an operation finds or collides with, by endpoint.
+// namesOf lists, by endpoint, the attributes by which an operation finds a resource or collides with one.
 var namesOf = map[string][]string{"Users": {"userName", "externalId"}, "Groups": {"displayName"}}
 
-// Dependencies lists, for each step of a plan, the earlier ones that it has to come after; the others may be done at the same
-// time, and the result is that of the plan's order (RFC 7644 section 3.7). Steps keep their order where they are about one
-// resource, where one refers to what the other creates, and where they may be about one name, be it that one takes it and the
-// other gives it up: names, which may be nil, tells who has which. An operation on a version, and a removal of members by their
-// names, come after all before them and before all after.
+// Dependencies lists, for each step of a plan, the earlier steps that it has to come after. Steps that do not depend on each
+// other may run at the same time; the result is that of the plan's order (RFC 7644 section 3.7).
+//
+// Steps keep their order where they are about one resource, where one refers to what the other creates, and where they may
+// be about one name, even if one takes it and the other gives it up. names, which may be nil, tells the names of a resource.
+// An operation on a version, and a removal of members by their names, come after all before them and before all after.
 func (b *BulkRequest) Dependencies(steps []BulkStep, names BulkNames) [][]int {
 	order := bulkOrder{
 		operations: b.Operations, names: names, barrier: -1,
@@ -190,8 +191,8 @@ func (o *BulkOperation) mentioned(ids map[string]bool) []string {
 	return found
 }
 
-// walkNames visits the names in an operation's data: values of the attributes in a resource or a path-less value, however deep
-// its containers, and values of PATCH operations whose path is one.
+// walkNames visits the names in an operation's data: values of the attributes in a resource or a path-less value, however
+// deep its containers, and values of PATCH operations with such an attribute as path.
 func walkNames(raw []byte, endpoint string, depth int, visit func(attribute, value string)) {
 	if len(raw) == 0 || depth > 2*maxContainerDepth {
 		return

@@ -74,7 +74,7 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// Both steps of an operation in a circle wait for what they refer to, and who refers to it waits for the first.
+// Both steps of an operation in a circle wait for what they refer to. A step that refers to it waits for the first.
 func TestDependenciesOfACircle(t *testing.T) {
 	post := func(bulkID, refers string) string {
 		return fmt.Sprintf(`{"method":"POST","path":"/Users","bulkId":%q,"data":{"userName":%q,"x":"bulkId:%s"}}`, bulkID, bulkID, refers)

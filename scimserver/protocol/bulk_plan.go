@@ -11,8 +11,8 @@ type BulkPhase int
 const (
 	// BulkWhole means to attempt the operation, with ResolvePath and Resolve applied.
 	BulkWhole BulkPhase = iota
-	// BulkPart means that the operation is a POST whose data refers to something that in turn waits for it. Create the resource from what
-	// ResolvePart leaves.
+	// BulkPart means that the operation is a POST with data that refers to an operation which in turn waits for it. Create
+	// the resource from what ResolvePart leaves.
 	BulkPart
 	// BulkRest means that all that the data of a BulkPart refers to has been attempted. PUT the data, with Resolve applied, to the resource
 	// that the BulkPart created; the result is the operation's, with the POST's status. Where the BulkPart failed, there is nothing
@@ -28,10 +28,10 @@ type BulkStep struct {
 	Phase BulkPhase
 }
 
-// Plan puts the operations into an order in which each comes after those whose resources it refers to by bulkId, and which
-// otherwise is the client's. Where operations refer to each other in a circle, one of them is done in two steps. Plan sets an
-// operation's Err, to invalidValue, where a bulkId belongs to no operation that creates something. Dependencies says which steps
-// need not wait for each other.
+// Plan puts the operations into an order in which each comes after those that create the resources it refers to by bulkId,
+// and which otherwise is the client's. Where operations refer to each other in a circle, one of them is done in two steps.
+// Plan sets an operation's Err, to invalidValue, where a bulkId belongs to no operation that creates something. Dependencies
+// says which steps need not wait for each other.
 func (b *BulkRequest) Plan() []BulkStep {
 	p := planner{operations: b.Operations, creator: map[string]int{}, state: make([]visitState, len(b.Operations))}
 	for i, o := range b.Operations {
@@ -66,7 +66,7 @@ type planner struct {
 	creator    map[string]int // the index of the operation that creates under a bulkId
 	state      []visitState
 	steps      []BulkStep
-	// parts are the operations done in part whose rest is due once the outermost visit ends.
+	// parts are the operations done in part, with the rest due once the outermost visit ends.
 	parts []int
 	depth int
 }
@@ -145,8 +145,8 @@ func (ids BulkIDs) Resolve(o BulkOperation) ([]byte, error) {
 	return append(resolved, o.Data[from:]...), nil
 }
 
-// ResolvePart is Resolve for a BulkPart step: what refers to something that was not created yet is left out. Of a list, that is
-// the element.
+// ResolvePart is Resolve for a BulkPart step: a reference to something that was not created yet is left out. Of a list, that
+// is the element. It answers invalidSyntax where the data is not JSON.
 func (ids BulkIDs) ResolvePart(o BulkOperation) ([]byte, error) {
 	value, err := parseJSON(o.Data)
 	if err != nil {

@@ -114,8 +114,8 @@ func (d *decoder) core(name string, value any, container string, depth int) erro
 	return nil
 }
 
-// active takes over one statement about active. A false wins over any other, wherever it stands: a copy in another place must
-// not keep the access of a person who leaves. Otherwise the top level wins.
+// active takes over one statement about active. A false wins over any other, wherever it stands: a copy in another place
+// must not keep a leaver's access. Otherwise the top level wins.
 func (d *decoder) active(a *attribute, value any, depth int) error {
 	value, err := coerce(a, value)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *SchemaSet) isManager(name string) bool {
 	return s.enterprise != nil && strings.EqualFold(name, "manager")
 }
 
-// qualified takes over a member whose key is a URN: a container of the core schema, an extension, one attribute of either, or
+// qualified takes over a member with a URN as key: a container of the core schema, an extension, one attribute of either, or
 // something unknown that is kept as it is.
 func (d *decoder) qualified(key string, value any, depth int) error {
 	found, rest := d.set.split(key)
@@ -244,8 +244,8 @@ func (s *SchemaSet) extension(urn string) *schema {
 	return nil
 }
 
-// split finds the known schema whose URN a name is, or begins with: "URN:attribute", and "URN.attribute" as Entra once sent
-// it. The longest URN wins. rest is empty for the bare URN.
+// split finds the known schema with a URN that the name is, or begins with: "URN:attribute", and "URN.attribute" as Entra
+// once sent it. The longest URN wins. rest is empty for the bare URN.
 func (s *SchemaSet) split(name string) (found *schema, rest string) {
 	length := 0
 	try := func(urn string, candidate *schema) {

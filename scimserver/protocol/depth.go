@@ -51,8 +51,8 @@ func checkDepth(v any, levels int) error {
 
 var tooDeep = fmt.Sprintf("objects and arrays are inside each other more than %d levels deep", MaxDepth)
 
-// checkGrowth refuses a resource with more levels than MaxDepth, or more members than MaxMembersInAll. What was as large before is
-// let pass: a limit must not keep a person active whose record is older than it.
+// checkGrowth refuses a resource with more levels than MaxDepth, or more members than MaxMembersInAll. It admits what was as
+// large before: a limit must not keep a person active because their record is older than the limit.
 func checkGrowth(current, next Resource) error {
 	for name, value := range next.Attributes {
 		err := checkDepth(value, MaxDepth-1)

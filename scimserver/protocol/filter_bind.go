@@ -69,7 +69,7 @@ type reference struct {
 	fallback *reference
 }
 
-// compared is the attribute whose type decides a comparison; nil where it is unknown.
+// compared is the attribute with the type that decides a comparison; nil where it is unknown.
 func (r reference) compared() *attribute {
 	switch {
 	case r.sub != "":

@@ -24,8 +24,8 @@ type GroupResource struct {
 	// MembersSet is false where the body says nothing about members: the attribute is absent or null. It is true for [].
 	//
 	// RFC 7644 section 3.5.1 leaves it to the server whether a PUT that leaves an attribute out clears it. Here it does not
-	// clear members: many clients leave out what they do not mean to change, and a group emptied by mistake takes away
-	// everybody's access. What empties a group is "members": [].
+	// clear members: many clients leave out what they do not mean to change, and a group emptied by mistake takes away every
+	// member's access. What empties a group is "members": [].
 	MembersSet bool
 }
 
@@ -256,7 +256,7 @@ func (d *groupDecoder) readMembers(precedence int) error {
 	return nil
 }
 
-// restOfObject gives the JSON of an object whose brace has been read.
+// restOfObject gives the JSON of an object after its opening brace has been read.
 func (d *groupDecoder) restOfObject() ([]byte, error) {
 	raw := []byte{'{'}
 	for d.json.More() {

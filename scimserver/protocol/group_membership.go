@@ -54,8 +54,8 @@ func (g *groupPatchReader) remove(raw []byte) error {
 	}
 	removed := newMemberList()
 	take := func(element []byte) error {
-		// A nested group cannot be a member: there is nothing to remove. But an element that names nobody may have been meant to
-		// end somebody's access.
+		// A nested group cannot be a member: there is nothing to remove. But an element without an id is refused: the client
+		// may have meant to end a user's access.
 		id, nested, err := readMember(element)
 		switch {
 		case err != nil:
@@ -116,7 +116,7 @@ func (f *Filter) memberIDs() (ids []string, exact bool) {
 	}
 	ids = make([]string, 0, len(lookups))
 	for _, lookup := range lookups {
-		if lookup.Value != "" { // nobody's
+		if lookup.Value != "" { // no user has it
 			ids = append(ids, lookup.Value)
 		}
 	}

@@ -21,8 +21,8 @@ type GroupPatch struct {
 // HasAttributes reports whether any operation is about something else than members.
 func (p *GroupPatch) HasAttributes() bool { return len(p.attributes) > 0 }
 
-// ApplyAttributes applies the operations that are not about members to a copy of current, as ApplyPatch does. It can be called
-// again and again.
+// ApplyAttributes applies the operations that are not about members to a copy of current, with the errors of ApplyPatch. It
+// can be called again and again.
 func (p *GroupPatch) ApplyAttributes(current Resource) (next Resource, changed bool, err error) {
 	operations := slices.Clone(p.attributes)
 	for i := range operations {

@@ -12,8 +12,8 @@ type MembershipOp string
 const (
 	AddMembers         MembershipOp = "add"        // IDs become members
 	RemoveMembers      MembershipOp = "remove"     // IDs are members no more
-	ReplaceAllMembers  MembershipOp = "replaceAll" // IDs, and nobody else, are members
-	ClearMembers       MembershipOp = "clear"      // nobody is a member
+	ReplaceAllMembers  MembershipOp = "replaceAll" // IDs are the only members
+	ClearMembers       MembershipOp = "clear"      // the group has no members
 	RemoveMembersWhere MembershipOp = "removeWhere"
 )
 

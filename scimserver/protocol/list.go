@@ -7,7 +7,7 @@ import (
 )
 
 // ListResponse is a page of resources (RFC 7644 section 3.4.2). itemsPerPage is the number of resources in this page, and
-// Resources is always there: Okta refuses an answer without it, and one whose numbers are strings.
+// Resources is always there: Okta refuses an answer without it, and one with numbers as strings.
 type ListResponse struct {
 	TotalResults int               // over all pages
 	StartIndex   int               // of the first resource in this page, from 1; 0 where a cursor is used: left out
@@ -52,12 +52,13 @@ func (l ListResponse) AppendOpening(dst []byte, resources int) []byte {
 	return append(dst, `,"Resources":[`...)
 }
 
-// MarshalJSON serves encoding/json, which checks and copies the bytes once more: AppendJSON and WriteTo are cheaper.
+// MarshalJSON serves encoding/json, which checks and copies the bytes once more: AppendJSON and WriteTo are cheaper. It
+// returns no error.
 func (l ListResponse) MarshalJSON() ([]byte, error) {
 	return l.AppendJSON(make([]byte, 0, l.size())), nil
 }
 
-// WriteTo writes the message in one write.
+// WriteTo writes the message in one write, and returns the error of w.
 func (l ListResponse) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(l.AppendJSON(make([]byte, 0, l.size())))
 	return int64(n), err

@@ -332,7 +332,7 @@ func (p *patcher) heldKey(urn string) string {
 	return urn
 }
 
-// wholeSchema applies an operation whose path is a bare URN.
+// wholeSchema applies an operation with a bare URN as path.
 func (p *patcher) wholeSchema(op patchOp, t target, value any) error {
 	if t.schema != p.set.core {
 		return p.wholeExtension(op, t.schema, t.extension, value, op == opAdd)

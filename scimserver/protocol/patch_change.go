@@ -122,7 +122,7 @@ func (t target) applySingle(old, value any) (any, error) {
 }
 
 func (t target) mergeObject(held, object map[string]any) (any, error) {
-	// A reference to somebody else: what described the former one no longer holds.
+	// The value refers to another resource now: what described the former one no longer holds.
 	if _, value, ok := member(object, "value"); ok && t.attribute.sub("$ref") != nil && t.valueKey(value) != t.valueKey(held["value"]) {
 		clear(held)
 	}

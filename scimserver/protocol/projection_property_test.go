@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Projection against a model that is plainly right: of a resource whose attributes have no two readings, an answer has what is
-// named, or all but what is named, with id and schemas.
+// Projection against a model that is plainly right: of a resource without attributes that could be read two ways, an answer
+// has what is named, or all but what is named, with id and schemas.
 func TestProjectionAgainstAModel(t *testing.T) {
 	s := fuzzSchemas(t)
 	r := decode(t, s, `{"userName":"a","title":"t","active":true,"name":{"givenName":"G","familyName":"F"},"emails":[{"type":"work","value":"x"},{"type":"home","value":"y"}],

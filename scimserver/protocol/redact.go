@@ -8,9 +8,9 @@ import (
 // Redacted replaces a value that must not be logged.
 const Redacted = "[redacted]"
 
-// RedactJSON returns a request body as it may be logged: the value of every key that looks like a credential is masked, at any
-// depth, as is the value of a PATCH operation whose path ends in such a name. What is not JSON becomes a placeholder, because
-// nothing tells where a secret stands in it. Keys come back sorted.
+// RedactJSON returns a request body as it may be logged. It masks, at any depth, the value of every key that looks like a
+// credential, and the value of a PATCH operation with a path that ends in such a name. What is not JSON becomes a
+// placeholder, because nothing tells where a secret stands in it. Keys come back sorted.
 func RedactJSON(body []byte) []byte {
 	value, err := parseJSON(body)
 	if err != nil {

@@ -24,7 +24,7 @@ func (s *SchemaSet) Complete(r Resource, m Meta) map[string]any {
 	return s.complete(r, m, Projection{})
 }
 
-// Render gives the resource as JSON. Equal input gives equal bytes.
+// Render gives the resource as JSON. Equal input gives equal bytes. It returns no error.
 func (s *SchemaSet) Render(r Resource, m Meta, p Projection) ([]byte, error) {
 	return appendObject(make([]byte, 0, 1024), s.complete(r, m, p), topLevelOrder), nil
 }

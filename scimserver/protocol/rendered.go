@@ -106,7 +106,7 @@ func newPartReader(references []reference) (partReader, bool) {
 	var all []reference
 	for _, r := range references {
 		if r.element {
-			continue // inside a value filter, whose attribute is another reference
+			continue // inside a value filter, with an attribute that is another reference
 		}
 		if r.extension == "" && !keptInBytes(r) {
 			return partReader{}, false

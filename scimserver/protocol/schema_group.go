@@ -9,8 +9,9 @@ const (
 // maxGovernanceDescription is how much of a description Okta takes, in characters.
 const maxGovernanceDescription = 1000
 
-// NewGroupSchemas builds the schema of the Group resource (RFC 7643 section 4.2). Members are users: groups in groups are not
-// supported. displayName is unique and compared without regard to case; externalId and the members' ids are compared exactly.
+// NewGroupSchemas builds the schema of the Group resource (RFC 7643 section 4.2). Members are users: groups in groups are
+// not supported. displayName is unique and compared without regard to case; externalId and the members' ids are compared
+// exactly. It returns no error.
 func NewGroupSchemas() (*SchemaSet, error) {
 	return &SchemaSet{
 		resourceType: "Group", endpoint: "/Groups", description: "Group", naming: "displayName",

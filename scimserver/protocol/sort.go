@@ -242,7 +242,8 @@ type encodedKey struct {
 	Nanoseconds int64       `json:"s,omitempty"`
 }
 
-// MarshalJSON serves cursors that remember where a page ended. It is no format for clients.
+// MarshalJSON serves cursors that remember where a page ended. It is no format for clients. It returns no error for a key
+// that this package made.
 func (k SortKey) MarshalJSON() ([]byte, error) {
 	encoded := encodedKey{Kind: k.kind, Text: k.text, Nanoseconds: k.nanoseconds}
 	if k.kind != 0 && k.kind != keyText {

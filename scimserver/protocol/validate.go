@@ -29,9 +29,10 @@ func (s *SchemaSet) Validate(r Resource) error {
 	return nil
 }
 
-// ValidateUpdate checks what every write must bring: a userName (a group: displayName) that is not blank, and types. A userName
-// that differs from the current one must be one that people can read (RFC 7643 section 4.1.1, RFC 7644 section 5): no control or
-// format character, no separator of lines, no blank around it. One that is stored already stays, so that its user can leave.
+// ValidateUpdate checks what every write must bring: a userName (a group: displayName) that is not blank, and types. A
+// userName that differs from the current one must be one that people can read (RFC 7643 section 4.1.1, RFC 7644 section 5):
+// no control or format character, no separator of lines, no blank around it. A stored userName may stay as it is, so that
+// its user can leave. The error is invalidValue.
 func (s *SchemaSet) ValidateUpdate(current, r Resource) error {
 	name, _ := r.Attributes[s.naming].(string)
 	if strings.TrimSpace(name) == "" {

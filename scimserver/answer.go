@@ -95,7 +95,7 @@ func (x *exchange) answerPage(list protocol.ListResponse, resources page) error 
 	return w.end(nil)
 }
 
-// begin writes the header of an answer whose length is not known yet.
+// begin writes the header of an answer before its length is known.
 func (x *exchange) begin(status int) {
 	header := x.writer.Header()
 	header.Set("Content-Type", contentType)
@@ -134,7 +134,7 @@ func (x *exchange) send(body []byte) error {
 
 // extend gives the client time for the next part: progress, but no more than total since the request began.
 func (x *exchange) extend(set func(*http.ResponseController, time.Time) error, total time.Duration) {
-	if x.begun.IsZero() { // an operation of a bulk request, whose answer is held in memory
+	if x.begun.IsZero() { // an operation of a bulk request: its answer is held in memory
 		return
 	}
 	deadline := time.Now().Add(x.progress)

@@ -82,7 +82,7 @@ func (x *exchange) stream(limit int64) (io.Reader, error) {
 	return transform.NewReader(http.MaxBytesReader(x.writer, slow, limit), encoding.UTF8Validator), nil
 }
 
-// slowBody is a request's body whose client must send something within progress.
+// slowBody is a request's body. It fails where the client sends nothing within progress.
 type slowBody struct {
 	io.ReadCloser
 	exchange *exchange

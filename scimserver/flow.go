@@ -113,7 +113,7 @@ func (x *exchange) step() error {
 	return err
 }
 
-// scanRetry is what a client is told whose scan had no time.
+// scanRetry is the Retry-After for a scan that ran out of time.
 const scanRetry = 10 * time.Second
 
 // pause lets other requests scan while this one waits for its client.

@@ -49,8 +49,8 @@ func FuzzListQuery(f *testing.F) {
 	})
 }
 
-// FuzzCursor lists by cursors that nobody gave out: whatever the place, the pages on from there are in order, and the way back
-// leads to the same.
+// FuzzCursor lists by cursors that no answer contained: whatever the place, the pages on from there are in order, and the
+// way back leads to the same.
 func FuzzCursor(f *testing.F) {
 	for _, place := range []string{
 		`{"i":"p0003","c":"2026-01-01T00:00:01Z"}`, `{"i":"p0011","c":"2026-01-01T00:00:03Z","b":true}`, `{"i":"p0003","k":{"k":4,"t":"title 3"}}`,

@@ -54,7 +54,7 @@ func (s *Server) decodeGroup(x *exchange) (protocol.GroupResource, error) {
 	return group, readError(err, maxGroupBody)
 }
 
-// getGroup answers GET /Groups/{id} from the API server itself. Whoever asks without members does not wait for them.
+// getGroup answers GET /Groups/{id} from the API server itself. A request without members does not wait for them.
 func (s *Server) getGroup(x *exchange) error {
 	x.resourceID = x.route.id
 	if !x.app.Spec.Provisioning.PushesGroups() {

@@ -34,7 +34,7 @@ func (p person) resource() protocol.Resource {
 	return protocol.Resource{Attributes: attributes}
 }
 
-// peopleOf makes a collection of people, who must be in order.
+// peopleOf makes a collection of people, which must be in order.
 func peopleOf(t *testing.T, people *[]person) collection[person] {
 	t.Helper()
 	schemas, err := protocol.NewUserSchemas(nil)
@@ -204,7 +204,7 @@ func ids(page listAnswer) []string {
 	return all
 }
 
-// People who come and go while a client pages by cursor neither hide those who stay nor show one twice.
+// People that come and go while a client pages by cursor neither hide the others nor show one of them twice.
 func TestCursorIsStableUnderWrites(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, query := range []string{"", "sortBy=title", "sortBy=title&sortOrder=descending"} {

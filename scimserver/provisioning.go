@@ -25,7 +25,7 @@ func switchedOff(app *v1alpha1.App, action string) error {
 	return protocol.NotImplemented("The App %s does not take this action: spec.provisioning.%s is false.", app.Name, action)
 }
 
-// checkImport refuses to list users where the App exports none: an empty list would tell the client that everybody is gone.
+// checkImport refuses to list users where the App exports none: an empty list would tell the client that all users are gone.
 // The connection test gets one all the same, and look-ups go on: a client asks whether a person is there before it creates
 // them.
 func checkImport(app *v1alpha1.App, query listQuery) error {
@@ -66,14 +66,14 @@ func permitted(app *v1alpha1.App, reassigned bool, change directory.Change) dire
 	}
 }
 
-// isReassigned says whether a push to the user still belongs to the assignment of somebody who was unassigned.
+// isReassigned says whether a push to the user still belongs to an assignment that came right after an unassignment.
 func isReassigned(user *v1alpha1.User) bool {
 	since := user.Spec.ReactivatedAt
 	return since != nil && time.Since(since.Time) < reassignmentWindow
 }
 
-// restored is the record of a person who had left and is created again: what the client sends takes its place. Where the App
-// does not update users, what the client does not send stays: it is the cluster's.
+// restored makes the record of a person that had left and is created again: what the client sends takes the record's place.
+// Where the App does not update users, what the client does not send stays: it is the cluster's.
 func restored(app *v1alpha1.App, sent protocol.Resource) directory.Change {
 	provisioning := app.Spec.Provisioning
 	return func(current protocol.Resource) (protocol.Resource, bool, error) {

@@ -107,7 +107,8 @@ func TestPermittedWithoutDeactivation(t *testing.T) {
 	}
 }
 
-// Who is created again brings their profile along. What only the cluster has set stays where the App does not update.
+// A person that is created again brings their profile along. What only the cluster has set stays where the App does not
+// update.
 func TestRestored(t *testing.T) {
 	left := resourceOf(false, "title", "Old", "role", "Admin", "regions", "us1",
 		"urn:example:own", map[string]any{"team": "a", "badge": "7"})

@@ -1,7 +1,6 @@
-// Package scimserver is the HTTP side of scim-operator: a SCIM 2.0 service provider (RFC 7644) whose directory is
-// Kubernetes. It authenticates a request by its App's token, takes the path apart, and leaves what SCIM means to package
-// protocol and what is stored to package directory. It knows no RBAC, reads no Secret, and writes nothing but the
-// directory.
+// Package scimserver is the HTTP side of scim-operator: a SCIM 2.0 service provider (RFC 7644) with Kubernetes as its
+// directory. It authenticates a request by its App's token, takes the path apart, and leaves what SCIM means to package
+// protocol and what is stored to package directory. It knows no RBAC, reads no Secret, and writes nothing but the directory.
 //
 // Every answer on every path is SCIM JSON, errors, unknown routes and panics included.
 package scimserver
@@ -38,7 +37,7 @@ type Options struct {
 	ExternalURL string
 	// LogBodies adds the bodies of requests to the log, with credentials masked. They hold personal data.
 	LogBodies bool
-	// TrustedProxies are the proxies whose X-Forwarded-For tells where a request came from.
+	// TrustedProxies are the proxies that may tell by X-Forwarded-For where a request came from.
 	TrustedProxies flowcontrol.Proxies
 	// MaxRequestsPerSecond bounds every App's spec.limits; 0: no bound.
 	MaxRequestsPerSecond float64
@@ -58,7 +57,8 @@ type Server struct {
 	refusals flowcontrol.Tally[refusedKey]
 }
 
-// New returns a Server over a directory, with its ScimTokens watched through the given cache.
+// New returns a Server over a directory, with its ScimTokens watched through the given cache. It fails where the cache has
+// no informer for them.
 func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {
 	s := &Server{
 		options: options, directory: people, credentials: newCredentials(people.App),
@@ -133,7 +133,7 @@ func logPanic(log logr.Logger, cause any) {
 	log.Error(fmt.Errorf("panic of type %T", cause), "Request panicked", "stack", string(debug.Stack()))
 }
 
-// handle routes a request: the path first, then who asks, then what for.
+// handle routes a request: the path first, then the token, then the operation.
 func (s *Server) handle(x *exchange, known bool) error {
 	err := s.admit(x)
 	if !known {

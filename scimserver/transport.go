@@ -96,7 +96,7 @@ func (l *spokenListener) Accept() (net.Conn, error) {
 	return &spoken{Conn: connection, tls: l.tls}, nil
 }
 
-// spoken is a connection whose client may have mistaken the port.
+// spoken is a connection of a client that may have mistaken the port.
 type spoken struct {
 	net.Conn
 	tls, known bool

@@ -16,8 +16,8 @@ import (
 // maxUserBody bounds the body of a request about one user, in bytes: what the directory keeps of one.
 const maxUserBody = 256 << 10
 
-// createUser answers POST /Users (RFC 7644 section 3.3). A person whom the client knows already by externalId is
-// restored with the same id: Okta posts again after a deactivation, and would never get past a 409.
+// createUser answers POST /Users (RFC 7644 section 3.3). A person that the client knows already by externalId is restored
+// with the same id: Okta posts again after a deactivation, and would never get past a 409.
 func (s *Server) createUser(x *exchange) error {
 	if !x.app.Spec.Provisioning.CreatesUsers() {
 		return switchedOff(x.app, "createUsers")
@@ -77,7 +77,7 @@ func (s *Server) replaceUser(x *exchange) error {
 				return protocol.Resource{}, false, err
 			}
 			if _, sent := next.Attributes["active"]; !sent {
-				// Silence about active neither deactivates a person nor brings back one who left.
+				// A request that says nothing about active neither deactivates a person nor brings back a leaver.
 				if active, known := current.Attributes["active"]; known {
 					next.Attributes["active"] = active
 				}

@@ -1,6 +1,6 @@
-// Package authorizer is an authorization webhook for API servers whose administrator runs them: it denies everything, reads
-// included, to people whose access was revoked, of Apps that ask for it (spec.deactivation.denyRequests). Of everybody else
-// it has no opinion, so that it grants nothing and stands in nobody's way.
+// Package authorizer is an authorization webhook for API servers that the cluster's administrator runs. It denies
+// everything, reads included, to users with revoked access, of Apps that ask for it (spec.deactivation.denyRequests). It has
+// no opinion of other users: it grants nothing, and blocks no other authorizer.
 //
 // It stands beside the SCIM server, in the same process, and answers from memory: watches of Users, Apps and the
 // RevocationList feed an index by Kubernetes user name (internal/subjects). It writes nothing.
@@ -22,7 +22,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
-// Authorizer knows whom to deny. Make one with New; it is an http.Handler.
+// Authorizer knows which user names to deny. Make one with New; it is an http.Handler.
 type Authorizer struct {
 	index  *subjects.Index
 	synced []toolscache.InformerSynced
@@ -30,7 +30,8 @@ type Authorizer struct {
 	revoked atomic.Pointer[map[string]time.Time]
 }
 
-// New returns an Authorizer that the manager feeds from caches of its own. namespace holds the RevocationList.
+// New returns an Authorizer that the manager feeds from caches of its own. namespace holds the RevocationList. It fails
+// where the manager refuses a cache or an informer.
 func New(ctx context.Context, mgr manager.Manager, namespace string) (*Authorizer, error) {
 	people, err := informers.NewCache(mgr, cache.Options{DefaultTransform: reduce})
 	if err != nil {
@@ -86,10 +87,10 @@ func (a *Authorizer) Ready() error {
 	return nil
 }
 
-// mastersGroup is that of those who administer the cluster: no identity provider locks them out.
+// mastersGroup is the group of the cluster's administrators: no identity provider locks them out.
 const mastersGroup = "system:masters"
 
-// Denied says whether requests under a Kubernetes user name, of somebody in these groups, are to be denied.
+// Denied says whether requests under a Kubernetes user name are to be denied. groups are those of the request's user.
 func (a *Authorizer) Denied(name string, groups []string) bool {
 	if !subjects.Deniable(name) || slices.Contains(groups, mastersGroup) {
 		return false
@@ -100,7 +101,7 @@ func (a *Authorizer) Denied(name string, groups []string) bool {
 	case subjects.Revoked:
 		return true
 	}
-	// People whose User is gone, or who went by this name before.
+	// The list names users without a User object, and former names.
 	list := a.revoked.Load()
 	if list == nil {
 		return false

@@ -13,8 +13,8 @@ type Proxies struct {
 	trusted []netip.Prefix
 }
 
-// ParseProxies reads the networks of proxies, such as 10.0.0.0/8, whose X-Forwarded-For is believed. The error names the one
-// that is none.
+// ParseProxies reads the networks of proxies, such as 10.0.0.0/8, that may send X-Forwarded-For. The error names the text
+// that is neither a network nor an address.
 func ParseProxies(networks []string) (Proxies, error) {
 	var p Proxies
 	for _, text := range networks {

@@ -148,7 +148,8 @@ func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limi
 	return sync.OnceFunc(func() { pool.Release(weight); a.end(state) }), nil
 }
 
-// EnterOperation is Enter for one operation of a bulk request: it waits for the rate as long as ctx lasts.
+// EnterOperation is Enter for one operation of a bulk request: it waits for the rate as long as ctx lasts. The error is a
+// *Refusal, or ctx's.
 func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
 	state := a.begin(name, limits)
 	limiter, pool := state.requests, state.seats
@@ -167,8 +168,8 @@ func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, li
 	return sync.OnceFunc(func() { pool.Release(weight); a.end(state) }), nil
 }
 
-// EnterBulk lets a bulk request in: an App has few at a time, for the memory that they take. One that removes access does not
-// wait for others that do not.
+// EnterBulk lets a bulk request in: an App has few at a time, for the memory that they take. One that removes access does
+// not wait for others that do not. The error is a *Refusal, or ctx's.
 func (a *Apps) EnterBulk(ctx context.Context, name types.NamespacedName, limits Limits, removes bool) (leave func(), err error) {
 	state := a.begin(name, limits)
 	pool := state.bulks

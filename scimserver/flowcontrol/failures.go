@@ -19,8 +19,8 @@ const (
 	maxSources = 4096
 )
 
-// Failures backs off sources whose authentication fails. Requests with a valid token never come here: no source locks out another
-// client behind the same address. Use NewFailures. Safe for concurrent use; its memory is bounded.
+// Failures backs off sources after failed authentication. Requests with a valid token never come here: no source locks out
+// another client behind the same address. Use NewFailures. Safe for concurrent use; its memory is bounded.
 type Failures struct {
 	all     *rate.Limiter
 	sources *lru.Cache // of netip.Prefix → *rate.Limiter
@@ -36,9 +36,9 @@ func NewFailures() *Failures {
 	}
 }
 
-// Failed notes a request from an address whose authentication failed. It returns 0 where the request is to be answered as it is;
-// otherwise it waits for a moment and returns after how long the source may try again. first says that it is the first from that
-// network in this minute.
+// Failed notes a request from an address after its authentication failed. It returns 0 where the request is to be answered
+// as it is; otherwise it waits for a moment and returns after how long the source may try again. first says that it is the
+// first from that network in this minute.
 func (f *Failures) Failed(ctx context.Context, address netip.Addr) (retryAfter time.Duration, first bool) {
 	from := network(address)
 	first = f.Tally.Add(from)

@@ -1,8 +1,8 @@
-// Package subjects finds people by the Kubernetes user name that stands for them, among the Apps that have requests of
-// those who left denied (spec.deactivation.denyRequests).
+// Package subjects finds users by their Kubernetes user name, among the Apps that deny requests of leavers
+// (spec.deactivation.denyRequests).
 //
-// The controller asks it whom the RevocationList must not name, the authorizer whom to deny. Both feed it from their
-// watches. It holds names and no objects, and imports api only.
+// The controller asks it which names the RevocationList must not contain, the authorizer which names to deny. Both feed it
+// from their watches. It holds names and no objects.
 package subjects
 
 import (
@@ -23,11 +23,11 @@ import (
 type State int
 
 const (
-	// Unknown names stand for nobody, or for people of Apps that deny nothing.
+	// Unknown names stand for no user, or for users of Apps that deny nothing.
 	Unknown State = iota
-	// Active names stand for somebody who may have access, whoever else went by that name.
+	// Active names stand for at least one user that may have access, whatever other users had that name.
 	Active
-	// Revoked names stand for people who are inactive, suspended or being deleted, and for nobody else.
+	// Revoked names stand only for users that are inactive, suspended or being deleted.
 	Revoked
 )
 
@@ -91,7 +91,7 @@ func (x *Index) State(name string) State {
 	return state
 }
 
-// PutApp takes in a state of an App. It returns the names whose state may have changed.
+// PutApp takes in a state of an App. It returns the names with a state that may have changed.
 func (x *Index) PutApp(app *v1alpha1.App) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -143,7 +143,7 @@ func (x *Index) PutUser(user *v1alpha1.User) []string {
 	return x.put(user)
 }
 
-// Refresh is PutUser for a state that may be older than the user's removal: it brings nobody back.
+// Refresh is PutUser for a state that may be older than the user's removal: it does not bring back a removed user.
 func (x *Index) Refresh(user *v1alpha1.User) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -199,9 +199,9 @@ func (x *Index) remove(user types.NamespacedName) {
 	}
 }
 
-// Names returns the Kubernetes user names that stand for a person: the one that the App's mapping makes, once the userName is
-// known to be theirs, and, of somebody who lost access, the one that they had. A name outside the App's own prefix is none:
-// an App speaks for its prefix alone, whatever its prefix was before.
+// Names returns the Kubernetes user names that stand for a user. These are the one that the App's mapping makes, once the
+// userName is verified as the user's, and, after a loss of access, the one that the user had. A name outside of the App's
+// own prefix is none: an App speaks for its prefix alone, whatever its prefix was before.
 func Names(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
 	var names []string
 	add := func(name string) {

@@ -14,7 +14,7 @@ import (
 
 var version int
 
-// person is a user of the App whose userName the controller verified; change may be nil.
+// person is a user of the App with a userName that the controller verified; change may be nil.
 func person(app, name, userName string, change func(*v1alpha1.User)) *v1alpha1.User {
 	version++
 	user := &v1alpha1.User{
@@ -42,7 +42,7 @@ func app(name string, denies bool, prefix string) *v1alpha1.App {
 	}
 }
 
-// index is one whose watch has seen these users.
+// index is one with a watch that has seen these users.
 func index(users ...*v1alpha1.User) *subjects.Index {
 	x := subjects.New(func(app types.NamespacedName) []*v1alpha1.User {
 		var found []*v1alpha1.User
@@ -88,7 +88,7 @@ func TestState(t *testing.T) {
 		t.Errorf("removed %v, active %v", names, wasActive)
 	}
 	expect(t, x, "okta:jane", subjects.Unknown)
-	x.Refresh(jane) // brings nobody back
+	x.Refresh(jane) // does not bring her back
 	expect(t, x, "okta:jane", subjects.Unknown)
 
 	touched := x.PutApp(app("one", false, "okta:"))
@@ -98,7 +98,7 @@ func TestState(t *testing.T) {
 	expect(t, x, "okta:left", subjects.Unknown)
 }
 
-// Whoever is active under a name anywhere is not to be denied for somebody who left.
+// An active user under a name anywhere keeps a leaver of the same name from being denied.
 func TestActiveElsewhere(t *testing.T) {
 	x := index(person("one", "a", "jane", inactive), person("two", "b", "jane", nil), person("three", "c", "jane", nil))
 	x.PutApp(app("one", true, "okta:"))
@@ -110,7 +110,7 @@ func TestActiveElsewhere(t *testing.T) {
 	expect(t, x, "okta:jane", subjects.Revoked)
 }
 
-// A user object whose userName is somebody else's, or was not verified, speaks for no name.
+// A User with a userName that belongs to another, or was not verified, speaks for no name.
 func TestNotReserved(t *testing.T) {
 	x := index(
 		person("one", "a", "jane", func(u *v1alpha1.User) { inactive(u); u.Status.ReservedKey = "other" }),

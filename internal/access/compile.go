@@ -215,8 +215,8 @@ type cached struct {
 	errors  []FieldError
 }
 
-// Compile is the function Compile, remembered by the App's UID and state. Only callers who ask for the same App wait
-// for it. An App of which a part cannot be read grants nothing new, whatever the rest says.
+// Compile is the function Compile, remembered by the App's UID and state. Only callers with the same App wait for it. An App
+// with a part that cannot be read grants nothing new, whatever the rest says.
 func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
 	if unreadable := app.Annotations[v1alpha1.AnnotationUnreadable]; unreadable != "" {
 		return nil, []FieldError{{Field: "spec", Reason: unreadable}}

@@ -42,7 +42,7 @@ const (
 // errOverBudget says that the expressions of an App cost more than one user's evaluation may.
 var errOverBudget = fmt.Errorf("it costs more than what is left of %d, which all expressions of the App together may cost for one user", evaluationBudget)
 
-// errUnbounded is the reason against an expression whose cost depends on sizes that nothing bounds.
+// errUnbounded is the reason against an expression with a cost that depends on unbounded sizes.
 var errUnbounded = errors.New("its cost has no bound: it builds texts or lists of a size that cannot be told in advance (format does)")
 
 // checkCost refuses an expression that could cost too much, or has a pattern that could.

@@ -114,7 +114,7 @@ func attributesOf(t *testing.T, object map[string]any) *runtime.RawExtension {
 	return &runtime.RawExtension{Raw: raw}
 }
 
-// expensive is an expression that is taken, and whose cost follows the number of groups times the number of values.
+// expensive is an expression that is admitted. Its cost follows the number of groups times the number of values.
 const expensive = `groups.all(x, user.many.all(y, y >= 0))`
 
 func withGroups(count int) []Group {

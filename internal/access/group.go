@@ -61,12 +61,12 @@ func (p *Policy) ConferredBy(group Group) []string {
 	return names
 }
 
-// Concerns says whether membership of a group can make a difference to what somebody earns.
+// Concerns says whether membership of a group can make a difference to what a user earns.
 func (p *Policy) Concerns(group Group) bool {
 	return slices.ContainsFunc(p.roles, func(r role) bool { return r.when != nil && r.when.groups || r.names(group) })
 }
 
-// UsesGroups says whether membership of any group can make a difference to what somebody earns.
+// UsesGroups says whether membership of any group can make a difference to what a user earns.
 func (p *Policy) UsesGroups() bool {
 	return slices.ContainsFunc(p.roles, func(r role) bool { return r.when != nil && r.when.groups || len(r.groups) > 0 })
 }

@@ -37,7 +37,7 @@ type Policy struct {
 	roleByName      map[string]*role
 	scopes          []Scope
 	scopeByName     map[string]*Scope
-	// subjectsAreGroups says that who earned a role by a group is bound by the name of that group.
+	// subjectsAreGroups says that a role earned by a group is bound by the name of that group.
 	subjectsAreGroups bool
 	groupPrefix       string
 	hasExpressions    bool
@@ -68,7 +68,7 @@ type Problem struct {
 	Reason string
 	// Message is for an administrator of the identity provider.
 	Message string
-	// Role is the one whose expression had no result; "" for other reasons.
+	// Role is the one with the expression that had no result; "" for other reasons.
 	Role string
 }
 
@@ -113,13 +113,13 @@ func (r *role) holdsIn(scope string) bool {
 	return r.scopes == nil || r.scopes[scope]
 }
 
-// Evaluate returns the roles that a user earned, by attributes and by the groups that the person is a member of. Groups must
-// be all that count: those whose name is claimed and that are not being deleted. Whether the person may have access at
-// all is the caller's question.
+// Evaluate returns the roles that a user earned, by attributes and by the groups that the user is a member of. Groups must
+// be all that count: those with a claimed name that are not being deleted. Whether the user may have access at all is the
+// caller's question.
 //
-// All expressions together have one budget. An expression that fails or exceeds it earns nothing and is a Problem; and since
-// it is not known then whether the user earned another role, no default role is earned either. The only error is that ctx
-// ended, or the policy with it (see Cache.Supersede): nothing was found out then.
+// All expressions together have one budget. An expression that fails or exceeds it earns nothing and is a Problem. It is not
+// known then whether the user earned another role, so no default role is earned either. The only error is that ctx ended, or
+// the policy with it (see Cache.Supersede): nothing was found out then.
 func (p *Policy) Evaluate(ctx context.Context, user *v1alpha1.UserSpec, groups []Group) (Decision, error) {
 	var decision Decision
 	groups = sortGroups(groups)
@@ -284,10 +284,10 @@ func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (strin
 	return name, nil
 }
 
-// Subjects returns the RBAC user names that may stand for a person in bindings until they are evaluated: the one by which the App
-// calls them, the one by which it did before it was edited, as their status tells, and those by which it would call them if its
-// usernameFrom were another. Of these somebody may have been bound by an edit that was undone before any status told of it.
-// What they gave away by a change of their own is none of them: it may be another person's by now.
+// Subjects returns the RBAC user names that may stand for a user in bindings until the user is evaluated. These are the name
+// that the App makes now, the one in the user's status, if that is about the current generation, and those that the App
+// would make with another usernameFrom: an edit that was undone before any status told of it may have bound one of them. A
+// name that the user gave up by a change of its own is none of them: it may be another user's by now.
 func Subjects(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
 	var names []string
 	if name, err := Subject(mapping, &user.Spec); err == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// State stands for all of an App that says who has which access: two states that are equal mean the same for every user.
+// State stands for everything of an App that decides about access: two states that are equal mean the same for every user.
 // The generation of an App also counts edits of its tokens, its URL and its display names.
 type State [16]byte
 
@@ -25,7 +25,7 @@ func StateOf(app *v1alpha1.App) State {
 	return State(sum[:len(State{})])
 }
 
-// Differ says whether two states of one App can mean another access for anybody.
+// Differ says whether two states of one App can mean another access for any user.
 func Differ(before, after *v1alpha1.App) bool {
 	if before.UID != after.UID {
 		return true

@@ -14,14 +14,14 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// neutralFields are those whose edit evaluates nobody anew. A field that is new in AppSpec counts until it is put here and
-// into neutral.
+// neutralFields are those with edits that evaluate no user anew. A field that is new in AppSpec counts until it is put here
+// and into neutral.
 var neutralFields = []string{
 	".DisplayName", ".ExternalURL", ".DeletionPolicy", ".Tokens", ".Provisioning", ".Deactivation.ConfirmWithin",
 	".Attributes[0].Description", ".Roles[0].DisplayName", ".Roles[0].Description", ".Scopes.List[0].DisplayName",
 }
 
-// Every field of an App that can say who has access makes another state, and no other field does.
+// Every field of an App that can decide about access makes another state, and no other field does.
 func TestStateCountsEveryFieldButTheNeutralOnes(t *testing.T) {
 	filled := func() *v1alpha1.App {
 		app := &v1alpha1.App{}

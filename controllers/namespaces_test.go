@@ -76,8 +76,8 @@ func TestAskedRuns(t *testing.T) {
 	if c.syncer.IsSettled(c.key, v1alpha1.AppRoleSubject{}, entry) {
 		t.Error("settled before a run")
 	}
-	c.syncer.Ask(c.users[0], revision, entry.Keys)
-	c.syncer.Ask(c.users[0], revision, entry.Keys)
+	c.syncer.RequestGrants(c.users[0], revision, entry.Keys)
+	c.syncer.RequestGrants(c.users[0], revision, entry.Keys)
 	select {
 	case user := <-told:
 		if user != c.users[0] {
@@ -86,10 +86,10 @@ func TestAskedRuns(t *testing.T) {
 	case <-time.After(deadline):
 		t.Fatal("nobody was told")
 	}
-	if failed, ok := c.syncer.Answer(c.users[0], revision); !ok || len(failed) != 0 {
+	if failed, ok := c.syncer.GrantResults(c.users[0], revision); !ok || len(failed) != 0 {
 		t.Errorf("answer %v, %v", failed, ok)
 	}
-	if _, again := c.syncer.Answer(c.users[0], revision); again {
+	if _, again := c.syncer.GrantResults(c.users[0], revision); again {
 		t.Error("answered twice")
 	}
 	c.named(bindable("delete"), "User okta:person-0")

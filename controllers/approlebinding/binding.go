@@ -15,14 +15,14 @@ import (
 // writeBindings writes the AppRoleBindings of chunks that hold somebody, before any native binding grants to them: so
 // at every moment, whatever crashes, who is in a native binding is in its AppRoleBinding, too. Those that somebody left
 // come first and by themselves.
-func (r *run) writeBindings(ctx context.Context, left bool) error {
+func (r *run) writeBindings(ctx context.Context, withRemovals bool) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if len(c.members) == 0 || c.left != left {
+		if len(c.members) == 0 || c.hasRemovals != withRemovals {
 			continue
 		}
-		if !left && r.isInterrupted() {
+		if !withRemovals && r.isInterrupted() {
 			return errInterrupted
 		}
 		if c.existing != nil && !c.existing.DeletionTimestamp.IsZero() {

@@ -36,8 +36,8 @@ const (
 	// statuses of a key that is written again and again wait for several runs.
 	ownDelay       = time.Second
 	ownDelayFactor = 3
-	// unclearDelay is what the answer to a write gets to come after its event.
-	unclearDelay = 100 * time.Millisecond
+	// undeterminedDelay is what the answer to a write gets to come after its event.
+	undeterminedDelay = 100 * time.Millisecond
 )
 
 // queue of the controller.
@@ -46,7 +46,7 @@ type queue = workqueue.TypedRateLimitingInterface[earned.RoleInScope]
 // Add registers the controller that keeps bindings as they should be. The manager's cache must hold RoleBindings and
 // ClusterRoleBindings that carry v1alpha1.LabelManagedBy, and others those that do not, with their names and roles at least.
 func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.Cache) error {
-	if err := errors.Join(addIndexes(ctx, mgr), addStrays(ctx, mgr, syncer, others)); err != nil {
+	if err := errors.Join(addIndexes(ctx, mgr), addUnlabelled(ctx, mgr, syncer, others)); err != nil {
 		return err
 	}
 	syncer.watch(ctx)
@@ -68,7 +68,7 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 	}
 	own := mgr.GetCache()
 	for _, watch := range []source.TypedSource[earned.RoleInScope]{
-		knownStrays{&syncer.strays, syncer.takeQueue},
+		knownUnlabelled{&syncer.unlabelledBindings, syncer.takeQueue},
 		source.TypedKind(own, &v1alpha1.AppRoleBinding{}, watchOwn(syncer, func(binding *v1alpha1.AppRoleBinding) (earned.RoleInScope, bool) {
 			return earned.RoleInScopeOf(binding), true
 		})),
@@ -154,12 +154,12 @@ func (s *Syncer) check(key earned.RoleInScope) earned.RoleInScope {
 
 // takeUnchecked says whether a key is to be looked at as a whole.
 func (s *Syncer) takeUnchecked(key earned.RoleInScope) bool {
-	isUnclear := s.writes.takeUnclear(key)
+	isUndetermined := s.writes.drainUndetermined(key)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	full := s.unchecked[key]
 	delete(s.unchecked, key)
-	return full || isUnclear
+	return full || isUndetermined
 }
 
 // statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.
@@ -186,8 +186,8 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (earned.RoleInScope, boo
 		switch s.writes.observe(&key, idOf(object), object, deleted) {
 		case own:
 			q.AddAfter(key, max(ownDelay, s.statusDelay(key)))
-		case unclear:
-			q.AddAfter(key, unclearDelay)
+		case undetermined:
+			q.AddAfter(key, undeterminedDelay)
 		default:
 			q.Add(s.check(key))
 		}

@@ -80,7 +80,7 @@ func (r *run) findEdits() {
 	r.edits = map[objectID]*edit{}
 	for id, existing := range r.existing {
 		version := r.memory.natives[id]
-		if r.unmarked[id] || version != "" && version != existing.object.GetResourceVersion() {
+		if r.unlabelled[id] || version != "" && version != existing.object.GetResourceVersion() {
 			r.edits[id] = &edit{reason: reasonChanged, version: version, about: r.bindingMadeFrom(id)}
 		}
 	}

@@ -131,16 +131,16 @@ func (s *Syncer) nativesOf(ctx context.Context, key earned.RoleInScope) (map[obj
 	return natives, nil
 }
 
-// findUnmarked adds native bindings of this key that the informers do not show under it, because somebody took away or
-// changed the marks by which they are found: those that the last run left, and strays of this key. They count as any other:
+// findUnlabelled adds native bindings of this key that the informers do not show under it, because somebody took away or
+// changed the marks by which they are found: those that the last run left, and unlabelledBindings of this key. They count as any other:
 // marked anew where they are wanted, and removed where not. Whose they are is told by their names, which are hashes of the
 // key and the role.
-func (r *run) findUnmarked(ctx context.Context) error {
+func (r *run) findUnlabelled(ctx context.Context) error {
 	unseen := map[objectID]bool{}
 	for id := range r.memory.natives {
 		unseen[id] = true
 	}
-	for id, ref := range r.strays.all() {
+	for id, ref := range r.unlabelledBindings.all() {
 		if r.isOwn(id, ref) {
 			unseen[id] = true
 		}
@@ -155,7 +155,7 @@ func (r *run) findUnmarked(ctx context.Context) error {
 		}
 		if live != nil && r.isOwn(id, nativeOf(live).roleRef) {
 			r.existing[id] = nativeOf(live)
-			r.unmarked[id] = true
+			r.unlabelled[id] = true
 		}
 	}
 	return nil

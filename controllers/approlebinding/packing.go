@@ -70,8 +70,8 @@ type chunk struct {
 	size int
 	// touched says that the run looks at this chunk; of the others it only knows that they are there.
 	touched bool
-	// left says that somebody left it, or is bound under another subject from now on.
-	left bool
+	// hasRemovals says that a user leaves the chunk, or is bound under another subject from now on.
+	hasRemovals bool
 
 	allowed    map[rbacv1.Subject]bool
 	successors map[rbacv1.Subject][]rbacv1.Subject
@@ -228,12 +228,12 @@ func (p packing) keep(c *chunk, placed map[string]bool) {
 	for _, subject := range c.existing.Spec.Subjects {
 		m, stays := p.decide(subject)
 		if !stays || placed[subject.User] || isReserved(m.AppRoleSubject) {
-			c.left = true
+			c.hasRemovals = true
 			continue
 		}
 		placed[subject.User] = true
 		m.before = subject.Group
-		c.left = c.left || m.Name != subject.Name
+		c.hasRemovals = c.hasRemovals || m.Name != subject.Name
 		c.members = append(c.members, m)
 	}
 	c.size = len(c.members)

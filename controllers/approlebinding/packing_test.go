@@ -167,7 +167,7 @@ func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
 		newcomers: map[string]member{"d": person("d", "", true)},
 	}
 	chunks := p.pack([]*v1alpha1.AppRoleBinding{binding(0, "a"), binding(1, "b", "c")})
-	if len(chunks) != 2 || chunks[0].touched || chunks[0].size != 1 || !chunks[1].left || chunks[1].size != 2 ||
+	if len(chunks) != 2 || chunks[0].touched || chunks[0].size != 1 || !chunks[1].hasRemovals || chunks[1].size != 2 ||
 		chunks[1].members[0].User != "b" || chunks[1].members[1].User != "d" {
 		t.Errorf("got %+v", chunks)
 	}

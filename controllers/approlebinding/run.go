@@ -55,8 +55,8 @@ type run struct {
 	// existing and desired native bindings of the chunks that the run looks at.
 	existing map[objectID]native
 	desired  map[objectID]desiredNative
-	// unmarked are existing ones that somebody took the marks from.
-	unmarked map[objectID]bool
+	// unlabelled are existing ones that somebody took the marks from.
+	unlabelled map[objectID]bool
 	// known are all of them that the run has seen so far.
 	known map[objectID]bool
 	// waiting are chunks with people who are left out of native bindings, or left in, until they have been evaluated for the
@@ -158,7 +158,7 @@ func (r *run) load(ctx context.Context) error {
 	if r.existing, err = r.nativesOf(ctx, r.key); err != nil {
 		return err
 	}
-	if err := r.findUnmarked(ctx); err != nil {
+	if err := r.findUnlabelled(ctx); err != nil {
 		return err
 	}
 	if err := r.plan(ctx); err != nil {
@@ -226,7 +226,7 @@ func (s *Syncer) bindingsOf(ctx context.Context, key earned.RoleInScope) ([]*v1a
 }
 
 // merge puts the last writes over the informers' copies.
-func merge(cached map[objectID]client.Object, writes map[objectID]*lastWrite, kinds ...string) map[objectID]client.Object {
+func merge(cached map[objectID]client.Object, writes map[objectID]*ownWrite, kinds ...string) map[objectID]client.Object {
 	merged := make(map[objectID]client.Object, len(cached))
 	for id, object := range cached {
 		merged[id] = object

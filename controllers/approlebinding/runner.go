@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// calmShare is the part of one run's duration that all keys of an App together may spend on runs that only grant: to write a full
+	// restShare is the part of one run's duration that all keys of an App together may spend on runs that only grant: to write a full
 	// AppRoleBinding costs the API server as much as dozens of small objects, so that a directory that is filled user by
 	// user must not have its largest objects written once for each. A key that was idle begins at once, and a removal
 	// waits for nothing.
-	calmShare = 8
+	restShare = 8
 	// maxRest bounds how long a key rests after a run.
 	maxRest = 3 * time.Second
-	// calmYield bounds how long a run that only grants waits for removals under other keys.
-	calmYield = 250 * time.Millisecond
+	// removalYield bounds how long a run that only grants waits for removals under other keys.
+	removalYield = 250 * time.Millisecond
 	// maxInterruptions of one key without a run that was not.
 	maxInterruptions = 8
 )
@@ -43,13 +43,13 @@ type request struct {
 	// full that everything is to be looked at.
 	urgent, status, full bool
 	// asked is told when the run is done; nil for nobody.
-	asked *inquiry
+	asked *grantRequest
 }
 
 // batch is one run, and who waits for it.
 type batch struct {
 	urgent, status, full bool
-	asked                []*inquiry
+	asked                []*grantRequest
 	// interrupted are earlier runs whose callers this one serves, too.
 	interrupted []*batch
 	// removed is closed when the removals of the run are done, and removal set: callers that lose a role need not wait for
@@ -172,7 +172,7 @@ func (s *Syncer) waitForTurn(key earned.RoleInScope, r *runner) (release func())
 	if release = s.turns.runs.Acquire(context.Background(), laneOf(key), r.hurry); release == nil {
 		return none
 	}
-	timer.Reset(calmYield)
+	timer.Reset(removalYield)
 	select {
 	case <-s.Removals.Over():
 	case <-timer.C:
@@ -201,7 +201,7 @@ func (s *Syncer) runBatch(key earned.RoleInScope, r *runner, current *batch) {
 	mayInterrupt := r.interruptions < maxInterruptions
 	this := &run{
 		Syncer: s, Client: s.writerOf(key, current.urgent), key: key, full: current.full, status: current.status,
-		uncertain: map[objectID]bool{}, unmarked: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
+		uncertain: map[objectID]bool{}, unlabelled: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
 		isInterrupted: func() bool { return mayInterrupt && s.isUrgent(r) },
 	}
 	outcome := this.run(ctx, current.setRemoved)
@@ -233,7 +233,7 @@ func (s *Syncer) postpone(r *runner, current *batch) {
 	r.next.interrupted = append(r.next.interrupted, current)
 }
 
-func (b *batch) allAsked() []*inquiry {
+func (b *batch) allAsked() []*grantRequest {
 	asked := b.asked
 	for _, earlier := range b.interrupted {
 		asked = append(asked, earlier.allAsked()...)
@@ -245,5 +245,5 @@ func (b *batch) allAsked() []*inquiry {
 func (s *Syncer) restAfter(key earned.RoleInScope, took time.Duration) time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return min(time.Duration(calmShare*s.turns.busy[laneOf(key)])*took, maxRest)
+	return min(time.Duration(restShare*s.turns.busy[laneOf(key)])*took, maxRest)
 }

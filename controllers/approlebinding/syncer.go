@@ -64,17 +64,17 @@ type Syncer struct {
 	// App can take one from everybody.
 	Removals precedence.Removals
 
-	writes      lastWrites
-	strays      strays
-	permissions permissions
+	writes             writeOverlay
+	unlabelledBindings unlabelledBindings
+	permissions        permissions
 
 	mutex    sync.Mutex
 	runners  map[earned.RoleInScope]*runner
 	memories map[earned.RoleInScope]*memory
 	// turns share runs and writes among Apps.
 	turns *turns
-	// inquiries are the questions of people who wait for runs, and the answers that were not fetched yet.
-	inquiries map[types.NamespacedName]*inquiry
+	// grantRequests are the questions of people who wait for runs, and the answers that were not fetched yet.
+	grantRequests map[types.NamespacedName]*grantRequest
 	// retry has the controller of this package run a key again.
 	retry func(earned.RoleInScope)
 	// unchecked are keys that something happened to which calls for a full run.
@@ -114,7 +114,7 @@ func (s *Syncer) serves(key earned.RoleInScope) bool {
 }
 
 // OnChange has f called with people whom the end of a run concerns: because the grants of a key that they hold begin or
-// cease to fail, or because all that they asked for by Ask was run. It must be called before the Syncer is used.
+// cease to fail, or because all that they asked for by RequestGrants was run. It must be called before the Syncer is used.
 func (s *Syncer) OnChange(f func(users []types.NamespacedName)) { s.changed = f }
 
 // Sync brings the bindings of a key in line with the index, by a run that begins after the call.

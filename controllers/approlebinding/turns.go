@@ -16,28 +16,28 @@ import (
 const (
 	// concurrency is how many keys the controller waits for at once, of all Apps: runs are bounded by themselves.
 	concurrency = 32
-	// calmRuns is how many runs of one App that only grant may be under way at a time, and allCalmRuns of all Apps.
-	calmRuns    = 2
-	allCalmRuns = 64
-	// calmWrites and urgentWrites are the writes under way of runs that only grant, and of others, of all Apps; one App alone
+	// grantSlotsPerApp is how many runs of one App that only grant may be under way at a time, and grantSlots of all Apps.
+	grantSlotsPerApp = 2
+	grantSlots       = 64
+	// grantWrites and removalWrites are the writes under way of runs that only grant, and of others, of all Apps; one App alone
 	// gets three quarters of them. Apps take turns write by write, so that a run of thousands delays another App's by one.
-	calmWrites   = 21
-	urgentWrites = 64
+	grantWrites   = 21
+	removalWrites = 64
 )
 
 // turns share runs and writes among Apps.
 type turns struct {
-	runs, calmWrites, urgentWrites *fair.Slots
+	runs, grantWrites, removalWrites *fair.Slots
 	// busy counts the keys of each App that run, or are about to; the Syncer's mutex guards it.
 	busy map[fair.Lane]int
 }
 
 func newTurns() *turns {
 	return &turns{
-		runs:         fair.NewSlots(allCalmRuns, calmRuns),
-		calmWrites:   fair.NewSlots(calmWrites, 0),
-		urgentWrites: fair.NewSlots(urgentWrites, 0),
-		busy:         map[fair.Lane]int{},
+		runs:          fair.NewSlots(grantSlots, grantSlotsPerApp),
+		grantWrites:   fair.NewSlots(grantWrites, 0),
+		removalWrites: fair.NewSlots(removalWrites, 0),
+		busy:          map[fair.Lane]int{},
 	}
 }
 
@@ -60,9 +60,9 @@ type writer struct {
 // writerOf returns the client of a run.
 func (s *Syncer) writerOf(key earned.RoleInScope, urgent bool) client.Client {
 	if urgent {
-		return writer{s.Client, s.turns.urgentWrites, laneOf(key)}
+		return writer{s.Client, s.turns.removalWrites, laneOf(key)}
 	}
-	return writer{s.Client, s.turns.calmWrites, laneOf(key)}
+	return writer{s.Client, s.turns.grantWrites, laneOf(key)}
 }
 
 func (w writer) inTurn(ctx context.Context, write func() error) error {

@@ -43,7 +43,7 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 	for key := range e.keysOf(e.user.Status.Roles) {
 		lost[key] = !held[key]
 	}
-	for _, key := range e.owed.of(e.name) {
+	for _, key := range e.pendingRemovals.of(e.name) {
 		lost[key] = !held[key]
 	}
 	revision := e.Index.Set(e.name, entry)
@@ -91,7 +91,7 @@ func (e *evaluation) checkBound(ctx context.Context, subject string, keys []earn
 func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revision uint64,
 	bound map[earned.RoleInScope]v1alpha1.AppRoleSubject, loses bool,
 ) (failure error, done []earned.RoleInScope, err error) {
-	failed, answered := e.Syncer.Answer(e.name, revision)
+	failed, answered := e.Syncer.GrantResults(e.name, revision)
 	var gained []earned.RoleInScope
 	var failures []error
 	urgent := loses
@@ -109,7 +109,7 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 		}
 	}
 	if len(gained) > 0 && !urgent {
-		e.Syncer.Ask(e.name, revision, gained)
+		e.Syncer.RequestGrants(e.name, revision, gained)
 		return nil, nil, errPending
 	}
 	outcomes := make([]approlebinding.Outcome, len(gained))
@@ -156,7 +156,7 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 			failed = append(failed, key)
 		}
 	}
-	r.owed.set(name, failed)
+	r.pendingRemovals.set(name, failed)
 	return errors.Join(failures...)
 }
 

@@ -76,10 +76,10 @@ type Reconciler struct {
 	// Progress takes what goes wrong, for the status of Apps.
 	Progress *app.Progress
 
-	recent  recent
-	owed    owed
-	waiting waiting
-	turns   turns
+	recent          recent
+	pendingRemovals pendingRemovals
+	waiting         waiting
+	turns           turns
 	// grantEvents and revokeEvents say which Events are written.
 	grantEvents, revokeEvents *eventBudget
 	// unclaimed counts how often a name was looked for that is not claimed yet.

@@ -176,7 +176,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	for key := range bound {
 		keys[key] = true
 	}
-	for _, key := range slices.Concat(before.Keys, e.owed.of(e.name)) {
+	for _, key := range slices.Concat(before.Keys, e.pendingRemovals.of(e.name)) {
 		keys[key] = true
 	}
 	e.Index.Set(e.name, earned.Entry{App: e.generation()})
@@ -197,7 +197,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	for key := range bound {
 		keys[key] = true
 	}
-	for _, key := range slices.Concat(before.Keys, r.owed.of(name)) {
+	for _, key := range slices.Concat(before.Keys, r.pendingRemovals.of(name)) {
 		keys[key] = true
 	}
 	r.Index.Set(name, earned.Entry{})
@@ -207,7 +207,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 		return err
 	}
 	r.Index.Forget(name)
-	r.Syncer.Withdraw(name)
+	r.Syncer.Cancel(name)
 	r.recent.forget(name)
 	r.Residual.Forget(name)
 	r.unclaimed.DeleteEntry(name.String())

@@ -19,18 +19,18 @@ func written(uid, version string) *rbacv1.RoleBinding {
 
 func TestLatest(t *testing.T) {
 	for name, test := range map[string]struct {
-		write  lastWrite
+		write  ownWrite
 		cached *rbacv1.RoleBinding
 		want   string
 	}{
-		"the informer is behind":                {lastWrite{object: written("a", "10")}, written("a", "9"), "10"},
-		"versions are numbers":                  {lastWrite{object: written("a", "10")}, written("a", "100"), "100"},
-		"the informer shows the write":          {lastWrite{object: written("a", "10")}, written("a", "10"), "10"},
-		"somebody wrote later":                  {lastWrite{object: written("a", "10")}, written("a", "11"), "11"},
-		"the informer has not seen it yet":      {lastWrite{object: written("a", "10")}, nil, "10"},
-		"deleted, and the informer is behind":   {lastWrite{uid: "a"}, written("a", "9"), ""},
-		"deleted, and created anew by somebody": {lastWrite{uid: "a"}, written("b", "12"), "12"},
-		"deleted, and the informer shows it":    {lastWrite{uid: "a"}, nil, ""},
+		"the informer is behind":                {ownWrite{object: written("a", "10")}, written("a", "9"), "10"},
+		"versions are numbers":                  {ownWrite{object: written("a", "10")}, written("a", "100"), "100"},
+		"the informer shows the write":          {ownWrite{object: written("a", "10")}, written("a", "10"), "10"},
+		"somebody wrote later":                  {ownWrite{object: written("a", "10")}, written("a", "11"), "11"},
+		"the informer has not seen it yet":      {ownWrite{object: written("a", "10")}, nil, "10"},
+		"deleted, and the informer is behind":   {ownWrite{uid: "a"}, written("a", "9"), ""},
+		"deleted, and created anew by somebody": {ownWrite{uid: "a"}, written("b", "12"), "12"},
+		"deleted, and the informer shows it":    {ownWrite{uid: "a"}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cached client.Object
@@ -53,36 +53,36 @@ func TestObserveTellsOwnEventsFromOthers(t *testing.T) {
 	type event struct {
 		object  *rbacv1.RoleBinding
 		deleted bool
-		want    sighting
+		want    eventOrigin
 	}
 	for name, test := range map[string]struct {
-		write  func(*lastWrites)
+		write  func(*writeOverlay)
 		events []event
 	}{
-		"nothing was written": {func(*lastWrites) {}, []event{{written("a", "9"), false, unclear}}},
+		"nothing was written": {func(*writeOverlay) {}, []event{{written("a", "9"), false, undetermined}}},
 		"older events, then the write, then another's": {
-			func(w *lastWrites) { w.remember(key, id, written("a", "10")) },
-			[]event{{written("a", "8"), false, own}, {written("a", "10"), false, own}, {written("a", "12"), false, unclear}},
+			func(w *writeOverlay) { w.remember(key, id, written("a", "10")) },
+			[]event{{written("a", "8"), false, own}, {written("a", "10"), false, own}, {written("a", "12"), false, undetermined}},
 		},
 		"another's write over it": {
-			func(w *lastWrites) { w.remember(key, id, written("a", "10")) },
-			[]event{{written("a", "12"), false, unclear}},
+			func(w *writeOverlay) { w.remember(key, id, written("a", "10")) },
+			[]event{{written("a", "12"), false, undetermined}},
 		},
 		"deleted by somebody": {
-			func(w *lastWrites) { w.remember(key, id, written("a", "10")) },
+			func(w *writeOverlay) { w.remember(key, id, written("a", "10")) },
 			[]event{{written("a", "10"), true, foreign}},
 		},
 		"deleted by itself": {
-			func(w *lastWrites) { w.rememberDeleted(key, id, "a") },
+			func(w *writeOverlay) { w.rememberDeleted(key, id, "a") },
 			[]event{{written("a", "9"), false, own}, {written("a", "9"), true, own}},
 		},
 		"an older object of the name goes": {
-			func(w *lastWrites) { w.remember(key, id, written("b", "10")) },
+			func(w *writeOverlay) { w.remember(key, id, written("b", "10")) },
 			[]event{{written("a", "9"), true, own}, {written("b", "10"), false, own}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w lastWrites
+			var w writeOverlay
 			test.write(&w)
 			for i, event := range test.events {
 				if got := w.observe(&key, id, event.object, event.deleted); got != event.want {
@@ -97,36 +97,36 @@ func TestObserveTellsOwnEventsFromOthers(t *testing.T) {
 }
 
 // The event of a write can come before its answer: whose doing it was tells the answer.
-func TestUnclearUntilAnswered(t *testing.T) {
+func TestUndeterminedUntilAnswered(t *testing.T) {
 	key, id := earned.RoleInScope{Namespace: "ns"}, idOf(written("a", "1"))
 	for name, test := range map[string]struct {
 		seen   string
-		answer func(*lastWrites)
+		answer func(*writeOverlay)
 		want   bool
 	}{
-		"no answer":                  {"11", func(*lastWrites) {}, true},
-		"its answer":                 {"11", func(w *lastWrites) { w.remember(key, id, written("a", "11")) }, false},
-		"overwritten":                {"11", func(w *lastWrites) { w.remember(key, id, written("a", "12")) }, false},
-		"another's, after the write": {"12", func(w *lastWrites) { w.remember(key, id, written("a", "11")) }, true},
-		"deleted":                    {"11", func(w *lastWrites) { w.rememberDeleted(key, id, "a") }, false},
+		"no answer":                  {"11", func(*writeOverlay) {}, true},
+		"its answer":                 {"11", func(w *writeOverlay) { w.remember(key, id, written("a", "11")) }, false},
+		"overwritten":                {"11", func(w *writeOverlay) { w.remember(key, id, written("a", "12")) }, false},
+		"another's, after the write": {"12", func(w *writeOverlay) { w.remember(key, id, written("a", "11")) }, true},
+		"deleted":                    {"11", func(w *writeOverlay) { w.rememberDeleted(key, id, "a") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w lastWrites
+			var w writeOverlay
 			w.remember(key, id, written("a", "10"))
 			w.observe(&key, id, written("a", test.seen), false)
 			test.answer(&w)
-			if got := w.takeUnclear(key); got != test.want {
-				t.Errorf("unclear: %v", got)
+			if got := w.drainUndetermined(key); got != test.want {
+				t.Errorf("undetermined: %v", got)
 			}
-			if w.takeUnclear(key) {
-				t.Error("unclear a second time")
+			if w.drainUndetermined(key) {
+				t.Error("undetermined a second time")
 			}
 		})
 	}
 }
 
 func TestWaitEndsWithTheEvent(t *testing.T) {
-	var w lastWrites
+	var w writeOverlay
 	key, id := earned.RoleInScope{Namespace: "ns"}, idOf(written("a", "1"))
 	nothing := func(objectID) client.Object { return nil }
 	w.remember(key, id, written("a", "10"))

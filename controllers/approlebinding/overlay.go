@@ -17,33 +17,33 @@ type objectID struct {
 	kind, namespace, name string
 }
 
-// lastWrites remembers what this process wrote last, for as long as the informers have not caught up with it.
+// writeOverlay remembers what this process wrote last, for as long as the informers have not caught up with it.
 //
 // An informer's copy lags behind the process's own writes: a run that looked at informers alone could miss a subject that
 // the run before it had just added, and leave them bound. Every object of a key is written under the key's mutex
 // and remembered before the mutex is released, and a run looks here first and at the informers second; so each
 // object that it sees is at least as new as its own last write.
-type lastWrites struct {
+type writeOverlay struct {
 	mutex sync.Mutex
-	keys  map[earned.RoleInScope]map[objectID]*lastWrite
+	keys  map[earned.RoleInScope]map[objectID]*ownWrite
 	ids   map[objectID]earned.RoleInScope
-	// unclear are states that informers showed and that may be of a write whose answer has not come yet.
-	unclear map[earned.RoleInScope]map[objectID]string
+	// undetermined are states that informers showed and that may be of a write whose answer has not come yet.
+	undetermined map[earned.RoleInScope]map[objectID]string
 }
 
-// sighting is what an event tells about who wrote an object.
-type sighting int
+// eventOrigin is what an event tells about who wrote an object.
+type eventOrigin int
 
 const (
 	// own is this process's last write, or something older.
-	own sighting = iota
-	// unclear is somebody else's write, or one of this process that has not been answered yet: its event can come first.
-	unclear
+	own eventOrigin = iota
+	// undetermined is somebody else's write, or one of this process that has not been answered yet: its event can come first.
+	undetermined
 	// foreign is somebody else's doing.
 	foreign
 )
 
-type lastWrite struct {
+type ownWrite struct {
 	// object as the API server returned it; nil once deleted.
 	object client.Object
 	// uid of a deleted object: an informer's copy with this UID is a ghost.
@@ -58,40 +58,40 @@ type lastWrite struct {
 const ghostLifetime = 10 * time.Minute
 
 // remember records an object as a write returned it, or as a live read did.
-func (w *lastWrites) remember(key earned.RoleInScope, id objectID, object client.Object) {
-	w.put(key, id, &lastWrite{object: object})
+func (w *writeOverlay) remember(key earned.RoleInScope, id objectID, object client.Object) {
+	w.put(key, id, &ownWrite{object: object})
 }
 
 // rememberDeleted records that the object of that UID is gone. It is called before the deletion is sent, so that the
 // event cannot come first.
-func (w *lastWrites) rememberDeleted(key earned.RoleInScope, id objectID, uid types.UID) {
-	w.put(key, id, &lastWrite{uid: uid})
+func (w *writeOverlay) rememberDeleted(key earned.RoleInScope, id objectID, uid types.UID) {
+	w.put(key, id, &ownWrite{uid: uid})
 }
 
-func (w *lastWrites) put(key earned.RoleInScope, id objectID, write *lastWrite) {
+func (w *writeOverlay) put(key earned.RoleInScope, id objectID, write *ownWrite) {
 	write.caughtUp, write.since = make(chan struct{}), time.Now()
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.keys == nil {
-		w.keys, w.ids = map[earned.RoleInScope]map[objectID]*lastWrite{}, map[objectID]earned.RoleInScope{}
+		w.keys, w.ids = map[earned.RoleInScope]map[objectID]*ownWrite{}, map[objectID]earned.RoleInScope{}
 	}
 	w.drop(id)
 	if w.keys[key] == nil {
-		w.keys[key] = map[objectID]*lastWrite{}
+		w.keys[key] = map[objectID]*ownWrite{}
 	}
 	w.keys[key][id] = write
 	w.ids[id] = key
-	if version, found := w.unclear[key][id]; found && (write.object == nil || isAtLeast(write.object.GetResourceVersion(), version)) {
-		delete(w.unclear[key], id) // this process's own, or overwritten by it
+	if version, found := w.undetermined[key][id]; found && (write.object == nil || isAtLeast(write.object.GetResourceVersion(), version)) {
+		delete(w.undetermined[key], id) // this process's own, or overwritten by it
 	}
 }
 
-// takeUnclear says whether informers showed a state of a key's objects of which nothing is known up to now, and forgets it.
-func (w *lastWrites) takeUnclear(key earned.RoleInScope) bool {
+// drainUndetermined says whether informers showed a state of a key's objects of which nothing is known up to now, and forgets it.
+func (w *writeOverlay) drainUndetermined(key earned.RoleInScope) bool {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	found := len(w.unclear[key]) > 0
-	delete(w.unclear, key)
+	found := len(w.undetermined[key]) > 0
+	delete(w.undetermined, key)
 	return found
 }
 
@@ -101,7 +101,7 @@ func isAtLeast(version, other string) bool {
 	return err == nil && order >= 0
 }
 
-func (w *lastWrites) drop(id objectID) {
+func (w *writeOverlay) drop(id objectID) {
 	key, found := w.ids[id]
 	if !found {
 		return
@@ -115,10 +115,10 @@ func (w *lastWrites) drop(id objectID) {
 }
 
 // snapshot returns the writes of a key that informers may not show yet. It must be taken before informers are read.
-func (w *lastWrites) snapshot(key earned.RoleInScope) map[objectID]*lastWrite {
+func (w *writeOverlay) snapshot(key earned.RoleInScope) map[objectID]*ownWrite {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	writes := make(map[objectID]*lastWrite, len(w.keys[key]))
+	writes := make(map[objectID]*ownWrite, len(w.keys[key]))
 	for id, write := range w.keys[key] {
 		writes[id] = write
 	}
@@ -126,7 +126,7 @@ func (w *lastWrites) snapshot(key earned.RoleInScope) map[objectID]*lastWrite {
 }
 
 // latest returns which of an informer's copy (nil: none) and the last write is the newer one; nil means deleted.
-func (l *lastWrite) latest(cached client.Object) client.Object {
+func (l *ownWrite) latest(cached client.Object) client.Object {
 	switch {
 	case l.object == nil && cached != nil && cached.GetUID() != l.uid:
 		return cached
@@ -139,35 +139,35 @@ func (l *lastWrite) latest(cached client.Object) client.Object {
 }
 
 // covers says whether an informer's copy is as new as the write.
-func (l *lastWrite) covers(cached client.Object) bool {
+func (l *ownWrite) covers(cached client.Object) bool {
 	return isAtLeast(cached.GetResourceVersion(), l.object.GetResourceVersion())
 }
 
-// observe takes an event of an informer and says whose doing it is. What is unclear it notes under the key for takeUnclear, if
+// observe takes an event of an informer and says whose doing it is. What is undetermined it notes under the key for drainUndetermined, if
 // there is one.
-func (w *lastWrites) observe(key *earned.RoleInScope, id objectID, object client.Object, deleted bool) sighting {
+func (w *writeOverlay) observe(key *earned.RoleInScope, id objectID, object client.Object, deleted bool) eventOrigin {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	seen := w.look(id, object, deleted)
-	if seen == unclear && key != nil {
-		if w.unclear == nil {
-			w.unclear = map[earned.RoleInScope]map[objectID]string{}
+	if seen == undetermined && key != nil {
+		if w.undetermined == nil {
+			w.undetermined = map[earned.RoleInScope]map[objectID]string{}
 		}
-		if w.unclear[*key] == nil {
-			w.unclear[*key] = map[objectID]string{}
+		if w.undetermined[*key] == nil {
+			w.undetermined[*key] = map[objectID]string{}
 		}
-		w.unclear[*key][id] = object.GetResourceVersion()
+		w.undetermined[*key][id] = object.GetResourceVersion()
 	}
 	return seen
 }
 
-func (w *lastWrites) look(id objectID, object client.Object, deleted bool) sighting {
+func (w *writeOverlay) look(id objectID, object client.Object, deleted bool) eventOrigin {
 	key, found := w.ids[id]
 	if !found {
 		if deleted {
 			return foreign
 		}
-		return unclear
+		return undetermined
 	}
 	write := w.keys[key][id]
 	switch {
@@ -182,7 +182,7 @@ func (w *lastWrites) look(id objectID, object client.Object, deleted bool) sight
 	case write.object == nil && write.uid == object.GetUID():
 		return own
 	case write.object == nil:
-		return unclear
+		return undetermined
 	case !write.covers(object):
 		return own
 	}
@@ -190,14 +190,14 @@ func (w *lastWrites) look(id objectID, object client.Object, deleted bool) sight
 	if write.object.GetResourceVersion() == object.GetResourceVersion() {
 		return own
 	}
-	return unclear
+	return undetermined
 }
 
 // bindings returns the writes of AppRoleBindings of a namespace that the informers may not show yet.
-func (w *lastWrites) bindings(namespace string) map[objectID]*lastWrite {
+func (w *writeOverlay) bindings(namespace string) map[objectID]*ownWrite {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	writes := map[objectID]*lastWrite{}
+	writes := map[objectID]*ownWrite{}
 	for id, key := range w.ids {
 		if id.kind == kindAppRoleBinding && id.namespace == namespace {
 			writes[id] = w.keys[key][id]
@@ -208,11 +208,11 @@ func (w *lastWrites) bindings(namespace string) map[objectID]*lastWrite {
 
 // wait returns once informers show the last writes of these objects. current reads an informer: the event of a write may
 // have come before its answer.
-func (w *lastWrites) wait(ctx context.Context, ids []objectID, current func(objectID) client.Object) {
+func (w *writeOverlay) wait(ctx context.Context, ids []objectID, current func(objectID) client.Object) {
 	for _, id := range ids {
 		w.mutex.Lock()
 		key, found := w.ids[id]
-		var write *lastWrite
+		var write *ownWrite
 		if found {
 			write = w.keys[key][id]
 		}
@@ -235,7 +235,7 @@ func (w *lastWrites) wait(ctx context.Context, ids []objectID, current func(obje
 }
 
 // expire forgets writes of a key that informers show, and deletions whose event never came.
-func (w *lastWrites) expire(writes map[objectID]*lastWrite, cached map[objectID]client.Object) {
+func (w *writeOverlay) expire(writes map[objectID]*ownWrite, cached map[objectID]client.Object) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	for id, write := range writes {

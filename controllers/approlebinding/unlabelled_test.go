@@ -54,8 +54,8 @@ func TestMarksBelongToNames(t *testing.T) {
 	}
 }
 
-// Two caches show a binding, each in its own time: in the end it is a stray if the last state is one.
-func TestStraysFollowBothCaches(t *testing.T) {
+// Two caches show a binding, each in its own time: in the end it counts as unlabelled if its last state is.
+func TestUnlabelledFollowBothCaches(t *testing.T) {
 	key := inScope("ns", "app", "viewer", "default")
 	marked, stripped, misled := nativeBinding(key, 0), nativeBinding(key, 0), nativeBinding(key, 0)
 	stripped.Labels, stripped.Annotations = nil, nil
@@ -98,7 +98,7 @@ func TestStraysFollowBothCaches(t *testing.T) {
 			others.OnAdd(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "place", Name: "scim-readers"}}, false)
 		}}, false},
 	} {
-		s := newStrays()
+		s := newUnlabelled()
 		own, others := s.follow(s.labelled, isMarked), s.follow(s.others, nil)
 		for _, step := range test.steps {
 			step(own, others)
@@ -109,18 +109,18 @@ func TestStraysFollowBothCaches(t *testing.T) {
 	}
 }
 
-func TestStraysAreBounded(t *testing.T) {
-	s := newStrays()
+func TestUnlabelledAreBounded(t *testing.T) {
+	s := newUnlabelled()
 	others := s.follow(s.others, nil)
-	for i := range 2 * maxStrays {
+	for i := range 2 * maxUnlabelled {
 		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "scim-" + hash(20, fmt.Sprint(i))}}
 		others.OnAdd(client.Object(binding), false)
 	}
-	if found := len(s.all()); found != maxStrays {
-		t.Errorf("%d strays", found)
+	if found := len(s.all()); found != maxUnlabelled {
+		t.Errorf("%d unlabelledBindings", found)
 	}
 }
 
-func newStrays() *strays {
-	return &strays{labelled: map[objectID]rbacv1.RoleRef{}, others: map[objectID]rbacv1.RoleRef{}, log: logr.Discard()}
+func newUnlabelled() *unlabelledBindings {
+	return &unlabelledBindings{labelled: map[objectID]rbacv1.RoleRef{}, others: map[objectID]rbacv1.RoleRef{}, log: logr.Discard()}
 }

@@ -26,8 +26,8 @@ import (
 )
 
 const (
-	// maxStrays bounds how many are followed in one cache: more are no accident, but somebody who keeps this busy.
-	maxStrays = 1000
+	// maxUnlabelled bounds how many are followed in one cache: more are no accident, but somebody who keeps this busy.
+	maxUnlabelled = 1000
 	// maxIndex bounds the search for the index of a chunk behind a label that is a hash.
 	maxIndex = 4096
 )
@@ -35,10 +35,10 @@ const (
 // madeName is how this operator names native bindings.
 var madeName = regexp.MustCompile(`^scim-[a-z2-7]{20}$`)
 
-// strays are native bindings that have a name as this operator makes them, and not the marks that belong to it: somebody took
+// unlabelledBindings are native bindings that have a name as this operator makes them, and not the marks that belong to it: somebody took
 // them away, or changed them, so that no informer shows the binding under its key. Every replica follows them, so that a new
 // leader knows of those that came about while nobody led. The zero value is ready to use.
-type strays struct {
+type unlabelledBindings struct {
 	mutex sync.Mutex
 	// labelled are those that carry this operator's label all the same, others those that do not: each as one cache shows them.
 	labelled, others map[objectID]rbacv1.RoleRef
@@ -47,56 +47,56 @@ type strays struct {
 	log              logr.Logger
 }
 
-// addStrays follows strays, and has the keys that their names stand for put them right. others is a cache of the bindings
+// addUnlabelled follows unlabelledBindings, and has the keys that their names stand for put them right. others is a cache of the bindings
 // without this operator's label.
-func addStrays(ctx context.Context, mgr manager.Manager, s *Syncer, others cache.Cache) error {
-	strays, own := &s.strays, mgr.GetCache()
-	strays.log = mgr.GetLogger().WithName("stray")
-	strays.labelled, strays.others = map[objectID]rbacv1.RoleRef{}, map[objectID]rbacv1.RoleRef{}
+func addUnlabelled(ctx context.Context, mgr manager.Manager, s *Syncer, others cache.Cache) error {
+	unlabelledBindings, own := &s.unlabelledBindings, mgr.GetCache()
+	unlabelledBindings.log = mgr.GetLogger().WithName("stray")
+	unlabelledBindings.labelled, unlabelledBindings.others = map[objectID]rbacv1.RoleRef{}, map[objectID]rbacv1.RoleRef{}
 	var err error
-	strays.synced, err = informers.Feed(ctx,
-		informers.Of(own, &rbacv1.RoleBinding{}, strays.follow(strays.labelled, isMarked)),
-		informers.Of(own, &rbacv1.ClusterRoleBinding{}, strays.follow(strays.labelled, isMarked)),
-		informers.Of(others, &rbacv1.RoleBinding{}, strays.follow(strays.others, nil)),
-		informers.Of(others, &rbacv1.ClusterRoleBinding{}, strays.follow(strays.others, nil)),
+	unlabelledBindings.synced, err = informers.Feed(ctx,
+		informers.Of(own, &rbacv1.RoleBinding{}, unlabelledBindings.follow(unlabelledBindings.labelled, isMarked)),
+		informers.Of(own, &rbacv1.ClusterRoleBinding{}, unlabelledBindings.follow(unlabelledBindings.labelled, isMarked)),
+		informers.Of(others, &rbacv1.RoleBinding{}, unlabelledBindings.follow(unlabelledBindings.others, nil)),
+		informers.Of(others, &rbacv1.ClusterRoleBinding{}, unlabelledBindings.follow(unlabelledBindings.others, nil)),
 	)
 	if err != nil {
 		return err
 	}
 	c, err := controller.NewTyped("stray", mgr, controller.TypedOptions[objectID]{
-		Reconciler:  reconcile.TypedFunc[objectID](s.reconcileStray),
+		Reconciler:  reconcile.TypedFunc[objectID](s.reconcileUnlabelled),
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, maxBackoff),
 		LogConstructor: func(id *objectID) logr.Logger {
 			if id == nil {
-				return strays.log
+				return unlabelledBindings.log
 			}
-			return strays.log.WithValues("kind", id.kind, "namespace", id.namespace, "name", id.name)
+			return unlabelledBindings.log.WithValues("kind", id.kind, "namespace", id.namespace, "name", id.name)
 		},
 	})
 	if err != nil {
 		return err
 	}
-	return c.Watch(source.TypedFunc[objectID](strays.takeQueue))
+	return c.Watch(source.TypedFunc[objectID](unlabelledBindings.takeQueue))
 }
 
-// knownStrays has a controller wait until every stray is known that there was at the start.
-type knownStrays struct {
-	*strays
+// knownUnlabelled has a controller wait until every unlabelled binding is known that there was at the start.
+type knownUnlabelled struct {
+	*unlabelledBindings
 	source.TypedFunc[earned.RoleInScope]
 }
 
 // Start is source.Source.
-func (k knownStrays) Start(ctx context.Context, q queue) error { return k.TypedFunc(ctx, q) }
+func (k knownUnlabelled) Start(ctx context.Context, q queue) error { return k.TypedFunc(ctx, q) }
 
 // WaitForSync is source.SyncingSource.
-func (k knownStrays) WaitForSync(ctx context.Context) error {
+func (k knownUnlabelled) WaitForSync(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), k.synced...) {
 		return fmt.Errorf("waiting for the bindings by others: %w", ctx.Err())
 	}
 	return nil
 }
 
-func (s *strays) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInterface[objectID]) error {
+func (s *unlabelledBindings) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInterface[objectID]) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.queue = q
@@ -108,9 +108,9 @@ func (s *strays) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInter
 	return nil
 }
 
-// follow keeps a set of strays as one cache shows them. isMarked tells which bindings are none, whatever their names; nil for
+// follow keeps a set of unlabelledBindings as one cache shows them. isMarked tells which bindings are none, whatever their names; nil for
 // none of those.
-func (s *strays) follow(set map[objectID]rbacv1.RoleRef, isMarked func(client.Object) bool) toolscache.ResourceEventHandler {
+func (s *unlabelledBindings) follow(set map[objectID]rbacv1.RoleRef, isMarked func(client.Object) bool) toolscache.ResourceEventHandler {
 	forget := func(object client.Object) {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
@@ -127,7 +127,7 @@ func (s *strays) follow(set map[objectID]rbacv1.RoleRef, isMarked func(client.Ob
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
 		id := idOf(object)
-		if _, known := set[id]; !known && len(set) >= maxStrays {
+		if _, known := set[id]; !known && len(set) >= maxUnlabelled {
 			s.log.Info("Too many bindings have names as this operator makes them and not its marks: this one is not looked at",
 				"kind", id.kind, "namespace", id.namespace, "name", id.name)
 			return
@@ -139,8 +139,8 @@ func (s *strays) follow(set map[objectID]rbacv1.RoleRef, isMarked func(client.Ob
 	}, forget)
 }
 
-// all returns the strays that there are, with the roles that they bind.
-func (s *strays) all() map[objectID]rbacv1.RoleRef {
+// all returns the unlabelledBindings that there are, with the roles that they bind.
+func (s *unlabelledBindings) all() map[objectID]rbacv1.RoleRef {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	found := make(map[objectID]rbacv1.RoleRef, len(s.labelled)+len(s.others))
@@ -152,10 +152,10 @@ func (s *strays) all() map[objectID]rbacv1.RoleRef {
 	return found
 }
 
-// reconcileStray has the key look at everything that the name of a stray stands for. One that belongs to no key is a binding
+// reconcileUnlabelled runs in full the key that the name of an unlabelled binding stands for. A binding that belongs to no key is
 // by other hands, and stays.
-func (s *Syncer) reconcileStray(ctx context.Context, id objectID) (reconcile.Result, error) {
-	ref, found := s.strays.all()[id]
+func (s *Syncer) reconcileUnlabelled(ctx context.Context, id objectID) (reconcile.Result, error) {
+	ref, found := s.unlabelledBindings.all()[id]
 	if !found {
 		return reconcile.Result{}, nil
 	}

@@ -5,6 +5,7 @@
 // unless EnsureControllerManager and StartControllerManager are called: without it nothing
 // collects garbage, ends a terminating namespace or fills aggregated ClusterRoles.
 //
-// It stands at the very beginning of the flow and knows nothing of the operator: it imports
-// hack/process and client-go. hack/stack installs the operator on top of it.
+// Binaries come from setup-envtest, pinned by src/envtest, or are built where no release can be downloaded. envtest's own
+// control plane is not used: it deletes its data when it stops, makes new keys at each start, and restarts etcd and API server
+// only together; `make run` keeps its people, and fault tests stop the one and leave the other.
 package controlplane

@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // Version is the Kubernetes version of the binaries.
@@ -19,6 +22,9 @@ const assetsVariable = "KUBEBUILDER_ASSETS"
 var coreBinaries = []string{"etcd", "kube-apiserver", "kubectl"}
 
 const controllerManagerBinary = "kube-controller-manager"
+
+// lockInterval is how often a process looks whether another one has obtained the binaries.
+const lockInterval = 200 * time.Millisecond
 
 // Ensure returns a directory that holds etcd, kube-apiserver and kubectl. It takes the first
 // of: $KUBEBUILDER_ASSETS, the user's cache, the archive that setup-envtest would download, a
@@ -132,9 +138,16 @@ func (o *obtainer) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(o.cache, 0o755); err != nil {
 		return nil, fmt.Errorf("making the control plane's cache: %w", err)
 	}
-	return lockFile(ctx, filepath.Join(o.cache, ".lock"), func() {
+	lock := flock.New(filepath.Join(o.cache, ".lock"))
+	locked, err := lock.TryLock()
+	if err == nil && !locked {
 		o.say("another process is obtaining the control plane's binaries: waiting for it")
-	})
+		_, err = lock.TryLockContext(ctx, lockInterval)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the control plane's cache: %w", err)
+	}
+	return func() { _ = lock.Close() }, nil
 }
 
 func (o *obtainer) say(format string, arguments ...any) { say(o.progress, format, arguments...) }

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/gofrs/flock"
 	"github.com/scim-operator/scim-operator/hack/process"
 )
 
@@ -51,8 +52,8 @@ type ControlPlane struct {
 
 	options   Options
 	dir       string
-	lock      *os.File   // keeps a second control plane away from kept data
-	authority *authority // of etcd too, see startEtcd
+	lock      *flock.Flock // keeps a second control plane away from kept data
+	authority *authority   // of etcd too, see startEtcd
 	etcdURL   string
 	address   string // of the API server, host:port
 
@@ -175,30 +176,28 @@ func (c *ControlPlane) Stop() error {
 }
 
 // lockData fails at once when another control plane runs on the same directory.
-func (c *ControlPlane) lockData() (err error) {
-	if c.lock, err = os.OpenFile(c.path(".lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return err
+func (c *ControlPlane) lockData() error {
+	lock := flock.New(c.path(".lock"))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", c.dir, err)
 	}
-	if err := tryLock(c.lock); err != nil {
-		return fmt.Errorf("%s is in use: %w", c.dir, err)
+	if !locked {
+		return fmt.Errorf("%s is in use by another process", c.dir)
 	}
+	c.lock = lock
 	return nil
 }
 
 // InUse says whether a control plane runs on the data directory, in whatever process.
 func InUse(dataDir string) (bool, error) {
-	file, err := os.Open(filepath.Join(dataDir, ".lock"))
-	if errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(dataDir, ".lock")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	err = tryLock(file)
-	if errors.Is(err, errLocked) {
-		return true, file.Close()
-	}
-	return false, errors.Join(err, file.Close())
+	lock := flock.New(path)
+	free, err := lock.TryLock()
+	return !free && err == nil, errors.Join(err, lock.Close())
 }
 
 // release gives the directory free, or removes a temporary one.

@@ -41,7 +41,7 @@ func auditLines(log *harness.Log, app string) (lines []auditLine, text string) {
 	return lines, text
 }
 
-// "Who took Jane out of the group, when, by which credential?" is answered by one line, and what access followed by another.
+// One log line tells what removed Jane from the group, when and by which credential, and another what access followed.
 func TestAuditTrail(t *testing.T) {
 	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "audited", func(spec *v1alpha1.AppSpec) {
 		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "by-group", Groups: []string{"Engineers"}, Grants: spec.Roles[0].Grants})

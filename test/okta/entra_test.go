@@ -64,7 +64,7 @@ func entraUser(userName, externalID string) string {
 // Entra's way with a user: look up, create, change, disable, restore, delete.
 func TestEntraUser(t *testing.T) {
 	eachEntra(t, func(t *testing.T, client entra) {
-		// The connection test asks for somebody who cannot be there.
+		// The connection test asks for a user that cannot be there.
 		nobody := client.do(t, http.MethodGet, "/Users?filter="+okta.Escape(okta.Equals("userName", "0c7b2a9e-5d5a-4b60-9d3c-bb9e4a8d2f11")), "")
 		must(t, nobody.ExpectUsers())
 		if nobody.Number("totalResults") != 0 {
@@ -114,7 +114,7 @@ func TestEntraUser(t *testing.T) {
 	})
 }
 
-// disables plays the soft delete, with the booleans of either behaviour. Whoever is disabled is still found.
+// disables plays the soft delete, with the booleans of either behaviour. A disabled user is still found.
 func (e entra) disables(t *testing.T, id string) {
 	t.Helper()
 	off, on := `"False"`, `"True"`
@@ -314,7 +314,7 @@ func TestEntraSchemas(t *testing.T) {
 	look("", list.Document)
 }
 
-// Entra disables who left: their access is gone when the answer comes, with the string as with the boolean.
+// Entra disables a leaver: the access is gone when the answer comes, with the string as with the boolean.
 func TestEntraDisableTakesAccess(t *testing.T) {
 	client, app := quickstart(t, okta.Template)
 	for _, value := range []string{`"False"`, `false`} {

@@ -170,7 +170,7 @@ func (l *groupLife) tableShows(t *testing.T, members string) {
 func (l *groupLife) membersChanged(t *testing.T) {
 	say(t)(l.okta.ChangeMembers(t.Context(), l.group, l.members(0, 1), l.members(2, 3, 4)))
 	l.holds(t)
-	// Okta repeats itself after an error whose change was made all the same.
+	// Okta repeats itself after an error even if the server made the change.
 	l.group.Members = l.members(0, 1)
 	say(t)(l.okta.ChangeMembers(t.Context(), l.group, l.members(0, 1), l.members(2, 3, 4)))
 	l.holds(t)
@@ -209,7 +209,7 @@ func (l *groupLife) formerName(t *testing.T) {
 	say(t)(l.okta.DeleteGroup(t.Context(), other))
 }
 
-// pushedNow drops a member that only the app knows, and keeps nobody whom Okta does not name.
+// pushedNow drops a member that only the app knows: only the members that Okta names stay.
 func (l *groupLife) pushedNow(t *testing.T) {
 	patchGroup(t, l.okta, l.group.ID, `{"op":"add","path":"members","value":[{"value":"`+l.people[5].ID+`"}]}`)
 	l.belongs(t, l.people[5], true)

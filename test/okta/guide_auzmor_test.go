@@ -86,7 +86,7 @@ func (a *auzmor) life(t *testing.T, client *okta.Client) {
 		a.has(t, subject, access{"auzmor-learn": "instructor"})
 	}
 
-	// Okta may create the person again, also under another name: the externalId tells who it is.
+	// Okta may create the person again, also under another name: the externalId identifies them.
 	for _, userName := range []string{person.Profile.UserName, newName(t, "renamed.student")} {
 		before := person.ID
 		say(t)(client.Deactivate(t.Context(), person))
@@ -118,7 +118,7 @@ func (a *auzmor) both(t *testing.T) {
 	a.hasNow(t, subject, access{})
 	say(t)(a.byWizard.Reactivate(t.Context(), person))
 	a.has(t, subject, access{"auzmor-learn": "instructor"})
-	// Somebody else with that name is refused, and told why.
+	// Another person with that name is refused, and told why.
 	stranger := okta.Assign(okta.NewProfile(person.Profile.UserName))
 	conversation, err = a.byTemplate.Create(t.Context(), stranger)
 	refused(t, givenUp(t, conversation, err), http.StatusConflict, "uniqueness", "userName")

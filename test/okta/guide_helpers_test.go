@@ -39,10 +39,10 @@ type guide struct {
 	namespaces []string
 }
 
-// rung is one step of access: who may do this has the role of that name.
+// rung is one step of access: a user that may do this has the role of that name.
 type rung struct{ role, verb, resource string }
 
-// access says which role somebody has in which namespace.
+// access maps namespaces to the role that a user has there.
 type access map[string]string
 
 func (a access) String() string {
@@ -182,7 +182,7 @@ func (g *guide) everywhere(role string) access {
 	return all
 }
 
-// has waits until somebody has exactly that access.
+// has waits until a user has exactly that access.
 func (g *guide) has(t *testing.T, user string, want access) {
 	t.Helper()
 	patiently(t, "access of "+user, func(ctx context.Context) error {
@@ -194,7 +194,7 @@ func (g *guide) has(t *testing.T, user string, want access) {
 	})
 }
 
-// hasNow fails unless somebody has exactly that access at this very moment.
+// hasNow fails unless a user has exactly that access at this very moment.
 func (g *guide) hasNow(t *testing.T, user string, want access) {
 	t.Helper()
 	got, err := g.accessOf(t.Context(), user)

@@ -15,8 +15,9 @@ import (
 // operatorOfOwn administers the guide's App and may bind nothing.
 const operatorOfOwn = "operator-of-own"
 
-// Who changes roles in the cluster: the App is for those who may bind what it grants, a user's attributes are for nobody
-// but the SCIM server and administrators of the cluster, and ending somebody's access is for whoever administers users.
+// TestGuideOwnOperator shows which accounts change roles in the cluster. An author of the App must have the right to bind
+// what it grants. Only the SCIM server and administrators of the cluster write a user's attributes. An account that
+// administers users may end a person's access.
 func TestGuideOwnOperator(t *testing.T) {
 	g := follow(t, guide{
 		name: "own", namespaces: []string{"own-us1", "own-emea2"},

@@ -54,7 +54,7 @@ func TestGuideOwn(t *testing.T) {
 	})
 }
 
-// assign provisions somebody, in regions where it is not "".
+// assign provisions a person, in regions where it is not "".
 func (o *own) assign(t *testing.T, first, regions string) (*okta.Assignment, string) {
 	t.Helper()
 	profile := okta.NewProfile(newName(t, first))
@@ -136,7 +136,7 @@ func (o *own) when(t *testing.T, userNames ...string) {
 		quoted("user.userName in ["+strings.Join(quotedNames, ", ")+"]")))
 }
 
-// The App says who is an administrator. Okta's pushes do not know of it, and its deactivation ends it.
+// The App's expression makes a person an administrator. Okta's pushes do not know of it, and its deactivation ends it.
 func (o *own) roleInTheApp(t *testing.T) {
 	person, subject := o.assign(t, "promoted", "us1")
 	o.has(t, subject, access{"own-us1": readOnly})
@@ -177,8 +177,8 @@ func (o *own) roleOfTheUser(t *testing.T) {
 	o.has(t, subject, access{"own-us1": readOnly})
 }
 
-// Whoever moves is unassigned and assigned again: regions are read then, whatever else is not updated, also from the push
-// that follows the reactivation. Later pushes are not.
+// A person that moves is unassigned and assigned again: regions are read then, whatever else is not updated, also from the
+// push that follows the reactivation. Later pushes are not.
 func (o *own) anotherRegion(t *testing.T) {
 	person, subject := o.assign(t, "moved", "us1")
 	o.has(t, subject, access{"own-us1": readOnly})
@@ -208,7 +208,7 @@ func (o *own) anotherRegion(t *testing.T) {
 	o.has(t, subject, access{})
 }
 
-// Somebody whom Okta creates again keeps the id, and brings a profile along.
+// A person that Okta creates again keeps the id, and brings a profile along.
 func (o *own) createdAgain(t *testing.T) {
 	person, subject := o.assign(t, "returning", "us1")
 	o.has(t, subject, access{"own-us1": readOnly})
@@ -222,8 +222,8 @@ func (o *own) createdAgain(t *testing.T) {
 	o.has(t, subject, access{"own-emea2": readOnly})
 }
 
-// The business unit must have its very name. Where it has not, nobody new gets in, and both sides are told; those who are
-// there keep what is left, and all heals when the name is back.
+// The business unit must have its very name. Without it no new user gets in, and both sides are told; present users keep
+// what is left, and all heals when the name is back.
 func (o *own) unitRenamed(t *testing.T) {
 	here, subject := o.assign(t, "settled", "")
 	o.has(t, subject, o.everywhere(readOnly))
@@ -242,7 +242,7 @@ func (o *own) unitRenamed(t *testing.T) {
 			}
 		}
 		refused(t, answer, http.StatusBadRequest, "invalidValue", "the scope emea2 (Default Business Unit in emea2), which is missing from the cluster")
-		// Who needs only what is there gets in, and nobody's link breaks.
+		// A person that needs only what is there gets in, and no link breaks.
 		_, regional := o.assign(t, "unaffected", "us1")
 		o.has(t, regional, access{"own-us1": readOnly})
 		say(t)(o.okta.PushProfile(t.Context(), here))

@@ -54,8 +54,8 @@ func wacmRole(role string) okta.Object {
 	return okta.ObjectOf(wacmNamespace, okta.ObjectOf("role", role))
 }
 
-// The guide of Wasabi's account control manager, in both of Okta's dialects, from the connection test to the day that
-// somebody leaves. The base URL is a bare host, and the token decides which account a request is for.
+// The guide of Wasabi's account control manager, in both of Okta's dialects, from the connection test to the day that a
+// person leaves. The base URL is a bare host, and the token decides which account a request is for.
 func TestGuideWasabi(t *testing.T) {
 	if len(wacmRoles) != 15 {
 		t.Fatalf("%d roles, want the guide's 15", len(wacmRoles))
@@ -126,7 +126,7 @@ func wacmRequired(t *testing.T, client *okta.Client) {
 	}
 }
 
-// An update with a role that is missing or unknown is taken, because Okta would forget somebody whose update was refused.
+// An update with a role that is missing or unknown is admitted, because Okta would forget the person after a refused update.
 // It grants nothing and shows.
 func wacmBroken(t *testing.T, g *guide, client *okta.Client, app harness.App) {
 	person := okta.Assign(wacmProfile(t, "broken", "CHANNEL_ACCOUNT_ADMIN"))

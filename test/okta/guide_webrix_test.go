@@ -40,7 +40,7 @@ func TestGuideWebrix(t *testing.T) {
 	})
 }
 
-// assign provisions somebody whose userName is no address, and returns who they are in Kubernetes: the address.
+// assign provisions a person with a userName that is no address, and returns their Kubernetes user name: the address.
 func (w *webrix) assign(t *testing.T, first string) (*okta.Assignment, string) {
 	t.Helper()
 	email := newName(t, first)
@@ -51,8 +51,8 @@ func (w *webrix) assign(t *testing.T, first string) (*okta.Assignment, string) {
 	return person, w.app.Subject(email)
 }
 
-// Every form in which a filter for the unique identifier has been seen or written down, for people who are there, who left
-// and who never were.
+// Every form in which a filter for the unique identifier has been seen or written down, for present people, leavers and
+// people that never were there.
 func (w *webrix) filters(t *testing.T) {
 	person, _ := w.assign(t, "Filtered+Tag")
 	email := person.Profile.Email
@@ -101,7 +101,7 @@ func (w *webrix) filters(t *testing.T) {
 // group, and with the person.
 func (w *webrix) groups(t *testing.T) {
 	admins, members := &okta.PushedGroup{Name: "Webrix Admins"}, &okta.PushedGroup{Name: "Webrix Members"}
-	say(t)(w.okta.PushGroup(t.Context(), admins)) // as yet without anybody
+	say(t)(w.okta.PushGroup(t.Context(), admins)) // as yet without members
 	one, oneSubject := w.assign(t, "Admin.One")
 	two, twoSubject := w.assign(t, "Member.Two")
 	w.tells(t, "users.scim-operator.io", "webrix", one.ID, "Ready", "True NoRole")

@@ -108,7 +108,7 @@ func (w *wizard) everythingOn(t *testing.T) {
 	w.hasNow(t, subject, access{})
 }
 
-// An import is refused rather than empty: Okta would take an empty one for everybody having left.
+// An import is refused rather than empty: Okta would take an empty one for all people having left.
 func (w *wizard) noImport(t *testing.T) {
 	person, subject := w.assign(t, "unlisted") // the look-up goes on
 	w.has(t, subject, access{"okta-wizard-team": "member"})
@@ -156,7 +156,7 @@ func (w *wizard) noDeactivation(t *testing.T) {
 	refused(t, do(t, w.okta, http.MethodDelete, "/Users/"+person.ID, ""), http.StatusNotImplemented, "", off("deactivateUsers"))
 	w.hasNow(t, subject, access{"okta-wizard-team": "member"})
 	say(t)(w.okta.PushProfile(t.Context(), person))
-	// The cluster can: nobody outside undoes it.
+	// The cluster can, and no push undoes it.
 	w.kubectl(t, "--namespace", "okta-wizard", "patch", "users.scim-operator.io", person.ID, "--type=merge", "--patch", `{"spec":{"suspended":true}}`)
 	w.has(t, subject, access{})
 	say(t)(w.okta.PushProfile(t.Context(), person))
@@ -188,7 +188,8 @@ func (w *wizard) everythingOff(t *testing.T) {
 	say(t)(w.okta.TestConnection(t.Context(), true))
 }
 
-// Removing provisioning in Okta sends nothing: everything stays until somebody here takes the token and the App away.
+// Removing provisioning in Okta sends nothing: everything stays until an administrator of the cluster removes the token and
+// the App.
 func (w *wizard) removed(t *testing.T) {
 	person, subject := w.assign(t, "left.behind")
 	w.has(t, subject, access{"okta-wizard-team": "member"})

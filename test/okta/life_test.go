@@ -271,7 +271,7 @@ func (l *life) renamed(t *testing.T) {
 	if ids := find(t, l.okta, okta.Equals("userName", l.person.Profile.UserName)); !slices.Equal(ids, []string{l.person.ID}) {
 		t.Errorf("the new name finds %q, want %q", ids, l.person.ID)
 	}
-	// The former name is free, and belongs to nobody's old access.
+	// The former name is free, and no old access comes with it.
 	other := okta.Assign(okta.NewProfile(formerName))
 	say(t)(l.okta.AssignUser(t.Context(), other))
 	if other.ID == l.person.ID {

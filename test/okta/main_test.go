@@ -26,7 +26,7 @@ func quickstart(t *testing.T, dialect okta.Dialect) (*okta.Client, harness.App) 
 	return operator.Client(operator.Server, "/scim/v2", app, dialect), app
 }
 
-// ownApp returns a client of a new App in a namespace of its own: nobody else's users are in its lists.
+// ownApp returns a client of a new App in a namespace of its own: its lists have no other users.
 func ownApp(t *testing.T, dialect okta.Dialect) (*okta.Client, harness.App) {
 	t.Helper()
 	operator.ShowOnFailure(t)

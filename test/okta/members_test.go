@@ -17,7 +17,7 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// membership is one group whose members a test changes: people by letters, so that tables read well.
+// membership is one group, and its people by letters, so that tables read well.
 type membership struct {
 	client *okta.Client
 	app    harness.App
@@ -26,7 +26,7 @@ type membership struct {
 	names  map[rune]string
 }
 
-// newMembership makes an App with the people a to f, and z, who was deleted, and a group.
+// newMembership makes an App with the people a to f, the deleted person z, and a group.
 func newMembership(t *testing.T, dialect okta.Dialect) *membership {
 	t.Helper()
 	client, app := ownApp(t, dialect)
@@ -225,7 +225,7 @@ func TestGroupPut(t *testing.T) {
 	})
 }
 
-// Members who are no users of the App never fail a push. They are kept out, and the Group tells of them.
+// Members that are no users of the App never fail a push. They are kept out, and the Group tells of them.
 func TestUnknownMembers(t *testing.T) {
 	m := newMembership(t, okta.AppWizard)
 	stranger, _ := ownApp(t, okta.AppWizard)

@@ -54,7 +54,7 @@ func TestPasswordIsNowhere(t *testing.T) {
 	} {
 		send(http.MethodPatch, "/Users/"+id, patchOf(operation), 200)
 	}
-	// Requests that fail, whose answers and log lines might quote the body.
+	// Requests that fail: their answers and log lines might quote the body.
 	send(http.MethodPost, "/Users", userJSON(name, `,"password":"`+secret()+`"`), 409)
 	send(http.MethodPost, "/Users", `{"password":"`+secret()+`","userName":`, 400)
 	send(http.MethodPost, "/Users", `{"password":"`+secret()+`"}`, 400)

@@ -28,13 +28,13 @@ const (
 type race struct {
 	app     harness.App
 	servers [2]*okta.Client
-	// own are users with names of their own, for each prize one a racer: who renames takes part with it.
+	// own are users with names of their own, for each prize one a racer: a racer that renames takes part with it.
 	own [prizes][racers]string
 }
 
 // Two effective users never share a name: in each round every racer wants each of the names, by creating a user or by
-// renaming its own, spelled in many ways. One wins, everybody else is told that the name is taken, and both servers
-// agree on who.
+// renaming its own, spelled in many ways. One wins, all others are told that the name is taken, and both servers agree on
+// the winner.
 func TestTwoServersRaceForNames(t *testing.T) {
 	operator.ShowOnFailure(t)
 	second, err := operator.RunServer(t.Context(), "")
@@ -75,8 +75,8 @@ func TestTwoServersRaceForNames(t *testing.T) {
 	}
 }
 
-// contend lets everybody try for a name at the same moment, and returns the ids of those who got it. renamed is the user
-// that a racer renames, or "" where it creates one.
+// contend lets all racers try for a name at the same moment, and returns the ids of the winners. renamed is the user that a
+// racer renames, or "" where it creates one.
 func (r *race) contend(t *testing.T, name string, renamed func(racer int) string) []string {
 	t.Helper()
 	var mu sync.Mutex
@@ -136,7 +136,7 @@ func (r *race) try(ctx context.Context, server *okta.Client, name, renamed strin
 	return answer.Text("id"), nil
 }
 
-// agree asks the claims and both servers who has each name, by name and by each user that exists.
+// agree asks the claims and both servers for the holder of each name, by name and by each user that exists.
 func (r *race) agree(t *testing.T, winners map[string][]string) {
 	t.Helper()
 	claims := &v1alpha1.NameClaimList{}
@@ -178,7 +178,7 @@ func (r *race) agree(t *testing.T, winners map[string][]string) {
 	}
 }
 
-// clear frees the names: who was created is deleted, who was renamed gets another name.
+// clear frees the names: a created user is deleted, a renamed one gets another name.
 func (r *race) clear(t *testing.T, winners map[string][]string) {
 	t.Helper()
 	for i, name := range slices.Sorted(maps.Keys(winners)) {

@@ -19,7 +19,7 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// newText returns a token that nobody has.
+// newText returns a new token.
 func newText(t *testing.T) string {
 	t.Helper()
 	text, err := token.New()
@@ -27,7 +27,7 @@ func newText(t *testing.T) string {
 	return text
 }
 
-// Tokens come in three kinds: a digest, a Secret that somebody else keeps, a Secret that the controller fills.
+// Tokens come in three kinds: a digest, a Secret that the test writes, a Secret that the controller fills.
 func TestTokenKinds(t *testing.T) {
 	_, app := ownApp(t, okta.AppWizard)
 	t.Run("digest", func(t *testing.T) {

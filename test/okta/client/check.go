@@ -198,7 +198,7 @@ func (e *Exchange) ExpectList() error {
 	return nil
 }
 
-// ExpectUsers is ExpectList where every resource must be a whole user.
+// ExpectUsers is ExpectList with a whole user as every resource. It returns a *Violation.
 func (e *Exchange) ExpectUsers() error {
 	if err := e.ExpectList(); err != nil {
 		return err

@@ -33,7 +33,7 @@ type Assignment struct {
 	ID string
 }
 
-// Assign returns the assignment of a person who was not provisioned yet.
+// Assign returns the assignment of a person that was not provisioned yet.
 func Assign(profile Profile) *Assignment { return &Assignment{Profile: profile} }
 
 // conversation collects exchanges and stops at the first that Okta could not use.
@@ -60,11 +60,11 @@ func (c *conversation) send(method, target string, body []byte, expect func(*Exc
 
 func expectUser(e *Exchange) error { return e.ExpectUser() }
 
-// expectCreated takes 200 too: the answer where a person who left is restored.
+// expectCreated takes 200 too: the answer where a leaver is restored.
 func expectCreated(e *Exchange) error { return e.ExpectUser(http.StatusCreated, http.StatusOK) }
 
-// TestConnection is the button "Test Connector Configuration" or "Test API Credentials"; with group import on, Okta
-// asks for groups too.
+// TestConnection is the button "Test Connector Configuration" or "Test API Credentials"; with group import on, Okta asks for
+// groups too. Errors are those of Do.
 func (c *Client) TestConnection(ctx context.Context, groupImport bool) (Conversation, error) {
 	talk := c.begin(ctx)
 	if _, err := talk.send(http.MethodGet, "/Users?startIndex=1&count=2", nil, (*Exchange).ExpectUsers); err != nil || !groupImport {
@@ -74,8 +74,8 @@ func (c *Client) TestConnection(ctx context.Context, groupImport bool) (Conversa
 	return talk.exchanges, err
 }
 
-// AssignUser provisions a person: a look-up by userName, then POST, or, where the look-up found one, the link to it
-// with the profile pushed and active set.
+// AssignUser provisions a person: a look-up by userName, then POST, or, where the look-up found one, the link to it with the
+// profile pushed and active set. Errors are those of Do.
 func (c *Client) AssignUser(ctx context.Context, a *Assignment) (Conversation, error) {
 	talk := c.begin(ctx)
 	found, err := talk.lookUp(a.Profile.UserName)
@@ -96,7 +96,8 @@ func (c *Client) AssignUser(ctx context.Context, a *Assignment) (Conversation, e
 	return talk.exchanges, err
 }
 
-// Reactivate is the assignment of somebody who was unassigned: the look-up must find them.
+// Reactivate is the assignment of a person after an unassignment: the look-up must find them. The error is a *Violation
+// where it finds another id, or one of Do.
 func (c *Client) Reactivate(ctx context.Context, a *Assignment) (Conversation, error) {
 	before := a.ID
 	exchanges, err := c.AssignUser(ctx, a)
@@ -106,21 +107,21 @@ func (c *Client) Reactivate(ctx context.Context, a *Assignment) (Conversation, e
 	return exchanges, err
 }
 
-// Create sends the POST alone, as Okta does after a look-up by another name found nobody.
+// Create sends the POST alone, as Okta does after a look-up by another name without a result. Errors are those of Do.
 func (c *Client) Create(ctx context.Context, a *Assignment) (Conversation, error) {
 	talk := c.begin(ctx)
 	err := talk.create(a)
 	return talk.exchanges, err
 }
 
-// PushProfile sends the whole profile.
+// PushProfile sends the whole profile. Errors are those of Do.
 func (c *Client) PushProfile(ctx context.Context, a *Assignment) (Conversation, error) {
 	talk := c.begin(ctx)
 	err := talk.push(a, true)
 	return talk.exchanges, err
 }
 
-// Deactivate is what Okta sends when a person is unassigned or deactivated.
+// Deactivate is what Okta sends when a person is unassigned or deactivated. Errors are those of Do.
 func (c *Client) Deactivate(ctx context.Context, a *Assignment) (Conversation, error) {
 	talk := c.begin(ctx)
 	var err error
@@ -135,7 +136,8 @@ func (c *Client) Deactivate(ctx context.Context, a *Assignment) (Conversation, e
 	return talk.exchanges, err
 }
 
-// Import reads all users by pages of 100, each page beginning 100 later until that is past totalResults.
+// Import reads all users by pages of 100, each page beginning 100 later until that is past totalResults. Errors are those of
+// Do, with the users read so far.
 func (c *Client) Import(ctx context.Context) ([]any, Conversation, error) {
 	talk := c.begin(ctx)
 	var users []any

@@ -15,7 +15,7 @@ type GroupMember struct{ ID, UserName string }
 // PushedGroup is what Okta keeps of a group that it pushes.
 type PushedGroup struct {
 	Name string
-	// Members are those who are assigned to the app; Okta leaves others out.
+	// Members are the people that are assigned to the app; Okta leaves others out.
 	Members []GroupMember
 	// ID is the SCIM id, known once the group was pushed or linked.
 	ID string
@@ -33,7 +33,7 @@ func memberValues(members []GroupMember) []any {
 }
 
 // PushGroup is the first push: a look-up by displayName, then POST, then the members once more. Where the look-up finds a
-// group, Okta links it and pushes to that.
+// group, Okta links it and pushes to that. Errors are those of Do.
 func (c *Client) PushGroup(ctx context.Context, g *PushedGroup) (Conversation, error) {
 	talk := c.begin(ctx)
 	err := talk.firstPush(g)
@@ -64,7 +64,7 @@ func (c *conversation) firstPush(g *PushedGroup) error {
 	return c.patchGroup(g, addMembers(g.Members))
 }
 
-// RenameGroup pushes the group's new name.
+// RenameGroup pushes the group's new name. Errors are those of Do.
 func (c *Client) RenameGroup(ctx context.Context, g *PushedGroup, name string) (Conversation, error) {
 	talk := c.begin(ctx)
 	g.Name = name
@@ -77,6 +77,7 @@ func (c *Client) RenameGroup(ctx context.Context, g *PushedGroup, name string) (
 }
 
 // ChangeMembers pushes that people have left the group and others have joined it. The name goes along with each change.
+// Errors are those of Do.
 func (c *Client) ChangeMembers(ctx context.Context, g *PushedGroup, leave, join []GroupMember) (Conversation, error) {
 	talk := c.begin(ctx)
 	var staying []GroupMember
@@ -104,7 +105,7 @@ func (c *Client) ChangeMembers(ctx context.Context, g *PushedGroup, leave, join 
 	return talk.exchanges, err
 }
 
-// PushNow is the button of that name: the group as a whole, whatever the app has made of it.
+// PushNow is the button of that name: the group as a whole, whatever the app has made of it. Errors are those of Do.
 func (c *Client) PushNow(ctx context.Context, g *PushedGroup) (Conversation, error) {
 	talk := c.begin(ctx)
 	if c.Dialect == AppWizard {
@@ -115,14 +116,14 @@ func (c *Client) PushNow(ctx context.Context, g *PushedGroup) (Conversation, err
 	return talk.exchanges, err
 }
 
-// DeleteGroup unlinks the group and deletes it in the app.
+// DeleteGroup unlinks the group and deletes it in the app. Errors are those of Do.
 func (c *Client) DeleteGroup(ctx context.Context, g *PushedGroup) (Conversation, error) {
 	talk := c.begin(ctx)
 	_, err := talk.send(http.MethodDelete, "/Groups/"+g.ID, nil, func(e *Exchange) error { return e.ExpectStatus(http.StatusNoContent) })
 	return talk.exchanges, err
 }
 
-// ImportGroups reads all groups by pages of 100.
+// ImportGroups reads all groups by pages of 100. Errors are those of Do, with the groups read so far.
 func (c *Client) ImportGroups(ctx context.Context) ([]any, Conversation, error) {
 	talk := c.begin(ctx)
 	var groups []any
@@ -258,7 +259,7 @@ func groupProblem(group any) string {
 	return ""
 }
 
-// ExpectGroups is ExpectList where every resource must be a whole group.
+// ExpectGroups is ExpectList with a whole group as every resource. It returns a *Violation.
 func (e *Exchange) ExpectGroups() error {
 	if err := e.ExpectList(); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Object is a JSON object whose members keep their order. Values are string, bool, json.Number, nil, []any and Object.
+// Object is a JSON object that keeps the order of its members. Values are string, bool, json.Number, nil, []any and Object.
 type Object []Member
 
 // Member is one name and value of an Object.
@@ -52,7 +52,7 @@ func (o *Object) Merge(other Object) {
 	}
 }
 
-// MarshalJSON keeps the order, and writes characters such as & as they are.
+// MarshalJSON keeps the order, and writes characters such as & as they are. It returns no error.
 func (o Object) MarshalJSON() ([]byte, error) { return o.Encode(), nil }
 
 // Encode returns the object as JSON.
@@ -102,7 +102,7 @@ func quote(value any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// DecodeObject reads a JSON object with its order.
+// DecodeObject reads a JSON object with its order. It fails where the data is no JSON object.
 func DecodeObject(data []byte) (Object, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()

@@ -19,7 +19,7 @@ type Profile struct {
 	Custom Object
 }
 
-// NewProfile returns the profile of a person who signs in with an email address of the form first.last@domain.
+// NewProfile returns the profile of a person with an email address of the form first.last@domain as userName.
 func NewProfile(userName string) Profile {
 	local, _, _ := strings.Cut(userName, "@")
 	given, family, found := strings.Cut(local, ".")

@@ -43,7 +43,7 @@ func (a Access) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// CanI asks the API server whether a user may do something: `kubectl auth can-i --as`.
+// CanI asks the API server whether a user may do something: `kubectl auth can-i --as`. Errors are the API server's.
 func (h *Harness) CanI(ctx context.Context, user, verb, resource, namespace string) (bool, error) {
 	review, err := h.Clientset.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
@@ -57,7 +57,7 @@ func (h *Harness) CanI(ctx context.Context, user, verb, resource, namespace stri
 	return review.Status.Allowed, nil
 }
 
-// AccessOf asks what a Kubernetes user may do in the quickstart's namespaces.
+// AccessOf asks what a Kubernetes user may do in the quickstart's namespaces. Errors are the API server's.
 func (h *Harness) AccessOf(ctx context.Context, user string) (Access, error) {
 	access := Access{}
 	for _, namespace := range []string{"team-a", "team-b"} {

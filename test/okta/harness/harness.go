@@ -95,9 +95,9 @@ func run(m *testing.M, h **Harness) (code int) {
 }
 
 // Start runs the control plane, installs the operator and the quickstart sample, and makes the two ServiceAccounts'
-// kubeconfigs. RunServer and RunController run the processes.
+// kubeconfigs. RunServer and RunController run the processes. After an error nothing runs any more.
 func Start(ctx context.Context) (_ *Harness, err error) {
-	ctrllog.SetLogger(logr.Discard()) // of this process, whose clients have nothing to say
+	ctrllog.SetLogger(logr.Discard()) // of this process: its clients have nothing to say
 	h := &Harness{ServerLog: &Log{}, ControllerLog: &Log{}}
 	defer func() {
 		if err != nil {
@@ -144,7 +144,7 @@ func (h *Harness) writeKubeconfigs(ctx context.Context) (err error) {
 	)
 }
 
-// Stop ends every process, the control plane too, and removes what was written.
+// Stop ends every process, the control plane too, and removes what was written. The error joins what failed.
 func (h *Harness) Stop() error {
 	h.mu.Lock()
 	processes := h.processes
@@ -166,8 +166,8 @@ func (h *Harness) Stop() error {
 	return errors.Join(errs...)
 }
 
-// RunServer runs one more server and waits until it is ready. An empty address means a free port; a former server's
-// address brings that one back.
+// RunServer runs one more server and waits until it is ready. An empty address means a free port; a former server's address
+// brings that one back. It fails where the process does not become ready.
 func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process, error) {
 	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
@@ -175,28 +175,31 @@ func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process
 	}))
 }
 
-// RunServerWith runs one more server with further arguments, on a free port.
+// RunServerWith runs one more server with further arguments, on a free port. It fails where the process does not become
+// ready.
 func (h *Harness) RunServerWith(ctx context.Context, args ...string) (*stack.Process, error) {
 	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ServerLog, Args: args,
 	}))
 }
 
-// BeginServer runs one more server, and does not wait until it is ready.
+// BeginServer runs one more server, and does not wait until it is ready. It fails where the process cannot be started.
 func (h *Harness) BeginServer(ctx context.Context, args ...string) (*stack.Process, error) {
 	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ServerLog, Args: args, Unready: true,
 	}))
 }
 
-// RunController runs a controller and waits until it is ready. Only one may run at a time: it elects no leader.
+// RunController runs a controller and waits until it is ready. Only one may run at a time: it elects no leader. It fails
+// where the process does not become ready.
 func (h *Harness) RunController(ctx context.Context) (*stack.Process, error) {
 	return h.remember(stack.StartController(ctx, stack.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ControllerKubeconfig, Log: h.ControllerLog,
 	}))
 }
 
-// RunCandidate runs one of several controllers that elect a leader, and waits until it is ready: a standby is ready, too.
+// RunCandidate runs one of several controllers that elect a leader, and waits until it is ready: a standby is ready, too. It
+// fails where the process does not become ready.
 func (h *Harness) RunCandidate(ctx context.Context) (*stack.Process, error) {
 	return h.remember(stack.StartController(ctx, stack.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ControllerKubeconfig, Log: h.ControllerLog, LeaderElect: true,

@@ -14,7 +14,7 @@ type Log struct {
 	text bytes.Buffer
 }
 
-// Write appends.
+// Write appends. It returns no error.
 func (l *Log) Write(data []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

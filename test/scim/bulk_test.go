@@ -346,7 +346,7 @@ func (s *scim) people(count int) []string {
 	return ids
 }
 
-// shardReads counts what the API server was asked of MemberShards, by anybody, watches apart.
+// shardReads counts the reads of MemberShards that the API server served to all clients, watches apart.
 func (s *scim) shardReads() int {
 	s.t.Helper()
 	metrics, err := operator.Clientset.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(s.t.Context())

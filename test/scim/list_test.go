@@ -109,7 +109,7 @@ func (s *scim) through(target string) [][]string {
 	}
 }
 
-// RFC 9865: whoever is there from the first page to the last is seen once, whatever is written in the meantime.
+// RFC 9865: a user that is there from the first page to the last is seen once, whatever is written in the meantime.
 func TestCursors(t *testing.T) {
 	s := newClient(t, nil)
 	var ids []string
@@ -252,7 +252,7 @@ func (s *scim) cursorsUnderWrites(stay []string) {
 	}
 }
 
-// writeMeanwhile creates, deletes and changes users while act runs. Those who stay keep what lists are sorted by.
+// writeMeanwhile creates, deletes and changes users while act runs. The users in stay keep what lists are sorted by.
 func (s *scim) writeMeanwhile(stay []string, act func(), created func(id string)) {
 	stop := make(chan struct{})
 	var wait sync.WaitGroup

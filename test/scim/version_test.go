@@ -233,7 +233,7 @@ func TestVersionCoversGroups(t *testing.T) {
 	}
 }
 
-// The same of a group whose member has another userName, which is the member's display.
+// The same of a group after a member's userName changed, which is the member's display.
 func TestVersionCoversDisplay(t *testing.T) {
 	s := newClient(t, nil)
 	id := s.user(newName("former"), "")
@@ -247,7 +247,7 @@ func TestVersionCoversDisplay(t *testing.T) {
 	s.must(s.do(http.MethodPatch, target, patchJSON(`{"op":"remove","path":"members"}`), ifMatch(s.version(target))).ExpectStatus(http.StatusNoContent))
 }
 
-// A rename that is refused changes nothing, the version included: who holds the version may go on with it.
+// A rename that is refused changes nothing, the version included: a client with the version may go on with it.
 func TestRefusedRenameKeepsTheVersion(t *testing.T) {
 	s := newClient(t, nil)
 	takenName := newName("taken")

@@ -14,7 +14,8 @@ import (
 )
 
 // Differences compares what is with what should be, in both directions, and returns a line for each difference, sorted.
-// Every binding counts that carries this operator's label or names one of the Apps' people, whoever wrote it.
+// Every binding counts that carries this operator's label or names one of the Apps' people, whatever wrote it. The errors
+// are those of Expect.
 func (c *Cluster) Differences(expressions map[string]Expression) ([]string, error) {
 	expected, err := c.Expect(expressions)
 	if err != nil {
@@ -23,9 +24,10 @@ func (c *Cluster) Differences(expressions map[string]Expression) ([]string, erro
 	return c.compare(expected, nil), nil
 }
 
-// DifferencesWhileHeld is Differences where spec.safety of Apps may hold roles that people do not earn any more, and says of how
-// many people. Whom it holds follows from what was before, and not from the objects: that their status says so is enough, and
-// AppRoleBindings must agree with it. Native bindings may give them more than they earn, and nobody else.
+// DifferencesWhileHeld is Differences where spec.safety of Apps may hold roles that people do not earn any more. It also
+// returns how many people are held. Which people are held follows from what was before, and not from the objects: that their
+// status says so is enough, and AppRoleBindings must agree with it. Native bindings may give held people, and no others,
+// more than they earn. The errors are those of Expect.
 func (c *Cluster) DifferencesWhileHeld(expressions map[string]Expression) (differences []string, people int, err error) {
 	expected, err := c.Expect(expressions)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // the groups that they are in.
 type Expression func(user *v1alpha1.UserSpec, groups []string) bool
 
-// Access is one native role that somebody has in one namespace, or, with Namespace empty, in the whole cluster.
+// Access is one native role that a subject has in one namespace, or, with Namespace empty, in the whole cluster.
 type Access struct {
 	Namespace string
 	// Role is a kind and a name: ClusterRole/view.
@@ -33,7 +33,7 @@ func (a Access) String() string {
 	return fmt.Sprintf("%s has %s in namespace %s", a.Subject, a.Role, a.Namespace)
 }
 
-// Holding is one role of an App that somebody holds in one scope.
+// Holding is one role of an App that a user holds in one scope.
 type Holding struct {
 	Directory, App, Role, Scope string
 	// User is the name of the User object, Subject the RBAC user name that stands for them. Group is the Kubernetes group
@@ -234,7 +234,7 @@ func (c *Cluster) namespacesOf(scope v1alpha1.Scope) []string {
 	return selected
 }
 
-// earned is a role that somebody earned, and the Kubernetes group that is bound for it in their place, if one is.
+// earned is a role that a user earned, and the Kubernetes group that is bound for it in the user's place, if one is.
 type earned struct {
 	role  v1alpha1.Role
 	group string

@@ -25,7 +25,7 @@ var meanings = map[string]Expression{
 	onCall: func(_ *v1alpha1.UserSpec, groups []string) bool { return slices.Contains(groups, "On call") },
 }
 
-// cluster has one App, with a role for each way of earning one, and jane, who earns none of them and so has the default.
+// cluster has one App, with a role for each way of earning one, and jane. She earns none of them and so has the default.
 func cluster(change func(c *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User)) *Cluster {
 	prefix := "okta:"
 	c := &Cluster{

@@ -26,8 +26,9 @@ type Cluster struct {
 	ClusterRoleBindings []rbacv1.ClusterRoleBinding
 }
 
-// Read lists what there is of the Apps in these namespaces, and the bindings of the whole cluster. The reader must be
-// live. The lists are read one after the other: they belong together only where nothing changes meanwhile.
+// Read lists what there is of the Apps in these namespaces, and the bindings of the whole cluster. The reader must be live.
+// The lists are read one after the other: they belong together only where nothing changes meanwhile. It fails with the first
+// error of the reader.
 func Read(ctx context.Context, reader client.Reader, directories ...string) (*Cluster, error) {
 	c := &Cluster{}
 	for _, directory := range directories {

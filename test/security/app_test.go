@@ -41,7 +41,7 @@ func (n *tenant) rootApp(t *testing.T, name string) *v1alpha1.App {
 	return app
 }
 
-// Every way in which an App could give what its author may not bind, or name whom its author may not name.
+// Every way in which an App could give what its author may not bind, or name a user that its author may not name.
 var widenings = []struct {
 	name   string
 	change func(*v1alpha1.AppSpec)
@@ -125,7 +125,7 @@ func TestEditOfOwnAppWidensNothing(t *testing.T) {
 	n.reachesNothing(t)
 }
 
-// What an App of the cluster's administrator gives, nobody else can turn to themselves.
+// What an App of the cluster's administrator gives, no other author can turn to themselves.
 func TestEditOfAnothersApp(t *testing.T) {
 	n := newTenant(t)
 	app := n.rootApp(t, "root")
@@ -171,7 +171,7 @@ func TestEditOfAnothersApp(t *testing.T) {
 	n.reachesNothing(t)
 }
 
-// A pipeline with few rights applies again what somebody with more of them wrote.
+// A pipeline with few rights applies again what an author with more of them wrote.
 func TestUnchangedAppIsAppliedByAnybody(t *testing.T) {
 	n := newTenant(t)
 	app := n.rootApp(t, "root")
@@ -190,7 +190,7 @@ func TestUnchangedAppIsAppliedByAnybody(t *testing.T) {
 	refusedBy(t, err, grantsPolicy, "cluster-admin")
 }
 
-// With the right, the same goes through: it is the right that decides, not who somebody is.
+// With the right, the same goes through: the right decides, not the author's name.
 func TestAuthorWhoMayBindGrants(t *testing.T) {
 	n := newTenant(t)
 	app := n.newApp("own")

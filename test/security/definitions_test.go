@@ -11,7 +11,7 @@ import (
 	"github.com/scim-operator/scim-operator/hack/stack"
 )
 
-// With a definition go all objects, and with these all access. It takes an annotation, whoever asks.
+// With a definition go all objects, and with these all access. Deleting one takes an annotation, for every user.
 func TestDefinitionsAreKept(t *testing.T) {
 	objects, err := stack.ReadObjects(config.FS, "crd/bases")
 	must(t, err)

@@ -44,10 +44,10 @@ func (n *tenant) directory(app, role string) []client.Object {
 
 func kindOf(object client.Object) string { return fmt.Sprintf("%T", object)[len("*v1alpha1."):] }
 
-// What only the operator writes is access: made by hand, it would be access that nobody granted.
+// What only the operator writes is access: made by hand, it would be access that no App granted.
 func TestDirectoryIsWrittenByTheOperatorAlone(t *testing.T) {
 	n := newTenant(t)
-	// The App holds for nobody: what is made by hand below must stay as it is.
+	// The App only observes: what is made by hand below must stay as it is.
 	app := n.newApp("own")
 	app.Spec.Mode = v1alpha1.ModeObserve
 	must(t, n.client.Create(t.Context(), app))
@@ -91,7 +91,7 @@ func TestEditsOfTheDirectory(t *testing.T) {
 	objects := map[string]client.Object{}
 	for _, object := range n.directory(app.Name, "viewer") {
 		if kindOf(object) == "AppRoleBinding" {
-			continue // the controller removes what nobody earned: TestHandMadeBinding
+			continue // the controller removes a binding that no user earned: TestHandMadeBinding
 		}
 		must(t, n.admin.Create(t.Context(), object))
 		defer n.release(t, object)

@@ -129,7 +129,7 @@ func TestGuessedTokens(t *testing.T) {
 		if err == nil {
 			n := strconv.FormatInt(serial.Add(1), 10)
 			r.Header.Set("Authorization", "Bearer guess-"+n)
-			r.Header.Set("X-Forwarded-For", "192.0.2."+n) // nobody's to believe
+			r.Header.Set("X-Forwarded-For", "192.0.2."+n) // must not be believed
 		}
 		return r, err
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// most is how many pairs of role and namespace an App of an author can hold who may not bind every role.
+// most is how many pairs of role and namespace an App can hold if its author may not bind every role.
 const most = 24
 
 // manyRoles is an App that grants as many ClusterRoles in each of its scopes' namespaces.
@@ -28,8 +28,8 @@ func (n *tenant) manyRoles(name string, roles int, namespaces ...string) *v1alph
 	return app
 }
 
-// An API server bounds what one policy may ask of RBAC. Within the bound every pair is asked for; beyond it the message
-// says what to do; and whoever may bind everything is bounded by nothing.
+// An API server bounds what one policy may ask of RBAC. Within the bound every pair is asked for; beyond it the message says
+// what to do. An author with the right to bind everything has no bound.
 func TestLimitOfPairs(t *testing.T) {
 	n := newTenant(t)
 	names := make([]string, 0, 128)

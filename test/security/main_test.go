@@ -91,7 +91,7 @@ type tenant struct {
 	client, admin client.Client
 }
 
-// newTenant makes a namespace whose administrator has ClusterRole admin there, every verb on every resource of
+// newTenant makes a namespace with an administrator that has ClusterRole admin there, every verb on every resource of
 // scim-operator.io, the right to bind view, and a prefix. That is all that a tenant could sensibly be given, and more.
 func newTenant(t testing.TB) *tenant {
 	t.Helper()

@@ -46,7 +46,7 @@ func TestControllerChangesNoSpec(t *testing.T) {
 	}
 }
 
-// An AppRoleBinding that was written by hand, by somebody beyond all policies, gives nobody access.
+// An AppRoleBinding that was written by hand, with rights beyond all policies, gives no access.
 func TestHandMadeBinding(t *testing.T) {
 	operator.ShowOnFailure(t)
 	n := newTenant(t)

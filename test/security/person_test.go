@@ -10,7 +10,7 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// person is somebody whom an App's client provisioned.
+// person is a user that an App's client provisioned.
 type person struct {
 	*okta.Assignment
 	client *okta.Client
@@ -61,7 +61,7 @@ func (n *tenant) provision(t testing.TB, userName string) *person {
 	return p
 }
 
-// views asks whether somebody can list ConfigMaps in the tenant's namespace, as view lets them.
+// views asks whether a user can list ConfigMaps in the tenant's namespace, as the role view allows.
 func (n *tenant) views(ctx context.Context, subject string, want bool) error {
 	got, err := operator.CanI(ctx, subject, "list", "configmaps", n.namespace)
 	if err == nil && got != want {

@@ -77,7 +77,7 @@ func (n *tenant) mayEdit(t testing.TB, user string) client.Client {
 	return c
 }
 
-// Whatever else gives somebody access, somebody on the list writes nothing, deletes nothing and connects to nothing.
+// Whatever else gives a user access, a user on the list writes nothing, deletes nothing and connects to nothing.
 func TestRevokedPeopleAreDenied(t *testing.T) {
 	n := newTenant(t)
 	existing := configMap(n.namespace, "existing")
@@ -124,8 +124,8 @@ func TestRevokedPeopleAreDenied(t *testing.T) {
 	}
 }
 
-// A list that names the system's own users would stop the cluster, and one that names its administrators would leave nobody to
-// mend it: both are let through.
+// A list that names the system's own users would stop the cluster, and one that names its administrators would keep them
+// from mending it: both are let through.
 func TestSystemIsNeverRevoked(t *testing.T) {
 	n := newTenant(t)
 	system, root := "system:serviceaccount:"+n.namespace+":robot", n.namespace+":root"
@@ -153,7 +153,7 @@ func TestOtherListsMeanNothing(t *testing.T) {
 	must(t, n.client.Create(t.Context(), configMap(n.namespace, "new")))
 }
 
-// No trouble with the list may stop the writes of everybody else.
+// No trouble with the list may stop the writes of other users.
 func TestWritesGoOnWithoutAnyList(t *testing.T) {
 	n := newTenant(t)
 	lists := &v1alpha1.RevocationListList{}

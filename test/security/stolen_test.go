@@ -183,8 +183,8 @@ func stolenSecrets(n *tenant) []attempt {
 	}
 }
 
-// With the server's own credential: the directory can be written, and nothing that decides what a role is, who may come in,
-// or what the controller has said.
+// With the server's own credential: the directory can be written, and nothing that decides what a role is, which tokens are
+// accepted, or what the controller has said.
 func TestStolenServer(t *testing.T) {
 	n := newTenant(t)
 	must(t, n.admin.Create(t.Context(), n.newApp("own")))

@@ -20,7 +20,7 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// newToken is a ScimToken of an App whose token the test knows.
+// newToken is a ScimToken of an App, with a token that the test knows.
 func (n *tenant) newToken(t testing.TB, app, name string) (object *v1alpha1.ScimToken, text string) {
 	t.Helper()
 	text, err := token.New()
@@ -81,7 +81,7 @@ func (n *tenant) answersSoon(t testing.TB, text string, want int) {
 	})
 }
 
-// Whoever holds a token of an App can put anybody into its roles: a token opens an App by the will of its author.
+// A client with a token of an App can put any user into its roles: a token opens an App by the will of its author.
 func TestTokenIsAcceptedByTheAppsAuthor(t *testing.T) {
 	n := newTenant(t)
 	root := n.rootApp(t, "root")
@@ -123,7 +123,7 @@ func TestTokenIsAcceptedByTheAppsAuthor(t *testing.T) {
 		refusedBy(t, add(accepting(&v1alpha1.ScimToken{ObjectMeta: theirs.ObjectMeta, Spec: stolen.Spec})), grantsPolicy, "cluster-admin")
 		refusedBy(t, n.client.Status().Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"status":{"digest":"`+mine+`"}}`)), writersPolicy, "status of scimtokens")
 
-		// Who finds a leak can end the token for good, and not begin it again.
+		// An account that finds a leak can end the token for good, and not begin it again.
 		must(t, add())
 		must(t, n.admin.Get(t.Context(), client.ObjectKeyFromObject(root), root))
 		refusedBy(t, add(v1alpha1.AcceptedToken{Name: "theirs", Digest: token.Digest(secret)}), grantsPolicy, "cluster-admin")
@@ -156,7 +156,7 @@ func TestTokenThatRacesItsApp(t *testing.T) {
 	must(t, pairs.Wait())
 	for i := range rounds {
 		tokenSoon(t, tokens[i], v1alpha1.ReasonNotAccepted)
-		// So many refusals hold back whoever sends no valid token; a valid one is served all the same.
+		// So many refusals hold back every client without a valid token; a valid one is served all the same.
 		if got := n.answers(t, texts[i], "/scim/v2"); got != http.StatusUnauthorized && got != http.StatusTooManyRequests {
 			t.Fatalf("round %d: the token is answered %d", i, got)
 		}
@@ -224,7 +224,8 @@ func TestTokenBeforeItsApp(t *testing.T) {
 	n.answersSoon(t, text, http.StatusOK)
 }
 
-// Digests are public: another tenant who copies one takes nothing from the App whose token works, and learns nothing of it.
+// Digests are public: another tenant that copies one takes nothing from the App with the working token, and learns nothing
+// of it.
 func TestDigestOfAnotherTenant(t *testing.T) {
 	victim, n := newTenant(t), newTenant(t)
 	app := victim.newApp("victim")

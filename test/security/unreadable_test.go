@@ -119,7 +119,7 @@ func (n *tenant) works(t *testing.T, scim *okta.Client, app *v1alpha1.App, when 
 	}
 }
 
-// Objects that Go cannot read, from before the rules that refuse them: they cost nobody but their own tenant, they open and grant
+// Objects that Go cannot read, from before the rules that refuse them: they harm only their own tenant, they open and grant
 // nothing, they are told of, and they work again once they are mended. A restart meets them, too.
 func TestUnreadableObjects(t *testing.T) {
 	operator.ShowOnFailure(t)

@@ -30,7 +30,7 @@ import (
 // limit is generous, for a busy machine; what is promised is checked by its own figure.
 const limit = time.Minute
 
-// directory is an App whose people a foreign ClusterRoleBinding lets read everything.
+// directory is an App with people that a foreign ClusterRoleBinding lets read everything.
 type directory struct {
 	*testing.T
 	namespace, prefix string
@@ -70,7 +70,7 @@ func newDirectory(t *testing.T, denyRequests bool) *directory {
 	return d
 }
 
-// person is somebody provisioned, with a binding by another hand.
+// person is a provisioned user, with a binding by another hand.
 type person struct {
 	*okta.Assignment
 	client kubernetes.Interface
@@ -119,7 +119,7 @@ func reads(ctx context.Context, client kubernetes.Interface) error {
 	return err
 }
 
-// eventuallyReads waits until somebody reads, or is refused, and returns what the refusal says.
+// eventuallyReads waits until a user reads, or is refused, and returns what the refusal says.
 func (d *directory) eventuallyReads(p *person, want bool) (refusal string) {
 	d.Helper()
 	harness.Eventually(d, limit, fmt.Sprintf("that %s reads: %v", p.Profile.UserName, want), func(ctx context.Context) error {
@@ -138,7 +138,7 @@ func (d *directory) eventuallyReads(p *person, want bool) (refusal string) {
 	return refusal
 }
 
-// Who left is denied reads within a second, whatever binding is left, and reads again within a second when they are back.
+// A leaver is denied reads within a second, whatever binding is left, and reads again within a second when they are back.
 func TestDeniedEverything(t *testing.T) {
 	d := newDirectory(t, true)
 	jane, john := d.provision("jane"), d.provision("john")
@@ -157,7 +157,7 @@ func TestDeniedEverything(t *testing.T) {
 		if took > time.Second {
 			t.Errorf("denied %v after the deactivation was sent", took)
 		}
-		// For as long as they are inactive, not only at first; and nobody else.
+		// For as long as they are inactive, not only at first; and no other user.
 		for range 20 {
 			if err := reads(t.Context(), jane.client); !apierrors.IsForbidden(err) {
 				t.Fatalf("inactive, and reads: %v", err)
@@ -178,7 +178,7 @@ func TestDeniedEverything(t *testing.T) {
 	t.Logf("denied at most %v after the deactivation was sent", slowest)
 }
 
-// Who is deleted has no User any more: the RevocationList names them.
+// A deleted person has no User any more: the RevocationList names them.
 func TestDeniedAfterDeletion(t *testing.T) {
 	d := newDirectory(t, true)
 	jane := d.provision("jane")
@@ -302,7 +302,7 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
-// What a question costs a request: somebody whom the API server asks about, beside a name that it does not ask about.
+// What a question costs a request: a user that the API server asks about, beside a name that it does not ask about.
 func TestOverhead(t *testing.T) {
 	d := newDirectory(t, true)
 	const rounds = 300

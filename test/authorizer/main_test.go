@@ -1,5 +1,6 @@
 // Package authorizer_test runs a kube-apiserver that asks the authorization webhook, with the very files of
-// config/samples/authorizer, beside the real server and controller: who left is denied everything, whatever bindings are left.
+// config/samples/authorizer, beside the real server and controller: a leaver is denied everything, whatever bindings are
+// left.
 package authorizer_test
 
 import (

@@ -16,7 +16,8 @@ import (
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
-// Fill creates users in the attacker's App through SCIM, each with so many bytes of text, and returns when all are there.
+// Fill creates users in the attacker's App through SCIM, each with so many bytes of text, and returns when all are there. It
+// fails with the first request that does.
 func (t *Tenant) Fill(ctx context.Context, users, bytes int) error {
 	scim := t.client(t.Token)
 	scim.Retries = 20

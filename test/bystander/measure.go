@@ -25,7 +25,7 @@ const (
 	eventLimit = 30 * time.Second
 )
 
-// Bystander is a tenant whose figures are taken.
+// Bystander is a tenant with figures to be taken.
 type Bystander struct {
 	*Tenant
 
@@ -34,7 +34,7 @@ type Bystander struct {
 	known []string
 }
 
-// New makes a bystander's tenant, with one user.
+// New makes a bystander's tenant, with one user. Errors are those of NewTenant and of the user's creation.
 func New(ctx context.Context, url string, admin client.Client) (*Bystander, error) {
 	tenant, err := NewTenant(ctx, url, admin, nil)
 	if err != nil {

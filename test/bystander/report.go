@@ -16,7 +16,7 @@ const (
 	eventTarget  = time.Second
 )
 
-// The bounds that hold on a machine whose other programs take most of the processors.
+// The bounds for a machine with most of its processors taken by other programs.
 const (
 	looseFactor = 10
 	looseFloor  = 500 * time.Millisecond

@@ -41,9 +41,9 @@ type Tenant struct {
 	serial int
 }
 
-// NewTenant makes a namespace, an App whose users all get one role in that namespace, and a token, and returns when the
-// server accepts the token. change may be nil; it edits the App before it is written. It fails where that takes longer than a
-// minute.
+// NewTenant makes a namespace, an App that gives all its users one role in that namespace, and a token, and returns when the
+// server accepts the token. change may be nil; it edits the App before it is written. It fails where that takes longer than
+// a minute.
 func NewTenant(ctx context.Context, url string, admin client.Client, change func(*v1alpha1.AppSpec)) (*Tenant, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "isolation-"}}
 	if err := admin.Create(ctx, namespace); err != nil {
@@ -73,7 +73,8 @@ func NewTenant(ctx context.Context, url string, admin client.Client, change func
 	return t, t.accepted(ctx, t.SCIM, true, setupTimeout)
 }
 
-// NewToken makes one more ScimToken that the App accepts. It does not wait until the server accepts it.
+// NewToken makes one more ScimToken that the App accepts. It does not wait until the server accepts it. Errors are the API
+// server's.
 func (t *Tenant) NewToken(ctx context.Context) (text string, object *v1alpha1.ScimToken, err error) {
 	if text, err = token.New(); err != nil {
 		return "", nil, err

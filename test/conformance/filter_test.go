@@ -106,7 +106,7 @@ func (c filterCase) rewritten(except string) filterCase {
 	return c
 }
 
-// classes are those whose rewriting changes the question.
+// classes are those with a rewriting that changes the question.
 func (c filterCase) classes() []string {
 	var ids []string
 	for _, class := range filterClasses {

@@ -16,8 +16,8 @@ type Runs map[string]string
 // event is one line of go test -json.
 type event struct{ Action, Package, Test, Output string }
 
-// Read adds the events of one run. module is the path that packages begin with. Lines that are no events, such as the commands
-// that make prints, are passed over.
+// Read adds the events of one run. module is the path that packages begin with. Lines that are no events, such as the
+// commands that make prints, are passed over. It fails where events cannot be read.
 func (r Runs) Read(events io.Reader, module string) error {
 	return each(events, func(e event, _ string) {
 		folder, ok := strings.CutPrefix(e.Package, module+"/")

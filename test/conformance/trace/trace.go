@@ -1,8 +1,8 @@
 // Package trace reads docs/protocol.md, the table that names for every requirement what the server does and the test that
 // shows it, and finds what is wrong with it.
 //
-// It stands between the document and those who hold it to its word: test/conformance checks that each test exists,
-// hack/tracecheck that each has run.
+// It stands between the document and its two checks: test/conformance checks that each test exists, hack/tracecheck that
+// each has run.
 package trace
 
 import (
@@ -46,7 +46,8 @@ var (
 	testName   = regexp.MustCompile("`([a-z0-9/-]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]+)(?:/([^`]+))?`")
 )
 
-// Parse reads the rows of every table in the document whose first column holds an identifier.
+// Parse reads the rows of every table in the document with an identifier in the first column. It fails, with the line, where
+// such a row has not four columns, repeats an identifier, or names tests that cannot be read.
 func Parse(document string) ([]Row, error) {
 	var rows []Row
 	seen := map[string]bool{}
@@ -100,7 +101,7 @@ func (r Row) Problem() string {
 	return ""
 }
 
-// Functions are the test functions of the Go files in one folder, whatever their build tags.
+// Functions are the test functions of the Go files in one folder, whatever their build tags. It fails where there are none.
 func Functions(folder string) (map[string]bool, error) {
 	functions := map[string]bool{}
 	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))

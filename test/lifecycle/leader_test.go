@@ -10,7 +10,7 @@ import (
 // successions is how often a leader is killed.
 const successions = 5
 
-// A standby takes over from a leader that was killed, and takes away the access of a person who left in that moment. README
+// A standby takes over from a leader that was killed, and takes away the access of a person that left in that moment. README
 // says how long that takes; this test logs it.
 func TestLeaderKilled(t *testing.T) {
 	candidates := elect(t)

@@ -26,7 +26,7 @@ var operator *harness.Harness
 
 func TestMain(m *testing.M) { harness.Main(m, &operator) }
 
-// newApp makes an App whose deactivations wait no longer than confirm for the controller.
+// newApp makes an App with deactivations that wait no longer than confirm for the controller.
 func newApp(t *testing.T, confirm time.Duration) harness.App {
 	t.Helper()
 	operator.ShowOnFailure(t)

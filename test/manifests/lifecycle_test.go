@@ -32,7 +32,7 @@ func (c *cluster) make(t *testing.T, arguments ...string) string {
 	return string(output)
 }
 
-// The way of an installation by make: every step is taken twice, as a person does who is not sure of the first.
+// The way of an installation by make: every step is taken twice, as an unsure administrator does.
 func TestDeployAndUndeploy(t *testing.T) {
 	c := startCluster(t)
 	const image = "localhost:5000/identity/scim-operator:v9"

@@ -42,7 +42,7 @@ type cluster struct {
 }
 
 func TestMain(m *testing.M) {
-	ctrllog.SetLogger(logr.Discard()) // of this process, whose clients have nothing to say
+	ctrllog.SetLogger(logr.Discard()) // of this process: its clients have nothing to say
 	for _, dir := range []string{"../../config", "../../charts", "../../Makefile", "../../hack/tools"} {
 		if err := readAll(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -119,7 +119,7 @@ func (c *cluster) apply(t *testing.T, dir string) {
 	}
 }
 
-// overlay writes a folder whose kustomization.yaml is a copy of the text, with CONFIG replaced by the way to config/.
+// overlay writes a folder with a kustomization.yaml that is a copy of the text, with CONFIG replaced by the way to config/.
 func overlay(t *testing.T, text string) string {
 	t.Helper()
 	config, err := filepath.Abs("../../config")

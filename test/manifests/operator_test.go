@@ -87,8 +87,8 @@ const (
 	jane         = "okta:jane@example.com"
 )
 
-// openApp installs an App that grants a role in its namespace and denies the requests of people who left, and returns a
-// client with a token of it.
+// openApp installs an App that grants a role in its namespace and denies the requests of leavers, and returns a client with
+// a token of it.
 func (o *operator) openApp(t *testing.T) *okta.Client {
 	t.Helper()
 	text, err := token.New()

@@ -15,8 +15,8 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// An overlay that says where and under what name is all that another place takes: the operator's writes pass every
-// policy there, and nobody else's do.
+// An overlay that says where and under what name is all that another place takes: the operator's writes pass every policy
+// there, and no other account's do.
 func TestOverlayWithNamespaceAndNames(t *testing.T) {
 	binary, err := stack.BuildOperator(t.Context())
 	must(t, err)

@@ -90,7 +90,7 @@ func with(sample any, path []string, value json.RawMessage) (changed any, ok boo
 	return nil, false
 }
 
-// oddValues are what anybody may write into any field.
+// oddValues are what a client may write into any field.
 var oddValues = values(`null`, `true`, `1`, `-1`, `1.5`, `"x"`, `""`, `[]`, `[1]`, `["x"]`, `{}`, `{"a":1}`, `[{}]`, `"\u0000\ud800"`)
 
 var oddNumbers = values(`0`, `1e0`, `1e3`, `10E2`, `1.0`, `100e-2`, `-0`, `-0.0`, `"1"`, `2147483647`, `2147483648`, `-2147483649`, `4294967296`,
@@ -127,7 +127,7 @@ func texts(list ...string) []json.RawMessage {
 	return raw
 }
 
-// corpus of a field: what anybody may write anywhere, and what looks like its type.
+// corpus of a field: what a client may write anywhere, and what looks like its type.
 func (f field) corpus() []json.RawMessage {
 	corpus := slices.Clone(oddValues)
 	switch f.kind {

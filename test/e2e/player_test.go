@@ -126,7 +126,7 @@ func (a *actor) state() ledger.Person {
 	return ledger.Person{ID: a.ID, UserName: a.Profile.UserName, ExternalID: a.Profile.ExternalID, Role: a.role, Active: a.active}
 }
 
-// leave deactivates a person who has access, and asks the API server from the answer on until it says no.
+// leave deactivates a person with access, and asks the API server from the answer on until it says no.
 func (p *player) leave(ctx context.Context, person *actor) {
 	if !p.awaitAccess(ctx, person) {
 		return
@@ -149,7 +149,7 @@ func (p *player) awaitAccess(ctx context.Context, person *actor) bool {
 			return true
 		}
 		if err != nil {
-			begun = time.Now() // without an API server nobody can know
+			begun = time.Now() // without an API server it cannot be known
 		}
 		if time.Since(begun) > grantPatience || ctx.Err() != nil {
 			p.meter.fail("%s is active and had no access for %s: %v", person.Profile.UserName, grantPatience, err)
@@ -249,7 +249,7 @@ func (p *player) mistake(ctx context.Context, person *actor) {
 		return err
 	})
 	if !person.active {
-		return // the same POST restores a person who left
+		return // the same POST restores a leaver
 	}
 	profile := person.Profile
 	profile.ExternalID = "another-" + profile.ExternalID

@@ -78,7 +78,7 @@ func (e *environment) backUp(t *testing.T) {
 	e.follow(t, "backup")
 }
 
-// loseDirectory deletes the App's namespace. Whoever had access by it has none then. It is made again, empty.
+// loseDirectory deletes the App's namespace. The people with access by it have none then. It is made again, empty.
 func (e *environment) loseDirectory(t *testing.T) {
 	t.Helper()
 	begun := time.Now()
@@ -91,7 +91,7 @@ func (e *environment) loseDirectory(t *testing.T) {
 	}
 }
 
-// nobodyMayAct asks the API server about everybody that the ledger knows.
+// nobodyMayAct asks the API server about all people that the ledger knows.
 func (e *environment) nobodyMayAct(t *testing.T) {
 	t.Helper()
 	for _, person := range e.ledger.People() {
@@ -188,7 +188,7 @@ func undeployTwice(t *testing.T, e *environment, way installer, _ *traffic) {
 	e.restored(t)
 }
 
-// uninstallEverything follows docs/operations.md: the command is cut off once, then run twice. Nobody has access at any
+// uninstallEverything follows docs/operations.md: the command is cut off once, then run twice. No person has access at any
 // point after the first revocation, and nothing of the operator is left.
 func uninstallEverything(t *testing.T, e *environment, _ installer, _ *traffic) {
 	t.Log(e.follow(t, "uninstall-dry-run"))

@@ -1,7 +1,7 @@
 // Package ledger keeps what a SCIM server has acknowledged to its client, and compares that with what the server shows
 // later: an acknowledged change that is missing is a lost write.
 //
-// It stands beside the client of test/okta/client, whose decoded resources it reads. It knows nothing of Kubernetes.
+// It stands beside the client of test/okta/client, and reads the resources that it decodes. It knows nothing of Kubernetes.
 package ledger
 
 import (

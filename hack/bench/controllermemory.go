@@ -15,12 +15,12 @@ const (
 	benchmarkControllerMemory = "controller-memory"
 	// controllerMemoryTarget is the most that the controller may hold, in MB, at 100,000 users.
 	controllerMemoryTarget = 800
-	// bindTimeout bounds how long a controller may take, after its start, to bind everybody.
+	// bindTimeout bounds how long a controller may take, after its start, to bind all users.
 	bindTimeout = 15 * time.Minute
 )
 
-// measureControllerMemory starts a controller on a directory that is there already, and in which nobody is bound: it
-// reads everybody, evaluates everybody and binds everybody.
+// measureControllerMemory starts a controller on a directory that is there already, without any binding: it reads, evaluates
+// and binds all users.
 func (s *suite) measureControllerMemory(ctx context.Context, e *environment) error {
 	t := &tenant{app: e.app.Name, scim: e.scim, newPeople: s.newPeople}
 	if err := s.fillAlone(ctx, e, t, kinds()); err != nil {

@@ -23,7 +23,7 @@ const (
 	leaversShare = 20
 )
 
-// convergeRoles are how many roles the App has whose import is measured.
+// convergeRoles are the numbers of roles of the Apps that are imported into.
 var convergeRoles = []int{15, 1}
 
 func benchmarkConverge(roles int) string { return fmt.Sprintf("converge-%d", roles) }
@@ -37,8 +37,8 @@ func (p plan) convergeNames() []string {
 	return append(names, benchmarkControllerMemory)
 }
 
-// measureConvergence looks, for each number of roles, at an App that is full, and imports everybody at full speed into another one,
-// while people of an earlier import leave.
+// measureConvergence looks, for each number of roles, at an App that is full, and imports a crowd at full speed into another
+// one, while people of an earlier import leave.
 func (s *suite) measureConvergence(ctx context.Context) error {
 	for _, roles := range convergeRoles {
 		for _, part := range []struct {
@@ -134,7 +134,7 @@ func (c *convergence) makeApp(ctx context.Context) (err error) {
 	})
 }
 
-// importEverybody creates everybody through SCIM as fast as the server takes them, and waits for the last grant.
+// importEverybody creates the whole crowd through SCIM as fast as the server takes them, and waits for the last grant.
 func (c *convergence) importEverybody(ctx context.Context) error {
 	name := benchmarkConverge(c.roles)
 	newcomers := c.newPeople(c.plan.large)
@@ -212,7 +212,7 @@ func (c *convergence) create(ctx context.Context, newcomers []person) (time.Dura
 	return elapsed, errors.Join(created.first, ctx.Err())
 }
 
-// changeRule has everybody earn one more role by an expression, and waits until they hold it.
+// changeRule has all users earn one more role by an expression, and waits until they hold it.
 func (c *convergence) changeRule(ctx context.Context) error {
 	name, role := benchmarkRule(c.roles), "everybody"
 	app := &v1alpha1.App{}

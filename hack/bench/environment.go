@@ -34,7 +34,7 @@ const (
 	requestTimeout = 30 * time.Second
 	// readyTimeout bounds how long the controller may take to accept the sample.
 	readyTimeout = 60 * time.Second
-	// startTimeout bounds how long the server may take to read everybody, on a machine that others use, too.
+	// startTimeout bounds how long the server may take to read all users, on a machine that others use, too.
 	startTimeout = 5 * time.Minute
 )
 

@@ -31,8 +31,8 @@ type tenant struct {
 	population
 }
 
-// mould is what the store holds of one person whom the server created and the controller gave their roles: the
-// others are cast from it, byte by byte but for what differs from person to person.
+// mould is what the store holds of one person after the server created it and the controller gave it its roles: the others
+// are cast from it, byte by byte but for what differs from person to person.
 type mould struct {
 	person
 	app, id, uid    string

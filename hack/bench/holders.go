@@ -13,7 +13,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// holders counts by a watch who has every role that their status names, in one App. It keeps no Users in memory: with a
+// holders counts by a watch the users of one App that hold every role in their status. It keeps no Users in memory: with a
 // hundred thousand of them this process would take the machine that it measures.
 type holders struct {
 	stop context.CancelFunc
@@ -81,7 +81,7 @@ func (h *holders) see(user *v1alpha1.User) {
 	}
 }
 
-// require counts from now on those who hold a role that nobody holds yet.
+// require counts from now on the users with a role that no user holds yet.
 func (h *holders) require(role string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -18,7 +18,7 @@ type isolation struct {
 	memory int64
 }
 
-// isolationGroup is the one group of benchmarks whose server has its default flags.
+// isolationGroup is the one group of benchmarks with a server that has its default flags.
 const isolationGroup = "isolation"
 
 // memoryGrowthTarget bounds by how much clients that do not read make the server grow, in MiB.

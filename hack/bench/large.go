@@ -107,7 +107,7 @@ func (d *largeDirectory) anotherApp(ctx context.Context, name string) (*tenant, 
 }
 
 // populate fills both Apps while nothing follows, starts the server on them, and makes the groups through it. It returns
-// what the server held with next to nobody in them.
+// what the server held with next to no users in them.
 func (d *largeDirectory) populate(ctx context.Context) (empty int64, err error) {
 	moulds := map[*tenant][]*mould{}
 	for _, t := range []*tenant{d.small, d.large} {

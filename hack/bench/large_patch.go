@@ -19,11 +19,11 @@ func (t *tenant) patched(i int) string {
 }
 
 // firstGrouped is the index of the first member of the groups that are measured: half-way, so that the users of the first
-// pages, and of the last, are in as many groups as anybody.
+// pages, and of the last, are in as many groups as any.
 func (t *tenant) firstGrouped() int { return len(t.members) / 2 }
 
-// makeGroups creates an App's groups: three of the sizes that are measured, and many small ones. Members are spread over
-// everybody.
+// makeGroups creates an App's groups: three of the sizes that are measured, and many small ones. Members are spread over all
+// users.
 func (d *largeDirectory) makeGroups(ctx context.Context, t *tenant, groups int) error {
 	sizes := d.plan.groupSizesWithin(len(t.members))
 	for len(sizes) < groups {
@@ -77,7 +77,7 @@ func (d *largeDirectory) measurePatches(ctx context.Context) error {
 			}, err
 		}}
 	}
-	n := max(1, d.plan.reads/200) * 10 // even in the short round, too: who went out comes back
+	n := max(1, d.plan.reads/200) * 10 // even in the short round, too: a user that was removed comes back
 	comparisons := []comparison{{
 		name: benchmarkLargePatch(d.plan.groupSizes[0]), title: fmt.Sprintf("PATCH of one member, group of %d : bare read and write of it", sizes[0]),
 		subject: patch(sizes[0]), baseline: side{"bare read and write", d.bareChanges(d.groups[sizes[0]])}, n: n, concurrency: 1,
@@ -91,7 +91,7 @@ func (d *largeDirectory) measurePatches(ctx context.Context) error {
 	return d.compareEach(ctx, comparisons)
 }
 
-// patches take one of the users who are in each of the three groups out of one, and put them back, in turns.
+// patches take one of the users in all three groups out of one, and put them back, in turns.
 func (d *largeDirectory) patches(n int) ([][]byte, error) {
 	bodies := make([][]byte, n)
 	for i := range bodies {

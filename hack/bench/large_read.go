@@ -152,7 +152,8 @@ func (d *largeDirectory) measurePasses(ctx context.Context) error {
 	return nil
 }
 
-// passes pages through the App, several times, and sees that everybody comes exactly once in each. Only the requests are timed.
+// passes pages through the App, several times, and checks that every user comes exactly once in each. Only the requests are
+// timed.
 func (t *tenant) passes(ctx context.Context, query url.Values, times int) (measurement, error) {
 	var total measurement
 	for range times {

@@ -16,12 +16,12 @@ import (
 const (
 	// revokedTarget is the 99th percentile of a deactivation while an import runs.
 	revokedTarget = 500 * time.Millisecond
-	// leaveEvery is how often somebody is deactivated while an import runs.
+	// leaveEvery is how often a user is deactivated while an import runs.
 	leaveEvery = 250 * time.Millisecond
-	// denialPoll is how often the API server is asked whether it denies somebody. It looks at every subject of a namespace
+	// denialPoll is how often the API server is asked whether it denies a user. It looks at every subject of a namespace
 	// before it denies: to ask it more often would be a load of its own.
 	denialPoll = 20 * time.Millisecond
-	// joinersShare is what part of the people who are there comes in addition while they leave.
+	// joinersShare is what part of the present users comes in addition while they leave.
 	joinersShare = 10
 	// calmShare is what part of them leaves before that, while nothing else happens.
 	calmShare = 1000
@@ -31,8 +31,8 @@ const (
 
 func benchmarkLeave(roles int) string { return fmt.Sprintf("leave-%d", roles) }
 
-// measureFull has people leave an App that is full already, while more are imported at full speed, and then changes a rule of
-// the App. Those who are there are written past the API server, and a controller that starts then binds them.
+// measureFull has users leave an App that is full already, while more are imported at full speed, and then changes a rule of
+// the App. The present users are written past the API server, and a controller that starts then binds them.
 func (c *convergence) measureFull(ctx context.Context) (err error) {
 	if err := c.makeApp(ctx); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (c *convergence) measureLeavers(ctx context.Context) error {
 	return c.watched.wait(ctx, c.progress, len(c.members)-c.left)
 }
 
-// populate fills the App and has a new controller bind everybody.
+// populate fills the App and has a new controller bind all users.
 func (c *convergence) populate(ctx context.Context) error {
 	t := &tenant{app: c.app.Name, scim: c.scim, newPeople: c.newPeople}
 	if err := c.fillAlone(ctx, c.environment, t, c.roles); err != nil {

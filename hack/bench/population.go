@@ -15,11 +15,11 @@ import (
 const (
 	// fillConcurrency of the creates that fill the App.
 	fillConcurrency = 8
-	// stallTimeout ends the wait for grants when nobody got one for so long.
+	// stallTimeout ends the wait for grants after so long without one.
 	stallTimeout = 60 * time.Second
 )
 
-// population is who is in the App.
+// population is the users of the App.
 type population struct {
 	members []member
 	left    int // how many of them were deactivated
@@ -96,7 +96,7 @@ func (s *suite) grow(ctx context.Context, e *environment, pop *population, size 
 	return nil
 }
 
-// grants counts by a watch who holds roles.
+// grants counts by a watch the users that hold roles.
 type grants struct {
 	stop context.CancelFunc
 

@@ -40,7 +40,7 @@ func (p *progress) sayOften(format string, arguments ...any) {
 	}
 }
 
-// write leaves errors alone: nobody is served by one of the terminal.
+// write ignores errors: a report of one would go to the same terminal.
 func (p *progress) write(format string, arguments ...any) {
 	p.said = time.Now()
 	elapsed := time.Since(p.begun).Round(time.Second)

@@ -44,7 +44,7 @@ func (s *suite) measureReads(ctx context.Context, e *environment, pop *populatio
 	return nil
 }
 
-// anyone picks n members, in another order each time.
+// anyone picks n members at random.
 func (pop *population) anyone(n int) []member {
 	picked := make([]member, n)
 	for i := range picked {

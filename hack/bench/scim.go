@@ -15,8 +15,8 @@ import (
 // maxGrow bounds what an answer may reserve by its Content-Length alone.
 const maxGrow = 1 << 20
 
-// scimClient asks as Okta does: its headers, kept-alive connections, one for each request under way. It does as little as
-// it can for each request: what it costs is counted against the server, whose processors it shares.
+// scimClient asks as Okta does: its headers, kept-alive connections, one for each request under way. It does as little as it
+// can for each request: what it costs is counted against the server, because both share the processors.
 type scimClient struct {
 	base    string
 	http    *http.Client

@@ -60,8 +60,8 @@ func (c *ControlPlane) EtcdConfig() *rest.Config {
 	}}
 }
 
-// StartAPIServer runs kube-apiserver on the address and the data that it had before, and
-// returns when it is ready. Only after KillAPIServer is there a need for it.
+// StartAPIServer runs kube-apiserver on the address and the data that it had before, and returns when it is ready. Only
+// after KillAPIServer is there a need for it. It fails where the process ends, or ctx does, before it is ready.
 func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 	args := []string{
 		"--etcd-servers=" + c.etcdURL,
@@ -103,7 +103,7 @@ func (c *ControlPlane) KillAPIServer() error {
 	return c.apiServer.Kill()
 }
 
-// RestartAPIServer kills kube-apiserver and starts it again on the same port and data.
+// RestartAPIServer kills kube-apiserver and starts it again on the same port and data. Errors are those of both.
 func (c *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	if err := c.KillAPIServer(); err != nil {
 		return err
@@ -111,8 +111,8 @@ func (c *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	return c.StartAPIServer(ctx)
 }
 
-// StartControllerManager runs the binary that EnsureControllerManager returned, for what
-// needs garbage collection, the end of namespaces or aggregated ClusterRoles.
+// StartControllerManager runs the binary that EnsureControllerManager returned, for what needs garbage collection, the end
+// of namespaces or aggregated ClusterRoles. It fails where the process ends, or ctx does, before it is ready.
 func (c *ControlPlane) StartControllerManager(ctx context.Context, binary string) error {
 	kubeconfig := c.path("pki/kube-controller-manager.kubeconfig")
 	if err := c.WriteKubeconfig(kubeconfig, "kube-controller-manager", "system:masters"); err != nil {

@@ -20,7 +20,7 @@ const (
 	downloadTimeout = 10 * time.Minute
 )
 
-// downloadArchive fills the directory from the release that setup-envtest downloads and whose digest it compares: that of
+// downloadArchive fills the directory from the release that setup-envtest downloads, with its digest compared: that of
 // Version or, where there is none, of the newest patch of its minor version. It fails where the list of releases cannot be
 // read, has no such release, or the download takes more than ten minutes.
 func downloadArchive(ctx context.Context, into string, progress io.Writer) error {

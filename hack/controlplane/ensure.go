@@ -26,10 +26,10 @@ const controllerManagerBinary = "kube-controller-manager"
 // lockInterval is how often a process looks whether another one has obtained the binaries.
 const lockInterval = 200 * time.Millisecond
 
-// Ensure returns a directory that holds etcd, kube-apiserver and kubectl. It takes the first
-// of: $KUBEBUILDER_ASSETS, the user's cache, the archive that setup-envtest would download, a
-// build from the Go module proxy (about eight minutes on two cores, once). What it does
-// longer than an instant is told on progress, a line at a time.
+// Ensure returns a directory that holds etcd, kube-apiserver and kubectl. It takes the first of: $KUBEBUILDER_ASSETS, the
+// user's cache, the archive that setup-envtest would download, a build from the Go module proxy (about eight minutes on two
+// cores, once). What it does longer than an instant is told on progress, a line at a time. It fails where none of them has
+// all three.
 //
 // Callers in several processes may call it at once: one works, the others wait for it.
 func Ensure(ctx context.Context, progress io.Writer) (string, error) {
@@ -40,8 +40,8 @@ func Ensure(ctx context.Context, progress io.Writer) (string, error) {
 	return o.ensureCore(ctx)
 }
 
-// EnsureControllerManager returns the path of kube-controller-manager, which no archive of
-// setup-envtest holds: it is in the cache or is built from the Go module proxy.
+// EnsureControllerManager returns the path of kube-controller-manager, which no archive of setup-envtest holds: it is in the
+// cache or is built from the Go module proxy. It fails where the build does.
 func EnsureControllerManager(ctx context.Context, progress io.Writer) (string, error) {
 	o, err := newObtainer(progress)
 	if err != nil {
@@ -91,7 +91,7 @@ func (o *obtainer) ensureCore(ctx context.Context) (string, error) {
 	}
 	defer unlock()
 	absent := missing(o.cache, coreBinaries)
-	if len(absent) == 0 { // whoever held the lock has done it
+	if len(absent) == 0 { // the former holder of the lock has done it
 		return o.cache, nil
 	}
 
@@ -152,7 +152,7 @@ func (o *obtainer) lock(ctx context.Context) (unlock func(), err error) {
 
 func (o *obtainer) say(format string, arguments ...any) { say(o.progress, format, arguments...) }
 
-// say writes one line of progress. Nobody is served by an error of the terminal.
+// say writes one line of progress. It ignores errors of the terminal.
 func say(progress io.Writer, format string, arguments ...any) {
 	_, _ = fmt.Fprintf(progress, "control plane: "+format+"\n", arguments...)
 }

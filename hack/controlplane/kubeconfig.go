@@ -11,9 +11,9 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// UserConfig returns a configuration that the API server takes for the user in the groups,
-// by a client certificate. Its client does not limit itself: the API server's priority and
-// fairness is the one limit, as in the operator.
+// UserConfig returns a configuration that the API server takes for the user in the groups, by a client certificate. Its
+// client does not limit itself: the API server's priority and fairness is the one limit, as in the operator. It fails where
+// no certificate can be made.
 func (c *ControlPlane) UserConfig(user string, groups ...string) (*rest.Config, error) {
 	certificate, key, err := c.authority.issueClient(user, groups)
 	if err != nil {
@@ -39,7 +39,8 @@ func (c *ControlPlane) Kubeconfig(user string, groups ...string) ([]byte, error)
 	return marshalKubeconfig(config, user)
 }
 
-// WriteKubeconfig writes Kubeconfig's answer to a file that only its owner can read.
+// WriteKubeconfig writes Kubeconfig's answer to a file that only its owner can read. Errors are those of Kubeconfig and of
+// the file.
 func (c *ControlPlane) WriteKubeconfig(path, user string, groups ...string) error {
 	data, err := c.Kubeconfig(user, groups...)
 	if err != nil {

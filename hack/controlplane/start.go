@@ -63,8 +63,8 @@ type ControlPlane struct {
 	controllerManager *process.Process
 }
 
-// Start runs etcd and kube-apiserver and returns when the API server is ready. ctx bounds the
-// start only; the processes run until Stop.
+// Start runs etcd and kube-apiserver and returns when the API server is ready. ctx bounds the start only; the processes run
+// until Stop. After an error nothing runs any more.
 func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	if options.BinDir == "" {
 		return nil, errors.New("starting the control plane: Options.BinDir is empty")
@@ -161,8 +161,8 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 
-// Stop ends all processes, the API server before etcd, and removes a temporary directory. It
-// may be called more than once.
+// Stop ends all processes, the API server before etcd, and removes a temporary directory. It may be called more than once.
+// The error joins what failed.
 func (c *ControlPlane) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,7 +189,8 @@ func (c *ControlPlane) lockData() error {
 	return nil
 }
 
-// InUse says whether a control plane runs on the data directory, in whatever process.
+// InUse says whether a control plane runs on the data directory, in whatever process. It fails where the lock cannot be
+// opened.
 func InUse(dataDir string) (bool, error) {
 	path := filepath.Join(dataDir, ".lock")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {

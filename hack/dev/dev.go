@@ -45,7 +45,7 @@ var contents = []string{"controlplane", "credentials", "logs", "token", "kubecon
 // Run starts everything and returns when parent ends, with no error, or when a process ends by
 // itself, with an error that holds its last lines. By then all that it started is stopped.
 func Run(parent context.Context, options Options) error {
-	ctrllog.SetLogger(logr.Discard()) // of this process, whose clients have nothing to say
+	ctrllog.SetLogger(logr.Discard()) // of this process: its clients have nothing to say
 	ctx, fail := context.WithCancelCause(parent)
 	defer fail(nil)
 	r := &run{Options: options, fail: fail}
@@ -204,7 +204,7 @@ func (r *run) scimURL() string {
 
 func (r *run) path(name string) string { return filepath.Join(r.Dir, filepath.FromSlash(name)) }
 
-// say writes one line of progress. Nobody is served by an error of the terminal.
+// say writes one line of progress. It ignores errors of the terminal.
 func (r *run) say(format string, arguments ...any) {
 	_, _ = fmt.Fprintf(r.Progress, "dev: "+format+"\n", arguments...)
 }

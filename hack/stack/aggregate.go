@@ -16,7 +16,7 @@ import (
 
 // AggregateClusterRoles gives every ClusterRole with an aggregation rule the rules that it selects, as
 // kube-controller-manager does where there is one: without it view, edit and admin allow nothing. Roles that are made or
-// changed later need another call.
+// changed later need another call. Errors are the API server's.
 func AggregateClusterRoles(ctx context.Context, config *rest.Config) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {

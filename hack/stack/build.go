@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// BuildOperator compiles ./cmd/scim-operator of the module that the working directory is in
-// and returns the executable's path in the user's cache. Several test processes may build at
-// once: each puts a whole file in place, and a replaced one goes on running.
+// BuildOperator compiles ./cmd/scim-operator of the module that the working directory is in and returns the executable's
+// path in the user's cache. Several test processes may build at once: each puts a whole file in place, and a replaced one
+// goes on running. It fails outside of a module, and where the build does, with its output.
 func BuildOperator(ctx context.Context) (string, error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {

@@ -23,10 +23,9 @@ const (
 	renewalInterval = 30 * time.Second // between attempts, once one has failed
 )
 
-// ServiceAccountKubeconfig writes a kubeconfig for the ServiceAccount to path, and its token
-// to path + ".token", both readable by their owner only. The account must exist. The token
-// file is renewed at half of the token's life until ctx ends; clients read it anew by
-// themselves.
+// ServiceAccountKubeconfig writes a kubeconfig for the ServiceAccount to path, and its token to path + ".token", both
+// readable by their owner only. The account must exist. The token file is renewed at half of the token's life until ctx
+// ends; clients read it anew by themselves. It fails where no first token can be had or written.
 func ServiceAccountKubeconfig(ctx context.Context, config *rest.Config, namespace, name, path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -43,10 +43,10 @@ var installDirs = []string{"crd/bases", "rbac", policiesDir, guardDir}
 // kustomizeFiles are read by kustomize and hold no object.
 var kustomizeFiles = []string{"kustomization.yaml", "kustomizeconfig.yaml"}
 
-// Install applies what `kubectl apply -k` of config/ would, but for the Deployments: CRDs,
-// the namespace, RBAC, and admission policies where there are any. Folders that the file
-// system lacks are passed over, except for the CRDs. It returns when the CRDs are served and
-// the policies are in force.
+// Install applies what `kubectl apply -k` of config/ would, but for the Deployments: CRDs, the namespace, RBAC, and
+// admission policies where there are any. Folders that the file system lacks are passed over, except for the CRDs. It
+// returns when the CRDs are served and the policies are in force. It fails where a file cannot be read, the API server
+// refuses an object, or ctx ends before that.
 func Install(ctx context.Context, config *rest.Config, manifests fs.FS) error {
 	var objects, policies []*unstructured.Unstructured
 	for _, dir := range installDirs {
@@ -77,8 +77,8 @@ func Install(ctx context.Context, config *rest.Config, manifests fs.FS) error {
 	return nil
 }
 
-// ReadObjects decodes all YAML documents in the files of one folder, in the order of the
-// files' names. Kustomize's own files are left out.
+// ReadObjects decodes all YAML documents in the files of one folder, in the order of the files' names. Kustomize's own files
+// are left out. It fails where the folder is missing or a file is no YAML.
 func ReadObjects(manifests fs.FS, dir string) ([]*unstructured.Unstructured, error) {
 	entries, err := fs.ReadDir(manifests, dir)
 	if err != nil {
@@ -121,9 +121,8 @@ func decodeObjects(data []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// Apply puts the objects onto the API server by server-side apply: namespaces first, then
-// CRDs, which it waits for, then the rest in the order given. It takes over fields that
-// somebody else has set.
+// Apply puts the objects onto the API server by server-side apply: namespaces first, then CRDs, which it waits for, then the
+// rest in the order given. It takes over fields of other field managers. It stops at the first error of the API server.
 func Apply(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) error {
 	scheme := runtime.NewScheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {

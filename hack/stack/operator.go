@@ -56,11 +56,11 @@ type Process struct {
 	HealthURL, MetricsURL string
 }
 
-// Stop sends SIGTERM and, after ten seconds, SIGKILL.
+// Stop sends SIGTERM and, after ten seconds, SIGKILL. An ended process is no error.
 func (p *Process) Stop() error { return p.Process.Stop(stopGrace) }
 
-// StartServer runs `scim-operator server` and returns when it is ready. ctx bounds the start
-// only; the process runs until Stop or Kill.
+// StartServer runs `scim-operator server` and returns when it is ready. ctx bounds the start only; the process runs until
+// Stop or Kill. It fails where the process ends, or ctx does, before it is ready.
 func StartServer(ctx context.Context, options ProcessOptions) (*Process, error) {
 	return startOperator(ctx, options, func(o *ProcessOptions) (*Process, []string, error) {
 		if err := pickFree(&o.Listen); err != nil {
@@ -70,8 +70,8 @@ func StartServer(ctx context.Context, options ProcessOptions) (*Process, error) 
 	})
 }
 
-// StartController runs `scim-operator controller` and returns when it is ready. ctx bounds
-// the start only; the process runs until Stop or Kill.
+// StartController runs `scim-operator controller` and returns when it is ready. ctx bounds the start only; the process runs
+// until Stop or Kill. It fails where the process ends, or ctx does, before it is ready.
 func StartController(ctx context.Context, options ProcessOptions) (*Process, error) {
 	return startOperator(ctx, options, func(o *ProcessOptions) (*Process, []string, error) {
 		args := []string{"controller", fmt.Sprintf("--leader-elect=%t", o.LeaderElect)}
@@ -106,7 +106,7 @@ func tryStartOperator(ctx context.Context, options ProcessOptions, subcommand fu
 		return nil, err
 	}
 	for _, address := range []string{options.Listen, options.HealthListen, options.MetricsListen} {
-		// Whoever has the port might answer the question for readiness in the process's place.
+		// Another program on the port might answer the question for readiness in the process's place.
 		if address != "" && !process.IsFree(address) {
 			return nil, fmt.Errorf("starting the %s: %s: address already in use", args[0], address)
 		}

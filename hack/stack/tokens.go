@@ -10,7 +10,8 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// AcceptToken has the App of a ScimToken, which must exist, list it with its digest, in place of a former digest.
+// AcceptToken has the App of a ScimToken, which must exist, list it with its digest, in place of a former digest. Errors are
+// the API server's.
 func AcceptToken(ctx context.Context, c client.Client, token *v1alpha1.ScimToken) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		app := &v1alpha1.App{}

@@ -5,9 +5,8 @@ import (
 	"net"
 )
 
-// FreeAddress returns a loopback address, host:port, on which nothing listens now. Another
-// program may take the port before the caller does: who listens on it must be ready to
-// ask again.
+// FreeAddress returns a loopback address, host:port, on which nothing listens now. Another program may take the port before
+// the caller does, so the caller must be ready to ask again. It fails where no port is free.
 func FreeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

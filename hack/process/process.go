@@ -39,9 +39,9 @@ type Process struct {
 	err  error // readable once done is closed
 }
 
-// Start runs the process. It is put into a process group of its own, so that a Ctrl-C in
-// the terminal reaches only the caller, who then stops its children in the right order.
-// On Linux the child gets SIGTERM when the caller dies without having stopped it.
+// Start runs the process. It is put into a process group of its own, so that a Ctrl-C in the terminal reaches only the
+// caller, which then stops its children in the right order. On Linux the child gets SIGTERM when the caller dies without
+// having stopped it. It fails where the program cannot be run.
 func Start(options Options) (*Process, error) {
 	p := &Process{name: options.Name, tail: &tailBuffer{}, done: make(chan struct{})}
 	p.cmd = exec.Command(options.Path, options.Args...)
@@ -74,7 +74,8 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait blocks until the process has ended and returns how it ended, as exec.Cmd.Wait does.
+// Wait blocks until the process has ended and returns how it ended, as exec.Cmd.Wait does: nil, an *exec.ExitError, or
+// another error.
 func (p *Process) Wait() error {
 	<-p.done
 	return p.err

@@ -119,7 +119,7 @@ func template(object *unstructured.Unstructured) (string, error) {
 	labels["app.kubernetes.io/managed-by"] = "{{ .Release.Service }}"
 	labels["helm.sh/chart"] = `{{ include "scim-operator.chart" . }}`
 	object.SetLabels(labels)
-	if object.GetKind() != "CustomResourceDefinition" { // whose name is the resource's
+	if object.GetKind() != "CustomResourceDefinition" { // its name is that of the resource
 		rename(object.Object, nil)
 	}
 	text, err := yaml.Marshal(object.Object)

@@ -82,7 +82,7 @@ func authorizerTLS(mgr manager.Manager, flags authorizerFlags) (*tls.Config, err
 	return config, nil
 }
 
-// serveAuthorizer answers reviews until ctx ends. An API server that finds nobody goes by its failurePolicy.
+// serveAuthorizer answers reviews until ctx ends. An API server that reaches no authorizer goes by its failurePolicy.
 func serveAuthorizer(ctx context.Context, listener net.Listener, handler http.Handler, log logr.Logger) error {
 	server := &http.Server{
 		Handler:           handler,

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The webhook tells who was revoked: it is served to API servers with a certificate, and to nobody else.
+// The webhook tells which users were revoked: it is served to API servers with a certificate, and to no other client.
 func TestAuthorizerNeedsAClientAuthority(t *testing.T) {
 	command := newServerCommand()
 	command.SetOut(io.Discard)

@@ -73,7 +73,7 @@ func (f *commonFlags) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// metrics are served by plain HTTP on loopback, and elsewhere by HTTPS to those whom the API server lets in.
+// metrics are served by plain HTTP on loopback, and elsewhere by HTTPS to clients that the API server lets in.
 func (f *commonFlags) metrics() metricsserver.Options {
 	options := metricsserver.Options{BindAddress: f.metricsListen}
 	if f.metricsInsecure || isLoopback(f.metricsListen) {

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// nobody is the image's user.
+// nobody is the id of the image's user.
 const nobody = 65532
 
-// jailed returns a command that runs the binary in root with arguments whose paths begin there: as the image's user, without
-// capabilities, in a root file system that holds nothing else. A test that does not run as root makes a user namespace for it.
-// Where the system allows none, the file system stays as it is, and the test says so.
+// jailed returns a command that runs the binary in root with arguments that name paths below it: as the image's user,
+// without capabilities, in a root file system that holds nothing else. A test that does not run as root makes a user
+// namespace for it. Where the system allows none, the file system stays as it is, and the test says so.
 func jailed(ctx context.Context, t *testing.T, root string, args ...string) *exec.Cmd {
 	t.Helper()
 	attributes := &syscall.SysProcAttr{Chroot: root, Pdeathsig: syscall.SIGKILL}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// jailed returns a command that runs the binary in root with arguments whose paths begin there.
+// jailed returns a command that runs the binary in root with arguments that name paths below it.
 func jailed(ctx context.Context, t *testing.T, root string, args ...string) *exec.Cmd {
 	t.Helper()
 	t.Log("WITHOUT A JAIL: only Linux has one")

@@ -12,7 +12,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/uninstall"
 )
 
-// errNotConfirmed ends an uninstallation that nobody agreed to; nothing was changed.
+// errNotConfirmed ends an uninstallation that was not confirmed; nothing was changed.
 var errNotConfirmed = errors.New("not confirmed: nothing was changed")
 
 func newUninstallCommand() *cobra.Command {

@@ -1,9 +1,9 @@
-// Package residual finds what RoleBindings and ClusterRoleBindings still give to people whose access was revoked: those that this
-// operator did not write, and those that it wrote for another User of the same Kubernetes name, in whatever App.
+// Package residual finds what RoleBindings and ClusterRoleBindings still give to users with revoked access: bindings that
+// this operator did not write, and bindings that it wrote for another User of the same Kubernetes name, in whatever App.
 //
 // A cache of its own, NewCache, holds the bindings of others, reduced to names, roles and subjects. The user controller asks
-// Of for each person whose access it revoked, writes the answer into the status, and is told by OnChange when it may have
-// become another. The package reads, and writes nothing.
+// Of for each user after it revoked the access, and writes the answer into the status. OnChange tells it when the answer may
+// have changed. The package reads, and writes nothing.
 package residual
 
 import (
@@ -28,9 +28,9 @@ const MaxReported = 32
 type Finder struct {
 	// Client reads Users and this operator's own bindings from informers.
 	Client client.Client
-	// GroupsOf returns the display names of the groups that somebody is a member of now.
+	// GroupsOf returns the display names of the groups that a user is a member of now.
 	GroupsOf func(user *v1alpha1.User) []string
-	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
+	// Namespaces with Apps that are served; empty for all. Bindings of other Apps are another operator's.
 	Namespaces []string
 
 	changed func(users []types.NamespacedName)
@@ -76,12 +76,12 @@ func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string, namespac
 	}
 }
 
-// OnChange has f called with people of whom Of was asked, when the answer may have become another. It must be called before
-// Add.
+// OnChange has f called with users that Of was asked about, when the answer may have changed. It must be called before Add.
 func (f *Finder) OnChange(changed func(users []types.NamespacedName)) { f.changed = changed }
 
-// Of returns up to MaxReported bindings that still name a person whose access was revoked, or a group that they are or were
-// in, those of this operator first, and how many there are. mapping is the App's, nil where the App is gone.
+// Of returns up to MaxReported bindings that still name a user with revoked access, or a group that the user is or was in,
+// those of this operator first, and how many there are. mapping is the App's, nil where the App is gone. Errors are those of
+// reading bindings of this operator.
 func (f *Finder) Of(ctx context.Context, user *v1alpha1.User, mapping *v1alpha1.KubernetesMapping) ([]v1alpha1.ResidualAccess, int, error) {
 	name := client.ObjectKeyFromObject(user)
 	subjects := f.subjectsOf(user, mapping)
@@ -100,7 +100,7 @@ func (f *Finder) Of(ctx context.Context, user *v1alpha1.User, mapping *v1alpha1.
 	return found[:min(len(found), MaxReported)], len(found), nil
 }
 
-// Forget says that somebody has access again, or is gone.
+// Forget says that a user has access again, or is gone.
 func (f *Finder) Forget(user types.NamespacedName) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// formerLifetime is how long a group counts that somebody left: the tokens that name it have expired by then.
+	// formerLifetime is how long a group counts after the user left it: the tokens that name it have expired by then.
 	formerLifetime = 24 * time.Hour
 	// maxFormer bounds how many are remembered; those longest ago are forgotten first.
 	maxFormer = 10000
 )
 
-// formerMemberships remembers, in this process, who left which groups: as a rule an identity provider takes people out of
-// their groups right before it deactivates them.
+// formerMemberships remembers, in this process, which users left which groups: as a rule an identity provider removes users
+// from their groups right before it deactivates them.
 type formerMemberships struct {
 	left  []departure // in the order of time
 	users map[types.NamespacedName][]departure
@@ -42,7 +42,7 @@ func (f *formerMemberships) add(user types.NamespacedName, group string, now tim
 	}
 }
 
-// of returns the groups that somebody left lately.
+// of returns the groups that a user left lately.
 func (f *formerMemberships) of(user types.NamespacedName) []string {
 	var groups []string
 	for _, d := range f.users[user] {

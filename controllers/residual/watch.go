@@ -19,8 +19,9 @@ import (
 	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
-// Add has the Finder fed by others, a cache of the bindings of others, and by the manager's cache, which must hold Users and the
-// bindings that carry v1alpha1.LabelManagedBy. Every replica follows them, standbys too.
+// Add has the Finder fed by others, a cache of the bindings of others, and by the manager's cache, which must hold Users and
+// the bindings that carry v1alpha1.LabelManagedBy. Every replica follows them, standbys too. It fails where an informer
+// cannot be had.
 func Add(ctx context.Context, mgr manager.Manager, f *Finder, others cache.Cache) (err error) {
 	own := mgr.GetCache()
 	f.synced, err = informers.Feed(ctx,
@@ -33,8 +34,8 @@ func Add(ctx context.Context, mgr manager.Manager, f *Finder, others cache.Cache
 	return err
 }
 
-// NewCache makes a cache of the bindings that do not carry this operator's label: their names, roles, and subjects that may be
-// people.
+// NewCache makes a cache of the bindings that do not carry this operator's label: their names, roles, and subjects that may
+// be users. It fails where the manager's configuration makes no cache.
 func NewCache(mgr manager.Manager) (cache.Cache, error) {
 	notOurs, err := labels.NewRequirement(v1alpha1.LabelManagedBy, selection.NotEquals, []string{v1alpha1.ManagedByValue})
 	if err != nil {
@@ -118,7 +119,7 @@ func (f *Finder) put(b *binding) {
 	f.tell(concerned)
 }
 
-// concerned returns the revoked people for whom subjects stand; the mutex is held.
+// concerned returns the revoked users that subjects stand for; the mutex is held.
 func (f *Finder) concerned(subjects []string) []types.NamespacedName {
 	users := map[types.NamespacedName]bool{}
 	for _, subject := range subjects {
@@ -133,8 +134,8 @@ func (f *Finder) tell(users []types.NamespacedName) {
 	}
 }
 
-// watchOwn follows what this operator wrote: it concerns people who share a Kubernetes user name with others. What carries its
-// label but belongs to no App is by another hand.
+// watchOwn follows what this operator wrote: it concerns users that share a Kubernetes user name with others. What carries
+// its label but belongs to no App is by another hand.
 func (f *Finder) watchOwn() toolscache.ResourceEventHandler {
 	return informers.Changes(func(before, after client.Object) {
 		f.putUnowned(before, after)

@@ -1,9 +1,9 @@
 // Package scimtoken publishes which bearer tokens stand for which App: the digest of each ScimToken that its App accepts, in
-// its status, where the SCIM server reads it. The server itself never sees a Secret, and holds every request against the
-// App and the ScimToken as they are at that moment.
+// its status, where the SCIM server reads it. The server itself never sees a Secret, and holds every request against the App
+// and the ScimToken as they are at that moment.
 //
-// A token's digest is given in the specification, read from a Secret, or that of a token which the controller makes once.
-// A token that its App does not accept, or whose digest is another App's, has none in its status. No token's text is
+// A token's digest is given in the specification, read from a Secret, or that of a token which the controller makes once. A
+// token that its App does not accept, or with a digest that is another App's, has none in its status. No token's text is
 // logged, put into a condition or kept.
 package scimtoken
 
@@ -52,7 +52,8 @@ type Reconciler struct {
 	enqueue func(types.NamespacedName)
 }
 
-// Add registers the controller. The manager's cache must hold Secrets with LabelToken only.
+// Add registers the controller. The manager's cache must hold Secrets with LabelToken only. It fails where the manager
+// refuses the controller, an index or a watch.
 func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	indexer := mgr.GetFieldIndexer()
 	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexApp, func(object client.Object) []string {

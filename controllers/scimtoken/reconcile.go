@@ -24,7 +24,7 @@ const (
 	refusedDelay = time.Minute
 )
 
-// Reconcile publishes one token, or withdraws it.
+// Reconcile publishes one token, or withdraws it. It returns the errors of the API server.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	object := &v1alpha1.ScimToken{}
 	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {

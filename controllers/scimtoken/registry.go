@@ -70,7 +70,7 @@ func (g *registry) publish(name types.NamespacedName) {
 	}
 }
 
-// forget drops a token's claim and returns the tokens whose verdict may change by it.
+// forget drops a token's claim and returns the tokens that may get another verdict by it.
 func (g *registry) forget(name types.NamespacedName) []types.NamespacedName {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -111,7 +111,7 @@ func (g *registry) others(name types.NamespacedName, digest string) []types.Name
 	return others
 }
 
-// wake brings tokens back whose verdict may have changed.
+// wake brings tokens back that may have got another verdict.
 func (r *Reconciler) wake(names []types.NamespacedName) {
 	for _, name := range names {
 		if r.enqueue != nil {

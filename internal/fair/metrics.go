@@ -80,8 +80,8 @@ func (w *watched) Collect(collected chan<- prometheus.Metric) {
 	}
 }
 
-// Stalled tells, by the first queue found, why its work makes no progress for longer than a limit; nil where all goes on. It
-// is for readiness and liveness: a process whose workers hang is alive in name only.
+// Stalled returns, for the first queue found, why its work makes no progress for longer than a limit; nil where all goes on.
+// It is for readiness and liveness: a process with hanging workers is alive in name only.
 func (w *watched) Stalled(limit time.Duration) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()

@@ -34,7 +34,7 @@ type Queue[T comparable] struct {
 	ready    sync.Cond
 	removals turns[T]
 	others   turns[T]
-	// all workers by those who hold them; of other work the share is counted apart, too.
+	// all counts workers by the lane that holds them; the share of other work is counted apart, too, in rest.
 	all, rest shares
 	// waiting are the entries of keys that are to be handed out, or will be after their delay or when their work is done.
 	waiting map[T]*pending[T]
@@ -165,7 +165,7 @@ func (q *Queue[T]) hand(p *pending[T]) {
 	q.ready.Signal()
 }
 
-// delaysEnd hands out keys whose delay is over.
+// delaysEnd hands out keys after their delay.
 func (q *Queue[T]) delaysEnd() {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()

@@ -33,7 +33,7 @@ func add(q *Queue[string], priority int, keys ...string) {
 	q.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, keys...)
 }
 
-// take returns the keys that workers who end nothing would be given.
+// take returns the keys that workers would be given if none of them ended its work.
 func take(q *Queue[string], limit int) []string {
 	var taken []string
 	q.mutex.Lock()

@@ -10,11 +10,11 @@ const (
 	lastShare = 16
 )
 
-// Lane is the App that work is for. An App whose name is not known has one lane for its namespace.
+// Lane is the App that work is for. If the name of the App is not known, the lane is its namespace.
 type Lane = types.NamespacedName
 
-// shares knows who holds how many of a number of places. The places of the Apps of one namespace count together, too: a tenant
-// that makes more Apps gets no more.
+// shares counts the places that each lane holds. The places of the Apps of one namespace count together, too: a tenant that
+// makes more Apps gets no more.
 type shares struct {
 	capacity   int
 	taken      int

@@ -60,7 +60,7 @@ func (s *Slots) release(lane Lane) {
 	s.serve()
 }
 
-// serve gives free slots to those whose turn it is.
+// serve gives free slots to the lanes that are next.
 func (s *Slots) serve() {
 	for {
 		next := s.waiting.pop(func(lane Lane) bool { return s.shares.admits(lane, s.shares.capacity) })

@@ -9,7 +9,7 @@ import (
 type State struct {
 	// Removals and Others wait to be handed out.
 	Removals, Others Waiting
-	// Working counts the keys that are worked on; Longest is how long the oldest of them has been, and Lane whose it is.
+	// Working counts the keys that are worked on; Longest is how long the oldest of them has been, and Lane is its App.
 	Working int
 	Longest time.Duration
 	Lane    Lane

@@ -39,7 +39,7 @@ func (l *line[T]) Pop() any {
 // turns serves lanes one after the other.
 type turns[T any] struct {
 	lines map[Lane]*line[T]
-	// order is whose turn it is: lanes that have something, the one that was served last at the end.
+	// order is the order of service: lanes that have something, the one that was served last at the end.
 	order []Lane
 	added uint64
 }

@@ -36,17 +36,17 @@ type follower struct {
 	skipped map[types.NamespacedName]struct{}
 }
 
-// List implements toolscache.ListerWatcher.
+// List implements toolscache.ListerWatcher. Errors are those of ListWithContext.
 func (f *follower) List(options metav1.ListOptions) (runtime.Object, error) {
 	return f.ListWithContext(context.Background(), options)
 }
 
-// Watch implements toolscache.ListerWatcher.
+// Watch implements toolscache.ListerWatcher. Errors are those of WatchWithContext.
 func (f *follower) Watch(options metav1.ListOptions) (watch.Interface, error) {
 	return f.WatchWithContext(context.Background(), options)
 }
 
-// ListWithContext lists, and once more where the answer could not be decoded.
+// ListWithContext lists, and once more where the answer could not be decoded. It returns the error of the last attempt.
 func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	ctx = following(ctx, f)
 	list, err := f.from.ListWithContext(ctx, options)
@@ -57,7 +57,8 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 	return list, err
 }
 
-// WatchWithContext watches. An event that could not be decoded ends the watch as if it were too old: the informer lists again.
+// WatchWithContext watches. An event that could not be decoded ends the watch as if it were too old: the informer lists
+// again. Errors are those of beginning the watch.
 func (f *follower) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	from, err := f.from.WatchWithContext(following(ctx, f), options)
 	if err != nil {
@@ -163,7 +164,7 @@ func (f *follower) forget() {
 	clear(f.skipped)
 }
 
-// followed is a watch whose events go through a function.
+// followed is a watch that passes its events through a function.
 type followed struct {
 	from   watch.Interface
 	result chan watch.Event

@@ -29,8 +29,9 @@ func Of(from cache.Cache, kind client.Object, handler toolscache.ResourceEventHa
 	return Watch{from: from, kind: kind, handler: handler}
 }
 
-// Feed begins to tell the handlers of every object of their kinds, and returns what tells whether each has heard of all that there
-// were when it began. It does not wait for that.
+// Feed begins to tell the handlers of every object of their kinds. The functions that it returns tell whether each has heard
+// of all objects that there were when it began. It does not wait for that. It fails, with the kind, where an informer cannot
+// be had.
 func Feed(ctx context.Context, watches ...Watch) (synced []toolscache.InformerSynced, err error) {
 	for _, watch := range watches {
 		informer, err := watch.from.GetInformer(ctx, watch.kind, cache.BlockUntilSynced(false))

@@ -12,11 +12,12 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 )
 
-// Retrying returns a ListerWatcher that tries again by itself, every 0.1 to 2 seconds, until it succeeds or its context ends.
+// Retrying returns a ListerWatcher that tries again by itself, every 0.1 to 2 seconds, until it succeeds or its context
+// ends.
 //
-// A reflector waits up to a minute between attempts after an outage of half a minute. A person who left would keep access for
-// as long. Errors by which a reflector chooses how to go on are returned to it at once: a resourceVersion that is too old, or
-// a kind of request that the API server does not know.
+// A reflector waits up to a minute between attempts after an outage of half a minute. A leaver would keep access for as
+// long. Errors by which a reflector chooses how to go on are returned to it at once: a resourceVersion that is too old, or a
+// kind of request that the API server does not know.
 func Retrying(inner toolscache.ListerWatcher) toolscache.ListerWatcher {
 	return &retrying{ListerWatcher: inner, inner: toolscache.ToListerWatcherWithContext(inner)}
 }
@@ -27,12 +28,12 @@ type retrying struct {
 	inner toolscache.ListerWatcherWithContext
 }
 
-// ListWithContext implements toolscache.ListerWithContext.
+// ListWithContext implements toolscache.ListerWithContext. It returns the errors that Retrying names.
 func (r *retrying) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	return persistently(ctx, func() (runtime.Object, error) { return r.inner.ListWithContext(ctx, options) })
 }
 
-// WatchWithContext implements toolscache.WatcherWithContext.
+// WatchWithContext implements toolscache.WatcherWithContext. It returns the errors that Retrying names.
 func (r *retrying) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	return persistently(ctx, func() (watch.Interface, error) { return r.inner.WatchWithContext(ctx, options) })
 }

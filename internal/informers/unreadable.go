@@ -88,7 +88,7 @@ func pathIn(of reflect.Type, value []byte) []string {
 	return nil
 }
 
-// pathInMember is pathIn for an object whose members have the types that typeOf tells.
+// pathInMember is pathIn for an object with members of the types that typeOf tells.
 func pathInMember(value []byte, typeOf func(name string) (reflect.Type, bool)) []string {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(value, &members) != nil {

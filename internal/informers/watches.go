@@ -19,11 +19,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// Watches makes caches whose watches survive objects that Go cannot decode, and knows which objects those are, and which
-// watches fail altogether. One object of one tenant must not stop the work for the others.
+// Watches makes caches with watches that survive objects that Go cannot decode. It knows these objects, and the watches that
+// fail altogether. One object of one tenant must not stop the work for the others.
 //
 // An unreadable object is left out, as if it did not exist: a handler that knew it is told of its end. What cannot be read
-// gives nothing: no token opens, nobody is active, no role is granted by it.
+// gives nothing: it opens no token, makes no user active and grants no role.
 //
 // The zero value is ready; its fields must not be changed once a cache was made. Safe for concurrent use.
 type Watches struct {
@@ -57,7 +57,7 @@ type sighting struct {
 	by map[*follower]struct{}
 }
 
-// NewCache is a cache.NewCacheFunc, for a manager.
+// NewCache is a cache.NewCacheFunc, for a manager. It fails where the configuration makes no client or no cache.
 func (w *Watches) NewCache(config *rest.Config, options cache.Options) (cache.Cache, error) {
 	if options.HTTPClient == nil {
 		httpClient, err := rest.HTTPClientFor(config)

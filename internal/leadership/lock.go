@@ -1,15 +1,15 @@
 // Package leadership has a process write only while no other process can lead.
 //
-// A leader election alone does not see to that. A process that was stopped for longer than its Lease lasts (by a signal, a
-// debugger, a machine that slept) wakes up in the middle of its work, beside its successor: client-go lets it go on for as
-// long as a renewal may take, and what it writes is what it decided before: it could bind people whose access the successor
-// took away since. So the Lock notes when the Lease was renewed, and the transports of its clients refuse what would change
-// anything once that is too long ago, or as soon as the Lease is seen to be another process's.
+// A leader election alone does not ensure that. A process that was stopped for longer than its Lease lasts (by a signal, a
+// debugger, a machine that slept) wakes up in the middle of its work, beside its successor. client-go lets it go on for as
+// long as a renewal may take. It writes what it decided before, and could bind users after the successor took their access
+// away. So the Lock notes when the Lease was renewed, and the transports of its clients refuse what would change anything
+// once that is too long ago, or as soon as the Lease is seen to be another process's.
 //
 // The Lock also has a leader outlast an API server that is away. The election would give up after a few seconds and cost
-// another start, with all that a controller reads at its start, just when the API server is back and work is waiting. Nothing
-// is written meanwhile, by this package's first rule. The Lease is updated under its resourceVersion: the leader goes on only
-// if no other process led in between.
+// another start, with all that a controller reads at its start, just when the API server is back and work is waiting.
+// Nothing is written meanwhile, by this package's first rule. The Lease is updated under its resourceVersion: the leader
+// goes on only if no other process led in between.
 //
 // It stands between client-go's leader election and the clients of the controllers, and imports neither of them.
 package leadership
@@ -133,7 +133,8 @@ func (l *Lock) known() (*resourcelock.LeaderElectionRecord, []byte, bool) {
 
 func (l *Lock) away(err error) bool { return l.Away != nil && l.Away(err) }
 
-// Create makes the Lease this process's.
+// Create makes the Lease this process's. It fails once another process has taken the Lease from this one, and with the API
+// server's errors.
 func (l *Lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if l.isDeposed() {
 		return errAnothers

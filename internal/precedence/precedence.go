@@ -1,6 +1,6 @@
-// Package precedence has what gives access wait, for a moment, while somebody loses theirs in the same process. Both go to one
-// API server, and where its processors are busy each request waits for those before it: an import at full speed would delay
-// a deactivation by as much as it can keep in flight.
+// Package precedence has grants wait, for a moment, while a removal of access is under way in the same process. Both go to
+// one API server, and where its processors are busy each request waits for those before it: an import at full speed would
+// delay a deactivation by as much as it can keep in flight.
 package precedence
 
 import (
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Removals knows whether somebody is losing access. The zero value is ready to use, by any number of goroutines.
+// Removals counts the removals of access under way. The zero value is ready to use, by any number of goroutines.
 type Removals struct {
 	mutex    sync.Mutex
 	underWay int
@@ -44,8 +44,8 @@ func (r *Removals) Over() <-chan struct{} {
 	return r.over
 }
 
-// Yield waits until no removal is under way, for the limit at most and not beyond ctx. Removals that follow each other
-// without end delay nobody for longer.
+// Yield waits until no removal is under way, for the limit at most and not beyond ctx. Endless removals delay no grant for
+// longer.
 func (r *Removals) Yield(ctx context.Context, limit time.Duration) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

@@ -1,7 +1,7 @@
 // Package token makes bearer tokens for SCIM clients and the digests that stand for them in ScimToken objects.
 //
-// A token reads scim_<id>_<random>_<check>: an identifier of 8 characters, 43 random ones (256 bits) and a checksum of
-// 6, so that secret scanners recognise it. The server takes any token whose digest a ScimToken holds.
+// A token reads scim_<id>_<random>_<check>: an identifier of 8 characters, 43 random ones (256 bits) and a checksum of 6, so
+// that secret scanners recognise it. The server takes any token with a digest that a ScimToken holds.
 package token
 
 import (
@@ -23,7 +23,7 @@ const MinimumLength = 32
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// New returns a random token.
+// New returns a random token. It fails where the system has no random bytes.
 func New() (string, error) {
 	id, err := random(8)
 	if err != nil {

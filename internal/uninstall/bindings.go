@@ -133,7 +133,7 @@ func heldBy(object client.Object) string {
 	return ""
 }
 
-// removeBinding empties one binding, then deletes it. Who may delete it but not write it leaves out the first.
+// removeBinding empties one binding, then deletes it. Where the account may not write the binding, it is deleted at once.
 func (u *Uninstaller) removeBinding(ctx context.Context, b binding) error {
 	if len(b.subjects) > 0 {
 		err := u.client.Patch(ctx, b.object.DeepCopyObject().(client.Object), client.RawPatch("application/merge-patch+json", []byte(`{"subjects":null}`)))
@@ -177,7 +177,7 @@ func (u *Uninstaller) reportResidual(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d grants by bindings that other hands made stay: remove them yourself if they should end", count), nil
 }
 
-// personOf returns the App whose prefix a subject bears, "" for none. An empty prefix says nothing about a name.
+// personOf returns the App with the prefix that a subject bears, "" for none. An empty prefix says nothing about a name.
 func personOf(apps []v1alpha1.App, subject rbacv1.Subject) string {
 	for i := range apps {
 		mapping := apps[i].Spec.Kubernetes

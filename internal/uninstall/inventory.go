@@ -29,7 +29,7 @@ type AppInventory struct {
 	Active, Inactive int
 }
 
-// Inventory reads what there is.
+// Inventory reads what there is. It fails with the first error of the API server.
 func (u *Uninstaller) Inventory(ctx context.Context) (*Inventory, error) {
 	found := &Inventory{Objects: map[string]int{}}
 	var deployments appsv1.DeploymentList

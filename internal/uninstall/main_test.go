@@ -50,7 +50,7 @@ type population struct {
 
 const person = "okta:jane@example.com"
 
-// populate installs the operator and makes an App with one person who has access in every way there is.
+// populate installs the operator and makes an App with one user that has access in every way there is.
 func populate(t *testing.T) *population {
 	t.Helper()
 	awaitNamespaceGone(t)

@@ -129,7 +129,7 @@ func isOwnFinalizer(name string) bool {
 }
 
 // deleteDefinitions deletes the CustomResourceDefinitions of kinds that have no object any more, as the guard asks for it.
-// The deletion of one whose objects are held would hang, and hide them.
+// The deletion of one with held objects would hang, and hide them.
 func (u *Uninstaller) deleteDefinitions(ctx context.Context) (string, error) {
 	var definitions apiextensionsv1.CustomResourceDefinitionList
 	if err := u.client.List(ctx, &definitions); err != nil {

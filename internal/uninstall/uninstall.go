@@ -44,7 +44,8 @@ type Uninstaller struct {
 	remains []string
 }
 
-// New returns an Uninstaller that acts with the rights of config and reports to out. patience bounds each wait.
+// New returns an Uninstaller that acts with the rights of config and reports to out. patience bounds each wait. It fails
+// where config makes no client.
 func New(config *rest.Config, out io.Writer, patience time.Duration) (*Uninstaller, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme),

@@ -77,10 +77,11 @@ func run(m *testing.M, env **Env, options Options) (code int) {
 	return m.Run()
 }
 
-// Start runs an environment with the default options. The caller stops it.
+// Start runs an environment with the default options. The caller stops it. Errors are those of StartWith.
 func Start(ctx context.Context) (*Env, error) { return StartWith(ctx, Options{}) }
 
-// StartWith runs an environment. The caller stops it.
+// StartWith runs an environment. The caller stops it. It fails where the binaries cannot be had, the control plane does not
+// start, or the operator's objects are refused; nothing runs then.
 func StartWith(ctx context.Context, options Options) (*Env, error) {
 	binDir, err := controlplane.Ensure(ctx, os.Stderr)
 	if err != nil {
@@ -129,7 +130,7 @@ func install(ctx context.Context, plane *controlplane.ControlPlane, controllerMa
 	return &Env{Config: plane.Config, Client: c, Scheme: scheme, ControlPlane: plane, Kubectl: plane.Kubectl()}, nil
 }
 
-// Stop ends the control plane and removes its data.
+// Stop ends the control plane and removes its data. The error joins what failed.
 func (e *Env) Stop() error { return e.ControlPlane.Stop() }
 
 // Namespace makes a namespace of its own for the test, with the labels, and returns its name.
@@ -150,7 +151,7 @@ func (e *Env) AwaitPolicies(ctx context.Context) error {
 	return stack.Install(ctx, e.Config, config.FS)
 }
 
-// CreateToken makes a ScimToken and has its App, which must exist, list it.
+// CreateToken makes a ScimToken and has its App, which must exist, list it. Errors are the API server's.
 func (e *Env) CreateToken(ctx context.Context, token *v1alpha1.ScimToken) error {
 	if err := e.Client.Create(ctx, token); err != nil {
 		return err
@@ -158,7 +159,7 @@ func (e *Env) CreateToken(ctx context.Context, token *v1alpha1.ScimToken) error 
 	return e.AcceptToken(ctx, token)
 }
 
-// AcceptToken has the App of a ScimToken, which must exist, list it with its digest.
+// AcceptToken has the App of a ScimToken, which must exist, list it with its digest. Errors are the API server's.
 func (e *Env) AcceptToken(ctx context.Context, token *v1alpha1.ScimToken) error {
 	return stack.AcceptToken(ctx, e.Client, token)
 }

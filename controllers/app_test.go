@@ -130,8 +130,8 @@ func TestAppCounts(t *testing.T) {
 	})
 }
 
-// The controller binds what its manifests list. What it may not bind is told to everybody concerned, and granted as soon
-// as it may.
+// The controller binds what its manifests list. The App, the binding and the user tell what it may not bind. That is granted
+// as soon as it may.
 func TestForbiddenRole(t *testing.T) {
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
 		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}})
@@ -177,7 +177,7 @@ func failedRuns(t *testing.T) float64 {
 	return 0
 }
 
-// A role whose rights the controller holds itself is not one that it was given to hand on.
+// Rights that the controller holds itself are not rights that it may hand on.
 func TestOwnRightsAreNotHandedOn(t *testing.T) {
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
 		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "scim-operator-controller"}}})

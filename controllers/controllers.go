@@ -66,7 +66,7 @@ type Options struct {
 	// LeaderElect has one process of many do the work, by a Lease in LeaderElectNamespace.
 	LeaderElect          bool
 	LeaderElectNamespace string
-	// Namespaces whose Apps are served; empty for all. Bindings may be in any namespace all the same.
+	// Namespaces with Apps that are served; empty for all. Bindings may be in any namespace all the same.
 	Namespaces []string
 	// OperatorNamespace holds the RevocationList; empty for DefaultOperatorNamespace.
 	OperatorNamespace string
@@ -74,13 +74,14 @@ type Options struct {
 	SkipNameValidation bool
 }
 
-// NewScheme returns the kinds that controllers use.
+// NewScheme returns the kinds that controllers use. It returns no error with the kinds of this module.
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 }
 
-// NewManager returns a manager with every controller registered. ctx ends no later than the manager.
+// NewManager returns a manager with every controller registered. ctx ends no later than the manager. It fails where the
+// configuration makes no client, and where a controller cannot be registered.
 func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (manager.Manager, error) {
 	scheme, err := NewScheme()
 	if err != nil {
@@ -230,7 +231,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
 		group.Add(mgr, groups),
-		memberships.Watch(ctx, mgr), // after those whom it tells
+		memberships.Watch(ctx, mgr), // after the controllers that it tells
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
 	)

@@ -195,7 +195,7 @@ func TestEventsTellWhatAPersonGainedAndLost(t *testing.T) {
 	w.eventually(func() string { return w.noEvent("User", user.Name, "Revoked admin in default") })
 }
 
-// A binding that somebody else made binds nobody.
+// A binding by another hand binds no user.
 func TestForeignAppRoleBindingBindsNobody(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.provision(w.newUser("jane", ""))

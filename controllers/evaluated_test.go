@@ -17,7 +17,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// cast is a Syncer with people of which the test says who was evaluated for what.
+// cast is a Syncer with people, and the test says what each was evaluated for.
 type cast struct {
 	*world
 	syncer *approlebinding.Syncer
@@ -93,8 +93,8 @@ func (c *cast) named(clusterRole string, want ...string) {
 	}
 }
 
-// Into a binding that an edit of the App asks for get only those who were evaluated for that edit; the others keep what
-// they have, also what the edit took away, until they are.
+// A binding that an edit of the App asks for names only users that were evaluated for that edit. Until then the others keep
+// what they have, also what the edit took away.
 func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 	c := newCast(t, 3)
 	get, list, remove := bindable("get"), bindable("list"), bindable("delete")
@@ -123,7 +123,7 @@ func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 	c.named(list, all[1:]...)
 	c.named(remove, all[0])
 
-	// One earns nothing by the edit; one is kept by somebody's decision.
+	// One earns nothing by the edit; one is held.
 	c.evaluate(1, func(e *earned.Entry) { e.Keys = nil })
 	c.evaluate(2, func(e *earned.Entry) { e.Kept = map[earned.RoleInScope]bool{c.key: true} })
 	c.sync()
@@ -138,7 +138,7 @@ func TestOnlyTheEvaluatedAreBoundToWhatIsNew(t *testing.T) {
 	c.named(remove, all[0], all[2])
 }
 
-// Who was evaluated for no App at all, or for one of the same name before, is not let in.
+// A user that was evaluated for no App at all, or for a former one of the same name, is not bound.
 func TestOtherEvaluationsBindNobody(t *testing.T) {
 	c := newCast(t, 3)
 	c.evaluate(0, func(e *earned.Entry) { e.App = earned.AppGeneration{} })
@@ -152,8 +152,8 @@ func TestOtherEvaluationsBindNobody(t *testing.T) {
 	c.named(bindable("get"), "User okta:person-2")
 }
 
-// Groups stand for people, each once; a group goes with the last of its people. On the way from one mode to the other nobody is
-// without access for a moment.
+// Groups stand for people, each once; a group goes with the last of its people. On the way from one mode to the other no
+// person is without access for a moment.
 func TestGroupsInNativeBindings(t *testing.T) {
 	c := newCast(t, 3)
 	in := func(group string) func(*earned.Entry) {
@@ -211,8 +211,8 @@ func TestGroupsInNativeBindings(t *testing.T) {
 	c.named(get)
 }
 
-// Somebody who was bound before this process began, and turns out to have lost the role, leaves: although the index never
-// knew that they held it, and a run that looked at everything came before.
+// A user that was bound before this process began, and turns out to have lost the role, leaves the binding: although the
+// index never had the role, and a run that looked at everything came before.
 func TestTheLateEvaluatedLeave(t *testing.T) {
 	c := newCast(t, 2)
 	c.evaluate(0, nil)

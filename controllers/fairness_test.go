@@ -21,8 +21,8 @@ func withBystander(t *testing.T, change func(*v1alpha1.AppSpec)) (attacker, byst
 	return attacker, bystander
 }
 
-// A tenant whose roles have expensive expressions keeps nobody of another tenant from access, nor from losing it, and
-// neither its own people from leaving.
+// A tenant with expensive expressions keeps no person of another tenant from access, nor from losing it, nor its own people
+// from leaving.
 func TestExpensiveExpressionsCostOnlyTheirApp(t *testing.T) {
 	w, bystander := withBystander(t, func(spec *v1alpha1.AppSpec) {
 		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "own", Grants: []v1alpha1.Grant{{ClusterRole: bindable("get")}}})
@@ -105,8 +105,8 @@ func pairs(t *testing.T, count int) func(*v1alpha1.AppSpec) {
 	}
 }
 
-// The grants of one App do not wait behind those of another that has very many pairs of role and scope, and neither does who
-// leaves.
+// The grants of one App do not wait behind those of another that has very many pairs of role and scope, and neither do its
+// removals.
 func TestManyBindingsCostOnlyTheirApp(t *testing.T) {
 	const count = 1000
 	w, bystander := withBystander(t, pairs(t, count))
@@ -170,7 +170,7 @@ func TestAnImportCostsOnlyItsApp(t *testing.T) {
 	}
 }
 
-// countRoles counts the users of the directory who hold exactly a role.
+// countRoles counts the users of the directory that hold exactly a role.
 func (w *world) countRoles(role string) int {
 	w.Helper()
 	var list v1alpha1.UserList
@@ -186,8 +186,8 @@ func (w *world) countRoles(role string) int {
 	return count
 }
 
-// An attribute that is to choose scopes and that nobody declares would give everybody every scope: such an App is not ready,
-// and grants nothing. Neither does an attribute widen what cannot be read.
+// An undeclared attribute as spec.scopes.fromAttribute would give all users every scope: such an App is not ready, and
+// grants nothing. Neither does an attribute widen what cannot be read.
 func TestAScopeAttributeNeverFailsOpen(t *testing.T) {
 	a, b := env.Namespace(t, nil), env.Namespace(t, nil)
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {

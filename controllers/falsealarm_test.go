@@ -89,8 +89,8 @@ func (w *world) traffic(ctx context.Context, random *rand.Rand) (rounds int) {
 	return rounds
 }
 
-// Traffic that leaves and joins the same binding is nobody's edit: no Event says so, not even where the last subject leaves
-// while the next one comes. And what others do to the binding meanwhile is named, each time.
+// Own writes that add and remove subjects of one binding are no edits: no Event says so, not even where the last subject
+// leaves while the next one comes. And what others do to the binding meanwhile is named, each time.
 func TestOwnWritesAreNoEdits(t *testing.T) {
 	w := newWorld(t, nil)
 	before := repairCount()

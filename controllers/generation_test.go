@@ -97,9 +97,9 @@ func namesOf(subjects []rbacv1.Subject) map[string]bool {
 	return names
 }
 
-// An App is edited so that at once fewer people earn a role, and the role grants more. Nobody whom the new specification
-// does not give the role is ever in a binding that only the new one asks for, whatever is evaluated first; and nobody who
-// keeps the role loses what both give.
+// An App is edited so that at once fewer people earn a role, and the role grants more. A binding that only the new
+// specification asks for never names a person that does not earn the role by it, whatever is evaluated first. A person that
+// keeps the role never loses what both specifications give.
 func TestNobodyIsGrantedByHalfAnEdit(t *testing.T) {
 	get, list, del := bindable("get"), bindable("list"), bindable("delete")
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
@@ -166,7 +166,7 @@ func TestNobodyIsGrantedByHalfAnEdit(t *testing.T) {
 	}
 }
 
-// A namespace that an edit puts into a scope is bound for nobody who does not earn the role by that edit.
+// In a namespace that an edit puts into a scope, a binding names only people that earn the role by that edit.
 func TestNobodyIsGrantedByHalfAnEditOfAScope(t *testing.T) {
 	elsewhere := env.Namespace(t, nil)
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {

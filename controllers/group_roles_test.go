@@ -82,8 +82,8 @@ func (w *world) apply(g *v1alpha1.Group, change func(*membership.Delta)) {
 	}
 }
 
-// keepsHolding watches the AppRoleBindings of one role from now on. The function that it returns says who was out of them
-// at some moment since.
+// keepsHolding watches the AppRoleBindings of one role from now on. The function that it returns lists the users that were
+// out of them at some moment since.
 func (w *world) keepsHolding(role string, users ...string) func() []string {
 	w.Helper()
 	watcher, err := client.NewWithWatch(env.Config, client.Options{Scheme: env.Scheme})
@@ -173,7 +173,7 @@ func TestRolesByGroup(t *testing.T) {
 		return ""
 	})
 
-	// A member in another App's User, or one that is no user, earns nothing; those who come and go do.
+	// A member that is a User of another App, or no User, earns nothing; users that come and go do.
 	w.setMembers(g, bob.Name)
 	w.eventuallyRoles(ada, "")
 	w.eventuallyCan("okta:ada", "delete", w.namespace, false)
@@ -195,7 +195,7 @@ func TestRolesByGroup(t *testing.T) {
 	update(w, g, func(g *v1alpha1.Group) { g.Spec.ExternalID = "00g-exact" })
 	w.eventuallyRoles(bob, `admin: member of group "Former Admins"`)
 
-	// A rename takes nothing from those whose role does not hang on the name.
+	// A rename takes nothing from users with a role that does not depend on the name.
 	lost := w.keepsHolding("admin", bob.Name)
 	w.rename(g, "Renamed")
 	w.eventuallyRoles(bob, `admin: member of group "Renamed"`)
@@ -209,7 +209,7 @@ func TestRolesByGroup(t *testing.T) {
 	w.eventuallyCan("okta:bob", "delete", w.namespace, false)
 }
 
-// A Group whose name is not claimed for it grants nothing, and one that loses its claim grants nothing any more.
+// A Group without the claim of its name grants nothing, and one that loses its claim grants nothing any more.
 func TestUnclaimedGroupGrantsNothing(t *testing.T) {
 	w := newWorld(t, byGroups("Admins"))
 	ada, bob := w.provision(w.newUser("ada", "")), w.provision(w.newUser("bob", ""))
@@ -248,8 +248,8 @@ func TestExpressionOverGroups(t *testing.T) {
 	w.eventuallyRoles(bob, "")
 }
 
-// Nobody who stays in a group loses a role for a moment while it outgrows its object, is put into other shards, comes back
-// inline, or the controllers start anew.
+// A member that stays in a group never loses a role for a moment while the group outgrows its object, is put into other
+// shards, comes back inline, or the controllers start anew.
 func TestLargeGroupKeepsRoles(t *testing.T) {
 	w := newWorld(t, byGroups("Everybody"))
 	const people = 620

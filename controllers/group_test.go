@@ -108,7 +108,7 @@ func TestGroupStatus(t *testing.T) {
 	w.eventuallyCondition(byHand, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// Users who are deleted leave their groups, wherever the members are.
+// Deleted users leave their groups, wherever the members are.
 func TestDeletedUsersLeaveGroups(t *testing.T) {
 	w := newWorld(t, nil)
 	var ids []string
@@ -144,7 +144,7 @@ func TestDeletedUsersLeaveGroups(t *testing.T) {
 	for _, g := range groups {
 		w.eventuallyMembers(g, ids[5:]...)
 	}
-	// A request that was decided before may still add a user whose deletion was seen.
+	// A request that was decided before may still add a user after its deletion was seen.
 	update(w, groups[0], func(g *v1alpha1.Group) { g.Spec.Members = append([]string{ids[4]}, g.Spec.Members...) })
 	w.eventuallyMembers(groups[0], ids[5:]...)
 

@@ -223,7 +223,8 @@ func TestOnlyLeadersWrite(t *testing.T) {
 	}
 }
 
-// A leader whose Lease another process took writes nothing from the moment that it sees so, long before its election ends.
+// After another process took the Lease, the leader writes nothing from the moment that it sees so, long before its election
+// ends.
 func TestDeposedLeaderBindsNobody(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	w.elect = true

@@ -16,8 +16,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// A namespace on its way out is no error for anybody; one that is gone is told of, and hinders nobody from coming or
-// leaving.
+// A namespace on its way out is an error for no user. One that is gone is told of, and keeps no user from coming or leaving.
 func TestNamespacesThatGo(t *testing.T) {
 	stays, goes := env.Namespace(t, nil), fmt.Sprintf("goes-%d", time.Now().UnixNano())
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
@@ -58,7 +57,7 @@ func TestNamespacesThatGo(t *testing.T) {
 	w.eventuallyCondition(binding(), v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// Who asks for runs is told when all of them ended, gets the answer once, and needs no other while nothing changes.
+// A user with requested grants is told when all runs ended, gets the answer once, and needs no other while nothing changes.
 func TestAskedRuns(t *testing.T) {
 	c := newCast(t, 2)
 	told := make(chan types.NamespacedName, 100)
@@ -109,7 +108,7 @@ func TestAskedRuns(t *testing.T) {
 	if c.syncer.Index.Set(c.users[0], entry) == revision || c.syncer.IsSettled(c.key, bound[c.key], entry) {
 		t.Error("a group changes nothing")
 	}
-	// An edit of the App settles nobody, and whoever asked for what was before gets no answer.
+	// An edit of the App settles no user, and a request for what was before gets no answer.
 	c.edit(func(spec *v1alpha1.AppSpec) { spec.RoleAssignment.Default = []string{"another"} })
 	entry.App = earned.AppGenerationOf(c.app, &access.Cache{})
 	if c.syncer.IsSettled(other, bound[other], entry) {

@@ -33,7 +33,7 @@ func reconciles(t *testing.T, controller string) (count int) {
 	return count
 }
 
-// An edit that says nothing of access evaluates nobody anew, and the status speaks of the new generation all the same.
+// An edit that says nothing of access evaluates no user anew, and the status speaks of the new generation all the same.
 func TestEditThatEvaluatesNobody(t *testing.T) {
 	const people = 40
 	w := newWorld(t, nil)

@@ -13,7 +13,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-// The reaper takes what crashed requests left, and nobody else.
+// The reaper removes only what crashed requests left.
 func TestReaper(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	live, err := client.New(w.config, client.Options{Scheme: env.Scheme})
@@ -41,7 +41,7 @@ func TestReaper(t *testing.T) {
 	w.provision(renaming) // its request crashed before it took the new name
 	gone := w.newUser("gone", "")
 	gone.Name = "gone-0123456789"
-	w.claim(gone) // the claim of a user who is no more
+	w.claim(gone) // the claim of a user that is gone
 
 	reaper := &user.Reaper{Client: live, Live: live, Namespaces: []string{w.namespace}}
 	if err := reaper.Sweep(w.ctx, time.Hour); err != nil {
@@ -73,7 +73,7 @@ func TestReaper(t *testing.T) {
 	}
 }
 
-// A User that people wrote, who know nothing of claims, is given the claim of its name where that is free.
+// A User that was written by hand, without a claim, is given the claim of its name where that is free.
 func TestUserWrittenByHandIsClaimed(t *testing.T) {
 	w := newWorld(t, nil)
 	first := w.newUser("by-hand", "")

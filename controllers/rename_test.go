@@ -24,8 +24,8 @@ func (w *world) named(subject string) bool {
 	})
 }
 
-// Whom an edit of the App left without a name keeps what is held under the former one. Whoever is renamed meanwhile gave that
-// name away: it may be another person's, who must not get what is held.
+// A user that an edit of the App left without a name keeps what is held under the former one. A user that is renamed
+// meanwhile gave that name away: it may be another person's, and must not get what is held.
 func TestHeldWithoutANameAndRenamed(t *testing.T) {
 	w := newWorld(t, guarded(1, byGroups("Staff")))
 	users, ids := w.staff(4)
@@ -54,7 +54,7 @@ func TestHeldWithoutANameAndRenamed(t *testing.T) {
 	w.eventuallyRemovals(1, 2, 2)
 }
 
-// While the former name of somebody who was renamed cannot be taken out of a binding, no status says that it was.
+// While the former name of a renamed user cannot be removed from a binding, no status says that it was.
 func TestRenameThatCannotBeDoneYet(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.provision(w.newUser("maiden", ""))
@@ -118,8 +118,8 @@ func (w *world) refuse(group, version, resource string, operations []admissionv1
 	}
 }
 
-// adminOfEmptiedBinding has somebody bound and then stops the controllers and empties the AppRoleBinding, so that native bindings
-// only name the person.
+// adminOfEmptiedBinding has a user bound and then stops the controllers and empties the AppRoleBinding, so that native
+// bindings only name the user.
 func (w *world) adminOfEmptiedBinding() *v1alpha1.User {
 	w.Helper()
 	user := w.provision(w.newUser("jane", `{"role":"admin"}`))
@@ -130,7 +130,7 @@ func (w *world) adminOfEmptiedBinding() *v1alpha1.User {
 	return user
 }
 
-// Somebody empties an AppRoleBinding while nobody leads, and one of its people loses the role meanwhile: no status says so
+// An AppRoleBinding is emptied while no controller leads, and one of its users loses the role meanwhile: no status says so
 // before the native bindings do.
 func TestRoleLostWhileNobodyLed(t *testing.T) {
 	w := newWorld(t, nil)
@@ -172,7 +172,7 @@ func TestWhatNobodyHadIsNotHeld(t *testing.T) {
 	w.eventuallyRemovals(0, 0, 0)
 }
 
-// Whom the guard holds it still holds when the App calls its people by other names than before nobody led for a while.
+// A held user stays held when the App names its users differently after a while without a leader.
 func TestHeldThroughOtherNames(t *testing.T) {
 	w := newWorld(t, guarded(1, byGroups("Staff")))
 	users, ids := w.staff(4)
@@ -237,7 +237,7 @@ func TestHeldThroughANameThatNoStatusTells(t *testing.T) {
 	}
 }
 
-// An App that is wrong takes nothing from anybody, also where it is to call its people by other names than before.
+// An App that is wrong takes nothing from its users, also where it names them differently than before.
 func TestInvalidAppWithOtherNames(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.newUser("jane", "")
@@ -260,8 +260,8 @@ func TestInvalidAppWithOtherNames(t *testing.T) {
 	}
 }
 
-// halfRenamed leaves an App that is wrong, no controllers, and one person as a leader left them who died in the midst of calling
-// people by their externalId: the role viewer is bound to okta:00u1, the role admin to okta:jane.
+// halfRenamed leaves an App that is wrong, no controllers, and one user in the state of a leader that died while it renamed
+// subjects to the externalId: the role viewer is bound to okta:00u1, the role admin to okta:jane.
 func (w *world) halfRenamed() *v1alpha1.User {
 	w.Helper()
 	user := w.newUser("jane", `{"roles":["admin","viewer"]}`)
@@ -322,7 +322,7 @@ func TestInvalidAppWithHalfOfTheNames(t *testing.T) {
 	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 }
 
-// Who leaves in the midst of that loses everything, by either name.
+// A user that leaves in the midst of that loses everything, by either name.
 func TestLeaverWithHalfOfTheNames(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.halfRenamed()
@@ -337,8 +337,8 @@ func TestLeaverWithHalfOfTheNames(t *testing.T) {
 	}
 }
 
-// A leader dies between the binding and the status, somebody empties the AppRoleBinding, and the person leaves, all while
-// nobody leads: that access was revoked is not said before it was.
+// A leader dies between the binding and the status, the AppRoleBinding is emptied by hand, and the user leaves, all while no
+// controller leads: no status says that access was revoked before it was.
 func TestLeaverOfWhomNothingTells(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.adminOfEmptiedBinding()

@@ -10,7 +10,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// The schema of AppRoleBindings admits every name but those that begin with system:, whoever writes them.
+// The schema of AppRoleBindings admits every name but those that begin with system:, from every client.
 func TestReservedNamesInAppRoleBindings(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	for name, admitted := range map[string]bool{

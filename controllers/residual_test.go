@@ -33,7 +33,7 @@ func groupNamed(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name}
 }
 
-// eventuallyResidual waits for what the status of somebody revoked tells, as "name subject".
+// eventuallyResidual waits for the residual access in the status of a revoked user, as "name subject".
 func (w *world) eventuallyResidual(user *v1alpha1.User, want ...string) {
 	w.Helper()
 	w.eventually(func() string {
@@ -56,7 +56,7 @@ func (w *world) eventuallyResidual(user *v1alpha1.User, want ...string) {
 	})
 }
 
-// What bindings by other hands still give appears in the status of somebody revoked, changes with them, and goes.
+// What bindings by other hands still give appears in the status of a revoked user, changes with them, and goes.
 func TestResidualAccess(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.provision(w.newUser("Jane", ""))
@@ -101,7 +101,7 @@ func TestResidualAccess(t *testing.T) {
 	update(w, first, func(b *rbacv1.RoleBinding) { b.Subjects = b.Subjects[1:] })
 	w.eventuallyResidual(user)
 
-	// A new leader finds the same, and whoever is back is no matter any more.
+	// A new leader finds the same, and drops it once the user is back.
 	w.stop()
 	update(w, first, func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, userNamed("okta:Jane")) })
 	w.start()
@@ -130,7 +130,7 @@ func (w *world) eventuallyEvent(object client.Object, reason, note string) {
 	})
 }
 
-// A token that names a group outlives the membership: groups that somebody left on their way out count.
+// A token that names a group outlives the membership: groups that the user left shortly before the deactivation count.
 func TestResidualAccessByGroup(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.provision(w.newUser("jane", ""))

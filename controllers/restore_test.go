@@ -16,9 +16,9 @@ import (
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
-// A directory that is put back from a backup is what it was: under new UIDs, without status, in any order, users last and late, with
-// bindings that have owners of the former cluster, and whether a controller runs meanwhile or not. Nobody has access before their
-// User is there.
+// A directory that is put back from a backup is what it was: under new UIDs, without status, in any order, users last and
+// late, with bindings that have owners of the former cluster, and whether a controller runs meanwhile or not. A user has no
+// access before the User object is there.
 func TestRestoreFromBackup(t *testing.T) {
 	for _, members := range []int{1, membership.InlineLimit + 1} {
 		for title, test := range map[string]struct {

@@ -16,8 +16,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-// At the very moment that AccessRevoked=True is seen the API server must deny: whoever waits for the condition tells
-// Okta that the access is gone.
+// At the very moment that AccessRevoked=True is seen the API server must deny: the SCIM server waits for the condition and
+// then tells Okta that the access is gone.
 func TestAccessRevokedIsTrue(t *testing.T) {
 	w := newWorld(t, nil)
 	for i := range 5 { // colleagues, so that bindings shrink rather than go
@@ -201,7 +201,7 @@ func TestNothingIsGrantedWithoutTheClaim(t *testing.T) {
 			}
 		}
 	}
-	// An effective user who takes a name that is another's has no access until it is theirs.
+	// An effective user that takes the name of another one has no access until the name is its own.
 	update(w, rival, func(u *v1alpha1.User) { u.Spec.UserName, u.Spec.UserNameKey = "other", "other" })
 	w.eventuallyCondition(rival, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNameNotClaimed)
 	w.eventuallyCan("okta:unclaimed", "get", w.namespace, false)

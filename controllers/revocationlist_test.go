@@ -20,7 +20,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-// denying has requests of those who left denied, under a prefix that no other test has.
+// denying has requests of leavers denied, under a prefix that no other test has.
 func denying(prefix string) func(*v1alpha1.AppSpec) {
 	return func(spec *v1alpha1.AppSpec) {
 		spec.Kubernetes.UsernamePrefix = &prefix
@@ -28,7 +28,7 @@ func denying(prefix string) func(*v1alpha1.AppSpec) {
 	}
 }
 
-// newDenyingWorld is a world whose RevocationList is in its own namespace, so that no other test writes it.
+// newDenyingWorld is a world with the RevocationList in its own namespace, so that no other test writes it.
 func newDenyingWorld(t *testing.T, change func(*v1alpha1.AppSpec)) *world {
 	t.Helper()
 	w := newStoppedWorld(t, change)
@@ -122,7 +122,7 @@ func TestRevocationList(t *testing.T) {
 		if got := w.listed(); !slices.Contains(got, "list:deleted") {
 			t.Fatalf("the User is gone, and the list has %q", got)
 		}
-		// Somebody who gets the name is not to be denied.
+		// Another user that gets the name is not denied.
 		w.eventuallyGranted(w.provisionAgain("deleted"))
 		w.eventuallyListed()
 	})
@@ -172,7 +172,7 @@ func TestRevocationList(t *testing.T) {
 	})
 }
 
-// provisionAgain makes a user whose name somebody else had before.
+// provisionAgain makes a user with a name that another one had before.
 func (w *world) provisionAgain(userName string) *v1alpha1.User {
 	w.Helper()
 	user := w.newUser(userName, "")
@@ -187,7 +187,7 @@ func (w *world) provisionAgain(userName string) *v1alpha1.User {
 	return user
 }
 
-// renameUser does what the server does, with nobody competing.
+// renameUser does what the server does, without competition for the name.
 func (w *world) renameUser(user *v1alpha1.User, userName string) {
 	w.Helper()
 	renamed := user.DeepCopy()
@@ -283,7 +283,7 @@ func TestRevocationListExpiry(t *testing.T) {
 			"expiry:too-late": {Time: time.Now().Add(1000 * time.Hour)},
 		}},
 	})
-	// Somebody who left nearly a day ago, as a new leader finds them: the list need not have known.
+	// A user that left nearly a day ago, as a new leader finds it: the list need not have known.
 	left := w.provision(w.newUser("left", ""))
 	w.start()
 	w.eventuallyGranted(left)
@@ -309,7 +309,7 @@ func TestRevocationListExpiry(t *testing.T) {
 	}
 }
 
-// Many who leave at once cost few writes, and beyond the limit those longest ago are left out.
+// Many leavers at once cost few writes, and beyond the limit those with the oldest revocation are left out.
 func TestRevocationListMany(t *testing.T) {
 	const people = 60
 	w := newStoppedWorld(t, denying("many:"))
@@ -351,13 +351,13 @@ func TestRevocationListMany(t *testing.T) {
 			t.Errorf("entry %d of those longest ago is still on the list", i)
 		}
 	}
-	// 128 reconciles run at a time: one write has them all, but for those who come while it is under way.
+	// 128 reconciles run at a time: one write has them all, but for those that come while it is under way.
 	if got := writes.Load(); got > people/4 {
 		t.Errorf("%d people cost %d writes", people, got)
 	} else {
 		t.Logf("%d people cost %d writes", people, got)
 	}
-	// Who is back makes room for somebody who was left out.
+	// A user that is back makes room for one that was left out.
 	update(w, users[0], reactivate)
 	w.eventually(func() string {
 		list := w.list()
@@ -418,7 +418,7 @@ func TestRevocationListLeaderChange(t *testing.T) {
 		t.Errorf("the entry of somebody whose User is gone expires at %v, was %v", now, expires)
 	}
 
-	// Nobody else's hand takes a person off who left; one whose User is gone may go.
+	// An edit by another hand removes no leaver; one without a User may go.
 	update(w, w.list(), func(list *v1alpha1.RevocationList) { list.Spec.Users = nil })
 	w.eventuallyListed("leader:left")
 	if err := env.Client.Delete(w.ctx, w.list()); err != nil {
@@ -427,7 +427,7 @@ func TestRevocationListLeaderChange(t *testing.T) {
 	w.eventuallyListed("leader:left")
 }
 
-// While the list cannot be written nobody is told that their access is gone; without denyRequests it is.
+// While the list cannot be written no status says that access is gone; without denyRequests it does.
 func TestRevocationListForbidden(t *testing.T) {
 	w := newStoppedWorld(t, denying("forbidden:"))
 	w.keepListHere()

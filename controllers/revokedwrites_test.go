@@ -14,8 +14,8 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Somebody who left, and whom a binding by another hand still lets write, is refused their writes within a second. Their
-// reads pass: admission sees none, which the authorizer is for.
+// A leaver that a binding by another hand still lets write is refused its writes within a second. Its reads pass: admission
+// sees none, which the authorizer is for.
 func TestRevokedWrites(t *testing.T) {
 	w := newWorld(t, denying("writes:"))
 	user := w.provision(w.newUser("jane", ""))

@@ -67,7 +67,7 @@ func (w *world) staff(count int) (users []*v1alpha1.User, ids []string) {
 	return users, ids
 }
 
-// heldOf returns the people who are held, by what their status says.
+// heldOf returns the held users, by what their status says.
 func (w *world) heldOf(users []*v1alpha1.User) (held []*v1alpha1.User) {
 	w.Helper()
 	for _, user := range users {
@@ -81,7 +81,7 @@ func (w *world) heldOf(users []*v1alpha1.User) (held []*v1alpha1.User) {
 	return held
 }
 
-// callBound has the bindings name people otherwise, as a leader left them who died before a status told of it.
+// callBound renames the users in the bindings, as a leader leaves them that dies before a status tells of it.
 func (w *world) callBound(otherwise func(name string) string) {
 	w.Helper()
 	for _, binding := range w.bindings() {
@@ -197,8 +197,8 @@ func TestOwnChangesAreNotHeld(t *testing.T) {
 	w.eventuallyRemovals(0, 0, 0)
 }
 
-// An edit of the App that takes roles from many is held like the change of a group; so is one that drops the role, whose
-// bindings stay as they are for those who are held.
+// An edit of the App that takes roles from many is held like the change of a group. So is one that drops the role: its
+// bindings stay as they are for the held users.
 func TestBulkRemovalByAppEdit(t *testing.T) {
 	for name, edit := range map[string]func(*v1alpha1.AppSpec){
 		"the group is no longer named": func(spec *v1alpha1.AppSpec) { spec.Roles[1].Groups = nil },
@@ -249,7 +249,7 @@ func (w *world) eventuallyEvaluated(user *v1alpha1.User) {
 	})
 }
 
-// Without spec.safety nothing is held, and to drop it lets everybody go.
+// Without spec.safety nothing is held, and dropping it frees all held users.
 func TestGuardIsTakenAway(t *testing.T) {
 	w := newWorld(t, guarded(1, byGroups("Staff")))
 	_, ids := w.staff(4)
@@ -271,8 +271,8 @@ func TestGuardIsTakenAway(t *testing.T) {
 	}
 }
 
-// A leader renamed people and died before their status said so, and the App calls them as before: nobody knows the names by which
-// they are bound, and they are put out. Who is evaluated at that moment must not be said to be held.
+// A leader renamed users and died before their status said so, and the App names them as before. The names in the bindings
+// are unknown then, and are removed. A user that is evaluated at that moment must not be said to be held.
 func TestHeldIsWhoIsBound(t *testing.T) {
 	w := newWorld(t, guarded(1, byGroups("Staff")))
 	users, ids := w.staff(40)

@@ -151,8 +151,8 @@ func TestHammering(t *testing.T) {
 	}
 }
 
-// A controller that begins must not take from people whom it has not evaluated yet, and must take from those who left
-// while none ran.
+// A controller that begins must not take from users that it has not evaluated yet, and must take from users that left while
+// none ran.
 func TestRestart(t *testing.T) {
 	w := newWorld(t, nil)
 	stay := make([]*v1alpha1.User, 30)
@@ -181,7 +181,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked := make(chan string, 1)
-	go func() { // every state on the way must bind those who stay
+	go func() { // every state on the way must bind the users that stay
 		problem := ""
 		for event := range events.ResultChan() {
 			binding, isBinding := event.Object.(*rbacv1.RoleBinding)

@@ -23,7 +23,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// newSyncer runs a Syncer without the other controllers: the test itself says who earned what.
+// newSyncer runs a Syncer without the other controllers: the test itself says what each user earned.
 func newSyncer(w *world) *approlebinding.Syncer {
 	w.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
@@ -73,8 +73,8 @@ func newSyncer(w *world) *approlebinding.Syncer {
 	return syncer
 }
 
-// Informers lag behind the Syncer's own writes. Who is let in and put out again at once must be out, and the other way
-// round: by the API server's word, at the moment that Sync returns.
+// Informers lag behind the Syncer's own writes. A user that is added and removed again at once must be out, and the other
+// way round: by the API server's word, at the moment that Sync returns.
 func TestSyncerSeesItsOwnWrites(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
@@ -157,7 +157,7 @@ func (w *world) bound(subject string, want bool) string {
 	return ""
 }
 
-// Many who ask for the same key at once share runs, and each is served by a run that began after its call.
+// Many requests for the same key at once share runs, and each is served by a run that began after its call.
 func TestSyncIsBatched(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
@@ -204,7 +204,7 @@ func TestSyncIsBatched(t *testing.T) {
 	}
 }
 
-// What only grants waits while somebody loses access under another key, and not for long; what removes does not wait.
+// What only grants waits while a user loses access under another key, and not for long; what removes does not wait.
 func TestGrantsYieldToRemovals(t *testing.T) {
 	const yield = 250 * time.Millisecond
 	w := newStoppedWorld(t, nil)
@@ -263,8 +263,8 @@ func (s *gatedStatus) Update(ctx context.Context, object client.Object, options 
 	return s.SubResourceWriter.Update(ctx, object, options...)
 }
 
-// A role of many people has many AppRoleBindings, whose statuses are written one after the other. A removal does not wait for
-// all of them.
+// A role of many people has many AppRoleBindings, and their statuses are written one after the other. A removal does not
+// wait for all of them.
 func TestRemovalInterruptsStatuses(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)
@@ -323,8 +323,8 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	})
 }
 
-// A run may come upon somebody who left and is back before anybody evaluated that: what they hold has not changed, and they
-// are let in by the next run.
+// A run may meet a user that left and is back before either was evaluated: what the user holds has not changed, and the next
+// run adds the user.
 func TestWhoIsBackAtOnceIsLetIn(t *testing.T) {
 	w := newStoppedWorld(t, nil)
 	syncer := newSyncer(w)

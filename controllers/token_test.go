@@ -297,7 +297,7 @@ func (w *world) with(t *testing.T) *world {
 	return &sub
 }
 
-// eventuallySecret waits for a Secret whose token is another than before.
+// eventuallySecret waits for a Secret with another token than before.
 func (w *world) eventuallySecret(name, before string) *corev1.Secret {
 	w.Helper()
 	secret := &corev1.Secret{}

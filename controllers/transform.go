@@ -112,7 +112,7 @@ var labelSets = struct {
 	known map[string]map[string]string
 }{known: map[string]map[string]string{}}
 
-// sharedLabels returns the one copy of a set of labels. Nobody changes a set in the cache.
+// sharedLabels returns the one copy of a set of labels. A set in the cache is never changed.
 func sharedLabels(set map[string]string) map[string]string {
 	if len(set) == 0 {
 		return set

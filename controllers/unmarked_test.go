@@ -13,9 +13,9 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// A native binding whose marks somebody took away or changed is in no informer under its key. It must not outlive what it was
-// for: neither where nobody led when that happened, nor where nothing could be put right at the time; and whatever the status
-// of its AppRoleBinding tells, which may be late, and lists no more than a hundred.
+// A native binding without its marks, or with changed ones, is in no informer under its key. It must not outlive what it was
+// for: neither where no controller led when that happened, nor where nothing could be put right at the time; and whatever
+// the status of its AppRoleBinding tells, which may be late, and lists no more than a hundred.
 func TestUnmarkedBindingsAreFound(t *testing.T) {
 	wrong := func(spec *v1alpha1.AppSpec) { spec.RoleAssignment.Default = []string{"nobody"} }
 	strip := func(b *rbacv1.RoleBinding) { b.Labels, b.Annotations = nil, nil }

@@ -20,7 +20,7 @@ type unreadableEvents struct {
 	recorder events.EventRecorder
 }
 
-// Start runs until ctx ends.
+// Start runs until ctx ends, and returns nil.
 func (e *unreadableEvents) Start(ctx context.Context) error {
 	e.watches.Tell(func(u informers.Unreadable) {
 		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: u.Name.Namespace, Name: u.Name.Name, UID: u.UID}}

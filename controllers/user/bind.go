@@ -39,7 +39,7 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 	for _, key := range before.Keys {
 		lost[key] = !held[key]
 	}
-	// Where somebody edited the AppRoleBinding while nobody led, the status is the only one to know.
+	// The AppRoleBinding may have been edited while no controller led: then only the status knows the role.
 	for key := range e.keysOf(e.user.Status.Roles) {
 		lost[key] = !held[key]
 	}
@@ -58,15 +58,15 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 }
 
 var (
-	// errPending ends a reconcile of a person who asked for runs of the roles that they gained: they come back when all of
-	// them ran. To wait for them here would hold a worker whom somebody may need who must lose access.
+	// errPending ends a reconcile that requested runs for gained roles: the user comes back when all of them ran. To wait
+	// for them here would hold a worker that a removal of access may need.
 	errPending = errors.New("asked for bindings")
-	// errLeftOut ends a reconcile of a person whom a run left out. Either the run saw an older state of theirs, or somebody
-	// put them out of what they were to keep: what they hold is to be found out anew.
+	// errLeftOut ends a reconcile of a user that a run left out. Either the run saw an older state of the user, or an edit
+	// removed the user from what it was to keep: what the user holds is to be found out anew.
 	errLeftOut = errors.New("left out of a binding")
 )
 
-// leftOutDelay is how long a reconcile waits whose person was left out of a binding.
+// leftOutDelay is how long a reconcile waits after a run left its user out of a binding.
 const leftOutDelay = 50 * time.Millisecond
 
 // checkBound fails where AppRoleBindings do not name the person under keys for which runs have just been done.
@@ -86,8 +86,8 @@ func (e *evaluation) checkBound(ctx context.Context, subject string, keys []earn
 	return nil
 }
 
-// bindGained sees to the roles that are held and not bound yet, and returns why one may not be bound, and those whose runs were
-// done without a failure. An error means that somebody who was renamed may still be bound under the earlier name.
+// bindGained has the held roles bound that are not bound yet. It returns why one may not be bound, and the keys with runs
+// that were done without a failure. An error means that a renamed user may still be bound under the earlier name.
 func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revision uint64,
 	bound map[earned.RoleInScope]v1alpha1.AppRoleSubject, loses bool,
 ) (failure error, done []earned.RoleInScope, err error) {

@@ -10,13 +10,13 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// boundByGroup is what AccessRevoked says of somebody whom a group stood for. It is final: nothing that this operator does
-// ends it sooner.
+// boundByGroup is the message of AccessRevoked for a user that a group stood for. It is final: nothing that this operator
+// does ends that access sooner.
 const boundByGroup = "No binding of this operator names the person, but subjectMode is Group: bindings name a group that the person was in, " +
 	"and tokens that were issued with that group keep it until they expire."
 
-// isBoundByGroup says whether native bindings named a group in the person's place, when the access ended or at an earlier
-// look at a person who has none. entry is what the index knew before.
+// isBoundByGroup says whether native bindings named a group in the user's place, when the access ended or at an earlier look
+// at a user without access. entry is what the index knew before.
 func (e *evaluation) isBoundByGroup(entry earned.Entry) bool {
 	if e.app == nil || e.app.Spec.SubjectMode != v1alpha1.SubjectModeGroup || e.app.Spec.Mode == v1alpha1.ModeObserve {
 		return false

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// restoredAge is the age from which on a User without a claim may come from a backup: far older than any request
-	// that is still between its two writes. One without createdAt was written by hand, and waits for nobody.
+	// restoredAge is the age from which on a User without a claim may come from a backup: far older than any request that is
+	// still between its two writes. A User without createdAt was written by hand, and there is no request to wait for.
 	restoredAge = time.Minute
 	// patience is how long a claim may be missing before the status says so. The server writes the User first and
 	// the claim right after it, so that every User passes through this.
@@ -55,8 +55,8 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 	return e.unclaimed.Get(e.name.String()), nil
 }
 
-// withholdUnclaimed takes every role away from a person whose userName is not reserved for them. A User that was just
-// written is not reported at once: its claim is being written.
+// withholdUnclaimed takes every role away from a user without the claim of its userName. A User that was just written is not
+// reported at once: its claim is being written.
 func (e *evaluation) withholdUnclaimed(ctx context.Context, retry time.Duration) (reconcile.Result, error) {
 	fresh := len(e.user.Status.Conditions) == 0 && retry < patience
 	if fresh {
@@ -93,8 +93,8 @@ func (e *evaluation) claimOtherNames(ctx context.Context) (taken string, err err
 	return taken, nil
 }
 
-// withholdSharedName takes every role away from a user whose Kubernetes name is another user's. It looks again when that user
-// gives the name up, and now and then.
+// withholdSharedName takes every role away from a user if another user holds its Kubernetes name. It looks again when that
+// user gives the name up, and now and then.
 func (e *evaluation) withholdSharedName(ctx context.Context, attribute string) (reconcile.Result, error) {
 	message := "Another user of the App has this " + attribute + " and holds the Kubernetes name that is made of it. " +
 		"Give this user another one in the identity provider, or delete the other user."

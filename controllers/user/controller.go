@@ -1,6 +1,6 @@
 // Package user gives each User the access that it earned, and takes away what it lost.
 //
-// Reconcile reads as a list of steps: fetch the User and its App, take everything away from those who may have nothing,
+// Reconcile reads as a list of steps: fetch the User and its App, take everything away from a user that may have nothing,
 // verify the claim of the name, evaluate the App's policy (internal/access), hand what was earned to the bindings
 // (controllers/approlebinding) and write the status once. Reaper, beside it, clears away what crashed requests left.
 package user
@@ -42,16 +42,16 @@ const (
 	// reconcileTimeout bounds one reconcile: the runs of its keys end by themselves within a minute.
 	reconcileTimeout = 2 * time.Minute
 
-	// priorityRevoke goes before everything else in the queue: somebody must lose access.
+	// priorityRevoke goes before everything else in the queue: the user must lose access.
 	priorityRevoke = 100
-	// priorityLeave comes right after it: somebody left a group, and may lose a role by that.
+	// priorityLeave comes right after it: the user left a group, and may lose a role by that.
 	priorityLeave = 50
 
 	// claimDelay is how long after a User its claim is looked for: the server writes it right after the User, so that to
 	// look at once would be in vain.
 	claimDelay = 20 * time.Millisecond
 
-	// statusYield is how long the status of a user who has access waits while others lose theirs.
+	// statusYield is how long the status of a user with access waits while others lose theirs.
 	statusYield = 250 * time.Millisecond
 )
 
@@ -65,11 +65,11 @@ type Reconciler struct {
 	Index    *earned.Index
 	Syncer   *approlebinding.Syncer
 	Recorder recorder.EventRecorder
-	// Revocations has the requests of people denied whose access ended, where their App asks for it.
+	// Revocations has the requests of a user denied after its access ended, where the App asks for it.
 	Revocations *revocation.Keeper
 	// Residual knows what bindings by other hands still give them.
 	Residual *residual.Finder
-	// Memberships tell who is in which groups.
+	// Memberships tell the groups of each user.
 	Memberships *group.Memberships
 	// Guard holds bulk loss of roles.
 	Guard *safety.Guard
@@ -89,7 +89,7 @@ type Reconciler struct {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// Add registers the controller.
+// Add registers the controller. It fails where the manager refuses the controller or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	r.turns = newTurns()
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
@@ -126,7 +126,7 @@ func (r *Reconciler) takeQueue(_ context.Context, q queue) error {
 	return nil
 }
 
-// enqueue has users evaluated. Before there is a queue nobody needs to be: every user comes as an event later.
+// enqueue has users evaluated. Before there is a queue it does nothing: every user comes as an event later.
 func (r *Reconciler) enqueue(priority int, users ...types.NamespacedName) {
 	if q := r.queue.Load(); q != nil {
 		for _, user := range users {
@@ -135,11 +135,11 @@ func (r *Reconciler) enqueue(priority int, users ...types.NamespacedName) {
 	}
 }
 
-// membersChanged has those evaluated whose roles may depend on the change of a group.
+// membersChanged has the users evaluated that may gain or lose a role by the change of a group.
 func (r *Reconciler) membersChanged(change group.Change) {
 	current := &v1alpha1.App{}
 	if err := r.Client.Get(context.Background(), change.App, current, client.UnsafeDisableDeepCopy); err != nil {
-		return // without its App nobody holds a role; and when it comes, everybody is evaluated
+		return // without its App no user holds a role; and when it comes, all are evaluated
 	}
 	policy, fieldErrors := r.Policies.Compile(current)
 	if len(fieldErrors) == 0 && !policy.Concerns(change.Before) && !policy.Concerns(change.After) {
@@ -162,8 +162,8 @@ func add(q queue, priority int, user types.NamespacedName) {
 	q.Add(request)
 }
 
-// watchUsers puts those who must lose access first, and last what is only listed at the start. This controller's own
-// writing of the status of somebody who has access calls for nothing.
+// watchUsers puts users first that must lose access, and last what is only listed at the start. It ignores this controller's
+// own status write for a user with access.
 func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	priorityOf := func(user *v1alpha1.User, otherwise int) int {
 		if !user.MayHaveAccess() && !isRevoked(user) {
@@ -207,7 +207,7 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 	}
 }
 
-// watchApps brings back every user of an App whose specification changed, after those who changed themselves.
+// watchApps brings back every user of an App after a change of its specification, behind users that changed themselves.
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
 	// No index by App: it would cost every User memory, for the sake of an App's edits.
 	usersOf := subjects.UsersIn(r.Client)

@@ -11,7 +11,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// freeze is for users of an App whose specification is wrong: what they hold they keep, nothing is added.
+// freeze is for users of an App with a wrong specification: they keep what they hold, and nothing is added.
 func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Result, error) {
 	bound, err := e.Syncer.Bound(ctx, e.name)
 	if err != nil {
@@ -29,7 +29,7 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 		e.verdict.subject = names[0]
 	}
 	if len(names) > 1 {
-		// They were about to be renamed. As long as nobody has evaluated them, bindings may name them either way.
+		// The user was about to be renamed. Until it is evaluated, bindings may use either name.
 		e.Index.Forget(e.name)
 	} else if _, err := e.bind(ctx, held, e.groupsBefore()); err != nil {
 		return reconcile.Result{}, err

@@ -14,7 +14,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-// reconcileInactive takes everything from a person who left, is suspended or is being deleted.
+// reconcileInactive takes everything from a user that left, is suspended or is being deleted.
 func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, error) {
 	if !isRevoked(e.user) {
 		defer e.Syncer.Removals.Begin()()
@@ -35,7 +35,7 @@ func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, e
 	}
 	retry, err := e.verifyName(ctx)
 	if err != nil {
-		// The access is gone, and whoever waits for it shall know; the claim can wait.
+		// The access is gone, and the server that waits for that shall know; the claim can wait.
 		if written := e.writeStatus(ctx); written != nil {
 			return reconcile.Result{}, written
 		}
@@ -55,7 +55,7 @@ func (e *evaluation) reconcileInactive(ctx context.Context) (reconcile.Result, e
 // used again at once.
 func (e *evaluation) letGo(ctx context.Context) error {
 	if len(e.user.Finalizers) > 1 {
-		// Somebody else holds the object: until they let go, people can see that its access is gone.
+		// Another finalizer holds the object: until that is released, the status shows that the access is gone.
 		e.verdict.revoked(e.user)
 		if err := e.findResidual(ctx); err != nil {
 			return err
@@ -73,7 +73,7 @@ func (e *evaluation) letGo(ctx context.Context) error {
 		}
 	}
 	if err := e.claimsOf(e.name.Namespace).Release(ctx, e.user); err != nil && ctx.Err() == nil {
-		// It blocks nobody: who wants the name takes it over, and the reaper sweeps.
+		// The claim blocks no request: the next one for the name takes it over, and the reaper sweeps.
 		log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's name")
 	}
 	if e.app == nil {

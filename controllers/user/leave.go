@@ -11,16 +11,16 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// endAccess takes every role from a person who may have no access, and has their requests denied where the App asks for
-// it. Both are under way at once.
+// endAccess takes every role from a user that may have no access, and has its requests denied where the App asks for it.
+// Both are under way at once.
 func (e *evaluation) endAccess(ctx context.Context) error {
 	denied := make(chan error, 1)
 	go func() { denied <- e.Revocations.Revoke(ctx, e.user) }()
 	return errors.Join(e.revokeAll(ctx), <-denied)
 }
 
-// denyFormerName has requests denied under the name that a person went by before they were renamed. Where it is the App
-// that names its people differently now, nobody was renamed.
+// denyFormerName has requests denied under the name that a user had before a rename. A change of the App's naming is no
+// rename.
 func (e *evaluation) denyFormerName(ctx context.Context, before *v1alpha1.UserStatus) error {
 	former := before.KubernetesUsername
 	if former == "" || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || before.ObservedGeneration == e.user.Generation {
@@ -29,7 +29,7 @@ func (e *evaluation) denyFormerName(ctx context.Context, before *v1alpha1.UserSt
 	return e.Revocations.Renamed(ctx, e.user, former)
 }
 
-// otherBindings are what bindings that are not the person's still give somebody whose access was revoked.
+// otherBindings are what bindings that are not the user's still give after its access was revoked.
 type otherBindings struct {
 	list  []v1alpha1.ResidualAccess
 	count int

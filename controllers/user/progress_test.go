@@ -12,7 +12,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// What an App's status says of a failure names nobody.
+// What an App's status says of a failure names no person.
 func TestWithoutPerson(t *testing.T) {
 	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{UserName: "jane@example.com", ExternalID: "00u1"}}
 	user.Name, user.Status.KubernetesUsername = "jane-abc", "okta:jane@example.com"

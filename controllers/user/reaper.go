@@ -17,8 +17,8 @@ import (
 const (
 	// reapGrace is how old a leftover must be. A request ends after 30 seconds.
 	reapGrace = 10 * time.Minute
-	// orphanGrace is the same for claims without a holder: it may follow from a backup, which is put back claims first. Such a claim is
-	// in nobody's way.
+	// orphanGrace is the same for claims without a holder: a restore may put claims back before their holders. Such a claim
+	// blocks no request.
 	orphanGrace = 24 * time.Hour
 )
 
@@ -36,7 +36,7 @@ type Reaper struct {
 // NeedLeaderElection has one process sweep.
 func (r *Reaper) NeedLeaderElection() bool { return true }
 
-// Start sweeps until the context ends.
+// Start sweeps until the context ends. It logs errors and returns nil.
 func (r *Reaper) Start(ctx context.Context) error {
 	claims.Rounds(ctx, log.FromContext(ctx).WithName("reaper"), func(ctx context.Context, withClaims bool) error {
 		return r.sweep(ctx, reapGrace, orphanGrace, withClaims)
@@ -44,7 +44,7 @@ func (r *Reaper) Start(ctx context.Context) error {
 	return nil
 }
 
-// Sweep looks at every User and claim once, and reaps what is older than grace.
+// Sweep looks at every User and claim once, and reaps what is older than grace. It returns the errors of the API server.
 func (r *Reaper) Sweep(ctx context.Context, grace time.Duration) error {
 	return r.sweep(ctx, grace, grace, true)
 }

@@ -14,11 +14,11 @@ import (
 // asked and evaluated once more, and nothing else. The zero value is ready to use.
 type recent struct {
 	mutex sync.Mutex
-	// reserved are keys of names whose claim was read, until a status says so.
+	// reserved are keys of names with a claim that was read, until a status says so.
 	reserved map[types.NamespacedName]reservation
 	// held are claims of names other than userName, by user and attribute, that were read and name the user.
 	held map[heldName]reservation
-	// written are resourceVersions of Users whose status was written, until an event shows them.
+	// written are resourceVersions of Users after a write of their status, until an event shows them.
 	written map[types.NamespacedName]string
 }
 

@@ -34,7 +34,8 @@ type evaluation struct {
 	verdict verdict
 }
 
-// Reconcile brings the access of one User in line with what it earned.
+// Reconcile brings the access of one User in line with what it earned. A conflict is no error: the User comes back after a
+// moment. It returns the other errors of the API server and of runs.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	e := &evaluation{Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}}
 	r.recent.reconsider(e.name)
@@ -148,7 +149,7 @@ func (e *evaluation) groupsOf(ctx context.Context, policy *access.Policy) ([]acc
 	return e.Memberships.GroupsOf(ctx, e.appName(), e.name.Name, policy)
 }
 
-// withhold takes every role away from a person who is active and must have none.
+// withhold takes every role away from a user that is active and must have none.
 func (e *evaluation) withhold(ctx context.Context, reason, message string) (reconcile.Result, error) {
 	if err := e.revokeAll(ctx); err != nil {
 		return reconcile.Result{}, err
@@ -167,8 +168,8 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	e.verdict.byGroup = e.isBoundByGroup(before)
 	keys := e.keysOf(e.user.Status.Roles)
 	if !evaluated {
-		// A former leader may have bound the person and died before the status said so, and somebody may have edited the
-		// AppRoleBinding since: only a look at everything tells.
+		// A former leader may have bound the user and died before the status said so, and the AppRoleBinding may have been
+		// edited since: only a look at everything tells.
 		for _, key := range e.Syncer.Unchecked(ctx, e.appName()) {
 			keys[key] = true
 		}

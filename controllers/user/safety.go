@@ -44,8 +44,8 @@ func (e *evaluation) keepHeld(ctx context.Context, stillEarned map[earned.RoleIn
 	return kept, nil
 }
 
-// lostByOthers returns the keys that the person is bound by and does not earn any more, without those that are lost by the
-// person's own change, in order. What was asked for and is not bound yet nobody loses.
+// lostByOthers returns, in order, the keys that the user is bound by and does not earn any more, without those lost by the
+// user's own change. A grant that was requested and is not bound yet is no loss.
 func (e *evaluation) lostByOthers(ctx context.Context, stillEarned map[earned.RoleInScope]bool) ([]earned.RoleInScope, error) {
 	bound, err := e.Syncer.Bound(ctx, e.name)
 	if err != nil {
@@ -89,11 +89,11 @@ func (e *evaluation) latestStatus(ctx context.Context) (*v1alpha1.UserStatus, er
 	if err := e.Live.Get(ctx, e.name, live); client.IgnoreNotFound(err) != nil {
 		return nil, err
 	}
-	return &live.Status, nil // nothing is held of who is gone
+	return &live.Status, nil // nothing is held of a user that is gone
 }
 
-// withholdNameless takes every role away from a person whom no RBAC name stands for any more. Where that comes from an
-// edit of the App, it may be held, under a name that stood for them before: as long as it is still one of theirs.
+// withholdNameless takes every role away from a user that no RBAC name stands for any more. Where that comes from an edit of
+// the App, roles may be held, under a name that stood for the user before: as long as it is still one of the user's.
 func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reconcile.Result, error) {
 	kept, err := e.keepHeld(ctx, nil, e.app.Spec.Mode)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/attributes"
 )
 
-// missingScopes tells of scopes that the person's attribute names and that no namespace is in. Who holds every scope,
+// missingScopes tells of scopes that the user's attribute names and that no namespace is in. A user with every scope,
 // because the attribute names none, is not told: the App is.
 func (e *evaluation) missingScopes(roles []v1alpha1.EarnedRole) []access.Problem {
 	attribute := e.app.Spec.Scopes.FromAttribute

@@ -30,7 +30,7 @@ type verdict struct {
 	subject     string
 	reservedKey string
 	roles       []v1alpha1.EarnedRole
-	// byGroup says that native bindings named a group in the place of a person whose access ended.
+	// byGroup says that native bindings named a group in the user's place when its access ended.
 	byGroup bool
 
 	name, granted, revocation, ready metav1.Condition
@@ -180,7 +180,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	return nil
 }
 
-// updateStatus writes the status, and waits for its turn where nobody waits for it.
+// updateStatus writes the status. A status that no request waits for, of a user with access, waits for its turn.
 func (e *evaluation) updateStatus(ctx context.Context) error {
 	if e.user.MayHaveAccess() {
 		release := e.turns.statuses.Acquire(ctx, e.appName(), nil)
@@ -201,7 +201,7 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 	case user.MayHaveAccess():
 		status.InactiveSince = nil
 	case status.InactiveSince == nil || wasInactive == nil || wasInactive.Reason != v.granted.Reason:
-		// The time of suspension does not count towards what happens to those who left.
+		// The time of suspension does not count towards what happens to inactive users.
 		status.InactiveSince = &metav1.Time{Time: now.Truncate(time.Second)}
 	}
 	status.ObservedGeneration = user.Generation

@@ -107,7 +107,7 @@ func TestApplyIsIdempotent(t *testing.T) {
 	}
 }
 
-// The time of suspension does not count towards the deletion of those who left.
+// The time of suspension does not count towards the deletion of inactive users.
 func TestInactiveSince(t *testing.T) {
 	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{Active: true, Suspended: true}}
 	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)

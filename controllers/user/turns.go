@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	// concurrency is how many users are worked on at once, and so how many one write of a binding can take out: only those
-	// wait for it. A user who is let in comes back when that is done, and holds no worker.
+	// concurrency is how many users are worked on at once, and so how many one write of a binding can remove: only removals
+	// wait for it. A user that is added comes back when that is done, and holds no worker.
 	concurrency = 256
 	// otherConcurrency is how many of those at most lose nothing; one App alone gets three quarters of them.
 	otherConcurrency = 128
 
-	// statusWriters bounds the statuses written at a time of users who have access; one App alone gets eight of them, since
-	// more are no faster where processors are busy, and would be in the way of a removal.
+	// statusWriters bounds the statuses written at a time of users with access; one App alone gets eight of them, since more
+	// are no faster where processors are busy, and would be in the way of a removal.
 	statusWriters = 10
 )
 
 // turns share what the reconciler does among Apps.
 type turns struct {
-	// statuses are writes of the status of users who have access.
+	// statuses are writes of the status of users with access.
 	statuses *fair.Slots
 	// evaluations of expressions take processors: one is left for everything else.
 	evaluations *fair.Slots
@@ -52,7 +52,7 @@ func (r *Reconciler) newQueue(_ string, limiter workqueue.TypedRateLimiter[recon
 	})
 }
 
-// laneOf returns the App of a user; of one who is gone the namespace only.
+// laneOf returns the App of a user, or only the namespace if the user is gone.
 func (r *Reconciler) laneOf(name types.NamespacedName) fair.Lane {
 	user := &v1alpha1.User{}
 	if err := r.Client.Get(context.Background(), name, user, client.UnsafeDisableDeepCopy); err != nil {
@@ -83,7 +83,7 @@ func (e *evaluation) evaluate(ctx context.Context, policy *access.Policy, groups
 	return policy.Evaluate(ctx, &e.user.Spec, groups)
 }
 
-// stopEvaluation ends the evaluation of a user who must lose access.
+// stopEvaluation ends the evaluation of a user that must lose access.
 func (r *Reconciler) stopEvaluation(name types.NamespacedName) {
 	if cancel, found := r.turns.underWay.Load(name); found {
 		cancel.(context.CancelFunc)()

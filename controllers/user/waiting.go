@@ -9,8 +9,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-// waiting are users whose Kubernetes name another user of the App holds, by that name: they are evaluated when it may be free.
-// What is missing here is evaluated within maxBackoff all the same. The zero value is ready to use.
+// waiting are users by a Kubernetes name that another user of the App holds: they are evaluated when it may be free. What is
+// missing here is evaluated within maxBackoff all the same. The zero value is ready to use.
 type waiting struct {
 	mutex sync.Mutex
 	users map[otherName]map[types.NamespacedName]bool

@@ -1,8 +1,8 @@
-// Package earned holds in memory which user has earned which role in which scope.
+// Package earned holds in memory the roles that each user has earned, by scope.
 //
 // The user controller evaluates users and puts the results into the Index. The binding engine reads it to decide the
-// subjects of bindings, and drains its dirty sets: the users whose standing under a role changed. The App controller
-// counts how many users were evaluated for the App's current generation.
+// subjects of bindings, and drains its dirty sets: the users with a changed standing under a role. The App controller counts
+// how many users were evaluated for the App's current generation.
 package earned
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/access"
 )
 
-// Index holds what each evaluated user has earned. A user who is missing from it has not been evaluated yet, which is
-// not the same as having earned nothing. The zero value is ready to use, by any number of goroutines.
+// Index holds what each evaluated user has earned. A user without an entry has not been evaluated yet, which is not the same
+// as having earned nothing. The zero value is ready to use, by any number of goroutines.
 type Index struct {
 	mutex sync.RWMutex
 	users map[types.NamespacedName]record
@@ -69,7 +69,7 @@ type keyState struct {
 	// key is the one copy of its strings that all entries share.
 	key     RoleInScope
 	holders map[string]struct{}
-	// dirty are users whose standing under this key changed since a run drained the set.
+	// dirty are users with a standing under this key that changed since a run drained the set.
 	dirty map[string]struct{}
 }
 
@@ -113,7 +113,7 @@ func (x *Index) state(key RoleInScope) *keyState {
 	return state
 }
 
-// Forget removes a user, who then counts as not evaluated. It is also used to leave bindings untouched while the user's
+// Forget removes a user. The user then counts as not evaluated. It is also used to leave bindings untouched while the user's
 // name is ambiguous.
 func (x *Index) Forget(user types.NamespacedName) {
 	x.mutex.Lock()
@@ -174,8 +174,8 @@ func (x *Index) held(matches func(RoleInScope) bool) []RoleInScope {
 	return keys
 }
 
-// DrainDirty returns the users whose standing under a key changed since the last call, in no order, and empties the set. A
-// caller that does not process them must give them back by MarkDirty.
+// DrainDirty returns, in no order, the users with a standing under a key that changed since the last call, and empties the
+// set. A caller that does not process them must give them back by MarkDirty.
 func (x *Index) DrainDirty(key RoleInScope) []string {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
@@ -220,7 +220,7 @@ type Standing struct {
 // IsCurrent reports whether the user earned the key by that state of the App.
 func (s Standing) IsCurrent(app AppGeneration) bool { return s.App == app && !s.Kept }
 
-// Standings returns the standings of users under a key, by name. Users who were not evaluated are left out.
+// Standings returns the standings of users under a key, by name. Users that were not evaluated are left out.
 func (x *Index) Standings(key RoleInScope, names []string) map[string]Standing {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()

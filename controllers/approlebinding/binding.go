@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 )
 
 // writeBindings writes the AppRoleBindings of chunks that hold somebody, before any native binding grants to them: so
@@ -55,16 +56,16 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 		} else {
 			object = base.DeepCopy()
 			object.Spec.Mode, object.Spec.Subjects = want.Spec.Mode, want.Spec.Subjects
-			object.Labels = overlay(object.Labels, want.Labels)
+			object.Labels = merged(object.Labels, want.Labels)
 			object.Finalizers, object.OwnerReferences = want.Finalizers, nil
 			err = r.Client.Update(ctx, object)
 		}
-		r.noteOutcome(idOf(want), err)
+		r.noteOutcome(overlay.IDOf(want), err)
 		if err == nil {
 			if tell != nil {
 				tell(object)
 			}
-			r.writes.remember(r.key, idOf(object), object)
+			r.writes.Remember(r.key, overlay.IDOf(object), object)
 			c.existing = object
 			return nil
 		}
@@ -76,7 +77,7 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 			return err
 		}
 		if base != nil && r.bindingIsAsWanted(base, want) {
-			r.writes.remember(r.key, idOf(base), base) // the answer to an earlier attempt of this very write was lost
+			r.writes.Remember(r.key, overlay.IDOf(base), base) // the answer to an earlier attempt of this very write was lost
 			c.existing = base
 			return nil
 		}
@@ -119,7 +120,7 @@ func (r *run) isMarkedBinding(have, want *v1alpha1.AppRoleBinding) bool {
 	return contains(have.Labels, want.Labels) && slices.Equal(have.Finalizers, want.Finalizers) && len(have.OwnerReferences) == 0
 }
 
-func overlay(have, want map[string]string) map[string]string {
+func merged(have, want map[string]string) map[string]string {
 	merged := maps.Clone(have)
 	if merged == nil {
 		merged = map[string]string{}
@@ -141,7 +142,7 @@ func (r *run) pruneBindings(ctx context.Context) error {
 			continue
 		}
 		if err := r.releaseBinding(ctx, c.existing); err != nil {
-			r.noteUncertain(idOf(c.existing)) // its deletion may be under way, by this operator's own hand
+			r.noteUncertain(overlay.IDOf(c.existing)) // its deletion may be under way, by this operator's own hand
 			errs = append(errs, err)
 			continue
 		}
@@ -162,13 +163,13 @@ func (r *run) hasNatives(c *chunk) bool {
 // releaseBinding deletes an AppRoleBinding and takes every finalizer off it: one of others would keep the name of what later
 // grants of the key need.
 func (r *run) releaseBinding(ctx context.Context, binding *v1alpha1.AppRoleBinding) error {
-	id := idOf(binding)
+	id := overlay.IDOf(binding)
 	for attempt := 0; ; attempt++ {
 		err := r.releaseBindingAsRead(ctx, binding)
 		if client.IgnoreNotFound(err) == nil {
 			return nil
 		}
-		r.writes.remember(r.key, id, binding)
+		r.writes.Remember(r.key, id, binding)
 		if attempt == attempts || !apierrors.IsConflict(err) {
 			return err
 		}
@@ -177,7 +178,7 @@ func (r *run) releaseBinding(ctx context.Context, binding *v1alpha1.AppRoleBindi
 			return err
 		}
 		if live == nil {
-			r.writes.rememberDeleted(r.key, id, binding.UID)
+			r.writes.RememberDeleted(r.key, id, binding.UID)
 			return nil
 		}
 		binding = live
@@ -186,7 +187,7 @@ func (r *run) releaseBinding(ctx context.Context, binding *v1alpha1.AppRoleBindi
 
 func (r *run) releaseBindingAsRead(ctx context.Context, binding *v1alpha1.AppRoleBinding) error {
 	object := binding.DeepCopy()
-	r.writes.rememberDeleted(r.key, idOf(binding), binding.UID)
+	r.writes.RememberDeleted(r.key, overlay.IDOf(binding), binding.UID)
 	if len(object.Finalizers) > 0 {
 		object.Finalizers = nil
 		if err := r.Client.Update(ctx, object); err != nil {

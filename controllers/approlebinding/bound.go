@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -28,7 +29,7 @@ func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[earn
 // Subjects returns the keys under which AppRoleBindings name a person, each with what they say of them. It is at least as
 // new as this process's own writes.
 func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
-	writes := s.writes.bindings(user.Namespace) // before the informers are read
+	writes := s.writes.AppRoleBindings(user.Namespace) // before the informers are read
 	var list v1alpha1.AppRoleBindingList
 	if err := s.Client.List(ctx, &list, client.InNamespace(user.Namespace),
 		client.MatchingFields{indexSubjectUser: user.Name}, client.UnsafeDisableDeepCopy); err != nil {
@@ -47,26 +48,26 @@ func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[e
 	}
 	for i := range list.Items {
 		cached := &list.Items[i]
-		if write := writes[idOf(cached)]; write != nil {
-			delete(writes, idOf(cached))
-			add(write.latest(cached))
+		if write := writes[overlay.IDOf(cached)]; write != nil {
+			delete(writes, overlay.IDOf(cached))
+			add(write.Latest(cached))
 			continue
 		}
 		add(cached)
 	}
 	for id, write := range writes {
-		if written, isBinding := write.object.(*v1alpha1.AppRoleBinding); !isBinding || position(written, user.Name) < 0 {
+		if written, isBinding := write.Object().(*v1alpha1.AppRoleBinding); !isBinding || position(written, user.Name) < 0 {
 			continue
 		}
 		cached := &v1alpha1.AppRoleBinding{}
-		err := s.Client.Get(ctx, client.ObjectKey{Namespace: id.namespace, Name: id.name}, cached, client.UnsafeDisableDeepCopy)
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, cached, client.UnsafeDisableDeepCopy)
 		switch {
 		case client.IgnoreNotFound(err) != nil:
 			return nil, err
 		case err != nil:
-			add(write.object)
+			add(write.Object())
 		default:
-			add(write.latest(cached))
+			add(write.Latest(cached))
 		}
 	}
 	return bound, nil

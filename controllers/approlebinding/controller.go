@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
@@ -154,7 +155,7 @@ func (s *Syncer) check(key earned.RoleInScope) earned.RoleInScope {
 
 // takeUnchecked says whether a key is to be looked at as a whole.
 func (s *Syncer) takeUnchecked(key earned.RoleInScope) bool {
-	isUndetermined := s.writes.drainUndetermined(key)
+	isUndetermined := s.writes.DrainUndetermined(key)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	full := s.unchecked[key]
@@ -177,16 +178,16 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (earned.RoleInScope, boo
 	enqueue := func(q queue, object T, deleted, initial bool) {
 		key, found := keyOf(object)
 		if !found || !s.serves(key) || initial {
-			s.writes.observe(nil, idOf(object), object, deleted)
+			s.writes.Observe(nil, overlay.IDOf(object), object, deleted)
 			if found && s.serves(key) {
 				addWithPriority(q, s.check(key), handler.LowPriority)
 			}
 			return
 		}
-		switch s.writes.observe(&key, idOf(object), object, deleted) {
-		case own:
+		switch s.writes.Observe(&key, overlay.IDOf(object), object, deleted) {
+		case overlay.Own:
 			q.AddAfter(key, max(ownDelay, s.statusDelay(key)))
-		case undetermined:
+		case overlay.Undetermined:
 			q.AddAfter(key, undeterminedDelay)
 		default:
 			q.Add(s.check(key))

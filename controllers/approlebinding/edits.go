@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 )
 
 // edit is a change of one native binding by others, from when a run finds it until an Event tells of it.
@@ -77,7 +78,7 @@ func (r *run) noteMoved(m *member) {
 // findEdits compares what there is with what the last run left. It must come before the first write: from then on what
 // differs may be this run's own.
 func (r *run) findEdits() {
-	r.edits = map[objectID]*edit{}
+	r.edits = map[overlay.ID]*edit{}
 	for id, existing := range r.existing {
 		version := r.memory.natives[id]
 		if r.unlabelled[id] || version != "" && version != existing.object.GetResourceVersion() {
@@ -93,7 +94,7 @@ func (r *run) findEdits() {
 
 // describeEdit notes who made an edit, as far as managed fields tell, and how the binding differs from what it should be. It
 // must come before the binding is written.
-func (r *run) describeEdit(ctx context.Context, id objectID, object client.Object) {
+func (r *run) describeEdit(ctx context.Context, id overlay.ID, object client.Object) {
 	e := r.editOf(id)
 	if e == nil || e.described || e.reason == reasonDeleted {
 		return
@@ -108,7 +109,7 @@ func (r *run) describeEdit(ctx context.Context, id objectID, object client.Objec
 
 // meetEdit notes an edit that a write of this run met: live is what others made of the binding since this run read it, or
 // nil.
-func (r *run) meetEdit(id objectID, live client.Object) {
+func (r *run) meetEdit(id overlay.ID, live client.Object) {
 	r.editMutex.Lock()
 	defer r.editMutex.Unlock()
 	if r.edits[id] != nil || r.uncertain[id] || r.memory.natives[id] == "" {
@@ -125,13 +126,13 @@ func (r *run) meetEdit(id objectID, live client.Object) {
 	r.edits[id] = met
 }
 
-func (r *run) editOf(id objectID) *edit {
+func (r *run) editOf(id overlay.ID) *edit {
 	r.editMutex.Lock()
 	defer r.editMutex.Unlock()
 	return r.edits[id]
 }
 
-func (r *run) undidEdit(id objectID) {
+func (r *run) undidEdit(id overlay.ID) {
 	if e := r.editOf(id); e != nil {
 		e.undone = true
 	}
@@ -139,7 +140,7 @@ func (r *run) undidEdit(id objectID) {
 
 // noteOutcome notes whether a write of an object has a certain outcome. Without an answer it may have happened or not, and the
 // next run must not take it for somebody else's.
-func (r *run) noteOutcome(id objectID, err error) {
+func (r *run) noteOutcome(id overlay.ID, err error) {
 	r.editMutex.Lock()
 	defer r.editMutex.Unlock()
 	if isCertain(err) {
@@ -149,7 +150,7 @@ func (r *run) noteOutcome(id objectID, err error) {
 	}
 }
 
-func (r *run) noteUncertain(id objectID) {
+func (r *run) noteUncertain(id overlay.ID) {
 	r.editMutex.Lock()
 	defer r.editMutex.Unlock()
 	r.uncertain[id] = true
@@ -171,7 +172,7 @@ func isCertain(err error) bool {
 
 // expectEdits corrects the versions that the next run expects: an edit that this run could not undo is found again, and what has no
 // certain state is expected to be anything.
-func (r *run) expectEdits(versions map[objectID]string) {
+func (r *run) expectEdits(versions map[overlay.ID]string) {
 	r.editMutex.Lock()
 	defer r.editMutex.Unlock()
 	for id, e := range r.edits {
@@ -186,7 +187,7 @@ func (r *run) expectEdits(versions map[objectID]string) {
 
 // tellEdits writes an Event for each edit that this run undid, at its end: only then is it known what became of the binding.
 func (r *run) tellEdits(ctx context.Context) {
-	for _, id := range slices.SortedFunc(maps.Keys(r.edits), compareIDs) {
+	for _, id := range slices.SortedFunc(maps.Keys(r.edits), overlay.Compare) {
 		e := r.edits[id]
 		about := cmp.Or(r.bindingMadeFrom(id), e.about)
 		if !e.undone || about == nil {
@@ -212,12 +213,12 @@ func (r *run) tellEdits(ctx context.Context) {
 			related.SetResourceVersion(existing.object.GetResourceVersion())
 		}
 		r.tellRepair(ctx, about, related, e.reason,
-			fmt.Sprintf("%s %s was %s by %s; %s%s", id.kind, client.ObjectKeyFromObject(emptyNative(id)), how, who, what, e.what))
+			fmt.Sprintf("%s %s was %s by %s; %s%s", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), how, who, what, e.what))
 	}
 }
 
 // isRestored says whether a native binding is, after the writes of this run, as it should be.
-func (r *run) isRestored(id objectID) bool {
+func (r *run) isRestored(id overlay.ID) bool {
 	want, wanted := r.desired[id]
 	existing, found := r.existing[id]
 	if !wanted || !found {
@@ -246,14 +247,14 @@ func isSameNative(live, wrote client.Object) bool {
 }
 
 // bindingMadeFrom returns the AppRoleBinding that a native binding belongs to; nil where there is none.
-func (r *run) bindingMadeFrom(id objectID) *v1alpha1.AppRoleBinding {
+func (r *run) bindingMadeFrom(id overlay.ID) *v1alpha1.AppRoleBinding {
 	if c := r.chunkMadeFrom(id); c != nil {
 		return c.existing
 	}
 	return nil
 }
 
-func (r *run) chunkMadeFrom(id objectID) *chunk {
+func (r *run) chunkMadeFrom(id overlay.ID) *chunk {
 	if want, found := r.desired[id]; found {
 		return want.chunk
 	}
@@ -265,7 +266,7 @@ func (r *run) chunkMadeFrom(id objectID) *chunk {
 
 // differences says how a native binding differs from what this operator made of it, subjects apart that come or go by this run
 // itself.
-func (r *run) differences(id objectID, object client.Object) string {
+func (r *run) differences(id overlay.ID, object client.Object) string {
 	want, found := r.desired[id]
 	have := nativeOf(object)
 	var texts []string

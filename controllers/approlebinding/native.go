@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -63,10 +64,10 @@ func (n *native) among(c *chunk) (remain []rbacv1.Subject, others bool) {
 }
 
 // build returns the whole object with other subjects: a copy of what is there, or a new one.
-func buildNative(k earned.RoleInScope, id objectID, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject, base client.Object) client.Object {
+func buildNative(k earned.RoleInScope, id overlay.ID, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject, base client.Object) client.Object {
 	var object client.Object
-	switch id.kind {
-	case kindClusterRoleBinding:
+	switch id.Kind {
+	case overlay.KindClusterRoleBinding:
 		binding := &rbacv1.ClusterRoleBinding{}
 		if base != nil {
 			binding = base.(*rbacv1.ClusterRoleBinding).DeepCopy()
@@ -81,8 +82,8 @@ func buildNative(k earned.RoleInScope, id objectID, index int32, ref rbacv1.Role
 		binding.RoleRef, binding.Subjects = ref, slices.Clone(subjects)
 		object = binding
 	}
-	object.SetNamespace(id.namespace)
-	object.SetName(id.name)
+	object.SetNamespace(id.Namespace)
+	object.SetName(id.Name)
 	object.SetLabels(nativeLabels(k, index))
 	object.SetAnnotations(nativeAnnotations(k))
 	object.SetFinalizers(nil)
@@ -105,8 +106,8 @@ func contains(have, want map[string]string) bool {
 }
 
 // nativesOf returns the native bindings of a key in all namespaces, each at least as new as this process's last write.
-func (s *Syncer) nativesOf(ctx context.Context, key earned.RoleInScope) (map[objectID]native, error) {
-	writes := s.writes.snapshot(key)
+func (s *Syncer) nativesOf(ctx context.Context, key earned.RoleInScope) (map[overlay.ID]native, error) {
+	writes := s.writes.Snapshot(key)
 	matching := client.MatchingFields{indexKey: key.String()}
 	var roleBindings rbacv1.RoleBindingList
 	if err := s.Client.List(ctx, &roleBindings, matching, client.UnsafeDisableDeepCopy); err != nil {
@@ -116,16 +117,15 @@ func (s *Syncer) nativesOf(ctx context.Context, key earned.RoleInScope) (map[obj
 	if err := s.Client.List(ctx, &clusterRoleBindings, matching, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	cached := map[objectID]client.Object{}
+	cached := map[overlay.ID]client.Object{}
 	for i := range roleBindings.Items {
-		cached[idOf(&roleBindings.Items[i])] = &roleBindings.Items[i]
+		cached[overlay.IDOf(&roleBindings.Items[i])] = &roleBindings.Items[i]
 	}
 	for i := range clusterRoleBindings.Items {
-		cached[idOf(&clusterRoleBindings.Items[i])] = &clusterRoleBindings.Items[i]
+		cached[overlay.IDOf(&clusterRoleBindings.Items[i])] = &clusterRoleBindings.Items[i]
 	}
-	s.writes.expire(writes, cached)
-	natives := map[objectID]native{}
-	for id, object := range merge(cached, writes, kindRoleBinding, kindClusterRoleBinding) {
+	natives := map[overlay.ID]native{}
+	for id, object := range s.writes.Merge(cached, writes, overlay.KindRoleBinding, overlay.KindClusterRoleBinding) {
 		natives[id] = nativeOf(object)
 	}
 	return natives, nil
@@ -136,7 +136,7 @@ func (s *Syncer) nativesOf(ctx context.Context, key earned.RoleInScope) (map[obj
 // marked anew where they are wanted, and removed where not. Whose they are is told by their names, which are hashes of the
 // key and the role.
 func (r *run) findUnlabelled(ctx context.Context) error {
-	unseen := map[objectID]bool{}
+	unseen := map[overlay.ID]bool{}
 	for id := range r.memory.natives {
 		unseen[id] = true
 	}
@@ -145,7 +145,7 @@ func (r *run) findUnlabelled(ctx context.Context) error {
 			unseen[id] = true
 		}
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(unseen), compareIDs) {
+	for _, id := range slices.SortedFunc(maps.Keys(unseen), overlay.Compare) {
 		if _, shown := r.existing[id]; shown {
 			continue
 		}
@@ -163,7 +163,7 @@ func (r *run) findUnlabelled(ctx context.Context) error {
 
 // plan decides which native bindings there should be, and leaves alone what is not this key's or not looked at.
 func (r *run) plan(ctx context.Context) error {
-	r.known, r.waiting, r.byIndex = map[objectID]bool{}, map[int32]bool{}, make(map[int32]*chunk, len(r.chunks))
+	r.known, r.waiting, r.byIndex = map[overlay.ID]bool{}, map[int32]bool{}, make(map[int32]*chunk, len(r.chunks))
 	for i := range r.chunks {
 		r.byIndex[r.chunks[i].index] = &r.chunks[i]
 	}
@@ -190,7 +190,7 @@ func (r *run) plan(ctx context.Context) error {
 }
 
 func (r *run) planDesired(ctx context.Context) error {
-	r.desired = map[objectID]desiredNative{}
+	r.desired = map[overlay.ID]desiredNative{}
 	if r.frozen {
 		// What is there stays, for those who stay. Where the App would bind them is not known.
 		for id, existing := range r.existing {
@@ -218,10 +218,10 @@ func (r *run) planDesired(ctx context.Context) error {
 			ref := roleRef(grant)
 			name := nativeName(r.key, c.index, ref)
 			if clusterWide {
-				r.desire(ctx, objectID{kind: kindClusterRoleBinding, name: name}, ref, c)
+				r.desire(ctx, overlay.ID{Kind: overlay.KindClusterRoleBinding, Name: name}, ref, c)
 			}
 			for _, namespace := range namespaces {
-				r.desire(ctx, objectID{kind: kindRoleBinding, namespace: namespace, name: name}, ref, c)
+				r.desire(ctx, overlay.ID{Kind: overlay.KindRoleBinding, Namespace: namespace, Name: name}, ref, c)
 			}
 		}
 	}
@@ -231,14 +231,14 @@ func (r *run) planDesired(ctx context.Context) error {
 
 // desire plans a native binding if this process was given the right to bind its role. Where that cannot be found out, a
 // binding that is there stays, so that people can leave it, and none is added.
-func (r *run) desire(ctx context.Context, id objectID, ref rbacv1.RoleRef, c *chunk) {
+func (r *run) desire(ctx context.Context, id overlay.ID, ref rbacv1.RoleRef, c *chunk) {
 	existing, found := r.existing[id]
-	allowed, err := r.permissions.mayBind(ctx, r.Client, id.namespace, ref)
+	allowed, err := r.permissions.mayBind(ctx, r.Client, id.Namespace, ref)
 	if err != nil {
 		r.unknown = errors.Join(r.unknown, err)
 		allowed = found
 	} else if !allowed {
-		r.refused.add(ref, id.namespace)
+		r.refused.add(ref, id.Namespace)
 	}
 	if !allowed {
 		return
@@ -280,7 +280,7 @@ func roleRef(grant v1alpha1.Grant) rbacv1.RoleRef {
 }
 
 // chunkOf returns the chunk that a native binding of that name was made from.
-func (r *run) chunkOf(id objectID, ref rbacv1.RoleRef) *chunk {
+func (r *run) chunkOf(id overlay.ID, ref rbacv1.RoleRef) *chunk {
 	index, found := r.indexOf(id, ref)
 	if !found {
 		return nil
@@ -289,13 +289,13 @@ func (r *run) chunkOf(id objectID, ref rbacv1.RoleRef) *chunk {
 }
 
 // isOwn says whether a native binding of that name and role is one that this key makes, whatever its labels say.
-func (r *run) isOwn(id objectID, ref rbacv1.RoleRef) bool {
+func (r *run) isOwn(id overlay.ID, ref rbacv1.RoleRef) bool {
 	_, found := r.indexOf(id, ref)
 	return found
 }
 
 // indexOf returns the index of the chunk that a native binding was made from, which its name stands for.
-func (r *run) indexOf(id objectID, ref rbacv1.RoleRef) (int32, bool) {
+func (r *run) indexOf(id overlay.ID, ref rbacv1.RoleRef) (int32, bool) {
 	names := r.names[ref]
 	if names == nil {
 		last := int32(0)
@@ -305,7 +305,7 @@ func (r *run) indexOf(id objectID, ref rbacv1.RoleRef) (int32, bool) {
 		names = nativeNames(r.key, ref, last)
 		r.names[ref] = names
 	}
-	index, found := names[id.name]
+	index, found := names[id.Name]
 	return index, found
 }
 
@@ -353,12 +353,12 @@ func namespaceMetadata() *metav1.PartialObjectMetadata {
 }
 
 // eachOf calls f for the natives of a set, some at a time, and joins the errors.
-func eachOf[T any](set map[objectID]T, f func(objectID, T) error) error {
+func eachOf[T any](set map[overlay.ID]T, f func(overlay.ID, T) error) error {
 	var (
 		group  sync.WaitGroup
 		slots  = make(chan struct{}, concurrentWrites)
 		mutex  sync.Mutex
-		failed = map[objectID]error{}
+		failed = map[overlay.ID]error{}
 	)
 	for id, element := range set {
 		slots <- struct{}{}
@@ -376,9 +376,9 @@ func eachOf[T any](set map[objectID]T, f func(objectID, T) error) error {
 }
 
 // joinByID joins errors in a stable order: they go into conditions, which must not change from run to run.
-func joinByID(failed map[objectID]error) error {
+func joinByID(failed map[overlay.ID]error) error {
 	var errs []error
-	for _, id := range slices.SortedFunc(maps.Keys(failed), compareIDs) {
+	for _, id := range slices.SortedFunc(maps.Keys(failed), overlay.Compare) {
 		errs = append(errs, failed[id])
 	}
 	return joinErrors(errs)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
@@ -53,12 +54,12 @@ type run struct {
 	chunks  []chunk
 	byIndex map[int32]*chunk
 	// existing and desired native bindings of the chunks that the run looks at.
-	existing map[objectID]native
-	desired  map[objectID]desiredNative
+	existing map[overlay.ID]native
+	desired  map[overlay.ID]desiredNative
 	// unlabelled are existing ones that somebody took the marks from.
-	unlabelled map[objectID]bool
+	unlabelled map[overlay.ID]bool
 	// known are all of them that the run has seen so far.
-	known map[objectID]bool
+	known map[overlay.ID]bool
 	// waiting are chunks with people who are left out of native bindings, or left in, until they have been evaluated for the
 	// App as it is.
 	waiting map[int32]bool
@@ -74,9 +75,9 @@ type run struct {
 	// editMutex guards edits and uncertain.
 	editMutex sync.Mutex
 	// edits are changes of native bindings by others, found before this run wrote anything or met while it wrote.
-	edits map[objectID]*edit
+	edits map[overlay.ID]*edit
 	// uncertain are objects whose last write by this run has no certain outcome: nothing is claimed of their next state.
-	uncertain map[objectID]bool
+	uncertain map[overlay.ID]bool
 	// moved are RBAC subjects that come or go by this run itself; movedUsers are the users behind them.
 	moved      map[rbacv1.Subject]bool
 	movedUsers map[string]bool
@@ -204,65 +205,24 @@ func (r *run) void() bool { return r.app == nil }
 // bindingsOf returns the AppRoleBindings of a key, each at least as new as this process's last write of it. What
 // somebody else created under another name is none of them: it binds nobody.
 func (s *Syncer) bindingsOf(ctx context.Context, key earned.RoleInScope) ([]*v1alpha1.AppRoleBinding, error) {
-	writes := s.writes.snapshot(key)
+	writes := s.writes.Snapshot(key)
 	var list v1alpha1.AppRoleBindingList
 	if err := s.Client.List(ctx, &list, client.InNamespace(key.Namespace),
 		client.MatchingFields{indexKey: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	cached := map[objectID]client.Object{}
+	cached := map[overlay.ID]client.Object{}
 	for i := range list.Items {
-		cached[idOf(&list.Items[i])] = &list.Items[i]
+		cached[overlay.IDOf(&list.Items[i])] = &list.Items[i]
 	}
-	s.writes.expire(writes, cached)
 	var bindings []*v1alpha1.AppRoleBinding
-	for _, object := range merge(cached, writes, kindAppRoleBinding) {
+	for _, object := range s.writes.Merge(cached, writes, overlay.KindAppRoleBinding) {
 		binding := object.(*v1alpha1.AppRoleBinding)
 		if binding.Name == bindingName(key, binding.Spec.Index) {
 			bindings = append(bindings, binding)
 		}
 	}
 	return bindings, nil
-}
-
-// merge puts the last writes over the informers' copies.
-func merge(cached map[objectID]client.Object, writes map[objectID]*ownWrite, kinds ...string) map[objectID]client.Object {
-	merged := make(map[objectID]client.Object, len(cached))
-	for id, object := range cached {
-		merged[id] = object
-	}
-	for id, write := range writes {
-		if !slices.Contains(kinds, id.kind) {
-			continue
-		}
-		if object := write.latest(cached[id]); object != nil {
-			merged[id] = object
-		} else {
-			delete(merged, id)
-		}
-	}
-	return merged
-}
-
-const (
-	kindAppRoleBinding     = "AppRoleBinding"
-	kindRoleBinding        = "RoleBinding"
-	kindClusterRoleBinding = "ClusterRoleBinding"
-)
-
-func idOf(object client.Object) objectID {
-	id := objectID{namespace: object.GetNamespace(), name: object.GetName()}
-	switch object.(type) {
-	case *v1alpha1.AppRoleBinding:
-		id.kind = kindAppRoleBinding
-	case *rbacv1.RoleBinding:
-		id.kind = kindRoleBinding
-	case *rbacv1.ClusterRoleBinding:
-		id.kind = kindClusterRoleBinding
-	default:
-		panic(fmt.Sprintf("no binding: %T", object))
-	}
-	return id
 }
 
 // remember keeps what the next run needs: to tell edits by others from this run's own writes, and to look at no more than
@@ -277,7 +237,7 @@ func (r *run) remember(clean bool) {
 		m.natives, m.generations, m.waiting, m.unevaluated = nil, nil, nil, nil
 	}
 	if m.natives == nil {
-		m.natives, m.generations = map[objectID]string{}, map[string]int64{}
+		m.natives, m.generations = map[overlay.ID]string{}, map[string]int64{}
 		m.waiting, m.unevaluated = map[int32]bool{}, map[int32]bool{}
 	}
 	for id := range r.known {
@@ -294,7 +254,7 @@ func (r *run) remember(clean bool) {
 		}
 		name := bindingName(r.key, c.index)
 		switch {
-		case r.uncertain[objectID{kindAppRoleBinding, r.key.Namespace, name}]:
+		case r.uncertain[overlay.ID{Kind: overlay.KindAppRoleBinding, Namespace: r.key.Namespace, Name: name}]:
 			delete(m.generations, name)
 		case c.existing != nil:
 			m.generations[name] = c.existing.Generation

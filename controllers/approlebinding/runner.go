@@ -8,6 +8,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -201,7 +202,7 @@ func (s *Syncer) runBatch(key earned.RoleInScope, r *runner, current *batch) {
 	mayInterrupt := r.interruptions < maxInterruptions
 	this := &run{
 		Syncer: s, Client: s.writerOf(key, current.urgent), key: key, full: current.full, status: current.status,
-		uncertain: map[objectID]bool{}, unlabelled: map[objectID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
+		uncertain: map[overlay.ID]bool{}, unlabelled: map[overlay.ID]bool{}, names: map[rbacv1.RoleRef]map[string]int32{},
 		isInterrupted: func() bool { return mayInterrupt && s.isUrgent(r) },
 	}
 	outcome := this.run(ctx, current.setRemoved)

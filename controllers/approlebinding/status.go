@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 )
 
 // maxListed bounds status.nativeBindings.
@@ -44,7 +45,7 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 			errs = append(errs, err)
 			continue
 		}
-		r.writes.remember(r.key, idOf(object), object)
+		r.writes.Remember(r.key, overlay.IDOf(object), object)
 		c.existing = object
 	}
 	return joinErrors(errs)
@@ -52,9 +53,9 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 
 func (r *run) setStatus(c *chunk, object *v1alpha1.AppRoleBinding, grant error) {
 	natives := []v1alpha1.NativeBinding{}
-	for _, id := range slices.SortedFunc(maps.Keys(r.existing), compareIDs) {
+	for _, id := range slices.SortedFunc(maps.Keys(r.existing), overlay.Compare) {
 		if r.chunkOf(id, r.existing[id].roleRef) == c {
-			natives = append(natives, v1alpha1.NativeBinding{Kind: id.kind, Namespace: id.namespace, Name: id.name})
+			natives = append(natives, v1alpha1.NativeBinding{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name})
 		}
 	}
 	status := &object.Status

@@ -14,6 +14,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/precedence"
 
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -64,7 +65,7 @@ type Syncer struct {
 	// App can take one from everybody.
 	Removals precedence.Removals
 
-	writes             writeOverlay
+	writes             overlay.Writes
 	unlabelledBindings unlabelledBindings
 	permissions        permissions
 
@@ -105,7 +106,7 @@ type memory struct {
 	unevaluated map[int32]bool
 	// natives and generations tell edits by others from this process's own: resourceVersions of native bindings and
 	// generations of AppRoleBindings, by name, after the last run.
-	natives     map[objectID]string
+	natives     map[overlay.ID]string
 	generations map[string]int64
 }
 

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/informers"
 )
@@ -41,8 +42,8 @@ var madeName = regexp.MustCompile(`^scim-[a-z2-7]{20}$`)
 type unlabelledBindings struct {
 	mutex sync.Mutex
 	// labelled are those that carry this operator's label all the same, others those that do not: each as one cache shows them.
-	labelled, others map[objectID]rbacv1.RoleRef
-	queue            workqueue.TypedRateLimitingInterface[objectID]
+	labelled, others map[overlay.ID]rbacv1.RoleRef
+	queue            workqueue.TypedRateLimitingInterface[overlay.ID]
 	synced           []toolscache.InformerSynced
 	log              logr.Logger
 }
@@ -52,7 +53,7 @@ type unlabelledBindings struct {
 func addUnlabelled(ctx context.Context, mgr manager.Manager, s *Syncer, others cache.Cache) error {
 	unlabelledBindings, own := &s.unlabelledBindings, mgr.GetCache()
 	unlabelledBindings.log = mgr.GetLogger().WithName("stray")
-	unlabelledBindings.labelled, unlabelledBindings.others = map[objectID]rbacv1.RoleRef{}, map[objectID]rbacv1.RoleRef{}
+	unlabelledBindings.labelled, unlabelledBindings.others = map[overlay.ID]rbacv1.RoleRef{}, map[overlay.ID]rbacv1.RoleRef{}
 	var err error
 	unlabelledBindings.synced, err = informers.Feed(ctx,
 		informers.Of(own, &rbacv1.RoleBinding{}, unlabelledBindings.follow(unlabelledBindings.labelled, isMarked)),
@@ -63,20 +64,20 @@ func addUnlabelled(ctx context.Context, mgr manager.Manager, s *Syncer, others c
 	if err != nil {
 		return err
 	}
-	c, err := controller.NewTyped("stray", mgr, controller.TypedOptions[objectID]{
-		Reconciler:  reconcile.TypedFunc[objectID](s.reconcileUnlabelled),
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, maxBackoff),
-		LogConstructor: func(id *objectID) logr.Logger {
+	c, err := controller.NewTyped("stray", mgr, controller.TypedOptions[overlay.ID]{
+		Reconciler:  reconcile.TypedFunc[overlay.ID](s.reconcileUnlabelled),
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[overlay.ID](100*time.Millisecond, maxBackoff),
+		LogConstructor: func(id *overlay.ID) logr.Logger {
 			if id == nil {
 				return unlabelledBindings.log
 			}
-			return unlabelledBindings.log.WithValues("kind", id.kind, "namespace", id.namespace, "name", id.name)
+			return unlabelledBindings.log.WithValues("kind", id.Kind, "namespace", id.Namespace, "name", id.Name)
 		},
 	})
 	if err != nil {
 		return err
 	}
-	return c.Watch(source.TypedFunc[objectID](unlabelledBindings.takeQueue))
+	return c.Watch(source.TypedFunc[overlay.ID](unlabelledBindings.takeQueue))
 }
 
 // knownUnlabelled has a controller wait until every unlabelled binding is known that there was at the start.
@@ -96,11 +97,11 @@ func (k knownUnlabelled) WaitForSync(ctx context.Context) error {
 	return nil
 }
 
-func (s *unlabelledBindings) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInterface[objectID]) error {
+func (s *unlabelledBindings) takeQueue(_ context.Context, q workqueue.TypedRateLimitingInterface[overlay.ID]) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.queue = q
-	for _, set := range []map[objectID]rbacv1.RoleRef{s.labelled, s.others} {
+	for _, set := range []map[overlay.ID]rbacv1.RoleRef{s.labelled, s.others} {
 		for id := range set {
 			q.Add(id)
 		}
@@ -110,11 +111,11 @@ func (s *unlabelledBindings) takeQueue(_ context.Context, q workqueue.TypedRateL
 
 // follow keeps a set of unlabelledBindings as one cache shows them. isMarked tells which bindings are none, whatever their names; nil for
 // none of those.
-func (s *unlabelledBindings) follow(set map[objectID]rbacv1.RoleRef, isMarked func(client.Object) bool) toolscache.ResourceEventHandler {
+func (s *unlabelledBindings) follow(set map[overlay.ID]rbacv1.RoleRef, isMarked func(client.Object) bool) toolscache.ResourceEventHandler {
 	forget := func(object client.Object) {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		delete(set, idOf(object))
+		delete(set, overlay.IDOf(object))
 	}
 	return informers.States(func(object client.Object) {
 		if !madeName.MatchString(object.GetName()) {
@@ -126,10 +127,10 @@ func (s *unlabelledBindings) follow(set map[objectID]rbacv1.RoleRef, isMarked fu
 		}
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		id := idOf(object)
+		id := overlay.IDOf(object)
 		if _, known := set[id]; !known && len(set) >= maxUnlabelled {
 			s.log.Info("Too many bindings have names as this operator makes them and not its marks: this one is not looked at",
-				"kind", id.kind, "namespace", id.namespace, "name", id.name)
+				"kind", id.Kind, "namespace", id.Namespace, "name", id.Name)
 			return
 		}
 		set[id] = nativeOf(object).roleRef
@@ -140,11 +141,11 @@ func (s *unlabelledBindings) follow(set map[objectID]rbacv1.RoleRef, isMarked fu
 }
 
 // all returns the unlabelledBindings that there are, with the roles that they bind.
-func (s *unlabelledBindings) all() map[objectID]rbacv1.RoleRef {
+func (s *unlabelledBindings) all() map[overlay.ID]rbacv1.RoleRef {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	found := make(map[objectID]rbacv1.RoleRef, len(s.labelled)+len(s.others))
-	for _, set := range []map[objectID]rbacv1.RoleRef{s.labelled, s.others} {
+	found := make(map[overlay.ID]rbacv1.RoleRef, len(s.labelled)+len(s.others))
+	for _, set := range []map[overlay.ID]rbacv1.RoleRef{s.labelled, s.others} {
 		for id, ref := range set {
 			found[id] = ref
 		}
@@ -154,12 +155,12 @@ func (s *unlabelledBindings) all() map[objectID]rbacv1.RoleRef {
 
 // reconcileUnlabelled runs in full the key that the name of an unlabelled binding stands for. A binding that belongs to no key is
 // by other hands, and stays.
-func (s *Syncer) reconcileUnlabelled(ctx context.Context, id objectID) (reconcile.Result, error) {
+func (s *Syncer) reconcileUnlabelled(ctx context.Context, id overlay.ID) (reconcile.Result, error) {
 	ref, found := s.unlabelledBindings.all()[id]
 	if !found {
 		return reconcile.Result{}, nil
 	}
-	key, found, err := s.keyOfName(ctx, id.name, ref)
+	key, found, err := s.keyOfName(ctx, id.Name, ref)
 	if err != nil || !found {
 		return reconcile.Result{}, err
 	}

@@ -12,13 +12,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 var viewRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}
 
 func nativeBinding(key earned.RoleInScope, index int32) *rbacv1.RoleBinding {
-	id := objectID{kind: kindRoleBinding, namespace: "place", name: nativeName(key, index, viewRef)}
+	id := overlay.ID{Kind: overlay.KindRoleBinding, Namespace: "place", Name: nativeName(key, index, viewRef)}
 	return buildNative(key, id, index, viewRef, nil, nil).(*rbacv1.RoleBinding)
 }
 
@@ -103,7 +104,7 @@ func TestUnlabelledFollowBothCaches(t *testing.T) {
 		for _, step := range test.steps {
 			step(own, others)
 		}
-		if _, got := s.all()[idOf(marked)]; got != test.want || len(s.all()) > 1 {
+		if _, got := s.all()[overlay.IDOf(marked)]; got != test.want || len(s.all()) > 1 {
 			t.Errorf("%s: %v", title, s.all())
 		}
 	}
@@ -122,5 +123,5 @@ func TestUnlabelledAreBounded(t *testing.T) {
 }
 
 func newUnlabelled() *unlabelledBindings {
-	return &unlabelledBindings{labelled: map[objectID]rbacv1.RoleRef{}, others: map[objectID]rbacv1.RoleRef{}, log: logr.Discard()}
+	return &unlabelledBindings{labelled: map[overlay.ID]rbacv1.RoleRef{}, others: map[overlay.ID]rbacv1.RoleRef{}, log: logr.Discard()}
 }

@@ -1,7 +1,6 @@
 package approlebinding
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 )
 
 // attempts of one write against others who write the same object.
@@ -21,7 +22,7 @@ const attempts = 5
 // returns when live reads show that, and the informers, too: the API server's authorizer is fed by the same watch, so that it
 // denies by the time that a condition says so.
 func (r *run) removePeople(ctx context.Context) error {
-	removals := map[objectID]removal{}
+	removals := map[overlay.ID]removal{}
 	for id, existing := range r.existing {
 		want, wanted := r.desired[id]
 		c := want.chunk
@@ -43,7 +44,7 @@ func (r *run) removePeople(ctx context.Context) error {
 		return nil
 	}
 	var mutex sync.Mutex
-	err := eachOf(removals, func(id objectID, remove removal) error {
+	err := eachOf(removals, func(id overlay.ID, remove removal) error {
 		mutex.Lock()
 		existing := r.existing[id]
 		mutex.Unlock()
@@ -64,13 +65,13 @@ func (r *run) removePeople(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ids := make([]objectID, 0, len(removals))
+	ids := make([]overlay.ID, 0, len(removals))
 	for id := range removals {
 		ids = append(ids, id)
 	}
 	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
-	r.writes.wait(waiting, ids, func(id objectID) client.Object { return r.cached(waiting, id) })
+	r.writes.Wait(waiting, ids, func(id overlay.ID) client.Object { return r.cached(waiting, id) })
 	return nil
 }
 
@@ -89,7 +90,7 @@ type removal struct {
 var errStillNamed = errors.New("others keep putting a subject back")
 
 // removeAndConfirm takes subjects out of a native binding, and reads it live: what others wrote in the meantime is undone, too.
-func (r *run) removeAndConfirm(ctx context.Context, id objectID, existing native, remove removal) (client.Object, error) {
+func (r *run) removeAndConfirm(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
 	for range attempts {
 		object, err := r.removeFrom(ctx, id, existing, remove)
 		if err != nil {
@@ -107,13 +108,13 @@ func (r *run) removeAndConfirm(ctx context.Context, id objectID, existing native
 			return object, nil
 		}
 	}
-	return nil, fmt.Errorf("%s %s: %w", id.kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
+	return nil, fmt.Errorf("%s %s: %w", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
 }
 
 // removeFrom writes a native binding with the subjects that remain, or deletes it where it is not needed. To change a binding
 // needs the right to bind its role; to delete it does not. So where that right was taken away the binding goes as a
 // whole, rather than keep a subject that left.
-func (r *run) removeFrom(ctx context.Context, id objectID, existing native, remove removal) (client.Object, error) {
+func (r *run) removeFrom(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
 	if remove.keep {
 		object, err := r.update(ctx, id, existing.object, remove.index, remove.ref, remove.remain)
 		if err == nil || !apierrors.IsForbidden(err) {
@@ -126,7 +127,7 @@ func (r *run) removeFrom(ctx context.Context, id objectID, existing native, remo
 // writeGrants creates and completes native bindings.
 func (r *run) writeGrants(ctx context.Context) error {
 	var mutex sync.Mutex
-	return eachOf(r.desired, func(id objectID, want desiredNative) error {
+	return eachOf(r.desired, func(id overlay.ID, want desiredNative) error {
 		if want.retiring || r.isInterrupted() {
 			return nil
 		}
@@ -149,7 +150,7 @@ func (r *run) writeGrants(ctx context.Context) error {
 }
 
 // grant writes one native binding. It returns nil where its namespace is on its way out.
-func (r *run) grant(ctx context.Context, id objectID, existing client.Object, want desiredNative) (client.Object, error) {
+func (r *run) grant(ctx context.Context, id overlay.ID, existing client.Object, want desiredNative) (client.Object, error) {
 	r.describeEdit(ctx, id, existing)
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
 		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.
@@ -172,19 +173,19 @@ func (r *run) grant(ctx context.Context, id objectID, existing client.Object, wa
 	case err != nil:
 		return nil, err
 	}
-	r.writes.remember(r.key, id, object)
+	r.writes.Remember(r.key, id, object)
 	return object, nil
 }
 
 // takeOver makes a binding this operator's again that has its name but not its marks: somebody stripped the labels, by
 // which informers know it. The name is a hash that includes the role; a binding of another role is not taken.
-func (r *run) takeOver(ctx context.Context, id objectID, want desiredNative) (client.Object, error) {
+func (r *run) takeOver(ctx context.Context, id overlay.ID, want desiredNative) (client.Object, error) {
 	object := emptyNative(id)
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 		return nil, err
 	}
 	if nativeOf(object).roleRef != want.roleRef {
-		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.kind, client.ObjectKeyFromObject(object))
+		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.Kind, client.ObjectKeyFromObject(object))
 	}
 	return r.update(ctx, id, object, want.chunk.index, want.roleRef, want.subjects)
 }
@@ -192,7 +193,7 @@ func (r *run) takeOver(ctx context.Context, id objectID, want desiredNative) (cl
 // pruneNatives deletes native bindings that are not needed any more: of namespaces that left the scope, of grants
 // that left the role. From those that are retiring it takes who does not need them any more.
 func (r *run) pruneNatives(ctx context.Context) error {
-	surplus := map[objectID]native{}
+	surplus := map[overlay.ID]native{}
 	for id, existing := range r.existing {
 		want, wanted := r.desired[id]
 		if !wanted || want.retiring && !slices.Equal(existing.subjects, want.subjects) {
@@ -200,7 +201,7 @@ func (r *run) pruneNatives(ctx context.Context) error {
 		}
 	}
 	var mutex sync.Mutex
-	return eachOf(surplus, func(id objectID, existing native) error {
+	return eachOf(surplus, func(id overlay.ID, existing native) error {
 		remove := removal{ref: existing.roleRef}
 		if want, wanted := r.desired[id]; wanted {
 			remove.remain, remove.index, remove.keep = want.subjects, want.chunk.index, true
@@ -224,7 +225,7 @@ func (r *run) pruneNatives(ctx context.Context) error {
 
 // update writes a native binding whole, over what others may have written in the meantime. Where it is gone it is
 // created.
-func (r *run) update(ctx context.Context, id objectID, base client.Object, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject) (client.Object, error) {
+func (r *run) update(ctx context.Context, id overlay.ID, base client.Object, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject) (client.Object, error) {
 	for attempt := 0; ; attempt++ {
 		if base != nil && !base.GetDeletionTimestamp().IsZero() {
 			// It ends as soon as no finalizer holds it, and another one takes its place.
@@ -243,7 +244,7 @@ func (r *run) update(ctx context.Context, id objectID, base client.Object, index
 		}
 		r.noteOutcome(id, err)
 		if err == nil {
-			r.writes.remember(r.key, id, object)
+			r.writes.Remember(r.key, id, object)
 			return object, nil
 		}
 		if attempt == attempts || !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err) {
@@ -254,30 +255,30 @@ func (r *run) update(ctx context.Context, id objectID, base client.Object, index
 			return nil, err
 		}
 		if base != nil && isSameNative(base, object) {
-			r.writes.remember(r.key, id, base) // the answer to an earlier attempt of this very write was lost
+			r.writes.Remember(r.key, id, base) // the answer to an earlier attempt of this very write was lost
 			return base, nil
 		}
 		if wasThere {
 			r.meetEdit(id, base)
 		}
 		if base != nil && nativeOf(base).roleRef != ref {
-			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.kind, client.ObjectKeyFromObject(base))
+			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.Kind, client.ObjectKeyFromObject(base))
 		}
 	}
 }
 
 // delete removes a native binding and anything that others put in its place under this operator's marks. It returns nil only
 // where the binding is gone: one that a finalizer of others would hold loses its subjects and the finalizer first.
-func (r *run) delete(ctx context.Context, id objectID, object client.Object) error {
+func (r *run) delete(ctx context.Context, id overlay.ID, object client.Object) error {
 	for attempt := 0; ; attempt++ {
-		r.writes.rememberDeleted(r.key, id, object.GetUID())
+		r.writes.RememberDeleted(r.key, id, object.GetUID())
 		uid := object.GetUID()
 		err := r.deleteAsRead(ctx, object.DeepCopyObject().(client.Object))
 		r.noteOutcome(id, client.IgnoreNotFound(err))
 		if client.IgnoreNotFound(err) == nil {
 			return nil
 		}
-		r.writes.remember(r.key, id, object) // it may be there yet
+		r.writes.Remember(r.key, id, object) // it may be there yet
 		if attempt == attempts || !apierrors.IsConflict(err) {
 			return err
 		}
@@ -286,7 +287,7 @@ func (r *run) delete(ctx context.Context, id objectID, object client.Object) err
 			return err
 		}
 		if live == nil {
-			r.writes.rememberDeleted(r.key, id, uid)
+			r.writes.RememberDeleted(r.key, id, uid)
 			return nil
 		}
 		object = live
@@ -330,7 +331,7 @@ func setSubjects(object client.Object, subjects []rbacv1.Subject) {
 	}
 }
 
-func (r *run) liveNative(ctx context.Context, id objectID) (client.Object, error) {
+func (r *run) liveNative(ctx context.Context, id overlay.ID) (client.Object, error) {
 	object := emptyNative(id)
 	err := r.Live.Get(ctx, client.ObjectKeyFromObject(object), object)
 	if apierrors.IsNotFound(err) {
@@ -340,7 +341,7 @@ func (r *run) liveNative(ctx context.Context, id objectID) (client.Object, error
 }
 
 // cached returns a native binding as the informer shows it; nil for none.
-func (r *run) cached(ctx context.Context, id objectID) client.Object {
+func (r *run) cached(ctx context.Context, id overlay.ID) client.Object {
 	object := emptyNative(id)
 	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(object), object, client.UnsafeDisableDeepCopy); err != nil {
 		return nil
@@ -348,13 +349,13 @@ func (r *run) cached(ctx context.Context, id objectID) client.Object {
 	return object
 }
 
-func emptyNative(id objectID) client.Object {
+func emptyNative(id overlay.ID) client.Object {
 	var object client.Object = &rbacv1.RoleBinding{}
-	if id.kind == kindClusterRoleBinding {
+	if id.Kind == overlay.KindClusterRoleBinding {
 		object = &rbacv1.ClusterRoleBinding{}
 	}
-	object.SetNamespace(id.namespace)
-	object.SetName(id.name)
+	object.SetNamespace(id.Namespace)
+	object.SetName(id.Name)
 	return object
 }
 
@@ -363,10 +364,6 @@ func isNamespaceGone(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil &&
 		status.Status().Details.Kind == "namespaces"
-}
-
-func compareIDs(a, b objectID) int {
-	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
 }
 
 // joinErrors joins errors, a few of them: the text goes into a condition.

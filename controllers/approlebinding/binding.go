@@ -11,6 +11,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 )
 
 // writeBindings writes the AppRoleBindings of chunks that hold somebody, before any native binding grants to them: so
@@ -20,19 +21,19 @@ func (r *run) writeBindings(ctx context.Context, withRemovals bool) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if len(c.members) == 0 || c.hasRemovals != withRemovals {
+		if len(c.Members) == 0 || c.HasRemovals != withRemovals {
 			continue
 		}
 		if !withRemovals && r.isInterrupted() {
 			return errInterrupted
 		}
-		if c.existing != nil && !c.existing.DeletionTimestamp.IsZero() {
+		if c.Existing != nil && !c.Existing.DeletionTimestamp.IsZero() {
 			// Somebody deleted it while it is needed. Its native bindings stay: their names do not depend on it.
-			if err := r.releaseBinding(ctx, c.existing); err != nil {
+			if err := r.releaseBinding(ctx, c.Existing); err != nil {
 				errs = append(errs, err)
 				continue
 			}
-			c.existing = nil
+			c.Existing = nil
 		}
 		if err := r.writeBinding(ctx, c); err != nil {
 			errs = append(errs, err)
@@ -41,12 +42,12 @@ func (r *run) writeBindings(ctx context.Context, withRemovals bool) error {
 	return joinErrors(errs)
 }
 
-func (r *run) writeBinding(ctx context.Context, c *chunk) error {
+func (r *run) writeBinding(ctx context.Context, c *packing.Chunk) error {
 	want := r.buildBinding(c)
-	if c.existing != nil && r.bindingIsAsWanted(c.existing, want) {
+	if c.Existing != nil && r.bindingIsAsWanted(c.Existing, want) {
 		return nil
 	}
-	base := c.existing
+	base := c.Existing
 	tell := r.reportBindingEdit(ctx, base, want)
 	for attempt := 0; ; attempt++ {
 		object := want.DeepCopy()
@@ -66,7 +67,7 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 				tell(object)
 			}
 			r.writes.Remember(r.key, overlay.IDOf(object), object)
-			c.existing = object
+			c.Existing = object
 			return nil
 		}
 		if attempt == attempts || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) ||
@@ -78,7 +79,7 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 		}
 		if base != nil && r.bindingIsAsWanted(base, want) {
 			r.writes.Remember(r.key, overlay.IDOf(base), base) // the answer to an earlier attempt of this very write was lost
-			c.existing = base
+			c.Existing = base
 			return nil
 		}
 		if tell == nil {
@@ -87,17 +88,17 @@ func (r *run) writeBinding(ctx context.Context, c *chunk) error {
 	}
 }
 
-func (r *run) buildBinding(c *chunk) *v1alpha1.AppRoleBinding {
+func (r *run) buildBinding(c *packing.Chunk) *v1alpha1.AppRoleBinding {
 	mode := v1alpha1.ModeEnforce
 	if r.policy != nil {
 		mode = r.policy.Mode()
-	} else if c.existing != nil {
-		mode = c.existing.Spec.Mode
+	} else if c.Existing != nil {
+		mode = c.Existing.Spec.Mode
 	}
 	return &v1alpha1.AppRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:  r.key.Namespace,
-			Name:       bindingName(r.key, c.index),
+			Name:       bindingName(r.key, c.Index),
 			Labels:     bindingLabels(r.key),
 			Finalizers: []string{v1alpha1.FinalizerBindings},
 		},
@@ -105,9 +106,9 @@ func (r *run) buildBinding(c *chunk) *v1alpha1.AppRoleBinding {
 			App:      r.key.App,
 			RoleRef:  v1alpha1.AppRoleRef{Name: r.key.Role},
 			Scope:    r.key.Scope,
-			Index:    c.index,
+			Index:    c.Index,
 			Mode:     mode,
-			Subjects: c.subjects(),
+			Subjects: c.Subjects(),
 		},
 	}
 }
@@ -135,23 +136,23 @@ func (r *run) pruneBindings(ctx context.Context) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if !c.touched || len(c.members) > 0 || c.existing == nil {
+		if !c.Touched || len(c.Members) > 0 || c.Existing == nil {
 			continue
 		}
 		if r.hasNatives(c) {
 			continue
 		}
-		if err := r.releaseBinding(ctx, c.existing); err != nil {
-			r.noteUncertain(overlay.IDOf(c.existing)) // its deletion may be under way, by this operator's own hand
+		if err := r.releaseBinding(ctx, c.Existing); err != nil {
+			r.noteUncertain(overlay.IDOf(c.Existing)) // its deletion may be under way, by this operator's own hand
 			errs = append(errs, err)
 			continue
 		}
-		c.existing = nil
+		c.Existing = nil
 	}
 	return joinErrors(errs)
 }
 
-func (r *run) hasNatives(c *chunk) bool {
+func (r *run) hasNatives(c *packing.Chunk) bool {
 	for id, existing := range r.existing {
 		if r.chunkOf(id, existing.roleRef) == c {
 			return true

@@ -1,15 +1,14 @@
 package approlebinding
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -42,7 +41,7 @@ func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[e
 			return
 		}
 		key := earned.RoleInScopeOf(binding)
-		if i := position(binding, user.Name); i >= 0 && binding.Name == bindingName(key, binding.Spec.Index) {
+		if i := packing.Position(binding, user.Name); i >= 0 && binding.Name == bindingName(key, binding.Spec.Index) {
 			bound[key] = binding.Spec.Subjects[i]
 		}
 	}
@@ -56,7 +55,7 @@ func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[e
 		add(cached)
 	}
 	for id, write := range writes {
-		if written, isBinding := write.Object().(*v1alpha1.AppRoleBinding); !isBinding || position(written, user.Name) < 0 {
+		if written, isBinding := write.Object().(*v1alpha1.AppRoleBinding); !isBinding || packing.Position(written, user.Name) < 0 {
 			continue
 		}
 		cached := &v1alpha1.AppRoleBinding{}
@@ -71,20 +70,6 @@ func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[e
 		}
 	}
 	return bound, nil
-}
-
-// position of a person in a binding, or -1. This process writes bindings sorted; others may not.
-func position(binding *v1alpha1.AppRoleBinding, user string) int {
-	i, found := slices.BinarySearchFunc(binding.Spec.Subjects, user, func(s v1alpha1.AppRoleSubject, user string) int {
-		return cmp.Compare(s.User, user)
-	})
-	if found {
-		return i
-	}
-	if slices.IsSortedFunc(binding.Spec.Subjects, func(a, b v1alpha1.AppRoleSubject) int { return cmp.Compare(a.User, b.User) }) {
-		return -1
-	}
-	return slices.IndexFunc(binding.Spec.Subjects, func(s v1alpha1.AppRoleSubject) bool { return s.User == user })
 }
 
 // IsSettled says of a person who holds a key, and of whom an AppRoleBinding says that, whether the native bindings name

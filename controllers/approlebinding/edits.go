@@ -15,6 +15,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 )
 
 // edit is a change of one native binding by others, from when a run finds it until an Event tells of it.
@@ -39,25 +40,25 @@ func (r *run) findMoved() {
 	}
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if !c.touched {
+		if !c.Touched {
 			continue
 		}
 		before, after := map[string]bool{}, map[string]bool{}
-		for j := range c.members {
-			after[c.members[j].User] = true
+		for j := range c.Members {
+			after[c.Members[j].User] = true
 		}
-		if c.existing != nil {
-			isOwn := !r.isForeign(c.existing)
-			for _, subject := range c.existing.Spec.Subjects {
+		if c.Existing != nil {
+			isOwn := !r.isForeign(c.Existing)
+			for _, subject := range c.Existing.Spec.Subjects {
 				before[subject.User] = true
 				if isOwn && !after[subject.User] {
 					r.movedUsers[subject.User] = true
 				}
-				r.noteMoved(&member{AppRoleSubject: subject})
+				r.noteMoved(&packing.Member{AppRoleSubject: subject})
 			}
 		}
-		for j := range c.members {
-			m := &c.members[j]
+		for j := range c.Members {
+			m := &c.Members[j]
 			if !before[m.User] {
 				r.movedUsers[m.User] = true
 			}
@@ -66,11 +67,11 @@ func (r *run) findMoved() {
 	}
 }
 
-func (r *run) noteMoved(m *member) {
+func (r *run) noteMoved(m *packing.Member) {
 	if !r.movedUsers[m.User] {
 		return
 	}
-	for _, subject := range m.natives() {
+	for _, subject := range m.Natives() {
 		r.moved[subject] = true
 	}
 }
@@ -117,7 +118,7 @@ func (r *run) meetEdit(id overlay.ID, live client.Object) {
 	}
 	met := &edit{reason: reasonDeleted, version: r.memory.natives[id]}
 	if want, wanted := r.desired[id]; wanted {
-		met.about = want.chunk.existing
+		met.about = want.chunk.Existing
 	}
 	if live != nil {
 		met.reason, met.described = reasonChanged, true
@@ -230,7 +231,7 @@ func (r *run) isRestored(id overlay.ID) bool {
 // isAsWanted says whether a native binding needs no write.
 func (r *run) isAsWanted(existing native, want desiredNative) bool {
 	return existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) &&
-		isMarkedFor(r.key, existing.object, want.chunk.index) && isFree(existing.object)
+		isMarkedFor(r.key, existing.object, want.chunk.Index) && isFree(existing.object)
 }
 
 // isFree says of an object that nothing of others decides when it ends: no finalizer, no owner. Nothing of this operator is on a
@@ -249,12 +250,12 @@ func isSameNative(live, wrote client.Object) bool {
 // bindingMadeFrom returns the AppRoleBinding that a native binding belongs to; nil where there is none.
 func (r *run) bindingMadeFrom(id overlay.ID) *v1alpha1.AppRoleBinding {
 	if c := r.chunkMadeFrom(id); c != nil {
-		return c.existing
+		return c.Existing
 	}
 	return nil
 }
 
-func (r *run) chunkMadeFrom(id overlay.ID) *chunk {
+func (r *run) chunkMadeFrom(id overlay.ID) *packing.Chunk {
 	if want, found := r.desired[id]; found {
 		return want.chunk
 	}
@@ -275,7 +276,7 @@ func (r *run) differences(id overlay.ID, object client.Object) string {
 	}
 	texts = append(texts, r.lacking("%s %s had been added", have.subjects, want.subjects)...)
 	texts = append(texts, r.lacking("%s %s was missing", want.subjects, have.subjects)...)
-	if found && !isMarkedFor(r.key, object, want.chunk.index) {
+	if found && !isMarkedFor(r.key, object, want.chunk.Index) {
 		texts = append(texts, "its labels or annotations had been changed")
 	}
 	return listed(append(texts, held(object)...))
@@ -299,7 +300,7 @@ func held(object client.Object) []string {
 }
 
 func (r *run) lacking(format string, subjects, others []rbacv1.Subject) []string {
-	known := setOf(others)
+	known := packing.SetOf(others)
 	var texts []string
 	for _, subject := range subjects {
 		if !known[subject] && !r.moved[subject] {

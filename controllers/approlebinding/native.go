@@ -16,6 +16,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -29,7 +30,7 @@ type native struct {
 // desiredNative is one as it should be.
 type desiredNative struct {
 	roleRef rbacv1.RoleRef
-	chunk   *chunk
+	chunk   *packing.Chunk
 	// subjects are sorted and each there once.
 	subjects []rbacv1.Subject
 	// retiring says that the App does not ask for it any more: it is there for people who have not been evaluated for the App
@@ -45,22 +46,6 @@ func nativeOf(object client.Object) native {
 		return native{object: binding, roleRef: binding.RoleRef, subjects: binding.Subjects}
 	}
 	panic(fmt.Sprintf("no native binding: %T", object))
-}
-
-// among returns the subjects of a binding that a chunk may name, those in place of whom it names others from now on, sorted, and
-// whether the binding names anybody else.
-func (n *native) among(c *chunk) (remain []rbacv1.Subject, others bool) {
-	for _, subject := range n.subjects {
-		if c != nil && c.mayName(subject) {
-			remain = append(remain, subject)
-			continue
-		}
-		others = true
-		if c != nil {
-			remain = append(remain, c.successorsOf(subject)...)
-		}
-	}
-	return sorted(remain), others
 }
 
 // build returns the whole object with other subjects: a copy of what is there, or a new one.
@@ -163,12 +148,12 @@ func (r *run) findUnlabelled(ctx context.Context) error {
 
 // plan decides which native bindings there should be, and leaves alone what is not this key's or not looked at.
 func (r *run) plan(ctx context.Context) error {
-	r.known, r.waiting, r.byIndex = map[overlay.ID]bool{}, map[int32]bool{}, make(map[int32]*chunk, len(r.chunks))
+	r.known, r.waiting, r.byIndex = map[overlay.ID]bool{}, map[int32]bool{}, make(map[int32]*packing.Chunk, len(r.chunks))
 	for i := range r.chunks {
-		r.byIndex[r.chunks[i].index] = &r.chunks[i]
+		r.byIndex[r.chunks[i].Index] = &r.chunks[i]
 	}
 	for id, existing := range r.existing {
-		if c := r.chunkOf(id, existing.roleRef); c != nil && !c.touched {
+		if c := r.chunkOf(id, existing.roleRef); c != nil && !c.Touched {
 			delete(r.existing, id)
 		}
 	}
@@ -195,7 +180,7 @@ func (r *run) planDesired(ctx context.Context) error {
 		// What is there stays, for those who stay. Where the App would bind them is not known.
 		for id, existing := range r.existing {
 			if c := r.chunkOf(id, existing.roleRef); c != nil {
-				if remain, _ := existing.among(c); len(remain) > 0 {
+				if remain, _ := c.Among(existing.subjects); len(remain) > 0 {
 					r.desired[id] = desiredNative{roleRef: existing.roleRef, chunk: c, subjects: remain}
 				}
 			}
@@ -211,12 +196,12 @@ func (r *run) planDesired(ctx context.Context) error {
 	}
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if len(c.members) == 0 {
+		if len(c.Members) == 0 {
 			continue
 		}
 		for _, grant := range r.grants {
 			ref := roleRef(grant)
-			name := nativeName(r.key, c.index, ref)
+			name := nativeName(r.key, c.Index, ref)
 			if clusterWide {
 				r.desire(ctx, overlay.ID{Kind: overlay.KindClusterRoleBinding, Name: name}, ref, c)
 			}
@@ -231,7 +216,7 @@ func (r *run) planDesired(ctx context.Context) error {
 
 // desire plans a native binding if this process was given the right to bind its role. Where that cannot be found out, a
 // binding that is there stays, so that people can leave it, and none is added.
-func (r *run) desire(ctx context.Context, id overlay.ID, ref rbacv1.RoleRef, c *chunk) {
+func (r *run) desire(ctx context.Context, id overlay.ID, ref rbacv1.RoleRef, c *packing.Chunk) {
 	existing, found := r.existing[id]
 	allowed, err := r.permissions.mayBind(ctx, r.Client, id.Namespace, ref)
 	if err != nil {
@@ -246,8 +231,8 @@ func (r *run) desire(ctx context.Context, id overlay.ID, ref rbacv1.RoleRef, c *
 	if existing.roleRef != ref {
 		existing.subjects = nil // another role's subjects are nobody's claim to this one
 	}
-	subjects, waiting := c.wanted(existing.subjects)
-	r.waiting[c.index] = r.waiting[c.index] || waiting
+	subjects, waiting := c.Wanted(existing.subjects)
+	r.waiting[c.Index] = r.waiting[c.Index] || waiting
 	if len(subjects) > 0 {
 		r.desired[id] = desiredNative{roleRef: ref, chunk: c, subjects: subjects}
 	}
@@ -264,8 +249,8 @@ func (r *run) planRetiring() {
 		if c == nil || r.refused.includes(existing.roleRef) {
 			continue
 		}
-		subjects, waiting := c.retained(existing.subjects)
-		r.waiting[c.index] = r.waiting[c.index] || waiting
+		subjects, waiting := c.Retained(existing.subjects)
+		r.waiting[c.Index] = r.waiting[c.Index] || waiting
 		if len(subjects) > 0 {
 			r.desired[id] = desiredNative{roleRef: existing.roleRef, chunk: c, subjects: subjects, retiring: true}
 		}
@@ -280,7 +265,7 @@ func roleRef(grant v1alpha1.Grant) rbacv1.RoleRef {
 }
 
 // chunkOf returns the chunk that a native binding of that name was made from.
-func (r *run) chunkOf(id overlay.ID, ref rbacv1.RoleRef) *chunk {
+func (r *run) chunkOf(id overlay.ID, ref rbacv1.RoleRef) *packing.Chunk {
 	index, found := r.indexOf(id, ref)
 	if !found {
 		return nil
@@ -300,7 +285,7 @@ func (r *run) indexOf(id overlay.ID, ref rbacv1.RoleRef) (int32, bool) {
 	if names == nil {
 		last := int32(0)
 		for i := range r.chunks {
-			last = max(last, r.chunks[i].index)
+			last = max(last, r.chunks[i].Index)
 		}
 		names = nativeNames(r.key, ref, last)
 		r.names[ref] = names

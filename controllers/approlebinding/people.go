@@ -1,7 +1,6 @@
 package approlebinding
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -9,21 +8,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 	"github.com/scim-operator/scim-operator/internal/access"
-	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// packing gathers what is known of the people whom the run has to look at.
-func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) (packing, error) {
+// packing gathers what is known of the users that the run looks at.
+func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) (packing.Input, error) {
 	if r.void() {
-		return packing{decide: func(v1alpha1.AppRoleSubject) (member, bool) { return member{}, false }}, nil
+		return packing.Input{Decide: func(v1alpha1.AppRoleSubject) (packing.Member, bool) { return packing.Member{}, false }}, nil
 	}
 	candidates := r.candidates(bindings)
-	var p packing
+	var in packing.Input
 	looked := bindings
 	if !r.full {
-		looked = r.looked(bindings, len(candidates))
-		p.touched = func(binding *v1alpha1.AppRoleBinding) bool { return slices.Contains(looked, binding) }
+		looked = packing.Looked(bindings, r.touched, len(candidates), func(binding *v1alpha1.AppRoleBinding) bool {
+			return r.memory.unevaluated[binding.Spec.Index] || r.status && binding.Status.ObservedGeneration != binding.Generation
+		})
+		in.Touched = func(binding *v1alpha1.AppRoleBinding) bool { return slices.Contains(looked, binding) }
 	}
 	names := slices.Clone(candidates)
 	for _, binding := range looked {
@@ -31,108 +32,57 @@ func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) 
 			names = append(names, binding.Spec.Subjects[i].User)
 		}
 	}
-	standings := r.Index.Standings(r.key, names)
-	subjects, err := r.subjects(ctx, looked, standings)
-	if err != nil {
-		return p, err
+	facts := packing.Facts{App: r.generation, Standings: r.Index.Standings(r.key, names)}
+	if err := r.addNames(ctx, looked, &facts); err != nil {
+		return in, err
 	}
-	p.decide = func(subject v1alpha1.AppRoleSubject) (member, bool) {
-		theirs := subjects[subject.User]
-		if known := standings[subject.User]; known.Evaluated {
-			m := member{AppRoleSubject: known.Subject, current: known.IsCurrent(r.generation), kept: known.Kept}
-			if slices.Contains(theirs, subject.Name) {
-				m.formerly = theirs
-			}
-			return m, known.Holds
-		}
-		return member{AppRoleSubject: subject, unevaluated: true}, slices.Contains(theirs, subject.Name)
-	}
-	p.newcomers, err = r.newcomers(ctx, candidates, standings)
-	return p, err
+	in.Decide = facts.Decide
+	var err error
+	in.Newcomers, err = r.newcomers(ctx, candidates, facts)
+	return in, err
 }
 
-// candidates are people who may hold the key and are not in any of its bindings.
+// candidates are users that may hold the key and that none of its bindings names.
 func (r *run) candidates(bindings []*v1alpha1.AppRoleBinding) []string {
-	if !r.full {
-		return slices.DeleteFunc(slices.Clone(r.touched), func(name string) bool {
-			return slices.ContainsFunc(bindings, func(b *v1alpha1.AppRoleBinding) bool { return isIn(b, name) })
-		})
+	if r.full {
+		return packing.Unbound(bindings, r.Index.Holders(r.key))
 	}
-	bound := map[string]bool{}
-	for _, binding := range bindings {
-		for i := range binding.Spec.Subjects {
-			bound[binding.Spec.Subjects[i].User] = true
-		}
-	}
-	return slices.DeleteFunc(r.Index.Holders(r.key), func(name string) bool { return bound[name] })
-}
-
-// isIn looks for a person in a binding as this process wrote it: sorted.
-func isIn(binding *v1alpha1.AppRoleBinding, name string) bool {
-	_, found := slices.BinarySearchFunc(binding.Spec.Subjects, name, func(s v1alpha1.AppRoleSubject, name string) int {
-		return cmp.Compare(s.User, name)
+	return slices.DeleteFunc(slices.Clone(r.touched), func(name string) bool {
+		return slices.ContainsFunc(bindings, func(b *v1alpha1.AppRoleBinding) bool { return packing.IsIn(b, name) })
 	})
-	return found
 }
 
-// looked are the bindings that a run looks at which is not full: those of people whose standing changed, or who had not
-// been evaluated when a run looked last; those whose status is behind; and the first ones with room for newcomers.
-func (r *run) looked(bindings []*v1alpha1.AppRoleBinding, newcomers int) []*v1alpha1.AppRoleBinding {
-	slices.SortFunc(bindings, func(a, b *v1alpha1.AppRoleBinding) int { return cmp.Compare(a.Spec.Index, b.Spec.Index) })
-	var looked []*v1alpha1.AppRoleBinding
-	for _, binding := range bindings {
-		room := maxSubjects - len(binding.Spec.Subjects)
-		if newcomers > 0 && room > 0 {
-			newcomers -= room
-			looked = append(looked, binding)
-			continue
-		}
-		if r.memory.unevaluated[binding.Spec.Index] || r.status && binding.Status.ObservedGeneration != binding.Generation ||
-			slices.ContainsFunc(r.touched, func(name string) bool { return isIn(binding, name) }) {
-			looked = append(looked, binding)
-		}
-	}
-	return looked
-}
-
-// subjects returns the RBAC user names of people who were not evaluated yet since this process began, and of those who are
-// bound by another name than the one by which they are kept.
-//
-// The first stay bound, if the User object as such allows it: to prune from a state that is half known would take access from
-// people who have earned it. The others stay in the native bindings in which they are. The name may be one by which the App
-// called them before it was edited; it is not one that they gave away.
-func (r *run) subjects(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, standings map[string]earned.Standing) (map[string][]string, error) {
-	subjects := map[string][]string{}
+// addNames adds the RBAC user names of users for which the facts need them.
+func (r *run) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, facts *packing.Facts) error {
+	facts.Names = map[string][]string{}
 	for _, binding := range bindings {
 		for i := range binding.Spec.Subjects {
-			bound := &binding.Spec.Subjects[i]
-			known := standings[bound.User]
-			if known.Evaluated && (!known.Kept || known.Subject.Name == bound.Name) {
+			bound := binding.Spec.Subjects[i]
+			if !facts.NeedsNames(bound) {
 				continue
 			}
 			user, err := r.activeUser(ctx, bound.User)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if user != nil {
-				subjects[bound.User] = access.Subjects(r.app.Spec.Kubernetes, user)
+				facts.Names[bound.User] = access.Subjects(r.app.Spec.Kubernetes, user)
 			}
 		}
 	}
-	return subjects, nil
+	return nil
 }
 
-// newcomers returns those of the candidates who are to be bound: who was evaluated for the App as it is, and holds the
-// key. They are checked against their User object once more: the index may be older than a deactivation that waits in
-// the queue.
-func (r *run) newcomers(ctx context.Context, candidates []string, standings map[string]earned.Standing) (map[string]member, error) {
+// newcomers returns the candidates that are to be bound. Each is checked against its User object once more: the index may be
+// older than a deactivation that waits in the queue.
+func (r *run) newcomers(ctx context.Context, candidates []string, facts packing.Facts) (map[string]packing.Member, error) {
 	if r.policy == nil {
 		return nil, nil
 	}
-	newcomers := map[string]member{}
+	newcomers := map[string]packing.Member{}
 	for _, name := range candidates {
-		known := standings[name]
-		if !known.Holds || !known.IsCurrent(r.generation) {
+		m, joins := facts.Newcomer(name)
+		if !joins {
 			continue
 		}
 		user, err := r.activeUser(ctx, name)
@@ -140,11 +90,11 @@ func (r *run) newcomers(ctx context.Context, candidates []string, standings map[
 			return nil, err
 		}
 		if user == nil {
-			// Who has access again before their deactivation was evaluated holds what they held.
+			// A user that has access again before its deactivation was evaluated holds what it held.
 			r.Index.MarkDirty(r.key, []string{name})
 			continue
 		}
-		newcomers[name] = member{AppRoleSubject: known.Subject, current: true}
+		newcomers[name] = m
 	}
 	return newcomers, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
@@ -51,8 +52,8 @@ type run struct {
 
 	// touched are the people whose standing changed.
 	touched []string
-	chunks  []chunk
-	byIndex map[int32]*chunk
+	chunks  []packing.Chunk
+	byIndex map[int32]*packing.Chunk
 	// existing and desired native bindings of the chunks that the run looks at.
 	existing map[overlay.ID]native
 	desired  map[overlay.ID]desiredNative
@@ -151,11 +152,11 @@ func (r *run) load(ctx context.Context) error {
 	r.touched = r.Index.DrainDirty(r.key)
 	r.full = r.full || !r.memory.clean || r.memory.app != r.generation || time.Since(r.memory.lastFull) > recheckEvery ||
 		len(r.touched) > manyTouched || slices.ContainsFunc(bindings, r.isForeign)
-	packing, err := r.packing(ctx, bindings)
+	in, err := r.packing(ctx, bindings)
 	if err != nil {
 		return err
 	}
-	r.chunks = packing.pack(bindings)
+	r.chunks = packing.Pack(bindings, in)
 	if r.existing, err = r.nativesOf(ctx, r.key); err != nil {
 		return err
 	}
@@ -249,20 +250,20 @@ func (r *run) remember(clean bool) {
 	r.expectEdits(m.natives)
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if !c.touched {
+		if !c.Touched {
 			continue
 		}
-		name := bindingName(r.key, c.index)
+		name := bindingName(r.key, c.Index)
 		switch {
 		case r.uncertain[overlay.ID{Kind: overlay.KindAppRoleBinding, Namespace: r.key.Namespace, Name: name}]:
 			delete(m.generations, name)
-		case c.existing != nil:
-			m.generations[name] = c.existing.Generation
-		case len(c.members) == 0:
+		case c.Existing != nil:
+			m.generations[name] = c.Existing.Generation
+		case len(c.Members) == 0:
 			delete(m.generations, name)
 		}
-		note(m.waiting, c.index, r.waiting[c.index])
-		note(m.unevaluated, c.index, slices.ContainsFunc(c.members, func(m member) bool { return m.unevaluated }))
+		note(m.waiting, c.Index, r.waiting[c.Index])
+		note(m.unevaluated, c.Index, c.HasUnevaluated())
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 )
 
 // maxListed bounds status.nativeBindings.
@@ -26,12 +27,12 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 	var errs []error
 	for i := range r.chunks {
 		c := &r.chunks[i]
-		if !c.touched || c.existing == nil {
+		if !c.Touched || c.Existing == nil {
 			continue
 		}
-		object := c.existing.DeepCopy()
+		object := c.Existing.DeepCopy()
 		r.setStatus(c, object, grant)
-		if apiequality.Semantic.DeepEqual(object.Status, c.existing.Status) {
+		if apiequality.Semantic.DeepEqual(object.Status, c.Existing.Status) {
 			continue
 		}
 		if r.isInterrupted() {
@@ -46,12 +47,12 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 			continue
 		}
 		r.writes.Remember(r.key, overlay.IDOf(object), object)
-		c.existing = object
+		c.Existing = object
 	}
 	return joinErrors(errs)
 }
 
-func (r *run) setStatus(c *chunk, object *v1alpha1.AppRoleBinding, grant error) {
+func (r *run) setStatus(c *packing.Chunk, object *v1alpha1.AppRoleBinding, grant error) {
 	natives := []v1alpha1.NativeBinding{}
 	for _, id := range slices.SortedFunc(maps.Keys(r.existing), overlay.Compare) {
 		if r.chunkOf(id, r.existing[id].roleRef) == c {

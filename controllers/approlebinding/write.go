@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 )
 
 // attempts of one write against others who write the same object.
@@ -29,13 +30,13 @@ func (r *run) removePeople(ctx context.Context) error {
 		if !wanted {
 			c = r.chunkOf(id, existing.roleRef)
 		}
-		subjects, others := existing.among(c)
+		subjects, others := c.Among(existing.subjects)
 		if !others {
 			continue
 		}
 		remove := removal{ref: existing.roleRef, chunk: c}
 		if wanted && want.roleRef == existing.roleRef {
-			remove.remain, remove.index, remove.keep = subjects, c.index, true
+			remove.remain, remove.index, remove.keep = subjects, c.Index, true
 		}
 		removals[id] = remove
 		r.describeEdit(ctx, id, existing.object)
@@ -80,7 +81,7 @@ type removal struct {
 	ref   rbacv1.RoleRef
 	index int32
 	// chunk tells which subjects the binding may name; nil for none.
-	chunk *chunk
+	chunk *packing.Chunk
 	// keep says that the binding is needed, be it without subjects for the moment.
 	keep   bool
 	remain []rbacv1.Subject
@@ -104,7 +105,7 @@ func (r *run) removeAndConfirm(ctx context.Context, id overlay.ID, existing nati
 			return nil, nil
 		}
 		existing = nativeOf(live)
-		if _, others := existing.among(remove.chunk); !others {
+		if _, others := remove.chunk.Among(existing.subjects); !others {
 			return object, nil
 		}
 	}
@@ -160,9 +161,9 @@ func (r *run) grant(ctx context.Context, id overlay.ID, existing client.Object, 
 		existing = nil
 	}
 	if existing != nil {
-		return r.update(ctx, id, existing, want.chunk.index, want.roleRef, want.subjects)
+		return r.update(ctx, id, existing, want.chunk.Index, want.roleRef, want.subjects)
 	}
-	object := buildNative(r.key, id, want.chunk.index, want.roleRef, want.subjects, nil)
+	object := buildNative(r.key, id, want.chunk.Index, want.roleRef, want.subjects, nil)
 	err := r.Client.Create(ctx, object)
 	r.noteOutcome(id, err)
 	switch {
@@ -187,7 +188,7 @@ func (r *run) takeOver(ctx context.Context, id overlay.ID, want desiredNative) (
 	if nativeOf(object).roleRef != want.roleRef {
 		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.Kind, client.ObjectKeyFromObject(object))
 	}
-	return r.update(ctx, id, object, want.chunk.index, want.roleRef, want.subjects)
+	return r.update(ctx, id, object, want.chunk.Index, want.roleRef, want.subjects)
 }
 
 // pruneNatives deletes native bindings that are not needed any more: of namespaces that left the scope, of grants
@@ -204,7 +205,7 @@ func (r *run) pruneNatives(ctx context.Context) error {
 	return eachOf(surplus, func(id overlay.ID, existing native) error {
 		remove := removal{ref: existing.roleRef}
 		if want, wanted := r.desired[id]; wanted {
-			remove.remain, remove.index, remove.keep = want.subjects, want.chunk.index, true
+			remove.remain, remove.index, remove.keep = want.subjects, want.chunk.Index, true
 		}
 		r.describeEdit(ctx, id, existing.object)
 		object, err := r.removeFrom(ctx, id, existing, remove)

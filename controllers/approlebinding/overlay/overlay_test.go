@@ -23,14 +23,14 @@ func TestLatest(t *testing.T) {
 		cached *rbacv1.RoleBinding
 		want   string
 	}{
-		"the informer is behind":                {Write{object: written("a", "10")}, written("a", "9"), "10"},
-		"versions are numbers":                  {Write{object: written("a", "10")}, written("a", "100"), "100"},
-		"the informer shows the write":          {Write{object: written("a", "10")}, written("a", "10"), "10"},
+		"the informer is behind":              {Write{object: written("a", "10")}, written("a", "9"), "10"},
+		"versions are numbers":                {Write{object: written("a", "10")}, written("a", "100"), "100"},
+		"the informer shows the write":        {Write{object: written("a", "10")}, written("a", "10"), "10"},
 		"others wrote later":                  {Write{object: written("a", "10")}, written("a", "11"), "11"},
-		"the informer has not seen it yet":      {Write{object: written("a", "10")}, nil, "10"},
-		"deleted, and the informer is behind":   {Write{uid: "a"}, written("a", "9"), ""},
+		"the informer has not seen it yet":    {Write{object: written("a", "10")}, nil, "10"},
+		"deleted, and the informer is behind": {Write{uid: "a"}, written("a", "9"), ""},
 		"deleted, and created anew by others": {Write{uid: "a"}, written("b", "12"), "12"},
-		"deleted, and the informer shows it":    {Write{uid: "a"}, nil, ""},
+		"deleted, and the informer shows it":  {Write{uid: "a"}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cached client.Object

@@ -1,4 +1,4 @@
-package approlebinding
+package packing
 
 import (
 	"fmt"
@@ -50,8 +50,8 @@ func TestPack(t *testing.T) {
 			}
 			var got []string
 			for _, c := range packAll(existing, holders, decide) {
-				text := fmt.Sprintf("%d:", c.index)
-				for _, s := range c.subjects() {
+				text := fmt.Sprintf("%d:", c.Index)
+				for _, s := range c.Subjects() {
 					text += fmt.Sprintf(" %s=%s", s.User, s.Name)
 				}
 				got = append(got, text)
@@ -64,16 +64,16 @@ func TestPack(t *testing.T) {
 }
 
 // packAll packs people who have been evaluated for the App as it is; decide says under what name one stays, or "".
-func packAll(existing []*v1alpha1.AppRoleBinding, holders map[string]string, decide func(v1alpha1.AppRoleSubject) string) []chunk {
-	p := packing{newcomers: map[string]member{}}
+func packAll(existing []*v1alpha1.AppRoleBinding, holders map[string]string, decide func(v1alpha1.AppRoleSubject) string) []Chunk {
+	p := Input{Newcomers: map[string]Member{}}
 	for user, name := range holders {
-		p.newcomers[user] = member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: name}, current: true}
+		p.Newcomers[user] = Member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: name}, Current: true}
 	}
-	p.decide = func(s v1alpha1.AppRoleSubject) (member, bool) {
+	p.Decide = func(s v1alpha1.AppRoleSubject) (Member, bool) {
 		name := decide(s)
-		return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: s.User, Name: name}, current: true}, name != ""
+		return Member{AppRoleSubject: v1alpha1.AppRoleSubject{User: s.User, Name: name}, Current: true}, name != ""
 	}
-	return p.pack(existing)
+	return Pack(existing, p)
 }
 
 func without(users ...string) func(v1alpha1.AppRoleSubject) string {
@@ -104,17 +104,17 @@ func TestPackIsStable(t *testing.T) {
 		bindings = nil
 		seen := map[string]int32{}
 		for _, c := range chunks {
-			if len(c.members) > maxSubjects || len(c.members) != c.size {
-				t.Fatalf("round %d: %d people in a chunk of %d", round, len(c.members), c.size)
+			if len(c.Members) > MaxSubjects || len(c.Members) != c.Size {
+				t.Fatalf("round %d: %d people in a chunk of %d", round, len(c.Members), c.Size)
 			}
-			for _, s := range c.subjects() {
-				if before, stayed := place[s.User]; stayed && before != c.index {
-					t.Fatalf("round %d: %s moved from %d to %d", round, s.User, before, c.index)
+			for _, s := range c.Subjects() {
+				if before, stayed := place[s.User]; stayed && before != c.Index {
+					t.Fatalf("round %d: %s moved from %d to %d", round, s.User, before, c.Index)
 				}
-				seen[s.User] = c.index
+				seen[s.User] = c.Index
 			}
-			if len(c.members) > 0 {
-				bindings = append(bindings, &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: c.index, Subjects: c.subjects()}})
+			if len(c.Members) > 0 {
+				bindings = append(bindings, &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: c.Index, Subjects: c.Subjects()}})
 			}
 		}
 		if len(seen) != len(holders) {
@@ -130,21 +130,21 @@ func TestPackIsStable(t *testing.T) {
 // Objects may hold as many as their schema admits: who is in one stays there, and nobody is added.
 func TestPackKeepsLargerObjects(t *testing.T) {
 	large := &v1alpha1.AppRoleBinding{}
-	for i := range 4 * maxSubjects {
+	for i := range 4 * MaxSubjects {
 		user := fmt.Sprintf("user-%04d", i)
 		large.Spec.Subjects = append(large.Spec.Subjects, v1alpha1.AppRoleSubject{User: user, Name: "okta:" + user})
 	}
 	chunks := packAll([]*v1alpha1.AppRoleBinding{large}, map[string]string{"newcomer": "okta:newcomer"}, without("user-0007"))
-	if len(chunks) != 2 || len(chunks[0].members) != 4*maxSubjects-1 || len(chunks[1].members) != 1 || chunks[1].index != 1 {
-		t.Fatalf("got %d chunks, the first of %d people", len(chunks), len(chunks[0].members))
+	if len(chunks) != 2 || len(chunks[0].Members) != 4*MaxSubjects-1 || len(chunks[1].Members) != 1 || chunks[1].Index != 1 {
+		t.Fatalf("got %d chunks, the first of %d people", len(chunks), len(chunks[0].Members))
 	}
-	if slices.ContainsFunc(chunks[0].members, func(m member) bool { return m.User == "user-0007" || m.User == "newcomer" }) {
+	if slices.ContainsFunc(chunks[0].Members, func(m Member) bool { return m.User == "user-0007" || m.User == "newcomer" }) {
 		t.Error("the large object holds the leaver or the newcomer")
 	}
 }
 
-func person(user, group string, current bool) member {
-	return member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user, Group: group}, current: current}
+func person(user, group string, current bool) Member {
+	return Member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user, Group: group}, Current: current}
 }
 
 // Chunks that a run does not look at stay as they are, and nobody is put into them.
@@ -156,38 +156,38 @@ func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
 		}
 		return b
 	}
-	p := packing{
-		touched: func(b *v1alpha1.AppRoleBinding) bool { return b.Spec.Index == 1 },
-		decide: func(s v1alpha1.AppRoleSubject) (member, bool) {
+	p := Input{
+		Touched: func(b *v1alpha1.AppRoleBinding) bool { return b.Spec.Index == 1 },
+		Decide: func(s v1alpha1.AppRoleSubject) (Member, bool) {
 			if s.User == "a" {
 				t.Error("somebody was looked at in vain")
 			}
 			return person(s.User, "", true), s.User != "c"
 		},
-		newcomers: map[string]member{"d": person("d", "", true)},
+		Newcomers: map[string]Member{"d": person("d", "", true)},
 	}
-	chunks := p.pack([]*v1alpha1.AppRoleBinding{binding(0, "a"), binding(1, "b", "c")})
-	if len(chunks) != 2 || chunks[0].touched || chunks[0].size != 1 || !chunks[1].hasRemovals || chunks[1].size != 2 ||
-		chunks[1].members[0].User != "b" || chunks[1].members[1].User != "d" {
+	chunks := Pack([]*v1alpha1.AppRoleBinding{binding(0, "a"), binding(1, "b", "c")}, p)
+	if len(chunks) != 2 || chunks[0].Touched || chunks[0].Size != 1 || !chunks[1].HasRemovals || chunks[1].Size != 2 ||
+		chunks[1].Members[0].User != "b" || chunks[1].Members[1].User != "d" {
 		t.Errorf("got %+v", chunks)
 	}
 }
 
 // Names that Kubernetes keeps for itself are never bound, whoever asks.
 func TestPackRefusesReservedNames(t *testing.T) {
-	p := packing{
-		decide: func(s v1alpha1.AppRoleSubject) (member, bool) { return member{AppRoleSubject: s, current: true}, true },
-		newcomers: map[string]member{
+	p := Input{
+		Decide: func(s v1alpha1.AppRoleSubject) (Member, bool) { return Member{AppRoleSubject: s, Current: true}, true },
+		Newcomers: map[string]Member{
 			"a": person("a", "system:masters", true),
-			"b": {AppRoleSubject: v1alpha1.AppRoleSubject{User: "b", Name: "system:admin"}, current: true},
+			"b": {AppRoleSubject: v1alpha1.AppRoleSubject{User: "b", Name: "system:admin"}, Current: true},
 			"c": person("c", "staff", true),
 		},
 	}
 	existing := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Subjects: []v1alpha1.AppRoleSubject{
 		{User: "d", Name: "n-d", Group: "system:masters"},
 	}}}
-	chunks := p.pack([]*v1alpha1.AppRoleBinding{existing})
-	if len(chunks) != 1 || len(chunks[0].members) != 1 || chunks[0].members[0].User != "c" {
+	chunks := Pack([]*v1alpha1.AppRoleBinding{existing}, p)
+	if len(chunks) != 1 || len(chunks[0].Members) != 1 || chunks[0].Members[0].User != "c" {
 		t.Errorf("got %+v", chunks)
 	}
 }
@@ -202,53 +202,52 @@ func TestSubjectsOfNatives(t *testing.T) {
 		return rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: name}
 	}
 	switched := person("s", "", true)
-	switched.before = "old"
+	switched.Before = "old"
 	for name, test := range map[string]struct {
-		members          []member
+		members          []Member
 		existing         []rbacv1.Subject
 		wanted, retained []rbacv1.Subject
 		waiting          bool
 	}{
 		"everybody is evaluated": {
-			members: []member{person("b", "", true), person("a", "", true)},
+			members: []Member{person("b", "", true), person("a", "", true)},
 			wanted:  []rbacv1.Subject{user("a"), user("b")},
 		},
 		"one is not, and is not in it": {
-			members: []member{person("a", "", true), person("b", "", false)},
+			members: []Member{person("a", "", true), person("b", "", false)},
 			wanted:  []rbacv1.Subject{user("a")}, waiting: true,
 		},
 		"one is not, and is in it": {
-			members: []member{person("a", "", true), person("b", "", false)}, existing: []rbacv1.Subject{user("b")},
+			members: []Member{person("a", "", true), person("b", "", false)}, existing: []rbacv1.Subject{user("b")},
 			wanted: []rbacv1.Subject{user("a"), user("b")}, retained: []rbacv1.Subject{user("b")},
 		},
 		"people of one group": {
-			members: []member{person("a", "staff", true), person("b", "staff", true), person("c", "", true)},
+			members: []Member{person("a", "staff", true), person("b", "staff", true), person("c", "", true)},
 			wanted:  []rbacv1.Subject{group("staff"), user("c")},
 		},
 		"to groups, evaluated": {
-			members: []member{person("a", "staff", true)}, existing: []rbacv1.Subject{user("a")},
+			members: []Member{person("a", "staff", true)}, existing: []rbacv1.Subject{user("a")},
 			wanted: []rbacv1.Subject{group("staff")},
 		},
 		"to groups, not evaluated": {
-			members: []member{person("a", "staff", false)}, existing: []rbacv1.Subject{user("a")},
+			members: []Member{person("a", "staff", false)}, existing: []rbacv1.Subject{user("a")},
 			wanted: []rbacv1.Subject{user("a")}, retained: []rbacv1.Subject{user("a")}, waiting: true,
 		},
 		"back from groups": {
-			members: []member{switched}, existing: []rbacv1.Subject{group("old")},
+			members: []Member{switched}, existing: []rbacv1.Subject{group("old")},
 			wanted: []rbacv1.Subject{user("s")},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &chunk{members: test.members}
-			wanted, waiting := c.wanted(test.existing)
+			c := NewChunk(0, test.members...)
+			wanted, waiting := c.Wanted(test.existing)
 			if !slices.Equal(wanted, test.wanted) || waiting != test.waiting {
 				t.Errorf("wanted %v, waiting %v", wanted, waiting)
 			}
-			if retained, _ := c.retained(test.existing); !slices.Equal(retained, test.retained) {
+			if retained, _ := c.Retained(test.existing); !slices.Equal(retained, test.retained) {
 				t.Errorf("retained %v", retained)
 			}
-			existing := native{subjects: test.existing}
-			if remain, others := existing.among(c); others || len(remain) != len(test.existing) {
+			if remain, others := c.Among(test.existing); others || len(remain) != len(test.existing) {
 				t.Errorf("somebody would lose access for a moment: %v of %v remain", remain, test.existing)
 			}
 		})
@@ -261,7 +260,7 @@ func TestKeptUnderAnotherName(t *testing.T) {
 		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}
 	}
 	renamed := person("r", "", false)
-	renamed.kept, renamed.formerly = true, []string{"n-r", "n-maiden", "n-a"}
+	renamed.Kept, renamed.Formerly = true, []string{"n-r", "n-maiden", "n-a"}
 	for name, test := range map[string]struct{ existing, wanted, retained, remain []rbacv1.Subject }{
 		"not in it":                {[]rbacv1.Subject{user("x")}, []rbacv1.Subject{user("a")}, nil, nil},
 		"by the former name":       {[]rbacv1.Subject{user("maiden")}, []rbacv1.Subject{user("a"), user("r")}, []rbacv1.Subject{user("r")}, []rbacv1.Subject{user("r")}},
@@ -269,11 +268,10 @@ func TestKeptUnderAnotherName(t *testing.T) {
 		"somebody else of the key": {[]rbacv1.Subject{user("a")}, []rbacv1.Subject{user("a")}, nil, []rbacv1.Subject{user("a")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &chunk{members: []member{person("a", "", true), renamed}}
-			wanted, waiting := c.wanted(test.existing)
-			retained, _ := c.retained(test.existing)
-			existing := native{subjects: test.existing}
-			remain, _ := existing.among(c)
+			c := NewChunk(0, person("a", "", true), renamed)
+			wanted, waiting := c.Wanted(test.existing)
+			retained, _ := c.Retained(test.existing)
+			remain, _ := c.Among(test.existing)
 			if !slices.Equal(wanted, test.wanted) || !slices.Equal(retained, test.retained) || !slices.Equal(remain, test.remain) || waiting {
 				t.Errorf("wanted %v, retained %v, remain %v, waiting %v", wanted, retained, remain, waiting)
 			}

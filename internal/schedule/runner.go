@@ -1,0 +1,185 @@
+package schedule
+
+import (
+	"context"
+	"time"
+)
+
+// runner runs one key, until no call is left. The scheduler's mutex guards its fields.
+type runner[W, R any] struct {
+	// next is what the next run does; nil for none.
+	next *batch[W, R]
+	// since is when the run under way began; zero for none.
+	since time.Time
+	// hurry ends the wait before a run.
+	hurry chan struct{}
+	// overtaken is closed when an urgent call comes during a run; nil from then on, and while no run is under way.
+	overtaken chan struct{}
+	// interruptions since a run was not interrupted.
+	interruptions int
+}
+
+// hasten ends what a run that is not urgent waits for.
+func (r *runner[W, R]) hasten() {
+	select {
+	case r.hurry <- struct{}{}:
+	default: // an urgent call came before
+	}
+	if r.overtaken != nil {
+		close(r.overtaken)
+		r.overtaken = nil
+	}
+}
+
+// work runs batches of one key, one after the other, until none is left.
+func (s *Scheduler[K, W, R]) work(key K, r *runner[W, R]) {
+	for {
+		release := s.waitForTurn(key, r)
+		current, overtaken := s.begin(key, r)
+		if current == nil {
+			release()
+			return
+		}
+		s.run(key, r, current, overtaken)
+		s.mutex.Lock()
+		r.since, r.overtaken = time.Time{}, nil
+		s.mutex.Unlock()
+		release()
+	}
+}
+
+// begin takes the next batch. It returns nil, and forgets the runner, where there is none.
+func (s *Scheduler[K, W, R]) begin(key K, r *runner[W, R]) (current *batch[W, R], overtaken <-chan struct{}) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	select {
+	case <-r.hurry: // it was this batch's
+	default:
+	}
+	if r.next == nil {
+		delete(s.runners, key)
+		lane := s.laneOf(key)
+		if s.busy[lane]--; s.busy[lane] == 0 {
+			delete(s.busy, lane)
+		}
+		return nil, nil
+	}
+	current, r.next = r.next, nil
+	r.since, r.overtaken = time.Now(), make(chan struct{})
+	return current, r.overtaken
+}
+
+// waitForTurn returns when the next batch of a key may begin, and what gives back its slot among the runs that are not
+// urgent.
+func (s *Scheduler[K, W, R]) waitForTurn(key K, r *runner[W, R]) (release func()) {
+	none := func() {}
+	rest, urgent := s.restOf(key, r)
+	if urgent {
+		return none
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.hurry:
+		return none
+	}
+	release = none
+	if s.options.Slots != nil {
+		if release = s.options.Slots.Acquire(context.Background(), s.laneOf(key), r.hurry); release == nil {
+			return none
+		}
+	}
+	if s.options.Over != nil {
+		timer.Reset(s.options.Yield)
+		select {
+		case <-s.options.Over():
+		case <-timer.C:
+		case <-r.hurry:
+		}
+	}
+	return release
+}
+
+// restOf returns how long the next batch of a key has to wait, or that it must not.
+func (s *Scheduler[K, W, R]) restOf(key K, r *runner[W, R]) (rest time.Duration, urgent bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if r.next == nil || r.next.urgent {
+		return 0, true
+	}
+	return max(time.Until(s.rests[key]), 0), false
+}
+
+func (s *Scheduler[K, W, R]) run(key K, r *runner[W, R], current *batch[W, R], overtaken <-chan struct{}) {
+	ctx, cancel := context.Background(), func() {}
+	if s.options.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, s.options.Timeout)
+	}
+	defer cancel()
+	begin := time.Now()
+	mayInterrupt := r.interruptions < s.options.MaxInterruptions
+	run := &Run[W]{
+		Want: current.want, Urgent: current.urgent, Removed: current.setRemoved, Overtaken: overtaken,
+		IsInterrupted: func() bool { return mayInterrupt && s.isUrgent(r) },
+	}
+	result, ending := s.options.Run(ctx, key, run)
+	if ending == Interrupted {
+		r.interruptions++
+		s.postpone(r, current, run.Want)
+		return
+	}
+	r.interruptions = 0
+	rest := s.restAfter(key, time.Since(begin))
+	if s.options.Finished != nil {
+		rest = s.options.Finished(key, run.Want, result, rest)
+	}
+	s.setRest(key, rest)
+	current.setDone(result)
+}
+
+// isUrgent reports whether the next run of a key is urgent.
+func (s *Scheduler[K, W, R]) isUrgent(r *runner[W, R]) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return r.next != nil && r.next.urgent
+}
+
+// postpone has the next run, for which this one stopped, do what is still wanted and serve its callers.
+func (s *Scheduler[K, W, R]) postpone(r *runner[W, R], current *batch[W, R], want W) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if r.next == nil {
+		r.next = &batch[W, R]{}
+	}
+	if s.options.Merge != nil {
+		s.options.Merge(&r.next.want, want)
+	}
+	r.next.tickets = append(r.next.tickets, current.tickets...)
+}
+
+// restAfter returns the rest after a run of that duration.
+func (s *Scheduler[K, W, R]) restAfter(key K, took time.Duration) time.Duration {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return min(time.Duration(s.options.RestShare*s.busy[s.laneOf(key)])*took, s.options.MaxRest)
+}
+
+// setRest has a key rest, and forgets that when the rest is over.
+func (s *Scheduler[K, W, R]) setRest(key K, rest time.Duration) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if rest <= 0 {
+		delete(s.rests, key)
+		return
+	}
+	until := time.Now().Add(rest)
+	s.rests[key] = until
+	time.AfterFunc(rest, func() {
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		if s.rests[key].Equal(until) {
+			delete(s.rests, key)
+		}
+	})
+}

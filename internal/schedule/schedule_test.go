@@ -1,0 +1,371 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scim-operator/scim-operator/internal/fair"
+	"github.com/scim-operator/scim-operator/internal/precedence"
+)
+
+// wants are what calls want of a run, in order.
+type wants []string
+
+func merge(into *wants, want wants) { *into = append(*into, want...) }
+
+// trace records what runs did and when.
+type trace struct {
+	mutex sync.Mutex
+	begun time.Time
+	runs  []wants
+	at    []time.Duration
+}
+
+func newTrace() *trace { return &trace{begun: time.Now()} }
+
+func (c *trace) add(want wants) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.runs, c.at = append(c.runs, slices.Clone(want)), append(c.at, time.Since(c.begun))
+}
+
+// takes returns a Run that takes some time and ends as its want.
+func (c *trace) takes(d time.Duration) func(context.Context, string, *Run[wants]) (wants, Ending) {
+	return func(_ context.Context, _ string, run *Run[wants]) (wants, Ending) {
+		c.add(run.Want)
+		time.Sleep(d)
+		return run.Want, Ended
+	}
+}
+
+func equal(a, b []wants) bool {
+	return slices.EqualFunc(a, b, func(x, y wants) bool { return slices.Equal(x, y) })
+}
+
+// A call during a run shares the next one: the run under way may have read what is older than the call.
+func TestLateCallersShareTheNextRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{Run: seen.takes(time.Second), Merge: merge})
+		first := s.Schedule("a", wants{"1"}, false)
+		time.Sleep(100 * time.Millisecond)
+		second, third := s.Schedule("a", wants{"2"}, false), s.Schedule("a", wants{"3"}, true)
+		other := s.Schedule("b", wants{"4"}, false)
+		if second != third {
+			t.Error("two callers of the next run hold two tickets")
+		}
+		for ticket, want := range map[*Ticket[wants]]wants{first: {"1"}, third: {"2", "3"}, other: {"4"}} {
+			if got, err := ticket.Wait(t.Context()); err != nil || !slices.Equal(got, want) {
+				t.Errorf("result %v, %v; want %v", got, err, want)
+			}
+		}
+		if want := []wants{{"1"}, {"4"}, {"2", "3"}}; !equal(seen.runs, want) {
+			t.Errorf("runs %v, want %v", seen.runs, want)
+		}
+		synctest.Wait()
+		if left := leftBehind(s); left > 0 {
+			t.Errorf("%d entries are left behind", left)
+		}
+	})
+}
+
+// A caller may go; its run does not end with it.
+func TestRunsOutliveTheirCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{Run: seen.takes(time.Second), Merge: merge})
+		ticket := s.Schedule("a", wants{"1"}, false)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := ticket.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if err := ticket.WaitRemoved(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if got, err := ticket.Wait(t.Context()); err != nil || len(got) != 1 {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+func TestTimeoutBoundsARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options[string, wants, error]{
+			Timeout: time.Minute,
+			Run: func(ctx context.Context, _ string, _ *Run[wants]) (error, Ending) {
+				<-ctx.Done()
+				return ctx.Err(), Ended
+			},
+		})
+		if got, _ := s.Schedule("a", nil, false).Wait(t.Context()); !errors.Is(got, context.DeadlineExceeded) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+// A caller that removes need not wait for what the run grants.
+func TestRemovedComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failure := errors.New("no")
+		s := New(Options[string, wants, wants]{Run: func(_ context.Context, key string, run *Run[wants]) (wants, Ending) {
+			switch key {
+			case "fails":
+				run.Removed(failure)
+			case "removes":
+				run.Removed(nil)
+			}
+			time.Sleep(time.Hour)
+			return nil, Ended
+		}})
+		for key, want := range map[string]struct {
+			err   error
+			after time.Duration
+		}{"removes": {nil, 0}, "fails": {failure, 0}, "silent": {nil, time.Hour}} {
+			begun := time.Now()
+			err := s.Schedule(key, nil, true).WaitRemoved(t.Context())
+			if !errors.Is(err, want.err) || time.Since(begun) != want.after {
+				t.Errorf("%s: %v after %v", key, err, time.Since(begun))
+			}
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// An urgent call stops a run that only grants. The next run does what was left and serves both callers.
+func TestUrgentInterrupts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{
+			Merge: merge, MaxInterruptions: 2,
+			Run: func(_ context.Context, _ string, run *Run[wants]) (wants, Ending) {
+				seen.add(run.Want)
+				for range 10 {
+					time.Sleep(time.Second)
+					if run.IsInterrupted() {
+						select {
+						case <-run.Overtaken:
+						default:
+							t.Error("interrupted and not overtaken")
+						}
+						run.Want = append(wants{"rest of"}, run.Want...)
+						return nil, Interrupted
+					}
+				}
+				return run.Want, Ended
+			},
+		})
+		calm := s.Schedule("a", wants{"grant"}, false)
+		time.Sleep(500 * time.Millisecond)
+		urgent := s.Schedule("a", wants{"removal"}, true)
+		if got, _ := calm.Wait(t.Context()); !slices.Equal(got, wants{"removal", "rest of", "grant"}) {
+			t.Errorf("the interrupted caller got %v", got)
+		}
+		if got, _ := urgent.Wait(t.Context()); len(got) != 3 || time.Since(seen.begun) != 11*time.Second {
+			t.Errorf("the urgent caller got %v after %v", got, time.Since(seen.begun))
+		}
+		// Removals without end let a run end all the same.
+		last := s.Schedule("a", wants{"again"}, false)
+		for range 60 {
+			s.Schedule("a", wants{"r"}, true)
+			time.Sleep(time.Second)
+		}
+		select {
+		case <-last.done:
+		default:
+			t.Error("interrupted again and again")
+		}
+		time.Sleep(time.Minute) // the runs that are left
+	})
+}
+
+// A key that was idle begins at once. Then it rests, for longer where more keys of its App are busy; a removal ends the rest.
+func TestRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{
+			Run: seen.takes(10 * time.Millisecond), Merge: merge, RestShare: 8, MaxRest: 3 * time.Second,
+			Lane: func(key string) fair.Lane { return fair.Lane{Name: key[:1]} },
+			Finished: func(key string, _ wants, _ wants, rest time.Duration) time.Duration {
+				if key == "z" {
+					return 0
+				}
+				return rest
+			},
+		})
+		wait := func(key string, urgent bool) {
+			if _, err := s.Schedule(key, wants{key}, urgent).Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		wait("a1", false) // ends at 10 ms, rests for 80
+		wait("a1", false) // 90 to 100, rests until 180
+		wait("a1", true)  // at once, until 110, rests until 190
+		wait("b1", false) // another App does not rest
+		synctest.Wait()
+		time.Sleep(time.Second)
+		wait("z", false)
+		wait("z", false) // Finished said that it need not
+		want := []time.Duration{0, 90, 100, 110, 1120, 1130}
+		for i := range want {
+			want[i] *= time.Millisecond
+		}
+		if !slices.Equal(seen.at, want) {
+			t.Errorf("began at %v, want %v", seen.at, want)
+		}
+		time.Sleep(time.Second)
+		if left := leftBehind(s); left > 0 {
+			t.Errorf("%d entries are left behind", left)
+		}
+	})
+}
+
+// The rest of a key is bounded, and a removal that comes during it ends it.
+func TestUrgentEndsARest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{Run: seen.takes(time.Second), Merge: merge, RestShare: 8, MaxRest: 3 * time.Second})
+		if _, err := s.Schedule("a", wants{"1"}, false).Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Schedule("a", wants{"2"}, false)
+		time.Sleep(500 * time.Millisecond)
+		ticket := s.Schedule("a", wants{"removal"}, true)
+		if got, _ := ticket.Wait(t.Context()); !slices.Equal(got, wants{"2", "removal"}) {
+			t.Errorf("got %v", got)
+		}
+		if _, err := s.Schedule("a", wants{"3"}, false).Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []time.Duration{0, 1500 * time.Millisecond, 5500 * time.Millisecond}; !slices.Equal(seen.at, want) {
+			t.Errorf("began at %v, want %v", seen.at, want)
+		}
+	})
+}
+
+// Runs that are not urgent share slots; urgent ones wait for none, also where they came as others.
+func TestSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{
+			Run: seen.takes(time.Second), Merge: merge, Slots: fair.NewSlots(1, 1),
+			Lane: func(string) fair.Lane { return fair.Lane{Name: "app"} },
+		})
+		tickets := []*Ticket[wants]{s.Schedule("a", wants{"a"}, false)}
+		synctest.Wait()
+		tickets = append(tickets, s.Schedule("b", wants{"b"}, false), s.Schedule("c", wants{"c"}, true))
+		time.Sleep(500 * time.Millisecond)
+		if state := s.State(); state.Working != 2 || state.Longest != 500*time.Millisecond || state.Lane.Name != "app" {
+			t.Errorf("state %+v", state)
+		}
+		tickets = append(tickets, s.Schedule("d", wants{"d"}, false))
+		synctest.Wait()
+		s.Schedule("d", wants{"urgent"}, true)
+		for _, ticket := range tickets {
+			if _, err := ticket.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		want := []wants{{"a"}, {"c"}, {"d", "urgent"}, {"b"}}
+		if !equal(seen.runs, want) || seen.at[3] != time.Second {
+			t.Errorf("runs %v at %v, want %v", seen.runs, seen.at, want)
+		}
+		if state := s.State(); state.Working != 0 {
+			t.Errorf("state at the end: %+v", state)
+		}
+	})
+}
+
+// What only grants waits while a removal is under way elsewhere, for a moment at most.
+func TestYieldsToRemovals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		var removals precedence.Removals
+		s := New(Options[string, wants, wants]{Run: seen.takes(0), Merge: merge, Over: removals.Over, Yield: 250 * time.Millisecond})
+		end := removals.Begin()
+		time.AfterFunc(100*time.Millisecond, end)
+		if _, err := s.Schedule("a", wants{"a"}, false).Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		defer removals.Begin()()
+		for _, urgent := range []bool{true, false} {
+			if _, err := s.Schedule("b", wants{"b"}, urgent).Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if want := []time.Duration{100 * time.Millisecond, 100 * time.Millisecond, 350 * time.Millisecond}; !slices.Equal(seen.at, want) {
+			t.Errorf("began at %v, want %v", seen.at, want)
+		}
+	})
+}
+
+// Whatever calls come: one run of a key at a time, each call is served by a run that began after it, and nothing is left.
+func TestEveryCallIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(1, 2))
+		var mutex sync.Mutex
+		running := map[int]bool{}
+		s := New(Options[int, []time.Time, time.Time]{
+			Merge: func(into *[]time.Time, want []time.Time) { *into = append(*into, want...) },
+			Slots: fair.NewSlots(3, 2), Lane: func(key int) fair.Lane { return fair.Lane{Name: string(rune('a' + key%2))} },
+			RestShare: 1, MaxRest: time.Second, MaxInterruptions: 3,
+			Run: func(_ context.Context, key int, run *Run[[]time.Time]) (time.Time, Ending) {
+				begun := time.Now()
+				mutex.Lock()
+				if running[key] {
+					t.Errorf("two runs of %d", key)
+				}
+				running[key] = true
+				took := time.Duration(random.IntN(50)) * time.Millisecond
+				mutex.Unlock()
+				defer func() {
+					mutex.Lock()
+					defer mutex.Unlock()
+					running[key] = false
+				}()
+				for _, called := range run.Want {
+					if called.After(begun) {
+						t.Error("a call is served by an earlier run")
+					}
+				}
+				time.Sleep(took)
+				if run.IsInterrupted() {
+					return time.Time{}, Interrupted
+				}
+				return begun, Ended
+			},
+		})
+		var group sync.WaitGroup
+		for range 2000 {
+			mutex.Lock()
+			pause, key, urgent := time.Duration(random.IntN(3))*time.Millisecond, random.IntN(6), random.IntN(4) == 0
+			mutex.Unlock()
+			time.Sleep(pause)
+			called := time.Now()
+			ticket := s.Schedule(key, []time.Time{called}, urgent)
+			group.Go(func() {
+				if begun, err := ticket.Wait(t.Context()); err != nil || begun.Before(called) {
+					t.Errorf("called at %v, served by a run of %v: %v", called, begun, err)
+				}
+			})
+		}
+		group.Wait()
+		time.Sleep(2 * time.Second)
+		if left := leftBehind(s); left > 0 {
+			t.Errorf("%d entries are left behind", left)
+		}
+	})
+}
+
+// leftBehind counts what a scheduler remembers.
+func leftBehind[K comparable, W, R any](s *Scheduler[K, W, R]) int {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return len(s.runners) + len(s.busy) + len(s.rests)
+}

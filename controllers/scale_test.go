@@ -160,7 +160,7 @@ func TestRestart(t *testing.T) {
 		stay[i] = w.provision(w.newUser(fmt.Sprintf("stays-%d", i), ""))
 	}
 	leaver, vanished := w.provision(w.newUser("leaver", "")), w.provision(w.newUser("vanished", ""))
-	for _, user := range append(stay, leaver, vanished) {
+	for _, user := range append(slices.Clone(stay), leaver, vanished) {
 		w.eventuallyGranted(user)
 	}
 	w.stop()

@@ -22,7 +22,7 @@ type unreadableEvents struct {
 
 // Start runs until ctx ends, and returns nil.
 func (e *unreadableEvents) Start(ctx context.Context) error {
-	e.watches.Tell(func(u informers.Unreadable) {
+	e.watches.Tell(func(u informers.UnreadableError) {
 		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: u.Name.Namespace, Name: u.Name.Name, UID: u.UID}}
 		object.SetGroupVersionKind(u.Kind)
 		e.recorder.Eventf(object, nil, corev1.EventTypeWarning, "Unreadable", "Read", "%s",

@@ -180,8 +180,8 @@ func (x *exchange) noContent() {
 // Retry-After where a later attempt can succeed: Okta reschedules those by itself, and gives up on 5xx.
 func (x *exchange) fail(err error) {
 	var problem *protocol.Error
-	var unavailable *directory.Unavailable
-	var refusal *flowcontrol.Refusal
+	var unavailable *directory.UnavailableError
+	var refusal *flowcontrol.RefusalError
 	switch {
 	case errors.As(err, &problem):
 	case errors.As(err, &refusal):

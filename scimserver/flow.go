@@ -19,7 +19,7 @@ import (
 const maxPatchLook = 1 << 20
 
 // enter lets a request in, once its App's limits allow it. It reads the body where that decides whether the request takes access
-// away: such a request never waits for others. leave is called when the request has ended. The error is a *flowcontrol.Refusal,
+// away: such a request never waits for others. leave is called when the request has ended. The error is a *flowcontrol.RefusalError,
 // that of the body, or the context's.
 func (s *Server) enter(x *exchange) (leave func(), err error) {
 	if x.route.endpoint == endpointBulk && x.request.Method == http.MethodPost {
@@ -108,7 +108,7 @@ func (x *exchange) step() error {
 	}
 	err := x.scan.Step()
 	if err != nil && x.context().Err() != nil {
-		return &directory.Unavailable{RetryAfter: scanRetry, Cause: err, Detail: "The server was too busy to look at all resources in time. Try again, or ask for less."}
+		return &directory.UnavailableError{RetryAfter: scanRetry, Cause: err, Detail: "The server was too busy to look at all resources in time. Try again, or ask for less."}
 	}
 	return err
 }
@@ -135,7 +135,7 @@ func (x *exchange) finish() {
 
 // refuse makes the answer to a request that must wait. The answer itself waits for a moment, so that a client that asks again at
 // once does so less often.
-func (x *exchange) refuse(refusal *flowcontrol.Refusal) *protocol.Error {
+func (x *exchange) refuse(refusal *flowcontrol.RefusalError) *protocol.Error {
 	x.pause()
 	x.refused(refusal.Reason)
 	x.quiet = !x.server.refusals.Add(refusedKey{app: x.credential.app.String(), reason: refusal.Reason})

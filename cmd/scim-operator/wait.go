@@ -45,7 +45,7 @@ func awaitKinds(ctx context.Context, config *rest.Config, httpClient *http.Clien
 		}
 		told(err)
 		switch {
-		case informers.Away(err) || informers.Missing(err) || errors.As(err, new(missingKinds)):
+		case informers.Away(err) || informers.Missing(err) || errors.As(err, new(missingKindsError)):
 			refusedSince = time.Time{}
 		case refusedSince.IsZero():
 			refusedSince = time.Now()
@@ -56,10 +56,10 @@ func awaitKinds(ctx context.Context, config *rest.Config, httpClient *http.Clien
 	}
 }
 
-// missingKinds names kinds that the API server does not know.
-type missingKinds []string
+// missingKindsError names kinds that the API server does not know.
+type missingKindsError []string
 
-func (m missingKinds) Error() string {
+func (m missingKindsError) Error() string {
 	return fmt.Sprintf("the API server does not know %s in %s: install the CRDs", strings.Join(m, ", "), v1alpha1.GroupVersion)
 }
 
@@ -71,7 +71,7 @@ func findKinds(ctx context.Context, client rest.Interface, kinds []string) error
 	if err != nil && !informers.Missing(err) {
 		return fmt.Errorf("asking the API server for its kinds: %w", err)
 	}
-	var missing missingKinds
+	var missing missingKindsError
 	for _, kind := range kinds {
 		if !slices.ContainsFunc(list.APIResources, func(known metav1.APIResource) bool { return known.Kind == kind }) {
 			missing = append(missing, kind)

@@ -27,7 +27,7 @@ const (
 // keepFinalizer has the deletion of an App wait for its users and groups as long as its policy is to delete them.
 func (r *Reconciler) keepFinalizer(ctx context.Context, app *v1alpha1.App) error {
 	before := app.DeepCopy()
-	changed := false
+	var changed bool
 	if app.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete {
 		changed = controllerutil.AddFinalizer(app, v1alpha1.FinalizerApp)
 	} else {

@@ -88,6 +88,7 @@ func (f *follower) event(event watch.Event) watch.Event {
 		} else if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
 			f.watches.note(f, err)
 		}
+	case watch.Added, watch.Modified, watch.Deleted:
 	}
 	return event
 }
@@ -116,7 +117,7 @@ func (f *follower) reads(object []byte) (as []byte, ok bool) {
 		f.watches.lost(f.kind, name, f)
 		return object, true
 	}
-	unreadable := Unreadable{
+	unreadable := UnreadableError{
 		Kind: f.kind, Name: name, UID: named.Metadata.UID, ResourceVersion: named.Metadata.ResourceVersion, Field: strings.Join(path, "."), Err: err,
 	}
 	f.watches.saw(unreadable, f)

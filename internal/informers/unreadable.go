@@ -15,9 +15,9 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// Unreadable is an object that the API server has and Go cannot decode. For this process it does not exist, unless Salvage says
+// UnreadableError is an object that the API server has and Go cannot decode. For this process it does not exist, unless Salvage says
 // otherwise.
-type Unreadable struct {
+type UnreadableError struct {
 	Kind            schema.GroupVersionKind
 	Name            types.NamespacedName
 	UID             types.UID
@@ -30,7 +30,7 @@ type Unreadable struct {
 }
 
 // Error says what is wrong and where, for logs and Events.
-func (u Unreadable) Error() string {
+func (u UnreadableError) Error() string {
 	if u.Field == "" {
 		return fmt.Sprintf("%s %s cannot be read: %v", u.Kind.Kind, u.Name, u.Err)
 	}

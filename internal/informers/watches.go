@@ -34,7 +34,7 @@ type Watches struct {
 	Salvage map[string]string
 
 	mu         sync.Mutex
-	tell       func(Unreadable)
+	tell       func(UnreadableError)
 	unreadable map[objectKey]*sighting
 	failing    map[*follower]Failure
 }
@@ -53,7 +53,7 @@ type objectKey struct {
 
 // sighting is one unreadable object and the followers that skip it.
 type sighting struct {
-	Unreadable
+	UnreadableError
 	by map[*follower]struct{}
 }
 
@@ -97,22 +97,22 @@ type watchedCache struct {
 }
 
 // Tell has further unreadable objects told to a function, and first all that there are. It must not block.
-func (w *Watches) Tell(tell func(Unreadable)) {
+func (w *Watches) Tell(tell func(UnreadableError)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.tell = tell
 	for _, seen := range w.unreadable {
-		tell(seen.Unreadable)
+		tell(seen.UnreadableError)
 	}
 }
 
 // Unreadable lists the objects that are skipped now, in no order.
-func (w *Watches) Unreadable() []Unreadable {
+func (w *Watches) Unreadable() []UnreadableError {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	list := make([]Unreadable, 0, len(w.unreadable))
+	list := make([]UnreadableError, 0, len(w.unreadable))
 	for _, seen := range w.unreadable {
-		list = append(list, seen.Unreadable)
+		list = append(list, seen.UnreadableError)
 	}
 	return list
 }
@@ -124,7 +124,7 @@ func (w *Watches) Failing() []Failure {
 	return slices.SortedFunc(maps.Values(w.failing), func(a, b Failure) int { return a.Since.Compare(b.Since) })
 }
 
-func (w *Watches) saw(u Unreadable, by *follower) {
+func (w *Watches) saw(u UnreadableError, by *follower) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.unreadable == nil {
@@ -138,7 +138,7 @@ func (w *Watches) saw(u Unreadable, by *follower) {
 		w.unreadable[key] = seen
 		unreadableObjects.WithLabelValues(u.Kind.Kind).Inc()
 	}
-	seen.Unreadable = u
+	seen.UnreadableError = u
 	seen.by[by] = struct{}{}
 	if known {
 		return

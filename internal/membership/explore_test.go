@@ -20,7 +20,7 @@ func explore(seed uint64, sabotage func(*world)) (err error) {
 	}
 	defer func() {
 		reason := recover()
-		if wrong, ok := reason.(wrongRead); ok {
+		if wrong, ok := reason.(wrongReadError); ok {
 			err = wrong.error
 		} else if reason != nil {
 			panic(reason)

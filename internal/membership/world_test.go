@@ -131,7 +131,7 @@ func (w *world) read(a *actor) {
 	}
 	w.note(a, "read %v", members)
 	if err := w.possible(members, start, w.now()); err != nil {
-		panic(wrongRead{err})
+		panic(wrongReadError{err})
 	}
 }
 
@@ -144,8 +144,8 @@ func (w *world) members(a *actor, group *v1alpha1.Group) ([]string, error) {
 	return members, err
 }
 
-// wrongRead carries what a reader found out of its actor.
-type wrongRead struct{ error }
+// wrongReadError carries what a reader found out of its actor.
+type wrongReadError struct{ error }
 
 // rename writes the Group twice, as the protocol of names does.
 func (w *world) rename(a *actor) {

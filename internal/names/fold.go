@@ -11,7 +11,7 @@ import (
 // have the same key if and only if they are a canonical caseless match (Unicode standard, definition D145). The key is in NFC.
 // White space and compatibility variants are left alone: they make different names.
 func Fold(s string) string {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
 			return foldFrom(s, i)
 		}
@@ -37,7 +37,7 @@ func foldFrom(s string, first int) string {
 
 // EqualFold reports whether a folds to the key folded, without allocating where a is ASCII.
 func EqualFold(a, folded string) bool {
-	for i := 0; i < len(a); i++ {
+	for i := range len(a) {
 		c := a[i]
 		if c >= utf8.RuneSelf {
 			return Fold(a) == folded
@@ -55,7 +55,7 @@ func EqualFold(a, folded string) bool {
 }
 
 func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return false
 		}

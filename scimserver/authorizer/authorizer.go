@@ -100,6 +100,7 @@ func (a *Authorizer) Denied(name string, groups []string) bool {
 		return false
 	case subjects.Revoked:
 		return true
+	case subjects.Unknown:
 	}
 	// The list names users without a User object, and former names.
 	list := a.revoked.Load()

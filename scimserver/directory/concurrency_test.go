@@ -43,7 +43,7 @@ func effectiveUsers(t testing.TB, app *v1alpha1.App) map[string][]string {
 // expected says whether an error is one that a client may get when many want the same name.
 func expected(err error) bool {
 	var problem *protocol.Error
-	var unavailable *Unavailable
+	var unavailable *UnavailableError
 	return err == nil || errors.As(err, &problem) && (problem.Status == 409 || problem.Status == 404) || errors.As(err, &unavailable)
 }
 
@@ -127,7 +127,7 @@ func TestConcurrentChangesOfOneUser(t *testing.T) {
 				// A client tries again what it is told to try again.
 				err := wait.PollUntilContextTimeout(t.Context(), time.Second, time.Minute, true, func(ctx context.Context) (bool, error) {
 					_, err := replicas[(n+round)%2].UpdateUser(ctx, app, user.Name, setting(attribute, fmt.Sprint(round)))
-					var unavailable *Unavailable
+					var unavailable *UnavailableError
 					if errors.As(err, &unavailable) {
 						return false, nil
 					}

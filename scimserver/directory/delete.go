@@ -16,7 +16,7 @@ import (
 // controller removes the user's bindings before it releases the finalizer. DeleteUser waits for that, at most for patience,
 // and then releases the name. If the wait runs out, the next request for the name releases it.
 //
-// Errors are 404, those of the conditions, and *Unavailable.
+// Errors are 404, those of the conditions, and *UnavailableError.
 func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Condition) error {
 	user, err := d.deleteLive(ctx, app, id, conditions)
 	if err != nil {

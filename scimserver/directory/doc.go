@@ -12,6 +12,6 @@
 // Changes of one group wait for each other in a process, and are then written together. Among processes the API server
 // compares. A group's members are users of its App: other ids are left out of what a client asks for, and reported.
 //
-// It knows no HTTP: errors are *protocol.Error, which the client can act on, or *Unavailable, which a later attempt can
+// It knows no HTTP: errors are *protocol.Error, which the client can act on, or *UnavailableError, which a later attempt can
 // cure. It logs no attribute's value.
 package directory

@@ -17,9 +17,9 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// Unavailable says that the request failed through no fault of its own, and that the same request can succeed later.
+// UnavailableError says that the request failed through no fault of its own, and that the same request can succeed later.
 // Whether its change happened is open; asking again is safe.
-type Unavailable struct {
+type UnavailableError struct {
 	// RetryAfter is how long to wait before the next attempt.
 	RetryAfter time.Duration
 	// Cause tells why.
@@ -28,10 +28,12 @@ type Unavailable struct {
 	Detail string
 }
 
-func (e *Unavailable) Error() string { return fmt.Sprintf("the directory is unavailable: %v", e.Cause) }
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("the directory is unavailable: %v", e.Cause)
+}
 
 // Unwrap returns the cause.
-func (e *Unavailable) Unwrap() error { return e.Cause }
+func (e *UnavailableError) Unwrap() error { return e.Cause }
 
 // ErrBusy is the cause where others kept changing the same user.
 var ErrBusy = errors.New("too many concurrent changes of one user")
@@ -47,35 +49,35 @@ const (
 )
 
 // asClientSees turns an error of the API server or of package claims into one that the HTTP server can answer.
-// *protocol.Error and *Unavailable stay as they are.
+// *protocol.Error and *UnavailableError stay as they are.
 func asClientSees(err error) error {
 	var problem *protocol.Error
-	var unavailable *Unavailable
+	var unavailable *UnavailableError
 	var taken *claims.TakenError
 	switch {
 	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
 		return err
 	case refusalOf(err) != nil:
-		return &Unavailable{RetryAfter: retryRights, Cause: err, Detail: refusalOf(err).detail()}
+		return &UnavailableError{RetryAfter: retryRights, Cause: err, Detail: refusalOf(err).detail()}
 	case errors.As(err, &taken):
 		return errTaken(taken.Attribute)
 	case errors.Is(err, claims.ErrReleasing):
-		return &Unavailable{RetryAfter: retrySoon, Cause: err, Detail: detailReleasing}
+		return &UnavailableError{RetryAfter: retrySoon, Cause: err, Detail: detailReleasing}
 	case errors.Is(err, claims.ErrContended):
-		return &Unavailable{RetryAfter: retrySoon, Cause: err}
+		return &UnavailableError{RetryAfter: retrySoon, Cause: err}
 	case apierrors.IsResourceExpired(err): // a list of several pages that took too long
-		return &Unavailable{RetryAfter: retrySoon, Cause: err}
+		return &UnavailableError{RetryAfter: retrySoon, Cause: err}
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		return &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
+		return &UnavailableError{RetryAfter: retrySoon, Cause: ErrBusy}
 	case apierrors.IsInvalid(err):
 		return refused(err, "userName")
 	case apierrors.IsRequestEntityTooLargeError(err):
 		return errTooLarge()
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return &Unavailable{RetryAfter: retryRights, Cause: err, Detail: detailRights}
+		return &UnavailableError{RetryAfter: retryRights, Cause: err, Detail: detailRights}
 	}
 	if delay, trouble := outage(err); trouble {
-		return &Unavailable{RetryAfter: delay, Cause: err}
+		return &UnavailableError{RetryAfter: delay, Cause: err}
 	}
 	return err
 }

@@ -65,7 +65,7 @@ func TestErrorsAsClientsSee(t *testing.T) {
 		{what: "invalid without a cause", err: invalid(), wait: retryRights, says: "admission refuses this write of user"},
 		{what: "a defect", err: defect, user: -1, group: -1},
 		{what: "refused before", err: protocol.InvalidValue("no"), user: 400, group: 400},
-		{what: "trouble before", err: &Unavailable{RetryAfter: 3 * time.Second, Cause: defect}, wait: 3 * time.Second},
+		{what: "trouble before", err: &UnavailableError{RetryAfter: 3 * time.Second, Cause: defect}, wait: 3 * time.Second},
 	} {
 		for as, want := range map[string]int{"user": c.user, "group": c.group} {
 			seen := asClientSees(c.err)
@@ -73,7 +73,7 @@ func TestErrorsAsClientsSee(t *testing.T) {
 				seen = asGroupClientSees(c.err, "g")
 			}
 			var problem *protocol.Error
-			var trouble *Unavailable
+			var trouble *UnavailableError
 			switch {
 			case want < 0:
 				if !errors.Is(seen, c.err) || errors.As(seen, &problem) || errors.As(seen, &trouble) {

@@ -16,7 +16,7 @@ import (
 // asGroupClientSees is asClientSees for a change of the group with the id.
 func asGroupClientSees(err error, id string) error {
 	var problem *protocol.Error
-	var unavailable *Unavailable
+	var unavailable *UnavailableError
 	var taken *claims.TakenError
 	switch {
 	case err == nil, errors.As(err, &problem), errors.As(err, &unavailable):
@@ -26,9 +26,9 @@ func asGroupClientSees(err error, id string) error {
 	case errors.As(err, &taken):
 		return errGroupTaken()
 	case errors.Is(err, membership.ErrContended):
-		return &Unavailable{RetryAfter: retrySoon, Cause: err}
+		return &UnavailableError{RetryAfter: retrySoon, Cause: err}
 	case apierrors.IsConflict(err):
-		return &Unavailable{RetryAfter: retrySoon, Cause: membership.ErrContended}
+		return &UnavailableError{RetryAfter: retrySoon, Cause: membership.ErrContended}
 	case errors.Is(err, membership.ErrTooLarge), apierrors.IsRequestEntityTooLargeError(err):
 		return protocol.PayloadTooLarge("The group would have more members, or more of other attributes, than the directory keeps of one group.")
 	case apierrors.IsNotFound(err) && id != "":

@@ -15,7 +15,7 @@ import (
 )
 
 // GetGroup returns the App's group with the id: one live read. Errors are 404 where there is no such group, where it belongs
-// to another App, and where its name's claim does not name it; and *Unavailable.
+// to another App, and where its name's claim does not name it; and *UnavailableError.
 func (d *Directory) GetGroup(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.Group, error) {
 	group, err := d.readGroup(ctx, app, id)
 	if err != nil {
@@ -68,7 +68,7 @@ func (d *Directory) seesGroup(ctx context.Context, app *v1alpha1.App, group *v1a
 }
 
 // FindGroupsByName returns the App's group with the displayName, in any letter case; none or one. It is exact at the time of
-// the call on every replica, as FindByUserName is. The error is *Unavailable where the API server cannot be read.
+// the call on every replica, as FindByUserName is. The error is *UnavailableError where the API server cannot be read.
 func (d *Directory) FindGroupsByName(ctx context.Context, app *v1alpha1.App, displayName string) ([]*v1alpha1.Group, error) {
 	group, err := d.readGroupByKey(ctx, app, claims.Key(displayName))
 	if err != nil || group == nil {
@@ -97,7 +97,7 @@ func (d *Directory) readGroupByKey(ctx context.Context, app *v1alpha1.App, key s
 
 // FindGroups returns the App's groups that a bound filter matches, each once, in the order of creation. A filter that asks
 // for displayName, id or externalId is answered by live reads, members included; any other, members.value eq too, by what is
-// in memory. baseURL is what meta.location begins with. The error is *Unavailable where the API server cannot be read.
+// in memory. baseURL is what meta.location begins with. The error is *UnavailableError where the API server cannot be read.
 func (d *Directory) FindGroups(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*v1alpha1.Group, error) {
 	lookups, exact := filter.Lookups()
 	if lookups == nil {

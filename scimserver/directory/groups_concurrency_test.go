@@ -18,7 +18,7 @@ func patiently(t testing.TB, change func() error) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
 		err := change()
-		var unavailable *Unavailable
+		var unavailable *UnavailableError
 		if !errors.As(err, &unavailable) || time.Now().After(end) {
 			if err != nil {
 				t.Errorf("change: %v", err)

@@ -28,7 +28,7 @@ type MembersChange struct {
 
 // CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. observe is told
 // the ids that are members. Errors are 409 for another group's displayName, in any letter case, 400 for what the API
-// server's validation refuses, 413 beyond the largest group, and *Unavailable.
+// server's validation refuses, 413 beyond the largest group, and *UnavailableError.
 func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource, observe ...func(members []string)) (*v1alpha1.Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, membership.FlipTimeout)
 	defer cancel()
@@ -89,7 +89,7 @@ func (d *Directory) newGroup(app *v1alpha1.App, resource protocol.Resource) (*v1
 // not atomic: after an error some of it may have happened, and the same request, repeated, completes it.
 //
 // Errors are change's own, 404, 409 for another group's displayName, 400 for what the API server's validation refuses,
-// 413 beyond what can be kept of a group, those of the conditions, and *Unavailable.
+// 413 beyond what can be kept of a group, those of the conditions, and *UnavailableError.
 func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id string, change Change, members MembersChange, conditions ...Condition) (*v1alpha1.Group, bool, error) {
 	delta, err := d.resolve(ctx, app, id, members)
 	if err != nil {

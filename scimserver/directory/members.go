@@ -24,7 +24,7 @@ const (
 
 // Members returns the members of a group just read, in the order of their ids: those that are users of the App and visible,
 // with the userName as display. Members are read live. The userNames come from memory where the user is there. The error is
-// *Unavailable where the API server cannot be read.
+// *UnavailableError where the API server cannot be read.
 func (d *Directory) Members(ctx context.Context, group *v1alpha1.Group) ([]protocol.Member, error) {
 	ids, _, err := d.membership(group.Namespace).Members(ctx, group)
 	if err != nil {

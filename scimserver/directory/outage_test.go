@@ -65,7 +65,7 @@ func TestOutage(t *testing.T) {
 		},
 	}
 	for name, request := range requests {
-		var unavailable *Unavailable
+		var unavailable *UnavailableError
 		if err := request(t.Context()); !errors.As(err, &unavailable) || unavailable.RetryAfter < time.Second {
 			t.Errorf("%s without an API server: %v", name, err)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // GetUser returns the App's user with the id: one live read. Errors are 404 where there is no such user, where it belongs to
-// another App, where it is being deleted, and where its name's claim does not name it; and *Unavailable.
+// another App, where it is being deleted, and where its name's claim does not name it; and *UnavailableError.
 func (d *Directory) GetUser(ctx context.Context, app *v1alpha1.App, id string) (*v1alpha1.User, error) {
 	user, err := d.readUser(ctx, app, id)
 	if err != nil {
@@ -78,7 +78,7 @@ func (d *Directory) effective(ctx context.Context, user *v1alpha1.User) (bool, e
 // FindByUserName returns the App's user with the userName, in any letter case; none or one. It is exact at the time of the
 // call on every replica: one live read of the user that the read model proposes, or else of the claim. Where the App's
 // spec.identifier is another attribute, it also finds the user with the value as identifier: Okta asks by userName then,
-// too. The error is *Unavailable where the API server cannot be read.
+// too. The error is *UnavailableError where the API server cannot be read.
 func (d *Directory) FindByUserName(ctx context.Context, app *v1alpha1.App, userName string) ([]*v1alpha1.User, error) {
 	user, err := d.readByKey(ctx, app, claims.Key(userName))
 	if err == nil && user == nil && slices.Contains(claims.OtherNames(app), app.Spec.Identifier) {
@@ -133,7 +133,7 @@ func (d *Directory) readByKey(ctx context.Context, app *v1alpha1.App, key string
 }
 
 // FindByExternalID returns the App's users with the externalId, which is compared exactly. The read model proposes, live
-// objects confirm: a user that another replica wrote a moment ago can be missing. The error is *Unavailable where the API
+// objects confirm: a user that another replica wrote a moment ago can be missing. The error is *UnavailableError where the API
 // server cannot be read.
 func (d *Directory) FindByExternalID(ctx context.Context, app *v1alpha1.App, externalID string) ([]*v1alpha1.User, error) {
 	return d.confirm(ctx, app, d.users.byExternalID(appName(app), externalID), func(user *v1alpha1.User) bool {
@@ -167,7 +167,7 @@ func (d *Directory) confirm(ctx context.Context, app *v1alpha1.App, proposed []*
 
 // Find returns the App's users that a bound filter matches, each once, in the order of creation. A filter that asks for
 // userName, id, externalId or an address is answered by live reads as the functions above say; any other by the read model,
-// user by user. baseURL is what meta.location begins with. It fails with *Unavailable where the API server cannot be read,
+// user by user. baseURL is what meta.location begins with. It fails with *UnavailableError where the API server cannot be read,
 // with the end of ctx, and where a user cannot be rendered.
 func (d *Directory) Find(ctx context.Context, app *v1alpha1.App, filter *protocol.Filter, baseURL string) ([]*Entry, error) {
 	matches := d.matcher(app, filter, baseURL)

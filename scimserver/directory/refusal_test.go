@@ -85,7 +85,7 @@ func TestRefusalsByAdmission(t *testing.T) {
 			}
 			for what, write := range writes {
 				err := write()
-				var trouble *Unavailable
+				var trouble *UnavailableError
 				if !errors.As(err, &trouble) || trouble.RetryAfter < retrySoon {
 					t.Errorf("%s: %v", what, err)
 					continue

@@ -221,7 +221,7 @@ func TestDeleteAndReuse(t *testing.T) {
 		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
 	_, _, err = d.CreateUser(t.Context(), app, person("ada"))
-	var unavailable *Unavailable
+	var unavailable *UnavailableError
 	if !errors.As(err, &unavailable) || unavailable.RetryAfter != time.Second {
 		t.Errorf("create while the name is released: %v", err)
 	}

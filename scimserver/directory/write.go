@@ -89,7 +89,7 @@ func (d *Directory) restoreUser(ctx context.Context, app *v1alpha1.App, id, exte
 	var problem *protocol.Error
 	if errors.As(err, &problem) && problem.Status == 404 {
 		// Deleted in between: a second attempt makes a new user.
-		err = &Unavailable{RetryAfter: retrySoon, Cause: ErrBusy}
+		err = &UnavailableError{RetryAfter: retrySoon, Cause: ErrBusy}
 	}
 	return user, err == nil, err
 }
@@ -177,7 +177,7 @@ func conflictBackoff() wait.Backoff {
 // (suspended) and what never changes (the id, createdAt) survives whatever change returns.
 //
 // Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
-// beyond what the directory keeps of one user, those of the conditions, and *Unavailable.
+// beyond what the directory keeps of one user, those of the conditions, and *UnavailableError.
 func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change, conditions ...Condition) (*v1alpha1.User, error) {
 	return d.attempts(ctx, app, id, conditions, func(user *v1alpha1.User) (*v1alpha1.User, error) {
 		return d.attempt(ctx, app, user, change)

@@ -129,7 +129,7 @@ func (a *Apps) Yield(ctx context.Context, name types.NamespacedName, limits Limi
 }
 
 // Enter lets a request of the App in, once the rate and the App's seats allow it. The caller calls leave when the request has
-// ended. The error is a *Refusal, or ctx's.
+// ended. The error is a *RefusalError, or ctx's.
 func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
 	state := a.begin(name, limits)
 	limiter, pool := state.requests, state.seats
@@ -149,7 +149,7 @@ func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limi
 }
 
 // EnterOperation is Enter for one operation of a bulk request: it waits for the rate as long as ctx lasts. The error is a
-// *Refusal, or ctx's.
+// *RefusalError, or ctx's.
 func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
 	state := a.begin(name, limits)
 	limiter, pool := state.requests, state.seats
@@ -169,7 +169,7 @@ func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, li
 }
 
 // EnterBulk lets a bulk request in: an App has few at a time, for the memory that they take. One that removes access does
-// not wait for others that do not. The error is a *Refusal, or ctx's.
+// not wait for others that do not. The error is a *RefusalError, or ctx's.
 func (a *Apps) EnterBulk(ctx context.Context, name types.NamespacedName, limits Limits, removes bool) (leave func(), err error) {
 	state := a.begin(name, limits)
 	pool := state.bulks
@@ -260,7 +260,7 @@ func waitRate(ctx context.Context, limiter *rate.Limiter, limit time.Duration) e
 	deadline, bounded := ctx.Deadline()
 	if delay > limit || bounded && time.Now().Add(delay).After(deadline) {
 		reservation.Cancel()
-		return &Refusal{
+		return &RefusalError{
 			Reason: ReasonRate, RetryAfter: delay,
 			Detail: "This App sends more requests a second than it may. Nothing is lost: try again after the seconds that Retry-After names.",
 		}
@@ -314,8 +314,8 @@ func acquire(ctx context.Context, pool *semaphore.Weighted, weight int64) error 
 	return err
 }
 
-func tooMany() *Refusal {
-	return &Refusal{
+func tooMany() *RefusalError {
+	return &RefusalError{
 		Reason: ReasonConcurrency, RetryAfter: retrySeat,
 		Detail: "As many requests of this App are under way as may be at a time. Nothing is lost: try again after the seconds that Retry-After names.",
 	}

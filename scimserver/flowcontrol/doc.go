@@ -20,12 +20,12 @@ const (
 	ReasonStalled     = "stalled"     // the client sends or reads too slowly: the connection is closed
 )
 
-// Refusal is the error of a request that must wait. The same request can succeed after RetryAfter.
-type Refusal struct {
+// RefusalError is the error of a request that must wait. The same request can succeed after RetryAfter.
+type RefusalError struct {
 	Reason     string
 	RetryAfter time.Duration
 	// Detail is what the client is told.
 	Detail string
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("refused for %s: %s", r.Reason, r.Detail) }
+func (r *RefusalError) Error() string { return fmt.Sprintf("refused for %s: %s", r.Reason, r.Detail) }

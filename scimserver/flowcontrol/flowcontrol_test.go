@@ -24,7 +24,7 @@ var (
 )
 
 func reasonOf(err error) string {
-	var refusal *Refusal
+	var refusal *RefusalError
 	if errors.As(err, &refusal) {
 		return refusal.Reason
 	}
@@ -41,7 +41,7 @@ func TestRate(t *testing.T) {
 		for range 200 {
 			clients.Go(func() {
 				leave, err := apps.Enter(t.Context(), one, limits, LookUp)
-				var refusal *Refusal
+				var refusal *RefusalError
 				if errors.As(err, &refusal) {
 					refused.Add(1)
 					retry.Store(int64(refusal.RetryAfter))

@@ -20,7 +20,7 @@ const (
 )
 
 // Hold counts memory of an App's request until release is called: so many bytes, or all that an App may hold where they are
-// more. The error is a *Refusal, or ctx's.
+// more. The error is a *RefusalError, or ctx's.
 func (a *Apps) Hold(ctx context.Context, name types.NamespacedName, limits Limits, bytes int64) (release func(), err error) {
 	if bytes <= SmallBody {
 		return func() {}, nil
@@ -49,7 +49,7 @@ func noMemory(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return &Refusal{
+	return &RefusalError{
 		Reason: ReasonMemory, RetryAfter: retrySeat,
 		Detail: "Large requests of this App hold as much memory as they may. Nothing is lost: try again after the seconds that Retry-After names.",
 	}

@@ -52,7 +52,7 @@ func (a *Apps) Scan(ctx context.Context, name types.NamespacedName, limits Limit
 }
 
 // Step comes before each resource that is looked at. It waits for the App's turn, and fails where ctx has ended, or with a
-// *Refusal where the request has used its budget.
+// *RefusalError where the request has used its budget.
 func (s *Scan) Step() error {
 	s.steps++
 	if s.steps <= freeSteps || s.steps%checkSteps != 0 {
@@ -68,7 +68,7 @@ func (s *Scan) Step() error {
 		s.Pause()
 	}
 	if s.used > scanBudget {
-		return &Refusal{
+		return &RefusalError{
 			Reason: ReasonBudget,
 			Detail: "This filter or order takes more time over all resources than one request may. Ask for less: by userName, externalId, id or an email address, or in pages.",
 		}

@@ -69,7 +69,7 @@ func (e ETags) NamePrefix(opaque string) bool {
 	})
 }
 
-func (e ETags) match(version string, comparable func(tag, current entityTag) bool) bool {
+func (e ETags) match(version string, equal func(tag, current entityTag) bool) bool {
 	if e.Any {
 		return true
 	}
@@ -78,7 +78,7 @@ func (e ETags) match(version string, comparable func(tag, current entityTag) boo
 		return false
 	}
 	for _, tag := range e.tags {
-		if tag.opaque == current[0].opaque && comparable(tag, current[0]) {
+		if tag.opaque == current[0].opaque && equal(tag, current[0]) {
 			return true
 		}
 	}

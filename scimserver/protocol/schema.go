@@ -321,7 +321,7 @@ func checkAttribute(a Attribute, top bool) error {
 
 // validName reports whether the name follows ATTRNAME of RFC 7643 section 2.1, or is "$ref".
 func validName(name string) bool {
-	for i := 0; i < len(name); i++ {
+	for i := range len(name) {
 		c := name[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':

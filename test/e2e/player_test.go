@@ -193,7 +193,7 @@ func (p *player) readBack(ctx context.Context, person *actor) {
 	for name, scim := range p.replicas.clients() {
 		for _, target := range []string{"/Users/" + person.ID, "/Users" + okta.FilterQuery(okta.Equals("userName", person.Profile.UserName))} {
 			answer, err := scim.Do(ctx, http.MethodGet, target, nil)
-			var violation *okta.Violation
+			var violation *okta.ViolationError
 			if err != nil && !errors.As(err, &violation) || answer != nil && answer.Status == http.StatusTooManyRequests {
 				continue // this replica is on its way out, or cannot reach the API server: it shows nothing
 			}

@@ -82,7 +82,7 @@ func TestAPIServerRestart(t *testing.T) {
 		default:
 		}
 	}
-	want, people := total(t, append(loads, impatient))
+	want, people := total(t, append(slices.Clone(loads), impatient))
 	findEach(t, scim, people)
 	everybodyHas(t, want)
 }
@@ -181,7 +181,7 @@ func (l *load) step(ctx context.Context, person *okta.Assignment, action func(co
 		}
 		return err
 	})
-	var violation *okta.Violation
+	var violation *okta.ViolationError
 	if l.err != nil && !errors.As(l.err, &violation) {
 		l.err = fmt.Errorf("a request was left without an answer: %w", l.err)
 	}

@@ -242,7 +242,7 @@ func (c *chaos) patiently(action func() error) error {
 
 // refusal is the answer that an error is about, or nil.
 func refusal(err error) *okta.Exchange {
-	var violation *okta.Violation
+	var violation *okta.ViolationError
 	if errors.As(err, &violation) {
 		return violation.Exchange
 	}

@@ -132,6 +132,7 @@ func (s *safety) follow(list client.ObjectList, options []client.ListOption) err
 				s.fail(s.recordObject(true)(event.Object))
 			case watch.Error:
 				s.fail(fmt.Errorf("the record has a gap: %v", event.Object))
+			case watch.Bookmark:
 			}
 		}
 	}()

@@ -80,7 +80,7 @@ func pause(ctx context.Context, duration time.Duration) {
 
 // tooManyRequests says whether an error is an answer 429: Okta tries again, and so do the tests.
 func tooManyRequests(err error) (*okta.Exchange, bool) {
-	var violation *okta.Violation
+	var violation *okta.ViolationError
 	if errors.As(err, &violation) && violation.Exchange.Status == http.StatusTooManyRequests {
 		return violation.Exchange, violation.Exchange.ExpectError(http.StatusTooManyRequests, "") == nil
 	}
@@ -89,7 +89,7 @@ func tooManyRequests(err error) (*okta.Exchange, bool) {
 
 // answered says whether the server said anything that was no 429.
 func answered(err error) bool {
-	var violation *okta.Violation
+	var violation *okta.ViolationError
 	if !errors.As(err, &violation) {
 		return false
 	}

@@ -39,7 +39,7 @@ func TestChartEqualsKustomize(t *testing.T) {
 			t.Errorf("the chart lacks %s", name)
 			continue
 		}
-		if diff := cmp.Diff(comparable(t, want[name]), comparable(t, got[name])); diff != "" {
+		if diff := cmp.Diff(withoutHelm(t, want[name]), withoutHelm(t, got[name])); diff != "" {
 			t.Errorf("%s of kustomize (-) and of the chart (+):\n%s", name, diff)
 		}
 	}
@@ -58,8 +58,8 @@ func byName(objects []*unstructured.Unstructured) map[string]*unstructured.Unstr
 	return named
 }
 
-// comparable is the object without what Helm adds, and without the image's tag.
-func comparable(t *testing.T, object *unstructured.Unstructured) map[string]any {
+// withoutHelm is the object without what Helm adds, and without the image's tag.
+func withoutHelm(t *testing.T, object *unstructured.Unstructured) map[string]any {
 	t.Helper()
 	object = object.DeepCopy()
 	labels, annotations := object.GetLabels(), object.GetAnnotations()

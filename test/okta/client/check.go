@@ -23,18 +23,18 @@ const (
 // mediaType is what every answer with a body carries.
 const mediaType = "application/scim+json"
 
-// Violation is an answer that Okta could not use, or not the one that was asked for.
-type Violation struct {
+// ViolationError is an answer that Okta could not use, or not the one that was asked for.
+type ViolationError struct {
 	Exchange *Exchange
 	Expected string
 }
 
-func (v *Violation) Error() string {
+func (v *ViolationError) Error() string {
 	return fmt.Sprintf("expected %s\n%s", v.Expected, v.Exchange)
 }
 
 func (e *Exchange) violation(format string, arguments ...any) error {
-	return &Violation{Exchange: e, Expected: fmt.Sprintf(format, arguments...)}
+	return &ViolationError{Exchange: e, Expected: fmt.Sprintf(format, arguments...)}
 }
 
 var wholeSeconds = regexp.MustCompile(`^[0-9]+$`)
@@ -115,7 +115,7 @@ func (e *Exchange) hasSchema(schema string) bool {
 	return slices.Contains(schemas, any(schema))
 }
 
-// ExpectStatus returns a *Violation unless the answer has one of the statuses.
+// ExpectStatus returns a *ViolationError unless the answer has one of the statuses.
 func (e *Exchange) ExpectStatus(statuses ...int) error {
 	if !slices.Contains(statuses, e.Status) {
 		return e.violation("status %s", strings.Trim(fmt.Sprint(statuses), "[]"))
@@ -123,7 +123,7 @@ func (e *Exchange) ExpectStatus(statuses ...int) error {
 	return nil
 }
 
-// ExpectError returns a *Violation unless the answer is an error of that status and scimType ("" for none asked).
+// ExpectError returns a *ViolationError unless the answer is an error of that status and scimType ("" for none asked).
 func (e *Exchange) ExpectError(status int, scimType string) error {
 	if err := e.ExpectStatus(status); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (e *Exchange) ExpectError(status int, scimType string) error {
 	return nil
 }
 
-// ExpectUser returns a *Violation unless the answer is a whole user with one of the statuses (200 where none is given).
+// ExpectUser returns a *ViolationError unless the answer is a whole user with one of the statuses (200 where none is given).
 func (e *Exchange) ExpectUser(statuses ...int) error {
 	if len(statuses) == 0 {
 		statuses = []int{http.StatusOK}
@@ -171,7 +171,7 @@ func userProblem(user any) string {
 	return ""
 }
 
-// ExpectList returns a *Violation unless the answer is a list response that Okta reads: numbers that are numbers,
+// ExpectList returns a *ViolationError unless the answer is a list response that Okta reads: numbers that are numbers,
 // Resources present also where it is empty, itemsPerPage the number of resources on this page.
 func (e *Exchange) ExpectList() error {
 	if err := e.ExpectStatus(http.StatusOK); err != nil {
@@ -198,7 +198,7 @@ func (e *Exchange) ExpectList() error {
 	return nil
 }
 
-// ExpectUsers is ExpectList with a whole user as every resource. It returns a *Violation.
+// ExpectUsers is ExpectList with a whole user as every resource. It returns a *ViolationError.
 func (e *Exchange) ExpectUsers() error {
 	if err := e.ExpectList(); err != nil {
 		return err

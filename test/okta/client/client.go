@@ -91,7 +91,7 @@ func WithHeader(name, value string) Edit {
 	}
 }
 
-// Do sends one request to the base URL followed by target, with Okta's headers. The error is a *Violation where the
+// Do sends one request to the base URL followed by target, with Okta's headers. The error is a *ViolationError where the
 // answer is none that Okta can use, whatever was asked; the exchange is returned with it.
 func (c *Client) Do(ctx context.Context, method, target string, body []byte, edits ...Edit) (*Exchange, error) {
 	for attempt := 0; ; attempt++ {

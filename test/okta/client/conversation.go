@@ -96,7 +96,7 @@ func (c *Client) AssignUser(ctx context.Context, a *Assignment) (Conversation, e
 	return talk.exchanges, err
 }
 
-// Reactivate is the assignment of a person after an unassignment: the look-up must find them. The error is a *Violation
+// Reactivate is the assignment of a person after an unassignment: the look-up must find them. The error is a *ViolationError
 // where it finds another id, or one of Do.
 func (c *Client) Reactivate(ctx context.Context, a *Assignment) (Conversation, error) {
 	before := a.ID

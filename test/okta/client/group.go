@@ -211,7 +211,7 @@ func MembersIn(group any) []string {
 	return ids
 }
 
-// ExpectGroup returns a *Violation unless the answer is a whole group with one of the statuses (200 where none is given).
+// ExpectGroup returns a *ViolationError unless the answer is a whole group with one of the statuses (200 where none is given).
 func (e *Exchange) ExpectGroup(statuses ...int) error {
 	if len(statuses) == 0 {
 		statuses = []int{http.StatusOK}
@@ -259,7 +259,7 @@ func groupProblem(group any) string {
 	return ""
 }
 
-// ExpectGroups is ExpectList with a whole group as every resource. It returns a *Violation.
+// ExpectGroups is ExpectList with a whole group as every resource. It returns a *ViolationError.
 func (e *Exchange) ExpectGroups() error {
 	if err := e.ExpectList(); err != nil {
 		return err

@@ -103,20 +103,6 @@ type AppSpec struct {
 	Mode string `json:"mode,omitempty"`
 }
 
-// AcceptedToken names one ScimToken, in the App's namespace, that opens the App.
-type AcceptedToken struct {
-	// name of the ScimToken.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// digest that the ScimToken must stand for: sha256: and 64 hexadecimal digits. A ScimToken that holds a digest is
-	// accepted only with it. Empty for one with secretRef or generate: any token that its Secret holds.
-	// +optional
-	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
-	Digest string `json:"digest,omitempty"`
-}
-
 // Provisioning actions of an Okta app. Every one is on unless it is set to false.
 type Provisioning struct {
 	// importUsers lets the client list users.
@@ -150,22 +136,6 @@ type Provisioning struct {
 	// +kubebuilder:validation:items:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.all(name, !(name.lowerAscii() in ['schemas', 'id', 'meta', 'username', 'active', 'externalid']))",message="schemas, id, meta, userName, active and externalId cannot be dropped"
 	DropAttributes []string `json:"dropAttributes,omitempty"`
-}
-
-// Limits of the requests that an App's clients send. They hold in each replica of the server. The server's own flag
-// --max-requests-per-second goes first where it is lower.
-type Limits struct {
-	// requestsPerSecond is how many requests a second are taken for long. Each operation of a bulk request counts as one.
-	// Okta and Entra send fewer than 25. Default: 50.
-	// +optional
-	// +kubebuilder:validation:Minimum=25
-	// +kubebuilder:validation:Maximum=10000
-	RequestsPerSecond *int32 `json:"requestsPerSecond,omitempty"`
-	// burst is how many requests are taken at once after a pause. Default: twice requestsPerSecond.
-	// +optional
-	// +kubebuilder:validation:Minimum=25
-	// +kubebuilder:validation:Maximum=100000
-	Burst *int32 `json:"burst,omitempty"`
 }
 
 // KubernetesMapping makes the RBAC subject of a person: prefix + the chosen attribute, in its exact case.
@@ -372,101 +342,6 @@ type Deactivation struct {
 	// revoke on usernameprefixes.scim-operator.io of that prefix.
 	// +optional
 	DenyRequests bool `json:"denyRequests,omitempty"`
-}
-
-// Safety holds bulk removals.
-type Safety struct {
-	// maxRemovals is how many people may lose a role within the window.
-	// +required
-	// +kubebuilder:validation:Minimum=1
-	MaxRemovals int32 `json:"maxRemovals"`
-	// window over which removals are counted: between 1m and 8760h.
-	// +optional
-	// +kubebuilder:default="1h"
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="(self == '0' || self != '' && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?([0-9]{1,9}([.][0-9]{1,9})?ms)?$')) && duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be a duration between 1m and 8760h, such as 1h, or 24h for a day: days have no unit"
-	Window *metav1.Duration `json:"window,omitempty"`
-}
-
-// AppStatus is written by the controller.
-type AppStatus struct {
-	// conditions: Ready says whether the specification is sound and honoured.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=16
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// observedGeneration is the generation that the status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// users counts the App's users.
-	// +optional
-	Users int32 `json:"users"`
-	// activeUsers counts those of them that are active.
-	// +optional
-	ActiveUsers int32 `json:"activeUsers"`
-	// tokens counts the tokens that open the App now.
-	// +optional
-	Tokens int32 `json:"tokens"`
-	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
-	// +optional
-	Evaluation *Evaluation `json:"evaluation,omitempty"`
-	// removals tells what spec.safety counted, and whom it holds.
-	// +optional
-	Removals *Removals `json:"removals,omitempty"`
-	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users who would need one are not
-	// created.
-	// +optional
-	// +listType=map
-	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=32
-	MissingScopes []MissingScope `json:"missingScopes,omitempty"`
-}
-
-// Evaluation is the progress of the evaluation of an App's users.
-type Evaluation struct {
-	// generation of the App that users are evaluated for.
-	// +required
-	Generation int64 `json:"generation"`
-	// users to evaluate.
-	// +required
-	Users int32 `json:"users"`
-	// done counts those that were evaluated.
-	// +required
-	Done int32 `json:"done"`
-	// lastError is the last error met, if there was one.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	LastError string `json:"lastError,omitempty"`
-}
-
-// Removals is what spec.safety counted.
-type Removals struct {
-	// since is when the window began that count belongs to.
-	// +optional
-	Since *metav1.Time `json:"since,omitempty"`
-	// count of people who lost a role in the window by group changes or App edits.
-	// +required
-	Count int32 `json:"count"`
-	// held counts people who keep roles that they no longer earn until somebody releases them.
-	// +required
-	Held int32 `json:"held"`
-	// released is the value of the annotation scim-operator.io/release-removals that was last acted upon.
-	// +optional
-	// +kubebuilder:validation:MaxLength=256
-	Released string `json:"released,omitempty"`
-}
-
-// MissingScope is a scope that holds nowhere.
-type MissingScope struct {
-	// name of the scope.
-	// +required
-	Name string `json:"name"`
-	// message tells what is missing.
-	// +required
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message"`
 }
 
 // App is one Okta app integration. Its namespace is its directory's.

@@ -186,6 +186,7 @@ func cacheOptions(namespaces []string) cache.Options {
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
 			&rbacv1.RoleBinding{}:        {Label: approlebinding.CacheLabel()},
 			&rbacv1.ClusterRoleBinding{}: {Label: approlebinding.CacheLabel()},
+			app.ClusterRoleMetadata():    {Transform: app.OnlyNames},
 		},
 	}
 }
@@ -196,7 +197,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		return err
 	}
 	var (
-		policies = &access.Cache{}
+		policies = &access.Cache{Protected: []string{metav1.NamespaceSystem, options.OperatorNamespace}}
 		index    = &earned.Index{}
 		recorder = mgr.GetEventRecorder("scim-operator")
 	)
@@ -228,6 +229,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		user.Add(mgr, users),
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress,
+			MayBind: syncer.MayBind, Recorder: recorder,
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
 		group.Add(mgr, groups),
@@ -243,7 +245,7 @@ func addInformers(ctx context.Context, mgr manager.Manager) error {
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, object := range []client.Object{
 		&v1alpha1.App{}, &v1alpha1.User{}, &v1alpha1.ScimToken{}, &v1alpha1.AppRoleBinding{},
-		&rbacv1.RoleBinding{}, &rbacv1.ClusterRoleBinding{}, &corev1.Secret{}, namespace,
+		&rbacv1.RoleBinding{}, &rbacv1.ClusterRoleBinding{}, &corev1.Secret{}, namespace, app.ClusterRoleMetadata(),
 	} {
 		if _, err := mgr.GetCache().GetInformer(ctx, object); err != nil {
 			return err

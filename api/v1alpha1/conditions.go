@@ -3,7 +3,7 @@ package v1alpha1
 // Condition types. Ready is the summary of every kind, as kstatus, Flux and Argo CD read it; it always carries
 // the generation that it speaks of.
 const (
-	// ConditionReady summarises the object: an App can be provisioned to, a User has the access it earned (or,
+	// ConditionReady summarises the object: an App can grant what it says, a User has the access it earned (or,
 	// inactive, has none), a ScimToken is as its specification asks for, an AppRoleBinding's native bindings are in place.
 	ConditionReady = "Ready"
 
@@ -59,31 +59,36 @@ const (
 	// ReasonKubernetesNameTaken says that another user of the App holds the user's Kubernetes name.
 	ReasonKubernetesNameTaken = "KubernetesNameTaken"
 	ReasonMissingScope        = "MissingScope"
-	ReasonUnknownRole         = "UnknownRole"
-	ReasonNoRole              = "NoRole"
-	ReasonGranted             = "Granted"
-	ReasonObserved            = "Observed"
-	ReasonBindingFailed       = "BindingFailed"
-	ReasonForbidden           = "Forbidden"
-	ReasonProgressing         = "Progressing"
-	ReasonActive              = "Active"
-	ReasonInactive            = "Inactive"
-	ReasonSuspended           = "Suspended"
-	ReasonDeleted             = "Deleted"
-	ReasonRevoked             = "Revoked"
-	ReasonSecretNotFound      = "SecretNotFound"
-	ReasonInvalidToken        = "InvalidToken"
-	ReasonExpired             = "Expired"
-	ReasonNotYetValid         = "NotYetValid"
-	ReasonValid               = "Valid"
-	ReasonMembersKnown        = "MembersKnown"
-	ReasonMembersUnknown      = "MembersUnknown"
-	ReasonScopesFound         = "ScopesFound"
-	ReasonTooManyRemovals     = "TooManyRemovals"
-	ReasonNoneHeld            = "NoneHeld"
-	ReasonOtherBindings       = "OtherBindings"
-	ReasonNoOtherBindings     = "NoOtherBindings"
-	ReasonBoundByGroup        = "BoundByGroup"
+	// ReasonRoleNotFound says of an App that a native role which it grants does not exist.
+	ReasonRoleNotFound = "RoleNotFound"
+	// ReasonProtectedNamespace says of an App that a selector takes in kube-system or the operator's own namespace, where nothing
+	// is bound unless the App names them.
+	ReasonProtectedNamespace = "ProtectedNamespace"
+	ReasonUnknownRole        = "UnknownRole"
+	ReasonNoRole             = "NoRole"
+	ReasonGranted            = "Granted"
+	ReasonObserved           = "Observed"
+	ReasonBindingFailed      = "BindingFailed"
+	ReasonForbidden          = "Forbidden"
+	ReasonProgressing        = "Progressing"
+	ReasonActive             = "Active"
+	ReasonInactive           = "Inactive"
+	ReasonSuspended          = "Suspended"
+	ReasonDeleted            = "Deleted"
+	ReasonRevoked            = "Revoked"
+	ReasonSecretNotFound     = "SecretNotFound"
+	ReasonInvalidToken       = "InvalidToken"
+	ReasonExpired            = "Expired"
+	ReasonNotYetValid        = "NotYetValid"
+	ReasonValid              = "Valid"
+	ReasonMembersKnown       = "MembersKnown"
+	ReasonMembersUnknown     = "MembersUnknown"
+	ReasonScopesFound        = "ScopesFound"
+	ReasonTooManyRemovals    = "TooManyRemovals"
+	ReasonNoneHeld           = "NoneHeld"
+	ReasonOtherBindings      = "OtherBindings"
+	ReasonNoOtherBindings    = "NoOtherBindings"
+	ReasonBoundByGroup       = "BoundByGroup"
 	// ReasonBoundByOther says that a binding of another User of the same Kubernetes name outlasts the user's own.
 	ReasonBoundByOther = "BoundByOtherUser"
 )

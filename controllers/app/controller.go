@@ -1,5 +1,6 @@
-// Package app says of each App whether its specification is sound, counts its users and tokens, tells how far the evaluation
-// of its users has come, which of its scopes no namespace is in, and what spec.safety holds. Where an App is deleted whose
+// Package app says of each App whether its specification is sound and whether what it grants can be bound, counts its users
+// and tokens, tells how far the evaluation of its users has come, which of its scopes no namespace is in, and what spec.safety
+// holds. Where an App is deleted whose
 // policy says so, it deletes the App's users and groups.
 //
 // What the App means for people is not its business: the user and role-binding controllers compile the same policy
@@ -13,11 +14,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -44,6 +47,7 @@ const (
 	// conflictDelay is how long a reconcile that met a newer App waits for the informer to show it.
 	conflictDelay = 10 * time.Millisecond
 	maxBackoff    = time.Minute
+	concurrency   = 4
 )
 
 // Reconciler of Apps.
@@ -58,7 +62,12 @@ type Reconciler struct {
 	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
 	Guard    *safety.Guard
 	Progress *Progress
+	// MayBind says whether the controller was given the verb bind on a role in a namespace, or, where that is "", everywhere.
+	MayBind func(ctx context.Context, namespace string, ref rbacv1.RoleRef) (bool, error)
+	// Recorder writes Events.
+	Recorder events.EventRecorder
 
+	grants grantChecks
 	users  counter
 	tokens counter
 	queue  atomic.Pointer[queue]
@@ -73,8 +82,10 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // Add registers the controller.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	c, err := controller.New("app", mgr, controller.Options{
-		Reconciler:  r,
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
+		Reconciler: r,
+		// An App with many grants asks the API server many questions: the others need not wait for them.
+		MaxConcurrentReconciles: concurrency,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
 	})
 	if err != nil {
 		return err
@@ -91,6 +102,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 				predicate.TypedAnnotationChangedPredicate[*v1alpha1.App]{},
 			)),
 		source.Kind(mgr.GetCache(), namespace, r.watchNamespaces()),
+		source.Kind(mgr.GetCache(), ClusterRoleMetadata(), r.watchClusterRoles()),
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, count(&r.users,
 			func(user *v1alpha1.User) string { return user.Spec.App },
 			func(user *v1alpha1.User) bool { return user.Spec.Active })),
@@ -168,11 +180,14 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	app.Status.Users, app.Status.ActiveUsers = r.users.get(name)
 	_, app.Status.Tokens = r.tokens.get(name)
 	evaluated := r.setEvaluation(app)
-	if err := r.setScopes(ctx, app); err != nil {
+	valid, again, err := r.setSpec(ctx, app)
+	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
-		return reconcile.Result{}, err
+	if valid {
+		if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
+			return reconcile.Result{}, err
+		}
 	}
 	if err := r.writeStatus(ctx, app, before); err != nil {
 		return reconcile.Result{}, err
@@ -180,7 +195,15 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	if r.Guard.Releasing(app) || !evaluated {
 		return reconcile.Result{RequeueAfter: progressEvery}, nil
 	}
-	return reconcile.Result{RequeueAfter: r.Guard.Expiry(app)}, nil
+	return reconcile.Result{RequeueAfter: sooner(again, r.Guard.Expiry(app))}, nil
+}
+
+// sooner returns the shorter of two times to wait, of which 0 means for ever.
+func sooner(a, b time.Duration) time.Duration {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // isKnown says whether this process has evaluated all users of an App at some time, if evaluated says so for now.
@@ -199,16 +222,22 @@ func (r *Reconciler) isKnown(app *v1alpha1.App, evaluated bool) bool {
 
 func (r *Reconciler) forget(app types.NamespacedName) {
 	r.Guard.Forget(app)
+	r.grants.forget(app)
+	forgetMeasures(app)
 	r.Progress.forget(app)
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	delete(r.known, app)
 }
 
-// writeStatus writes the status of an App as it was read.
+// writeStatus writes the status of an App as it was read, and tells of what it says.
 func (r *Reconciler) writeStatus(ctx context.Context, app *v1alpha1.App, before *v1alpha1.AppStatus) error {
-	if apiequality.Semantic.DeepEqual(*before, app.Status) {
-		return nil
+	if !apiequality.Semantic.DeepEqual(*before, app.Status) {
+		if err := r.Client.Status().Update(ctx, app); err != nil {
+			return err
+		}
+		r.tell(app, before)
 	}
-	return r.Client.Status().Update(ctx, app)
+	measure(app)
+	return nil
 }

@@ -108,7 +108,7 @@ func (p *Progress) forget(app types.NamespacedName) {
 // who comes later is evaluated on the way in, and a restart is no change of the App.
 func evaluationOf(before *v1alpha1.Evaluation, generation int64, users, done int32, lastError string) *v1alpha1.Evaluation {
 	if before != nil && before.Generation == generation && isThrough(before) {
-		return before
+		return &v1alpha1.Evaluation{Generation: generation, Users: users, Done: users}
 	}
 	now := &v1alpha1.Evaluation{Generation: generation, Users: users, Done: min(done, users), LastError: lastError}
 	if isThrough(now) {

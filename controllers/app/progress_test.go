@@ -19,7 +19,8 @@ func TestEvaluationOf(t *testing.T) {
 		"first":                         {nil, 10, 4, v1alpha1.Evaluation{Generation: 3, Users: 10, Done: 4, LastError: "x"}},
 		"another generation":            {&v1alpha1.Evaluation{Generation: 2, Users: 5, Done: 5}, 10, 0, v1alpha1.Evaluation{Generation: 3, Users: 10, LastError: "x"}},
 		"through, and so no error":      {&v1alpha1.Evaluation{Generation: 3, Users: 10, Done: 9, LastError: "x"}, 10, 10, *through},
-		"a restart does not undo it":    {through, 12, 1, *through},
+		"a restart does not undo it":    {through, 12, 1, v1alpha1.Evaluation{Generation: 3, Users: 12, Done: 12}},
+		"users came after the App":      {&v1alpha1.Evaluation{Generation: 3}, 16, 3, v1alpha1.Evaluation{Generation: 3, Users: 16, Done: 16}},
 		"somebody left in the meantime": {nil, 10, 11, *through},
 		"nobody":                        {nil, 0, 0, v1alpha1.Evaluation{Generation: 3}},
 	} {

@@ -105,6 +105,7 @@ func scopesCondition(missing []v1alpha1.MissingScope) metav1.Condition {
 // watchNamespaces has every App looked at when a namespace comes, goes or gets other labels.
 func (r *Reconciler) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	enqueue := func(ctx context.Context, q queue) {
+		r.grants.changed()
 		var list v1alpha1.AppList
 		if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 			return // an informer's list does not fail once it is synchronised, and before that every App comes as an event

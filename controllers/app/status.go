@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -43,28 +46,68 @@ func (r *Reconciler) setEvaluation(app *v1alpha1.App) (evaluated bool) {
 	return through && done >= users
 }
 
-// setScopes says whether the specification is sound, and which of its scopes no namespace is in.
-func (r *Reconciler) setScopes(ctx context.Context, app *v1alpha1.App) error {
-	ready := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: "The specification is sound.",
-	}
+// setSpec says whether the specification is sound and can be honoured, and which of its scopes no namespace is in. It returns
+// whether users are evaluated by it, and when to look again at what no watch tells of.
+func (r *Reconciler) setSpec(ctx context.Context, app *v1alpha1.App) (valid bool, again time.Duration, err error) {
 	policy, fieldErrors := r.Policies.Compile(app)
 	if len(fieldErrors) > 0 {
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec, access.Message(fieldErrors)
-		set(app, ready)
+		set(app, notReady(v1alpha1.ReasonInvalidSpec, access.Message(fieldErrors)))
 		app.Status.MissingScopes = nil
 		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionScopesFound)
 		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionExpressionsEvaluated)
-		return nil
+		return false, 0, nil
 	}
-	set(app, ready)
 	r.setExpressions(app, policy)
-	there, err := r.namespaces(ctx)
+	existing, err := r.namespaces(ctx)
 	if err != nil {
-		return err
+		return false, 0, err
 	}
-	r.setMissing(app, policy, there)
-	return nil
+	missing := r.setMissing(app, policy, existing)
+	problems, again, err := r.checkGrants(ctx, app, policy, existing)
+	if err != nil {
+		return false, 0, err
+	}
+	problems = append(slices.Clone(problems), scopeProblems(policy.Scopes(), missing, existing)...)
+	set(app, readyCondition(problems))
+	return true, again, nil
+}
+
+func notReady(reason, message string) metav1.Condition {
+	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+// readyCondition is that of an App whose specification is valid. Its reason is that of the first problem.
+func readyCondition(problems []grantProblem) metav1.Condition {
+	if len(problems) == 0 {
+		return metav1.Condition{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
+			Message: "The specification is sound, and the controller may bind all that it grants.",
+		}
+	}
+	texts := make([]string, len(problems))
+	for i := range problems {
+		texts[i] = problems[i].message
+	}
+	text := strings.Join(texts, "; ")
+	return notReady(problems[0].reason, strings.ToUpper(text[:1])+text[1:]+".")
+}
+
+// scopeProblems says what keeps the scopes of an App from holding where it says: a selector takes in a namespace that has to be
+// named, or none of the scopes has a namespace, so that nothing can be granted at all. One scope of several that has none
+// yet is told by the condition ScopesFound alone.
+func scopeProblems(scopes []access.Scope, missing []v1alpha1.MissingScope, existing map[string]labels.Set) []grantProblem {
+	var problems []grantProblem
+	for i := range scopes {
+		if names := scopes[i].LeftOut(existing); len(names) > 0 && len(problems) < maxUnbindable {
+			problems = append(problems, grantProblem{v1alpha1.ReasonProtectedNamespace, fmt.Sprintf(
+				"the selector of scope %q takes in %s, where nothing is bound: leave it out by its label %s, or name it there or in namespaces",
+				scopes[i].Name, strings.Join(names, " and "), corev1.LabelMetadataName)})
+		}
+	}
+	if len(missing) == len(scopes) {
+		problems = append(problems, grantProblem{v1alpha1.ReasonMissingScope, "no namespace is in any scope, so that nothing can be granted: status.missingScopes tells what is missing"})
+	}
+	return problems
 }
 
 // setExpressions says whether the App's expressions have a result for each user.
@@ -97,18 +140,17 @@ func (r *Reconciler) setExpressions(app *v1alpha1.App, policy *access.Policy) {
 	set(app, evaluated)
 }
 
-func (r *Reconciler) setMissing(app *v1alpha1.App, policy *access.Policy, there map[string]labels.Set) {
-	missing := missingScopes(policy.Scopes(), there)
+// setMissing returns the scopes without a namespace.
+func (r *Reconciler) setMissing(app *v1alpha1.App, policy *access.Policy, existing map[string]labels.Set) []v1alpha1.MissingScope {
+	missing := missingScopes(policy.Scopes(), existing)
 	set(app, scopesCondition(missing))
 	app.Status.MissingScopes = missing[:min(len(missing), maxMissing)]
+	return missing
 }
 
 // setRemovals says what spec.safety counted and holds, and how to release it.
-// Of an App that is wrong, nobody is evaluated: what was held stays so.
+// It must be called for an App whose specification is valid: by any other one no user is evaluated, and what was held stays so.
 func (r *Reconciler) setRemovals(ctx context.Context, app *v1alpha1.App, evaluated bool) error {
-	if !meta.IsStatusConditionTrue(app.Status.Conditions, v1alpha1.ConditionReady) {
-		return nil
-	}
 	removals, err := r.Guard.Status(ctx, app, evaluated)
 	if err != nil {
 		return err

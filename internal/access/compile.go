@@ -3,10 +3,14 @@ package access
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -39,9 +43,10 @@ func Message(errors []FieldError) string {
 }
 
 // Compile checks an App and makes the policy of it. A policy is returned only where there is no error: an App that is
-// partly wrong grants nothing new, because what its author meant is not known.
-func Compile(app *v1alpha1.App) (*Policy, []FieldError) {
-	c := compiler{app: app, policy: &Policy{
+// partly wrong grants nothing new, because what its author meant is not known. No selector of the policy takes in a
+// namespace of protected unless the App names it.
+func Compile(app *v1alpha1.App, protected ...string) (*Policy, []FieldError) {
+	c := compiler{app: app, protected: protected, policy: &Policy{
 		mode:            app.Spec.Mode,
 		fromAttributes:  app.Spec.RoleAssignment.FromAttributes,
 		defaults:        app.Spec.RoleAssignment.Default,
@@ -67,9 +72,10 @@ func Compile(app *v1alpha1.App) (*Policy, []FieldError) {
 }
 
 type compiler struct {
-	app    *v1alpha1.App
-	policy *Policy
-	errors []FieldError
+	app       *v1alpha1.App
+	protected []string
+	policy    *Policy
+	errors    []FieldError
 }
 
 func (c *compiler) fail(field, format string, args ...any) {
@@ -119,11 +125,9 @@ func (c *compiler) compileScopes() {
 		}
 		if list[i].NamespaceSelector != nil {
 			chosen++
-			selector, err := metav1.LabelSelectorAsSelector(list[i].NamespaceSelector)
-			if err != nil {
+			if err := c.compileSelector(&scope, list[i].NamespaceSelector); err != nil {
 				c.fail(field+".namespaceSelector", "%v", err)
 			}
-			scope.Selector = selector
 		}
 		if chosen != 1 {
 			c.fail(field, "exactly one of namespaces, namespaceSelector and clusterWide must be set")
@@ -137,6 +141,37 @@ func (c *compiler) compileScopes() {
 		}
 		c.policy.scopeByName[scope.Name] = scope
 	}
+}
+
+// compileSelector sets the selector of a scope. A protected namespace has to be named, by the label that the API server gives
+// each namespace: a selector that is too wide must not hand out what runs the cluster.
+func (c *compiler) compileSelector(scope *Scope, spec *metav1.LabelSelector) error {
+	written, err := metav1.LabelSelectorAsSelector(spec)
+	if err != nil {
+		return err
+	}
+	scope.written, scope.Selector = written, written
+	for _, name := range c.protected {
+		if !namesNamespace(spec, name) {
+			scope.protected = append(scope.protected, name)
+		}
+	}
+	if len(scope.protected) > 0 {
+		others, err := labels.NewRequirement(corev1.LabelMetadataName, selection.NotIn, scope.protected)
+		if err != nil {
+			return err
+		}
+		scope.Selector = written.Add(*others)
+	}
+	return nil
+}
+
+// namesNamespace says whether a selector asks for a namespace by its name.
+func namesNamespace(spec *metav1.LabelSelector, namespace string) bool {
+	return spec.MatchLabels[corev1.LabelMetadataName] == namespace ||
+		slices.ContainsFunc(spec.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {
+			return r.Key == corev1.LabelMetadataName && r.Operator == metav1.LabelSelectorOpIn && slices.Contains(r.Values, namespace)
+		})
 }
 
 func (c *compiler) compileRoles() {
@@ -199,6 +234,9 @@ func (c *compiler) checkDefaults() {
 
 // Cache keeps the policy of each App until the App's specification changes. The zero value is ready to use.
 type Cache struct {
+	// Protected namespaces are in no scope by a selector that does not name them. It must not be changed once the Cache is used.
+	Protected []string
+
 	mutex    sync.Mutex
 	compiled map[types.UID]*cached
 }
@@ -224,7 +262,7 @@ func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
 	entry := c.entry(app)
 	entry.compile.Do(func() {
 		// Callers may hold an object of the informers' store: the policy must not share its slices with it.
-		if entry.policy, entry.errors = Compile(app.DeepCopy()); entry.policy != nil {
+		if entry.policy, entry.errors = Compile(app.DeepCopy(), c.Protected...); entry.policy != nil {
 			entry.policy.superseded = entry.superseded
 		}
 	})

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -161,5 +163,43 @@ func testApp() *v1alpha1.App {
 				},
 			},
 		},
+	}
+}
+
+// A protected namespace is in no scope by a selector that does not name it.
+func TestProtectedNamespaces(t *testing.T) {
+	const system = "kube-system"
+	named := func(operator metav1.LabelSelectorOperator, values ...string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: corev1.LabelMetadataName, Operator: operator, Values: values}}}
+	}
+	existing := map[string]labels.Set{
+		system: {corev1.LabelMetadataName: system, "team": "a"}, "web": {corev1.LabelMetadataName: "web", "team": "a"},
+	}
+	for name, test := range map[string]struct {
+		selector *metav1.LabelSelector
+		in, left bool
+	}{
+		"everything":          {selector: &metav1.LabelSelector{}, left: true},
+		"by a label":          {selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "a"}}, left: true},
+		"by another's absent": {selector: named(metav1.LabelSelectorOpNotIn, "web"), left: true},
+		"that it has a name":  {selector: named(metav1.LabelSelectorOpExists), left: true},
+		"not at all":          {selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "b"}}},
+		"left out by name":    {selector: named(metav1.LabelSelectorOpNotIn, system)},
+		"named by a label":    {selector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: system}}, in: true},
+		"named in a list":     {selector: named(metav1.LabelSelectorOpIn, "web", system), in: true},
+	} {
+		app := testApp()
+		app.Spec.Scopes.List[1].NamespaceSelector = test.selector
+		policy, errs := Compile(app, system, "operator")
+		if len(errs) > 0 {
+			t.Fatalf("%s: %v", name, errs)
+		}
+		scope, _ := policy.Scope("emea2")
+		if in := scope.Selector.Matches(existing[system]); in != test.in {
+			t.Errorf("%s: takes in kube-system: %v", name, in)
+		}
+		if left := len(scope.LeftOut(existing)) > 0; left != test.left {
+			t.Errorf("%s: says that it leaves kube-system out: %v", name, left)
+		}
 	}
 }

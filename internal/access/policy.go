@@ -55,10 +55,27 @@ type role struct {
 
 // Scope says where a role holds: exactly one of Namespaces, Selector and ClusterWide is set.
 type Scope struct {
-	Name        string
-	Namespaces  []string
+	Name       string
+	Namespaces []string
+	// Selector leaves out protected namespaces that the App does not name.
 	Selector    labels.Selector
 	ClusterWide bool
+
+	// written is the selector as the App has it; protected are the namespaces that Selector leaves out.
+	written   labels.Selector
+	protected []string
+}
+
+// LeftOut returns the protected namespaces that the selector of the scope takes in without naming them, of those that exist,
+// with their labels. Nothing is bound there.
+func (s *Scope) LeftOut(existing map[string]labels.Set) []string {
+	var names []string
+	for _, name := range s.protected {
+		if set, exists := existing[name]; exists && s.written.Matches(set) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Problem is something about one user that kept a role from being granted. It never fails a provisioning request.
@@ -105,6 +122,20 @@ func (p *Policy) Scope(name string) (Scope, bool) {
 
 // Scopes returns all scopes of the App. The slice is shared: not to be changed.
 func (p *Policy) Scopes() []Scope { return p.scopes }
+
+// EachGrant calls f for each grant of each role in each scope that the role holds in.
+func (p *Policy) EachGrant(f func(role string, grant v1alpha1.Grant, scope *Scope)) {
+	for i := range p.roles {
+		for j := range p.scopes {
+			if !p.roles[i].holdsIn(p.scopes[j].Name) {
+				continue
+			}
+			for _, grant := range p.roles[i].grants {
+				f(p.roles[i].name, grant, &p.scopes[j])
+			}
+		}
+	}
+}
 
 // UsesExpressions says whether roles are earned by expressions.
 func (p *Policy) UsesExpressions() bool { return p.hasExpressions }

@@ -1,0 +1,217 @@
+package controllers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// notReady waits for an App that is not Ready, for this reason and with these words in its one line of a message.
+func (w *world) eventuallyNotReady(reason string, words ...string) {
+	w.Helper()
+	w.eventually(func() string {
+		c := w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
+		for _, word := range words {
+			if !strings.Contains(c.Message, word) || strings.Contains(c.Message, "\n") {
+				return fmt.Sprintf("message %q lacks %q", c.Message, word)
+			}
+		}
+		return ""
+	})
+}
+
+func (w *world) eventuallyReady() {
+	w.Helper()
+	w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// appMetric returns the value of a metric about the world's App.
+func (w *world) appMetric(name string) float64 {
+	w.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if family.GetName() == name && label.GetName() == "namespace" && label.GetValue() == w.namespace {
+					return metric.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	w.Fatalf("no metric %s of this App", name)
+	return 0
+}
+
+func newClusterRole(name string) *rbacv1.ClusterRole {
+	return &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get"}},
+	}}
+}
+
+// mayBind gives the controller the right to bind a role, in one namespace or, where that is "", everywhere.
+func (w *world) mayBind(resource, name, namespace string) {
+	w.Helper()
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{rbacv1.GroupName}, Resources: []string{resource}, ResourceNames: []string{name}, Verbs: []string{"bind"}}}
+	meta := metav1.ObjectMeta{Name: "bind-" + name, Namespace: namespace}
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "scim-operator-system", Name: "scim-operator-controller"}}
+	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name}
+	if namespace == "" {
+		ref.Kind = "ClusterRole"
+		w.create(&rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules})
+		w.create(&rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
+		return
+	}
+	w.create(&rbacv1.Role{ObjectMeta: meta, Rules: rules})
+	w.create(&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
+}
+
+// An App whose ClusterRole does not exist, or not any more, says so, and is well again as soon as it does.
+func TestAppWithoutItsClusterRole(t *testing.T) {
+	role := fmt.Sprintf("test-absent-%d", userCount.Add(1))
+	w := newWorld(t, func(spec *v1alpha1.AppSpec) { spec.Roles[0].Grants = []v1alpha1.Grant{{ClusterRole: role}} })
+	w.mayBind("clusterroles", role, "")
+	user := w.provision(w.newUser("jane", ""))
+
+	w.eventuallyNotReady(v1alpha1.ReasonRoleNotFound, fmt.Sprintf("ClusterRole %q", role), `role "viewer"`, "does not exist")
+	w.eventuallyEvent(w.app, v1alpha1.ReasonRoleNotFound, role)
+	w.eventually(func() string { return unless(w.appMetric("scim_operator_app_ready") == 0, "the metric says ready") })
+
+	w.create(newClusterRole(role))
+	w.eventuallyReady()
+	w.eventuallyEvent(w.app, v1alpha1.ReasonReady, "")
+	w.eventuallyGranted(user)
+	w.eventuallyCan("okta:jane", "get", w.namespace, true)
+	w.eventually(func() string { return unless(w.appMetric("scim_operator_app_ready") == 1, "the metric says not ready") })
+
+	w.delete(newClusterRole(role))
+	w.eventuallyNotReady(v1alpha1.ReasonRoleNotFound, role)
+	w.create(newClusterRole(role))
+	w.eventuallyReady()
+	w.eventuallyCan("okta:jane", "get", w.namespace, true)
+	w.delete(newClusterRole(role))
+}
+
+// A Role has to exist in each namespace of the scope. The others are bound meanwhile.
+func TestAppWithoutItsRoleInANamespace(t *testing.T) {
+	other := env.Namespace(t, nil)
+	w := newStoppedWorld(t, func(spec *v1alpha1.AppSpec) { spec.Roles[0].Grants = []v1alpha1.Grant{{Role: "local"}} })
+	update(w, w.app, func(app *v1alpha1.App) {
+		app.Spec.Scopes.List = []v1alpha1.Scope{{Name: "both", Namespaces: []string{w.namespace, other}}}
+	})
+	rules := newClusterRole("").Rules
+	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "local"}, Rules: rules})
+	w.mayBind("roles", "local", w.namespace)
+	w.mayBind("roles", "local", other)
+	w.start()
+	w.provision(w.newUser("jane", ""))
+	w.eventuallyNotReady(v1alpha1.ReasonRoleNotFound, `Role "local"`, "in namespace "+other)
+	w.eventuallyCan("okta:jane", "get", w.namespace, true)
+	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "local"}, Rules: rules})
+	w.eventuallyReady()
+	w.eventuallyCan("okta:jane", "get", other, true)
+}
+
+// An App that grants what the controller was not given to bind is not Ready until it is.
+func TestAppWithoutTheRightToBind(t *testing.T) {
+	role := fmt.Sprintf("test-unbindable-%d", userCount.Add(1))
+	w := newStoppedWorld(t, func(spec *v1alpha1.AppSpec) { spec.Roles[0].Grants = []v1alpha1.Grant{{ClusterRole: role}} })
+	w.create(newClusterRole(role))
+	w.start()
+	w.eventuallyNotReady(v1alpha1.ReasonForbidden, "not given the verb bind", role, "in namespace "+w.namespace)
+	w.eventuallyEvent(w.app, v1alpha1.ReasonForbidden, role)
+	w.mayBind("clusterroles", role, w.namespace)
+	w.eventuallyReady()
+}
+
+// A selector binds nothing in kube-system unless it names it: whoever writes into that namespace has the cluster.
+func TestProtectedNamespace(t *testing.T) {
+	key := fmt.Sprintf("test-team-%d", userCount.Add(1))
+	system := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem}}
+	w := newStoppedWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Scopes.List = []v1alpha1.Scope{{Name: "team", NamespaceSelector: &metav1.LabelSelector{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: key, Operator: metav1.LabelSelectorOpExists}},
+		}}}
+	})
+	label := func(namespace string) {
+		patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{%q:"a"}}}`, key))
+		if err := env.Client.Patch(w.ctx, w.namespaceObject(namespace), patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	label(w.namespace)
+	w.start()
+	w.provision(w.newUser("jane", ""))
+	w.eventuallyReady()
+	w.eventuallyCan("okta:jane", "get", w.namespace, true)
+
+	label(system.Name)
+	t.Cleanup(func() {
+		_ = env.Client.Patch(t.Context(), w.namespaceObject(system.Name), client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, key)))
+	})
+	w.eventuallyNotReady(v1alpha1.ReasonProtectedNamespace, `scope "team"`, "kube-system", "kubernetes.io/metadata.name")
+	late := w.provision(w.newUser("late", ""))
+	w.eventuallyGranted(late)
+	w.eventuallyCan("okta:late", "get", w.namespace, true)
+	for _, user := range []string{"okta:jane", "okta:late"} {
+		if w.can(user, "get", system.Name) {
+			t.Errorf("%s has access in kube-system", user)
+		}
+	}
+
+	update(w, w.app, func(app *v1alpha1.App) {
+		selector := app.Spec.Scopes.List[0].NamespaceSelector
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: []string{w.namespace, system.Name},
+		})
+	})
+	w.eventuallyReady()
+	w.eventuallyCan("okta:late", "get", system.Name, true)
+	update(w, w.app, func(app *v1alpha1.App) {
+		app.Spec.Scopes.List[0].NamespaceSelector.MatchExpressions[1].Values = []string{w.namespace}
+	})
+	w.eventuallyReady()
+	w.eventuallyCan("okta:late", "get", system.Name, false)
+}
+
+// One scope of several without a namespace is told by ScopesFound; an App none of whose scopes has one can grant nothing.
+func TestAppWithoutAnyNamespace(t *testing.T) {
+	later := fmt.Sprintf("later-%d", userCount.Add(1))
+	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Scopes.List = []v1alpha1.Scope{{Name: "later", Namespaces: []string{later}}, {Name: "never", Namespaces: []string{"never-" + later}}}
+	})
+	w.eventuallyNotReady(v1alpha1.ReasonMissingScope, "No namespace is in any scope")
+	w.eventuallyEvent(w.app, v1alpha1.ReasonMissingScope, `"never"`)
+	w.createNamespace(later)
+	w.eventuallyReady()
+	w.eventuallyCondition(w.app, v1alpha1.ConditionScopesFound, metav1.ConditionFalse, v1alpha1.ReasonMissingScope)
+	w.eventually(func() string {
+		return unless(w.appMetric("scim_operator_app_missing_scopes") == 1, "the metric counts one missing scope")
+	})
+}
+
+// What status.evaluation counts is no other number than that of the users beside it.
+func TestEvaluationCountsTheUsers(t *testing.T) {
+	w := newWorld(t, nil)
+	w.eventuallyCondition(w.app, v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonReady)
+	for i := range 4 {
+		w.provision(w.newUser(fmt.Sprint("user-", i), ""))
+	}
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
+			return err.Error()
+		}
+		s := w.app.Status
+		return unless(s.Users == 4 && s.Evaluation != nil && s.Evaluation.Users == 4 && s.Evaluation.Done == 4, fmt.Sprintf("users %d, evaluation %+v", s.Users, s.Evaluation))
+	})
+}

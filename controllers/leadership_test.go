@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers"
@@ -254,6 +256,60 @@ func TestDeposedLeaderBindsNobody(t *testing.T) {
 	if err := env.Client.Get(t.Context(), client.ObjectKeyFromObject(lease), lease); err != nil || *lease.Spec.HolderIdentity != successor {
 		t.Errorf("the Lease is %q's, %v", *lease.Spec.HolderIdentity, err)
 	}
+}
+
+// A leaver whom a leader without its Lease may not write about is tried again at a pace, not as fast as a failed write allows:
+// an absence of the API server filled logs with errors that all had one cause.
+func TestWithoutTheLeaseRetriesArePaced(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	w.elect = true
+	w.start()
+	leavers := make([]*v1alpha1.User, 5)
+	for i := range leavers {
+		leavers[i] = w.provision(w.newUser(fmt.Sprintf("leaver-%d", i), ""))
+		w.eventuallyGranted(leavers[i])
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controllers.DefaultOperatorNamespace, Name: controllers.LeaderElectionID}}
+	t.Cleanup(func() { _ = env.Client.Delete(context.WithoutCancel(w.ctx), lease) })
+	successor, long := "successor", int32(3600)
+	update(w, lease, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = &successor, &long })
+	time.Sleep(leadership.RenewInterval + 2*leadership.RetryPeriod) // by then it has tried to renew the Lease
+	before := reconcileErrors(t, "user")
+	for _, leaver := range leavers {
+		update(w, leaver, deactivate)
+	}
+	time.Sleep(2 * time.Second)
+	if errs := reconcileErrors(t, "user") - before; errs > 2*len(leavers) {
+		t.Errorf("%d leavers gave %d errors in 2 s", len(leavers), errs)
+	}
+	for _, leaver := range leavers {
+		if w.userNow(leaver).Status.ObservedGeneration >= w.userNow(leaver).Generation {
+			t.Errorf("%s: a leader without its Lease wrote a status", leaver.Name)
+		}
+	}
+	<-w.done
+	w.stop = func() {}
+}
+
+// reconcileErrors counts the reconciles of a controller that failed so far.
+func reconcileErrors(t *testing.T, name string) int {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0.0
+	for _, family := range families {
+		if family.GetName() != "controller_runtime_reconcile_errors_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			if metric.GetLabel()[0].GetValue() == name {
+				count += metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return int(count)
 }
 
 func (w *world) userNow(user *v1alpha1.User) *v1alpha1.User {

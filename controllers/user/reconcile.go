@@ -16,10 +16,16 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
+	"github.com/scim-operator/scim-operator/internal/leadership"
 )
 
-// conflictDelay is how long a reconcile that met a newer User waits for the informer to show it.
-const conflictDelay = 5 * time.Millisecond
+const (
+	// conflictDelay is how long a reconcile that met a newer User waits for the informer to show it.
+	conflictDelay = 5 * time.Millisecond
+	// notLeadingDelay is how long a reconcile waits whose write was not sent for want of the Lease. The delays of the rate limiter
+	// do not fit: they are forgotten whenever a reconcile asks for bindings, and otherwise outlast the cause by up to a minute.
+	notLeadingDelay = 250 * time.Millisecond
+)
 
 // evaluation is one reconcile of one User that exists.
 type evaluation struct {
@@ -56,6 +62,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{RequeueAfter: leftOutDelay}, nil
 	case apierrors.IsConflict(err), errors.Is(err, access.ErrInterrupted):
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	case errors.Is(err, leadership.ErrNotLeading):
+		return reconcile.Result{RequeueAfter: notLeadingDelay}, nil
 	}
 	e.note(err)
 	return result, err

@@ -211,6 +211,6 @@ func TestForeignAppRoleBindingBindsNobody(t *testing.T) {
 	// Another key's work, begun later, is done: so is that of the foreign binding's, or it never will be.
 	w.eventuallyGranted(w.provision(w.newUser("boss", `{"role":"admin"}`)))
 	if w.can("mallory", "delete", w.namespace) || w.can("okta:jane", "delete", w.namespace) {
-		t.Error("a foreign AppRoleBinding bound somebody")
+		t.Error("a foreign AppRoleBinding bound a user")
 	}
 }

@@ -197,7 +197,7 @@ func TestGroupsInNativeBindings(t *testing.T) {
 	c.named(get, "User okta:person-0", "User okta:person-1")
 	stop()
 	if len(gaps) > 0 {
-		t.Errorf("somebody was without access: %q", gaps)
+		t.Errorf("a user was without access: %q", gaps)
 	}
 
 	c.evaluate(0, in("okta:staff"))

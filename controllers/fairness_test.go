@@ -158,7 +158,7 @@ func TestAnImportCostsOnlyItsApp(t *testing.T) {
 	}
 	w.eventually(func() string {
 		if w.countRoles("admin") == 0 {
-			return "nobody holds a role by a group"
+			return "no user holds a role by a group"
 		}
 		return ""
 	})
@@ -201,7 +201,7 @@ func TestAScopeAttributeNeverFailsOpen(t *testing.T) {
 	}
 	w.eventuallyCondition(jane, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
 	if w.can("okta:jane", "get", a) || w.can("okta:jane", "get", b) {
-		t.Error("somebody has access by an App that is not ready")
+		t.Error("a user has access by an App that is not ready")
 	}
 	update(w, w.app, func(app *v1alpha1.App) { app.Spec.Scopes.FromAttribute = "regions" })
 	w.eventuallyCan("okta:jane", "get", a, true)

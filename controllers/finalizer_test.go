@@ -68,7 +68,7 @@ func TestForeignFinalizerKeepsNoAccess(t *testing.T) {
 			w.eventuallyGranted(joe)
 			w.eventuallyCan("okta:joe", "get", w.namespace, true)
 			if w.can("okta:jane", "get", w.namespace) {
-				t.Error("the access of the one who left is there again")
+				t.Error("the leaver's access is there again")
 			}
 			w.eventually(func() string {
 				for _, native := range w.natives() {

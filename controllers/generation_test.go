@@ -127,7 +127,7 @@ func TestNobodyIsGrantedByHalfAnEdit(t *testing.T) {
 		defer mutex.Unlock()
 		for _, subject := range binding.Subjects {
 			if binding.RoleRef.Name == del && !strings.HasPrefix(subject.Name, "okta:platform-") {
-				problems["somebody was in the new binding who must not: "+subject.Name] = true
+				problems["a user was in the new binding and must not: "+subject.Name] = true
 			}
 		}
 		if binding.RoleRef.Name == del {
@@ -146,7 +146,7 @@ func TestNobodyIsGrantedByHalfAnEdit(t *testing.T) {
 				named = named || names["okta:"+user.Spec.UserName]
 			}
 			if !named {
-				problems["somebody lost what they keep: "+user.Spec.UserName] = true
+				problems["a user lost what it keeps: "+user.Spec.UserName] = true
 			}
 		}
 	})

@@ -31,7 +31,7 @@ func TestRemovalIsHeldBehindTheInformer(t *testing.T) {
 	statuses.eventuallyHolds(w)
 
 	w.setMembers(g)
-	w.eventually(func() string { return unless(w.peopleBound() < 4, "somebody is bound no more") })
+	w.eventually(func() string { return unless(w.peopleBound() < 4, "a user is bound no more") })
 	statuses.open()
 	w.eventuallyRemovals(1, 3, 3)
 	w.eventually(func() string {

@@ -246,7 +246,7 @@ func TestDeposedLeaderBindsNobody(t *testing.T) {
 	late := w.provision(w.newUser("late", ""))
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if w.named("okta:late") || len(w.userNow(late).Status.Conditions) > 0 {
-			t.Fatal("a leader without its Lease bound somebody, or wrote a status")
+			t.Fatal("a leader without its Lease bound a user, or wrote a status")
 		}
 	}
 	if err := <-w.done; err == nil {

@@ -83,7 +83,7 @@ func TestAskedRuns(t *testing.T) {
 			t.Errorf("told %v", user)
 		}
 	case <-time.After(deadline):
-		t.Fatal("nobody was told")
+		t.Fatal("no user was told")
 	}
 	if failed, ok := c.syncer.GrantResults(c.users[0], revision); !ok || len(failed) != 0 {
 		t.Errorf("answer %v, %v", failed, ok)

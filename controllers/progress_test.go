@@ -143,7 +143,7 @@ func TestObserveShowsGroups(t *testing.T) {
 	w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonObserved)
 	w.eventually(func() string {
 		bindings := w.bindings()
-		return unless(len(bindings) == 1 && len(bindings[0].Spec.Subjects) == 1 && bindings[0].Spec.Mode == v1alpha1.ModeObserve, "one binding shows who would be bound")
+		return unless(len(bindings) == 1 && len(bindings[0].Spec.Subjects) == 1 && bindings[0].Spec.Mode == v1alpha1.ModeObserve, "one binding shows the users that would be bound")
 	})
 	if natives := w.natives(); len(natives) > 0 {
 		t.Errorf("%d native bindings", len(natives))

@@ -49,7 +49,7 @@ func TestHeldWithoutANameAndRenamed(t *testing.T) {
 	w.renameUser(held[0], "married")
 	w.eventuallyEvaluated(held[0])
 	if w.named(former) || w.can(former, "delete", w.namespace) {
-		t.Errorf("%s is bound though nobody has that name", former)
+		t.Errorf("%s is bound though no user has that name", former)
 	}
 	w.eventuallyRemovals(1, 2, 2)
 }
@@ -167,7 +167,7 @@ func TestWhatNobodyHadIsNotHeld(t *testing.T) {
 	}
 	w.setMembers(g)
 	for _, user := range users {
-		w.eventually(func() string { return unless(len(w.userNow(user).Status.Roles) == 0, "nobody holds a role") })
+		w.eventually(func() string { return unless(len(w.userNow(user).Status.Roles) == 0, "no user holds a role") })
 	}
 	w.eventuallyRemovals(0, 0, 0)
 }

@@ -65,7 +65,7 @@ func TestResidualAccess(t *testing.T) {
 	w.create(first)
 	w.create(w.byHand("other-case", userNamed("okta:JANE"), groupNamed("okta:Jane")))
 	if c := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionResidualAccess); c != nil {
-		t.Errorf("somebody active has condition %+v", c)
+		t.Errorf("an active user has condition %+v", c)
 	}
 
 	update(w, user, deactivate)

@@ -305,7 +305,7 @@ func TestRevocationListExpiry(t *testing.T) {
 		t.Errorf("an entry is to stay for %v", remaining)
 	}
 	if remaining := time.Until(users["expiry:left"].Time); remaining > time.Minute {
-		t.Errorf("somebody who left a day ago stays for %v", remaining)
+		t.Errorf("a leaver of a day ago stays for %v", remaining)
 	}
 }
 
@@ -345,7 +345,7 @@ func TestRevocationListMany(t *testing.T) {
 	}
 	for i := range people {
 		if _, found := list.Spec.Users[fmt.Sprintf("many:person-%d", i)]; !found {
-			t.Errorf("person %d, who left last, is not on the list", i)
+			t.Errorf("person %d left last, and is not on the list", i)
 		}
 		if _, found := list.Spec.Users[fmt.Sprintf("many:before-%04d", i)]; found {
 			t.Errorf("entry %d of those longest ago is still on the list", i)
@@ -415,7 +415,7 @@ func TestRevocationListLeaderChange(t *testing.T) {
 	w.eventuallyRevoked(left)
 	w.eventuallyListed("leader:deleted", "leader:left")
 	if now := w.list().Spec.Users["leader:deleted"]; !now.Equal(&expires) {
-		t.Errorf("the entry of somebody whose User is gone expires at %v, was %v", now, expires)
+		t.Errorf("the entry of a deleted User expires at %v, was %v", now, expires)
 	}
 
 	// An edit by another hand removes no leaver; one without a User may go.

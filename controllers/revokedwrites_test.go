@@ -71,7 +71,7 @@ func TestRevokedWrites(t *testing.T) {
 			t.Errorf("a read: %v", err)
 		}
 		if err := write(john); err != nil {
-			t.Errorf("somebody else: %v", err)
+			t.Errorf("another user: %v", err)
 		}
 		w.eventuallyResidual(user, "by-hand User/writes:jane")
 		update(w, user, reactivate)

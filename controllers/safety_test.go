@@ -122,17 +122,17 @@ func TestBulkRemovalIsHeldAndReleased(t *testing.T) {
 		w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTooManyRemovals)
 	}
 
-	w.Run("who is deactivated goes at once", func(*testing.T) {
+	w.Run("a deactivated user goes at once", func(*testing.T) {
 		update(w, held[0], func(u *v1alpha1.User) { u.Spec.Active = false })
 		w.eventuallyCondition(held[0], v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 		w.eventuallyRemovals(3, 6, 6)
 	})
-	w.Run("a change of the profile releases nobody", func(*testing.T) {
+	w.Run("a change of the profile releases no user", func(*testing.T) {
 		update(w, held[1], func(u *v1alpha1.User) { u.Spec.Title = "Dr" })
 		w.eventuallyCondition(held[1], v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTooManyRemovals)
 		w.eventuallyRemovals(3, 6, 6)
 	})
-	w.Run("who earns the role again is not held any more", func(*testing.T) {
+	w.Run("a user that earns the role again is not held any more", func(*testing.T) {
 		w.setMembers(g, held[2].Name)
 		w.eventuallyCondition(held[2], v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		w.eventuallyRemovals(3, 5, 6)
@@ -208,7 +208,7 @@ func TestBulkRemovalByAppEdit(t *testing.T) {
 			spec.Scopes.List = []v1alpha1.Scope{{Name: "another", ClusterWide: true}}
 			spec.Roles[1].Groups = nil
 		},
-		"nobody has a name": func(spec *v1alpha1.AppSpec) { spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail },
+		"no user has a name": func(spec *v1alpha1.AppSpec) { spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, guarded(2, byGroups("Staff")))
@@ -259,7 +259,7 @@ func TestGuardIsTakenAway(t *testing.T) {
 	w.setMembers(g)
 	w.eventuallyRemovals(1, 3, 3)
 	update(w, w.app, func(app *v1alpha1.App) { app.Spec.Safety = nil })
-	w.eventually(func() string { return unless(w.peopleBound() == 0, "nobody is bound") })
+	w.eventually(func() string { return unless(w.peopleBound() == 0, "no user is bound") })
 	w.eventually(func() string {
 		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
 			return err.Error()
@@ -286,7 +286,9 @@ func TestHeldIsWhoIsBound(t *testing.T) {
 	w.callBound(func(name string) string { return name + "@example.com" })
 	w.setMembers(g)
 	w.start()
-	w.eventually(func() string { return unless(w.peopleBound() == 0, "nobody is bound by a name that is none of theirs") })
+	w.eventually(func() string {
+		return unless(w.peopleBound() == 0, "no user is bound by a name that is none of theirs")
+	})
 	w.eventually(func() string {
 		bound := map[string]bool{}
 		for _, binding := range w.bindings() {

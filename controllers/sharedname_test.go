@@ -45,7 +45,7 @@ func TestTwoUsersOfOneKubernetesName(t *testing.T) {
 	w.eventuallyNameTaken(second)
 	for _, name := range []string{subject, "shared-1:Shared@example.com"} {
 		if w.can(name, "delete", w.namespace) {
-			t.Errorf("%s has the role of the user who does not hold the name", name)
+			t.Errorf("%s has the role of the user that does not hold the name", name)
 		}
 	}
 

@@ -260,7 +260,7 @@ func TestTokens(t *testing.T) {
 		c := w.eventuallyRefused(two, v1alpha1.ReasonDigestInUse)
 		for _, word := range []string{w.app.Name, w.namespace, "ScimToken"} {
 			if strings.Contains(c.Message, word) {
-				t.Errorf("the message tells whose the digest is: %q", c.Message)
+				t.Errorf("the message tells which App has the digest: %q", c.Message)
 			}
 		}
 		// What works goes on working, and keeps its digest while it is suspended.

@@ -29,14 +29,14 @@ func TestUnmarkedBindingsAreFound(t *testing.T) {
 		// live says that controllers run meanwhile, with an App that is wrong.
 		live bool
 	}{
-		"the grant goes while nobody leads": {ends: grantGoes, unmark: strip},
-		"the role goes while nobody leads": {unmark: strip, ends: func(w *world) {
+		"the grant goes without a leader": {ends: grantGoes, unmark: strip},
+		"the role goes without a leader": {unmark: strip, ends: func(w *world) {
 			update(w, w.app, func(a *v1alpha1.App) { a.Spec.Roles = a.Spec.Roles[:1] })
 		}},
-		"the mode changes while nobody leads": {unmark: strip, ends: func(w *world) {
+		"the mode changes without a leader": {unmark: strip, ends: func(w *world) {
 			update(w, w.app, func(a *v1alpha1.App) { a.Spec.Mode = v1alpha1.ModeObserve })
 		}},
-		"the App goes while nobody leads": {unmark: strip, ends: func(w *world) {
+		"the App goes without a leader": {unmark: strip, ends: func(w *world) {
 			if err := env.Client.Delete(w.ctx, w.app); err != nil {
 				w.Fatal(err)
 			}

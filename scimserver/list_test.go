@@ -255,7 +255,7 @@ func TestCursorsAtTheEdges(t *testing.T) {
 	second := ask(t, c, "count=3&cursor="+ask(t, c, "count=3&cursor=").NextCursor)
 	people = people[3:]
 	if page := ask(t, c, "count=3&cursor="+second.PreviousCursor); !slices.Equal(ids(page), ids(second)) || page.PreviousCursor != "" || page.NextCursor == "" {
-		t.Errorf("back to where nobody is left: %+v", page)
+		t.Errorf("back to where no user is left: %+v", page)
 	}
 	if page := ask(t, c, "count=3&cursor="+second.NextCursor); len(page.Resources) != 3 || page.PreviousCursor == "" || page.NextCursor != "" {
 		t.Errorf("the last page: %+v", page)

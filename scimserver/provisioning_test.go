@@ -103,7 +103,7 @@ func TestPermittedWithoutDeactivation(t *testing.T) {
 		t.Errorf("error %v, want 501 that names the switch", err)
 	}
 	if got, _, err := change(resourceOf(false, "title", "Old")); err != nil || isActive(got) {
-		t.Errorf("a user who is inactive already: %v, error %v", got, err)
+		t.Errorf("a user that is inactive already: %v, error %v", got, err)
 	}
 }
 

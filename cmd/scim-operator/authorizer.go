@@ -31,10 +31,10 @@ type authorizerFlags struct {
 
 func (f *authorizerFlags) register(command *cobra.Command) {
 	set := command.Flags()
-	set.StringVar(&f.listen, "authorizer-listen", "", "address of the authorization webhook, which denies everything to people who left; empty for none")
+	set.StringVar(&f.listen, "authorizer-listen", "", "address of the authorization webhook, which denies everything to leavers; empty for none")
 	set.StringVar(&f.certFile, "authorizer-tls-cert-file", "", "certificate of the authorization webhook; read again when it changes")
 	set.StringVar(&f.keyFile, "authorizer-tls-key-file", "", "key of that certificate")
-	set.StringVar(&f.clientCAFile, "authorizer-client-ca-file", "", "authority of the certificates that API servers must show to the webhook, which tells who was revoked")
+	set.StringVar(&f.clientCAFile, "authorizer-client-ca-file", "", "authority of the certificates that API servers must show to the webhook, which tells the revoked users")
 	set.StringVar(&f.operatorNamespace, "operator-namespace", controllers.DefaultOperatorNamespace, "namespace of the RevocationList, which the webhook reads")
 	command.MarkFlagsRequiredTogether("authorizer-listen", "authorizer-tls-cert-file", "authorizer-tls-key-file", "authorizer-client-ca-file")
 }

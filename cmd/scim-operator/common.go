@@ -31,7 +31,7 @@ func (f *commonFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.healthListen, "health-listen", ":8081", "address of /healthz and /readyz; 0 for none")
 	flags.StringVar(&f.metricsListen, "metrics-listen", ":8082", "address of /metrics; 0 for none")
 	flags.BoolVar(&f.metricsInsecure, "metrics-insecure", false,
-		"serve metrics by plain HTTP to anybody, also where the address is not a loopback one")
+		"serve metrics by plain HTTP to every client, also where the address is not a loopback one")
 	flags.StringVar(&f.pprofListen, "pprof-listen", "", "loopback address of /debug/pprof, to profile with; empty for none")
 	flags.BoolVar(&f.verbose, "verbose", false, "log debugging messages")
 }

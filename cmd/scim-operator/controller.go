@@ -34,7 +34,7 @@ ServiceAccount can bind only the roles that a manifest lists by name.`,
 	set.BoolVar(&flags.leaderElect, "leader-elect", true, "have one of several controllers do the work")
 	set.StringVar(&flags.leaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; empty: the Pod's own")
 	set.StringVar(&flags.operatorNamespace, "operator-namespace", controllers.DefaultOperatorNamespace, "namespace of the RevocationList, which the admission policy reads")
-	set.StringSliceVar(&flags.watchNamespaces, "watch-namespaces", nil, "namespaces whose Apps are served; empty: all")
+	set.StringSliceVar(&flags.watchNamespaces, "watch-namespaces", nil, "namespaces with Apps that are served; empty: all")
 	return command
 }
 

@@ -65,7 +65,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.StringVar(&flags.keyFile, "tls-key-file", "", "key of the certificate")
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
 	set.DurationVar(&flags.shutdownDelay, "shutdown-delay", defaultShutdownDelay, "how long to go on serving after SIGTERM, while load balancers hear that this replica is not ready")
-	set.StringSliceVar(&flags.trustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For tells where a request came from, such as 10.0.0.0/8; no other header is believed")
+	set.StringSliceVar(&flags.trustedProxies, "trusted-proxies", nil, "networks of proxies that may tell by X-Forwarded-For where a request came from, such as 10.0.0.0/8; no other header is believed")
 	set.Float64Var(&flags.maxRequestsPerSecond, "max-requests-per-second", 200, "bound on every App's spec.limits, in this replica; 0: no bound")
 	set.IntVar(&flags.maxConnections, "max-connections", 2048, "open connections, a quarter of them from one address that is no trusted proxy's")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")

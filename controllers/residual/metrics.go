@@ -8,11 +8,11 @@ import (
 var (
 	people = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "scim_operator_residual_access_people",
-		Help: "People whose access was revoked and whom bindings by other hands still name.",
+		Help: "People with revoked access that bindings by other hands still name.",
 	})
 	bindings = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "scim_operator_residual_access_bindings",
-		Help: "Bindings by other hands that still name people whose access was revoked, counted once for each person.",
+		Help: "Bindings by other hands that still name people with revoked access, counted once for each person.",
 	})
 )
 

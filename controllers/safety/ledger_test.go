@@ -23,18 +23,18 @@ func TestLedger(t *testing.T) {
 		"up to the limit, then no more": {steps: []step{
 			{0, "a", false, "", record}, {1, "b", false, "", record}, {2, "c", false, "", hold}, {3, "c", false, "", hold},
 		}},
-		"who is counted may lose more": {steps: []step{
+		"a counted user may lose more": {steps: []step{
 			{0, "a", false, "", record}, {1, "a", false, "", record}, {2, "b", false, "", record}, {3, "a", false, "", record},
 		}},
 		"the window slides": {steps: []step{
 			{0, "a", false, "", record}, {30, "b", false, "", record}, {59, "c", false, "", hold},
 			{60, "d", false, "", record}, {61, "e", false, "", hold}, {90, "f", false, "", record},
 		}},
-		"who is held stays held when the window has passed": {steps: []step{
+		"a held user stays held when the window has passed": {steps: []step{
 			{0, "a", false, "", record}, {0, "b", false, "", record}, {1, "c", false, "", hold}, {200, "c", false, "", hold},
 		}},
-		"the status tells who was held before a restart": {steps: []step{{0, "c", true, "", hold}, {1, "c", false, "", hold}}},
-		"a release lets go who is held, and nobody who comes to be held later": {steps: []step{
+		"the status tells which users were held before a restart": {steps: []step{{0, "c", true, "", hold}, {1, "c", false, "", hold}}},
+		"a release frees the held users, and none that is held later": {steps: []step{
 			{0, "a", false, "", record}, {0, "b", false, "", record}, {0, "c", false, "", hold}, {0, "d", false, "", hold},
 			{1, "e", false, "x", hold}, {1, "c", true, "x", let}, {1, "e", true, "x", hold}, {2, "d", true, "x", let}, {2, "c", true, "x", let},
 			{3, "e", true, "y", let},
@@ -81,7 +81,7 @@ func TestLedgerRelease(t *testing.T) {
 	l.begin("x")
 	l.conclude()
 	if removals := l.status(); removals.Count != 3 || removals.Held != 1 || removals.Released != "" {
-		t.Errorf("status before everybody went %+v", removals)
+		t.Errorf("status before all went %+v", removals)
 	}
 	l.settle("late")
 	l.conclude()
@@ -90,6 +90,6 @@ func TestLedgerRelease(t *testing.T) {
 		t.Errorf("status after the release %+v", removals)
 	}
 	if got := l.ask("4", false, 3, now); got != record {
-		t.Errorf("after the release somebody new is answered %d", got)
+		t.Errorf("after the release a new user is answered %d", got)
 	}
 }

@@ -25,7 +25,7 @@ func TestWithoutPerson(t *testing.T) {
 	} {
 		got := withoutPerson(err, user)
 		if strings.Contains(got, "jane") || strings.Contains(got, "00u1") {
-			t.Errorf("%q names somebody", got)
+			t.Errorf("%q names the person", got)
 		}
 		if !strings.HasPrefix(want, "cannot") && got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -111,7 +111,7 @@ func (v *verdict) kept(roles []v1alpha1.EarnedRole) {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
 	})
 	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonTooManyRemovals,
-		"The person keeps roles that are not earned any more, until somebody releases what the App's spec.safety holds: "+difference(roles, nil)+".")
+		"The person keeps roles that are not earned any more, until a release of what the App's spec.safety holds: "+difference(roles, nil)+".")
 	if v.granted.Reason == v1alpha1.ReasonNoRole {
 		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "Every role held is bound.")
 	}

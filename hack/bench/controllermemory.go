@@ -52,7 +52,7 @@ func (s *suite) measureControllerMemory(ctx context.Context, e *environment) err
 		return nil
 	}
 	for _, f := range []figure{
-		{title: "memory of the controller, everybody bound", value: float64(resident) / (1 << 20)},
+		{title: "memory of the controller, all users bound", value: float64(resident) / (1 << 20)},
 		{title: "largest memory of the controller", value: float64(peak) / (1 << 20)},
 	} {
 		f.name, f.n, f.unit = benchmarkControllerMemory, len(t.members), mebibytes

@@ -102,7 +102,7 @@ func (h *holders) wait(ctx context.Context, progress *progress, wanted int) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(stallTimeout):
-			return fmt.Errorf("nobody was granted a role for %s: %d of %d users have theirs", stallTimeout, h.count(), wanted)
+			return fmt.Errorf("no user was granted a role for %s: %d of %d have theirs", stallTimeout, h.count(), wanted)
 		case <-h.changed:
 		}
 		progress.sayOften("waiting for the grants: %d of %d users have their roles", h.count(), wanted)

@@ -174,7 +174,7 @@ func (g *grants) wait(ctx context.Context, progress *progress, wanted int) error
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(stallTimeout):
-			return fmt.Errorf("nobody was granted a role for %s: %d of %d users have theirs", stallTimeout, g.count(), wanted)
+			return fmt.Errorf("no user was granted a role for %s: %d of %d have theirs", stallTimeout, g.count(), wanted)
 		case <-g.changed:
 		}
 		progress.sayOften("waiting for the grants: %d of %d users have their roles", g.count(), wanted)

@@ -86,7 +86,7 @@ func TestCompileNamesTheFieldAtFault(t *testing.T) {
 				`spec.kubernetes.groupPrefix: must not begin with system:`,
 			},
 		},
-		"safety that lets nobody go": {
+		"safety that lets no user go": {
 			change: func(spec *v1alpha1.AppSpec) {
 				spec.Safety = &v1alpha1.Safety{Window: &metav1.Duration{Duration: -time.Second}}
 			},

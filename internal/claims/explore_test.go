@@ -201,7 +201,7 @@ func (w *world) askAnew(key string) error {
 	var taken *TakenError
 	switch {
 	case owner == "" && err != nil:
-		return fmt.Errorf("nobody has %s, and it is refused: %w", key, err)
+		return fmt.Errorf("no user has %s, and it is refused: %w", key, err)
 	case owner != "" && (!errors.As(err, &taken) || taken.Holder != owner):
 		return fmt.Errorf("%s has %s, and a newcomer is told: %w", owner, key, err)
 	}

@@ -261,7 +261,7 @@ func (w *world) check() error {
 	}
 	for name := range w.before {
 		if _, found := w.store.users[name]; !found && !w.promised[name].doomed {
-			return fmt.Errorf("%s was effective, and was removed though nobody asked for it", name)
+			return fmt.Errorf("%s was effective, and was removed without a request", name)
 		}
 	}
 	w.before = effective
@@ -278,7 +278,7 @@ func (w *world) checkPromises(effective map[string]string) error {
 		case !found:
 			return fmt.Errorf("%s was acknowledged and is not effective", name)
 		case !told.keys[key]:
-			return fmt.Errorf("%s is %s, which nobody asked for", name, key)
+			return fmt.Errorf("%s is %s without a request", name, key)
 		case told.exactly != "" && told.exactly != key:
 			return fmt.Errorf("%s was renamed to %s and is %s", name, told.exactly, key)
 		}

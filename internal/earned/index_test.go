@@ -127,7 +127,7 @@ func TestHeldKeys(t *testing.T) {
 		t.Errorf("holders: %v", got)
 	}
 	if x.Holders(RoleInScope{}) != nil || len(x.OfApp("other", "app")) > 0 {
-		t.Error("holders of what nobody holds")
+		t.Error("holders of an unheld role")
 	}
 	kept := Standing{App: generation("1"), Kept: true}
 	if kept.IsCurrent(generation("1")) {

@@ -158,7 +158,7 @@ func TestShardsAreBounded(t *testing.T) {
 	}
 	long := &v1alpha1.Group{ObjectMeta: metav1.ObjectMeta{Name: strings.Repeat("g", 250)}}
 	if err := p.Place(t.Context(), long, "ada"); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("shards of a group whose name leaves no room: %v", err)
+		t.Errorf("shards of a group with a name that leaves no room: %v", err)
 	}
 }
 

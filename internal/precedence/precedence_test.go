@@ -16,7 +16,7 @@ func TestYield(t *testing.T) {
 			return time.Since(begun)
 		}
 		if got := waited(); got != 0 {
-			t.Errorf("waited %s for nobody", got)
+			t.Errorf("waited %s for no removal", got)
 		}
 		endFirst, endSecond := removals.Begin(), removals.Begin()
 		time.AfterFunc(100*time.Millisecond, endFirst)

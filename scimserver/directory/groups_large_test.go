@@ -83,7 +83,7 @@ func TestLargeGroup(t *testing.T) {
 	timed("PUT the same 100,000", update(replaceAll(members...), false))
 	timed("PUT 100,000 with one other", update(replaceAll(append(slices.Clone(members[1:]), more[0])...), true))
 	timed("PATCH one", update(addMembers(members[0]), true))
-	timed("PATCH one who is there", update(addMembers(members[0]), false))
+	timed("PATCH a present member", update(addMembers(members[0]), false))
 	timed("PATCH 1,000", update(addMembers(more...), true))
 	timed("PATCH 1,000 out", update(removeMembers(more...), true))
 	timed("GET with members", listed(count))

@@ -48,7 +48,7 @@ func TestOutage(t *testing.T) {
 			_, _, err := d.UpdateGroup(ctx, app, large.Name, nil, removeMembers(user.Name))
 			return err
 		},
-		"add somebody": func(ctx context.Context) error {
+		"add a member": func(ctx context.Context) error {
 			_, _, err := d.UpdateGroup(ctx, app, group.Name, nil, addMembers("nobody"))
 			return err
 		},

@@ -173,7 +173,7 @@ func TestOnlyEffectiveUsersShow(t *testing.T) {
 	}
 	name := types.NamespacedName{Namespace: "ns", Name: "u"}
 	if !d.users.put(newEntry(stored("u", "ada", 1, epoch)), "") {
-		t.Error("nobody is asked to verify")
+		t.Error("no verification is asked for")
 	}
 	count(0, "unverified")
 	d.users.verify(name, "bob")
@@ -185,7 +185,7 @@ func TestOnlyEffectiveUsersShow(t *testing.T) {
 	renamed := stored("u", "bob", 3, epoch)
 	renamed.Status = reserve(stored("u", "ada", 2, epoch)).Status
 	if !d.users.put(newEntry(renamed), "") {
-		t.Error("nobody is asked to verify the new name")
+		t.Error("no verification of the new name is asked for")
 	}
 	count(1, "renamed, the status speaks of the old name: the new one was claimed before")
 	d.users.distrust(name, "ada")
@@ -193,7 +193,7 @@ func TestOnlyEffectiveUsersShow(t *testing.T) {
 	d.users.distrust(name, "bob")
 	count(0, "the claim of the new name does not name the user")
 	if !d.users.put(newEntry(renamed), "") {
-		t.Error("nobody is asked to verify again")
+		t.Error("no verification is asked for again")
 	}
 	count(0, "seen once more")
 	d.users.put(newEntry(reserve(stored("u", "bob", 4, epoch))), "")

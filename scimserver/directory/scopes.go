@@ -37,7 +37,7 @@ func checkScopes(app *v1alpha1.App, user *v1alpha1.UserSpec) error {
 			continue
 		}
 		return protocol.InvalidValue("The person would get access in %s, which is missing from the cluster: %s. "+
-			"Nobody who needs it can be created until the App %s has it again.",
+			"A person that needs it cannot be created until the App %s has it again.",
 			describe(scope), strings.TrimSuffix(missing.Message, "."), app.Name)
 	}
 	return nil

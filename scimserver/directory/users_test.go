@@ -365,7 +365,7 @@ func TestWaitRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.WaitRevoked(t.Context(), user, 50*time.Millisecond) != RevocationPending {
-		t.Fatal("revoked, says nobody")
+		t.Fatal("revoked, no status says")
 	}
 	report := func(generation int64) {
 		status := user.DeepCopy()

@@ -41,7 +41,7 @@ func TestDependencies(t *testing.T) {
 		{"a name in a list", []string{patch("/Users/y", `{"op":"replace","path":"userName","value":["n"]}`), post("/Users", "b", `{"userName":"n"}`)}, "1<0"},
 		{"names of users and of groups", []string{post("/Users", "a", `{"userName":"n","displayName":"n"}`), post("/Groups", "b", `{"displayName":"n"}`), post("/Groups", "c", `{"displayName":"N"}`)}, "2<1"},
 		{"a name that becomes free", []string{remove("/Users/x"), post("/Users", "a", `{"userName":"OLD"}`)}, "1<0"},
-		{"a person who comes back", []string{post("/Users", "a", `{"userName":"new","externalId":"e"}`), patch("/Users/x", `{"op":"remove","path":"title"}`)}, "1<0"},
+		{"a person that comes back", []string{post("/Users", "a", `{"userName":"new","externalId":"e"}`), patch("/Users/x", `{"op":"remove","path":"title"}`)}, "1<0"},
 		{"externalId is exact", []string{post("/Users", "a", `{"userName":"new","externalId":"E"}`), remove("/Users/x")}, ""},
 		{"a group's name that becomes free", []string{put("/Groups/g", `{"displayName":"Other"}`), post("/Groups", "a", `{"displayName":"team"}`), post("/Groups", "b", `{"displayName":"other"}`)}, "1<0 2<0"},
 		{"a name that a created resource gives up", []string{post("/Users", "a", `{"userName":"n"}`), put("/Users/bulkId:a", `{"userName":"m"}`), post("/Users", "b", `{"userName":"n"}`)}, "1<0 2<1"},

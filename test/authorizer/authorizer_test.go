@@ -163,7 +163,7 @@ func TestDeniedEverything(t *testing.T) {
 				t.Fatalf("inactive, and reads: %v", err)
 			}
 			if err := reads(t.Context(), john.client); err != nil {
-				t.Fatalf("somebody else: %v", err)
+				t.Fatalf("another user: %v", err)
 			}
 		}
 		begin = time.Now()

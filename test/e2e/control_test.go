@@ -65,7 +65,7 @@ func (e *environment) holder(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		return "", errors.New("nobody holds the Lease")
+		return "", errors.New("no process holds the Lease")
 	}
 	return *lease.Spec.HolderIdentity, nil
 }

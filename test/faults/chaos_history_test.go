@@ -181,7 +181,7 @@ func (h *history) examine(revision uint64, key string, subject int) {
 	}
 	may := h.entitled[subject]
 	if len(may) == 0 {
-		h.report(name+key, "revision %d: %s to %s names %s, which nobody may have: %s", revision, key, state.role, name, h.behind(subject))
+		h.report(name+key, "revision %d: %s to %s names %s, which no user may have: %s", revision, key, state.role, name, h.behind(subject))
 		return
 	}
 	if state.role != strongest {
@@ -192,7 +192,7 @@ func (h *history) examine(revision uint64, key string, subject int) {
 			return
 		}
 	}
-	h.report(name+key, "revision %d: %s names %s, who was never entitled to %s: %s", revision, key, name, strongest, h.behind(subject))
+	h.report(name+key, "revision %d: %s names %s, which was never entitled to %s: %s", revision, key, name, strongest, h.behind(subject))
 }
 
 // examineStatus holds a status that was just written against the bindings that there are. Of a wrong App it tells what was held
@@ -247,7 +247,7 @@ func (h *history) behind(subject int) string {
 		}
 	}
 	if len(people) == 0 {
-		return "nobody ever was"
+		return "no user ever was"
 	}
 	slices.Sort(people)
 	return strings.Join(people, "; ")

@@ -175,7 +175,7 @@ func (c *candidates) awaitLeader(t *testing.T) *stack.Process {
 		for _, process := range processes {
 			select {
 			case <-process.Done():
-				t.Fatalf("a controller that nobody killed has ended: %v", process.ExitError())
+				t.Fatalf("a controller has ended without being killed: %v", process.ExitError())
 			default:
 			}
 			if leads(ctx, process) {
@@ -183,7 +183,7 @@ func (c *candidates) awaitLeader(t *testing.T) *stack.Process {
 				return nil
 			}
 		}
-		return errors.New("nobody leads")
+		return errors.New("no controller leads")
 	})
 	return leader
 }

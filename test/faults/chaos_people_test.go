@@ -235,7 +235,7 @@ func (c *chaos) patiently(action func() error) error {
 	c.longest = max(c.longest, waited)
 	c.mu.Unlock()
 	if waited > recovery {
-		c.note("somebody waited %s for the server", waited.Round(time.Millisecond))
+		c.note("a client waited %s for the server", waited.Round(time.Millisecond))
 	}
 	return err
 }

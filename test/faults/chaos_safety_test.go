@@ -274,11 +274,11 @@ func (s *safety) check(c *chaos) {
 	for _, v := range s.versions {
 		h.play(v)
 	}
-	c.t.Logf("%d versions of users, Apps and bindings: %d times somebody was to be bound under a name no more, %d bindings of this operator "+
-		"and %d statuses examined; of people whom nobody changed by themselves, %d lost roles between two releases at most, and %d were released",
+	c.t.Logf("%d versions of users, Apps and bindings: %d times a user was to be bound under a name no more, %d bindings of this operator "+
+		"and %d statuses examined; of people without changes of their own, %d lost roles between two releases at most, and %d were released",
 		len(s.versions), h.ended, h.examined, h.statuses, h.guard.most, h.guard.freed)
 	if h.ended == 0 || h.examined == 0 || h.statuses == 0 {
-		c.t.Error("nobody's access ended, or nothing was bound: the test has tested nothing")
+		c.t.Error("no access ended, or nothing was bound: the test has tested nothing")
 	}
 	for i, violation := range h.violations {
 		if i == 20 {

@@ -159,7 +159,7 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 			*subjects = (*subjects)[1:]
 		}
 	case 2:
-		how = "somebody who left added"
+		how = "a leaver added"
 		name, err := c.somebodyWhoLeft(random)
 		if err != nil {
 			return err

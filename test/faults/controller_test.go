@@ -166,7 +166,7 @@ func everybodyHas(t *testing.T, want map[string]harness.Access) {
 			leavers++
 		}
 	}
-	took := harness.Eventually(t, recovery, "everybody's access", func(ctx context.Context) error {
+	took := harness.Eventually(t, recovery, "the access of all users", func(ctx context.Context) error {
 		var wrong []error
 		for subject, access := range want {
 			got, err := operator.AccessOf(ctx, subject)

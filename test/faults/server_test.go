@@ -55,7 +55,7 @@ func TestServerKilledWhileCreating(t *testing.T) {
 		findEach(t, scim, burst.acknowledged)
 		for _, person := range burst.unanswered {
 			if err := patiently(t.Context(), recovery, func() error { _, err := scim.AssignUser(t.Context(), person); return err }); err != nil {
-				t.Errorf("%s, whose creation was cut off, cannot be provisioned again: %v", person.Profile.UserName, err)
+				t.Errorf("the creation of %s was cut off, and it cannot be provisioned again: %v", person.Profile.UserName, err)
 			}
 		}
 		acknowledged = append(append(acknowledged, burst.acknowledged...), burst.unanswered...)

@@ -68,7 +68,7 @@ func TestEntraUser(t *testing.T) {
 		nobody := client.do(t, http.MethodGet, "/Users?filter="+okta.Escape(okta.Equals("userName", "0c7b2a9e-5d5a-4b60-9d3c-bb9e4a8d2f11")), "")
 		must(t, nobody.ExpectUsers())
 		if nobody.Number("totalResults") != 0 {
-			t.Errorf("nobody is found\n%s", nobody)
+			t.Errorf("a user is found\n%s", nobody)
 		}
 		name := newName(t, "Joy.Young")
 		created := client.do(t, http.MethodPost, "/Users", entraUser(name, "jyoung"))

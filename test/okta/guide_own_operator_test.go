@@ -48,7 +48,7 @@ func TestGuideOwnOperator(t *testing.T) {
 	o.hasNow(t, subject, access{"own-us1": readOnly})
 
 	grantOperator(t)
-	patiently(t, "the change of the App by whoever may bind its roles", func(context.Context) error {
+	patiently(t, "the change of the App by an author that may bind its roles", func(context.Context) error {
 		_, err := attempt(promote)
 		return err
 	})

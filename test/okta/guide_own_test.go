@@ -254,7 +254,7 @@ func (o *own) unitRenamed(t *testing.T) {
 		o.tells(t, "apps", "own", "own", "ScopesFound", "True ScopesFound")
 		o.has(t, subject, o.everywhere(readOnly))
 		newcomer := okta.Assign(okta.NewProfile(newName(t, "let.in")))
-		patiently(t, "the creation of somebody", func(ctx context.Context) error {
+		patiently(t, "the creation of a user", func(ctx context.Context) error {
 			_, err := o.okta.AssignUser(ctx, newcomer)
 			return err
 		})

@@ -89,7 +89,7 @@ func (w *webrix) filters(t *testing.T) {
 		}
 		for _, form := range forms("nobody." + email) {
 			if found := find(t, w.okta, form); len(found) != 0 {
-				t.Errorf("%s finds %v, want nobody", form, found)
+				t.Errorf("%s finds %v, want no user", form, found)
 			}
 		}
 		say(t)(w.okta.Deactivate(t.Context(), person))

@@ -100,7 +100,7 @@ func (w *wizard) everythingOn(t *testing.T) {
 	users, _, err := w.okta.Import(t.Context())
 	must(t, err)
 	if len(users) == 0 {
-		t.Error("an import shows nobody")
+		t.Error("an import shows no user")
 	}
 	say(t)(w.okta.DeleteGroup(t.Context(), group))
 	w.has(t, subject, access{"okta-wizard-team": "member"})
@@ -118,7 +118,7 @@ func (w *wizard) noImport(t *testing.T) {
 	search := `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],"count":100}`
 	refused(t, do(t, w.okta, http.MethodPost, "/Users/.search", search), http.StatusNotImplemented, "", off("importUsers"))
 	if list := do(t, w.okta, http.MethodGet, "/Users?startIndex=1&count=2", ""); list.Number("totalResults") != 0 {
-		t.Errorf("the connection test shows who is there\n%s", list)
+		t.Errorf("the connection test shows present users\n%s", list)
 	}
 	get(t, w.okta, person.ID)
 	say(t)(w.okta.Deactivate(t.Context(), person))

@@ -67,16 +67,16 @@ func TestGroupPatch(t *testing.T) {
 		operations, after string
 	}{
 		{"add", "a", `{"op":"add","path":"members","value":[{"value":"<b>","display":"<b.name>"},{"value":"<c>"}]}`, "abc"},
-		{"add who is there", "ab", `{"op":"add","path":"members","value":[{"value":"<a>"},{"value":"<b>"}]}`, "ab"},
+		{"add a present member", "ab", `{"op":"add","path":"members","value":[{"value":"<a>"},{"value":"<b>"}]}`, "ab"},
 		{"add twice", "a", `{"op":"add","path":"members","value":[{"value":"<b>"},{"value":"<b>"},{"value":"<b>"}]}`, "ab"},
 		{"add one without an array", "a", `{"op":"add","path":"members","value":{"value":"<b>"}}`, "ab"},
 		{"add ids alone", "a", `{"op":"add","path":"members","value":["<b>","<c>"]}`, "abc"},
 		{"add without a path", "a", `{"op":"add","value":{"members":[{"value":"<b>"}]}}`, "ab"},
 		{"add by URN", "a", `{"op":"add","path":"urn:ietf:params:scim:schemas:core:2.0:Group:members","value":[{"value":"<b>"}]}`, "ab"},
 		{"add with all that is known", "a", `{"op":"add","path":"members","value":[{"value":"<b>","type":"User","$ref":"https://elsewhere/scim/v2/Users/<b>","display":"x"}]}`, "ab"},
-		{"add nobody", "a", `{"op":"add","path":"members","value":[]}`, "a"},
+		{"add an unknown id", "a", `{"op":"add","path":"members","value":[]}`, "a"},
 		{"add a stranger", "a", `{"op":"add","path":"members","value":[{"value":"nobody-0123456789"},{"value":"<b>"}]}`, "ab"},
-		{"add who was deleted", "a", `{"op":"add","path":"members","value":[{"value":"<z>"}]}`, "a"},
+		{"add a deleted user", "a", `{"op":"add","path":"members","value":[{"value":"<z>"}]}`, "a"},
 		{"add an id that no object can have", "a", `{"op":"add","path":"members","value":[{"value":"../../<b>"},{"value":"A B\u0000"}]}`, "a"},
 		{"add the group itself by id", "a", `{"op":"add","path":"members","value":[{"value":"<group>"}]}`, "a"},
 
@@ -84,7 +84,7 @@ func TestGroupPatch(t *testing.T) {
 		{"remove several, then add", "abc", `{"op":"remove","path":"members[value eq \"<a>\"]"}
 			{"op":"remove","path":"members[value eq \"<b>\"]"}
 			{"op":"add","path":"members","value":[{"value":"<d>","display":"<d.name>"},{"value":"<e>"}]}`, "cde"},
-		{"remove who is not in it", "ab", `{"op":"remove","path":"members[value eq \"<c>\"]"}`, "ab"},
+		{"remove an absent member", "ab", `{"op":"remove","path":"members[value eq \"<c>\"]"}`, "ab"},
 		{"remove a stranger", "ab", `{"op":"remove","path":"members[value eq \"nobody\"]"}`, "ab"},
 		{"remove with a list", "abc", `{"op":"remove","path":"members","value":[{"value":"<a>"},{"value":"<c>"}]}`, "b"},
 		{"remove with a list of ids", "abc", `{"op":"remove","path":"members","value":["<a>"]}`, "bc"},
@@ -102,7 +102,7 @@ func TestGroupPatch(t *testing.T) {
 
 		{"replace", "abc", `{"op":"replace","path":"members","value":[{"value":"<c>","display":"x"},{"value":"<d>"}]}`, "cd"},
 		{"replace by the same", "abc", `{"op":"replace","path":"members","value":[{"value":"<c>"},{"value":"<b>"},{"value":"<a>"},{"value":"<a>"}]}`, "abc"},
-		{"replace by nobody", "abc", `{"op":"replace","path":"members","value":[]}`, ""},
+		{"replace by an empty list", "abc", `{"op":"replace","path":"members","value":[]}`, ""},
 		{"replace by null", "abc", `{"op":"replace","path":"members","value":null}`, ""},
 		{"replace without a path", "abc", `{"op":"replace","value":{"id":"<group>","members":[{"value":"<d>"}]}}`, "d"},
 		{"replace with strangers", "abc", `{"op":"replace","path":"members","value":[{"value":"<a>"},{"value":"nobody"},{"value":"<z>"}]}`, "a"},

@@ -164,7 +164,7 @@ func (r *race) agree(t *testing.T, winners map[string][]string) {
 			}
 			effective[key] = user.Name
 			if holders[key] != user.Name {
-				t.Errorf("server %d shows %s as %s, whose claim names %q", number, key, user.Name, holders[key])
+				t.Errorf("server %d shows %s as %s; that claim names %q", number, key, user.Name, holders[key])
 			}
 		}
 		for name, ids := range winners {

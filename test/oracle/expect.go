@@ -67,7 +67,7 @@ func (c *Cluster) Expect(expressions map[string]Expression) (*Expected, error) {
 		}
 		for j := range app.Spec.Roles {
 			if when := app.Spec.Roles[j].When; when != "" && expressions[when] == nil {
-				return nil, fmt.Errorf("nobody said what %q means, in App %s/%s", when, app.Namespace, app.Name)
+				return nil, fmt.Errorf("the test does not say what %q means, in App %s/%s", when, app.Namespace, app.Name)
 			}
 		}
 		for _, condition := range app.Status.Conditions {

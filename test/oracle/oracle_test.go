@@ -181,7 +181,7 @@ func TestExpect(t *testing.T) {
 }
 
 func TestExpectRefusesWhatItCannotKnow(t *testing.T) {
-	if _, err := cluster(nil).Expect(nil); err == nil || !strings.Contains(err.Error(), "nobody said what") {
+	if _, err := cluster(nil).Expect(nil); err == nil || !strings.Contains(err.Error(), "does not say what") {
 		t.Errorf("an expression of unknown meaning: %v", err)
 	}
 	wrong := cluster(func(c *Cluster, _ *v1alpha1.AppSpec, _ *v1alpha1.User) {

@@ -257,10 +257,10 @@ func TestBulk(t *testing.T) {
 			t.Fatalf("the statuses are %s, want %s\n%s", got, want, answer)
 		}
 		if got := s.get("/Users/" + second).Text("userName"); got != one {
-			t.Errorf("the user who took the name is called %q", got)
+			t.Errorf("the user that took the name is called %q", got)
 		}
 	})
-	t.Run("a person who joins and leaves", func(t *testing.T) {
+	t.Run("a person that joins and leaves", func(t *testing.T) {
 		s := s.on(t)
 		id, group := s.user(newName("short"), ""), s.group("Short stay")
 		change := func(op string) string {

@@ -30,7 +30,7 @@ func TestFilterGrammar(t *testing.T) {
 	s.listed("/Users", 4)
 	s.soon("dee's deactivation", func() error {
 		if len(s.list("/Users"+query("filter", "active eq false")).Resources()) != 1 {
-			return fmt.Errorf("nobody is inactive in lists")
+			return fmt.Errorf("no user is inactive in lists")
 		}
 		return nil
 	})

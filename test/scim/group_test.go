@@ -40,7 +40,7 @@ func TestMembersInOrderOfOperations(t *testing.T) {
 		"one of two that were added":              {[]string{add(ids[0]), add(ids[1]), remove(names[0])}, ids[1:]},
 		"put in place of all, then removed":       {[]string{add(ids[1]), replace(ids[0]), remove(names[0])}, nil},
 		"removed by name, added, removed again":   {[]string{add(ids[0]), remove(names[0]), add(ids[0]), remove(names[0])}, nil},
-		"by a name that nobody has":               {[]string{add(ids[0]), remove("nobody")}, ids[:1]},
+		"by an unknown name":                      {[]string{add(ids[0]), remove("nobody")}, ids[:1]},
 		"by what all have, then another is added": {[]string{add(ids[0]), `{"op":"remove","path":"members[display pr]"}`, add(ids[1])}, ids[1:]},
 	} {
 		target := "/Groups/" + s.group("Order: "+what)

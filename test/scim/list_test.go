@@ -248,7 +248,7 @@ func (s *scim) cursorsUnderWrites(stay []string) {
 		passing = append(passing, id)
 	})
 	if len(passing) == 0 {
-		s.t.Error("nobody was written meanwhile: the test has tested nothing")
+		s.t.Error("no user was written meanwhile: the test has tested nothing")
 	}
 }
 

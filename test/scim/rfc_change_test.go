@@ -10,7 +10,7 @@ func TestPut(t *testing.T) {
 	p := newProvider(t, nil)
 	p.send("PUT", "/Users/nobody", person("ada", nil)).refuses(404, "")
 	if list := p.get("/Users" + query("filter", `userName eq "ada"`)).expect(200); list.number("totalResults") != 0 {
-		t.Errorf("PUT has created somebody: %s", list.what)
+		t.Errorf("PUT has created a user: %s", list.what)
 	}
 	path := "/Users/" + p.create("ada", object{"title": "Countess", "nickName": "Ada"})
 	p.send("PUT", path, object{"schemas": []string{userSchema}, "title": "Lady"}).refuses(400, "invalidValue")

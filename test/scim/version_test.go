@@ -104,7 +104,7 @@ func TestVersions(t *testing.T) {
 		}
 		s.must(s.do(http.MethodPatch, target, join).ExpectStatus(http.StatusNoContent))
 		if got := s.version(target); got != second {
-			t.Errorf("adding who is there made version %s of %s", got, second)
+			t.Errorf("adding a present member made version %s of %s", got, second)
 		}
 		s.refused(http.StatusPreconditionFailed, "", http.MethodPatch, target, patchJSON(`{"op":"remove","path":"members"}`), ifMatch(first))
 		if members := s.get(target).Members(); len(members) != 1 {

@@ -136,7 +136,7 @@ func TestEditOfAnothersApp(t *testing.T) {
 		"expression":          `{"roles":[{"name":"root","grants":[{"clusterRole":"cluster-admin"}],"when":"true"}]}`,
 		"name of the role":    `{"roles":[{"name":"anybody","grants":[{"clusterRole":"cluster-admin"}]}]}`,
 		"attribute of scopes": `{"scopes":{"fromAttribute":"region"}}`,
-		"whose names":         `{"kubernetes":{"usernameFrom":"externalId"}}`,
+		"names of users":      `{"kubernetes":{"usernameFrom":"externalId"}}`,
 		"identifier":          `{"identifier":"email"}`,
 		"subjects":            `{"subjectMode":"Group"}`,
 		"custom attributes":   `{"attributes":[{"name":"role"}]}`,

@@ -249,7 +249,7 @@ func TestDigestOfAnotherTenant(t *testing.T) {
 	told := tokenSoon(t, squatting, v1alpha1.ReasonDigestInUse)
 	for _, name := range []string{victim.namespace, "victim", "theirs"} {
 		if strings.Contains(told.Message, name) {
-			t.Errorf("the condition tells whose the digest is: %q", told.Message)
+			t.Errorf("the condition tells which App has the digest: %q", told.Message)
 		}
 	}
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {

@@ -27,11 +27,11 @@ type AppStatus struct {
 	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
 	// +optional
 	Evaluation *Evaluation `json:"evaluation,omitempty"`
-	// removals tells what spec.safety counted, and whom it holds.
+	// removals tells what spec.safety counted, and how many people it holds.
 	// +optional
 	Removals *Removals `json:"removals,omitempty"`
-	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users who would need one are not
-	// created.
+	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users that would need one are
+	// not created.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -61,10 +61,10 @@ type Removals struct {
 	// since is when the window began that count belongs to.
 	// +optional
 	Since *metav1.Time `json:"since,omitempty"`
-	// count of people who lost a role in the window by group changes or App edits.
+	// count of people that lost a role in the window by group changes or App edits.
 	// +required
 	Count int32 `json:"count"`
-	// held counts people who keep roles that they no longer earn until somebody releases them.
+	// held counts people that keep roles which they no longer earn, until a release.
 	// +required
 	Held int32 `json:"held"`
 	// released is the value of the annotation scim-operator.io/release-removals that was last acted upon.

@@ -14,8 +14,8 @@ type AppSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	DisplayName string `json:"displayName,omitempty"`
 
-	// tokens are the ScimTokens that open the App; no other one does. Who may add one must be able to bind what the App
-	// grants. The list is atomic: applying it replaces the whole of it.
+	// tokens are the ScimTokens that open the App; no other one does. Only an author that is able to bind what the App
+	// grants may add one. The list is atomic: applying it replaces the whole of it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -61,9 +61,9 @@ type AppSpec struct {
 	Scopes Scopes `json:"scopes,omitzero"`
 
 	// subjectMode chooses what native bindings name: each person, or, Group, the Kubernetes group (groupPrefix and
-	// display name) of the pushed group by which a person earned the role. Who earned it otherwise is named all the
-	// same. A token that was issued with a group keeps it until it expires: with Group, nothing but the end of that
-	// token, or deactivation.denyRequests, ends the access of somebody who left.
+	// display name) of the pushed group by which a person earned the role. A person that earned it otherwise is named all
+	// the same. A token that was issued with a group keeps it until it expires: with Group, nothing but the end of that
+	// token, or deactivation.denyRequests, ends the access of a leaver.
 	// +optional
 	// +kubebuilder:default=Users
 	// +kubebuilder:validation:Enum=Users;Group
@@ -200,15 +200,15 @@ type CustomAttribute struct {
 
 // RoleAssignment says how roles are earned apart from a role's own conditions.
 type RoleAssignment struct {
-	// fromAttributes names attributes whose values are role names: role, roles, entitlements or a custom attribute.
-	// Values are compared exactly, one role earned for each.
+	// fromAttributes names attributes that hold role names: role, roles, entitlements or a custom attribute. Values are
+	// compared exactly, one role earned for each.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
 	FromAttributes []string `json:"fromAttributes,omitempty"`
-	// default roles are held by every active person who earned no other role.
+	// default roles are held by every active person that earned no other role.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
@@ -231,7 +231,7 @@ type Role struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1000
 	Description string `json:"description,omitempty"`
-	// groups are display names or external ids of pushed groups whose members earn the role.
+	// groups are display names or external ids of pushed groups. Their members earn the role.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
@@ -248,7 +248,7 @@ type Role struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
 	Scopes []string `json:"scopes,omitempty"`
-	// grants are bound for everybody who holds the role, in the namespaces of each scope held.
+	// grants are bound for all people that hold the role, in the namespaces of each scope held.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -279,8 +279,9 @@ type Scopes struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	FromAttribute string `json:"fromAttribute,omitempty"`
-	// requireAll has a new user refused who would get a role in a scope that no namespace is in, also where their attribute
-	// does not name it. Without it only a scope that the attribute names is a reason: people get access where it can be had.
+	// requireAll has a new user refused that would get a role in a scope without a namespace, also where the user's
+	// attribute does not name the scope. Without it only a scope that the attribute names is a reason: people get access
+	// where it can be had.
 	// +optional
 	RequireAll bool `json:"requireAll,omitempty"`
 	// list of the scopes. An App without one grants in its own namespace, under the scope name "default".

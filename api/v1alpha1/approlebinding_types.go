@@ -4,8 +4,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// AppRoleBindingSpec says who has one role of one App in one scope. It is written by the controller; edits are
-// undone.
+// AppRoleBindingSpec lists the people that have one role of one App in one scope. It is written by the controller; edits
+// are undone.
 type AppRoleBindingSpec struct {
 	// app names the App, in the same namespace.
 	// +required
@@ -33,7 +33,7 @@ type AppRoleBindingSpec struct {
 	// +kubebuilder:default=Enforce
 	// +kubebuilder:validation:Enum=Enforce;Observe
 	Mode string `json:"mode,omitempty"`
-	// subjects who hold the role.
+	// subjects that hold the role.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
@@ -49,7 +49,7 @@ type AppRoleRef struct {
 	Name string `json:"name"`
 }
 
-// AppRoleSubject is one person who holds a role.
+// AppRoleSubject is one person that holds a role.
 type AppRoleSubject struct {
 	// user names the User object.
 	// +required
@@ -81,7 +81,7 @@ type AppRoleBindingStatus struct {
 	// observedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// subjects counts the people who hold the role through this object.
+	// subjects counts the people that hold the role through this object.
 	// +optional
 	Subjects int32 `json:"subjects"`
 	// nativeBindings lists up to 100 of the RoleBindings and ClusterRoleBindings made from this object.
@@ -107,7 +107,7 @@ type NativeBinding struct {
 	Name string `json:"name"`
 }
 
-// AppRoleBinding says who has one role of one App in one scope.
+// AppRoleBinding lists the people that have one role of one App in one scope.
 //
 // +genclient
 // +kubebuilder:object:root=true

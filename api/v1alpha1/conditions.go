@@ -35,8 +35,8 @@ const (
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 
-	// ConditionResidualAccess is True on a User whose access was revoked and whom bindings by other hands, or of another User of the
-	// same Kubernetes name, still name.
+	// ConditionResidualAccess is True on a User with revoked access that bindings by other hands, or of another User of
+	// the same Kubernetes name, still name.
 	ConditionResidualAccess = "ResidualAccess"
 
 	// ConditionAccepted says of a ScimToken whether it opens its App now.
@@ -130,7 +130,7 @@ const (
 
 	// FinalizerAccess holds a deleted User until none of this operator's bindings names it.
 	FinalizerAccess = GroupName + "/access"
-	// FinalizerApp holds a deleted App whose deletionPolicy is Delete until its users and groups are gone.
+	// FinalizerApp holds a deleted App with deletionPolicy Delete until its users and groups are gone.
 	FinalizerApp = GroupName + "/app"
 	// FinalizerBindings holds a deleted AppRoleBinding until its native bindings are gone, in whatever namespace.
 	FinalizerBindings = GroupName + "/bindings"

@@ -29,7 +29,7 @@ type MemberShardSpec struct {
 	// +kubebuilder:validation:Maximum=127
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable"
 	Index int32 `json:"index"`
-	// members are SCIM ids of users whose shard this is.
+	// members are the SCIM ids of the users in this shard.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8192

@@ -13,11 +13,11 @@ const (
 	ClaimExternalID = IdentifierExternalID
 )
 
-// NameClaimSpec says who holds one name of one App. The object's name is a hash of app, attribute and value, so that
+// NameClaimSpec names the holder of one name of one App. The object's name is a hash of app, attribute and value, so that
 // the API server itself admits one holder only.
 // +kubebuilder:validation:XValidation:rule="self.app == oldSelf.app && self.attribute == oldSelf.attribute && self.value == oldSelf.value && self.holder == oldSelf.holder",message="a claim is immutable but for touches"
 type NameClaimSpec struct {
-	// app names the App in whose directory the name is claimed.
+	// app names the App that the name is claimed in.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63

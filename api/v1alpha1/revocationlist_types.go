@@ -11,7 +11,7 @@ const (
 	MaxRevocations = 1000
 )
 
-// RevocationListSpec names people whose requests are denied. It is written by the controller, and read by the
+// RevocationListSpec names people with denied requests. It is written by the controller, and read by the
 // ValidatingAdmissionPolicy scim-operator-revoked and by the authorizer.
 type RevocationListSpec struct {
 	// users maps Kubernetes user names to when the entry expires, as RFC 3339. Up to 1000: where more people were revoked
@@ -20,12 +20,12 @@ type RevocationListSpec struct {
 	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=1000
 	Users map[string]metav1.Time `json:"users,omitempty"`
-	// omitted counts people who are left out.
+	// omitted counts people that are left out.
 	// +optional
 	Omitted int32 `json:"omitted,omitempty"`
 }
 
-// RevocationList names people whose access was revoked in the last 24 hours.
+// RevocationList names people with access that was revoked in the last 24 hours.
 //
 // +genclient
 // +kubebuilder:object:root=true

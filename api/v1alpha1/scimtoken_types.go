@@ -40,7 +40,7 @@ type ScimTokenSpec struct {
 	// suspended tokens are not accepted.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
-	// description says who uses the token.
+	// description says which client uses the token.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Description string `json:"description,omitempty"`

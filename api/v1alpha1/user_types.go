@@ -43,7 +43,7 @@ type UserSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	ExternalID string `json:"externalId,omitempty"`
 
-	// active is false for a person who left. An inactive user has no role.
+	// active is false for a leaver. An inactive user has no role.
 	// +required
 	Active bool `json:"active"`
 
@@ -121,7 +121,7 @@ type UserSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	Roles []MultiValue `json:"roles,omitempty"`
-	// x509Certificates of the person, each DER in base64. They are kept, and authenticate no one.
+	// x509Certificates of the person, each DER in base64. They are kept, and authenticate no request.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
@@ -160,7 +160,7 @@ type UserSpec struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}([2468][048]|0[48]|[13579][26])-02-29|([02468][048]|[13579][26])00-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	LastModified *metav1.MicroTime `json:"lastModified,omitempty"`
 	// reactivatedAt is when the client last set active from false to true. Where the App does not update users, a push
-	// within the hour that follows chooses the person's scopes anew, as the assignment of somebody who was unassigned does.
+	// within the hour that follows chooses the person's scopes anew, as an assignment after an unassignment does.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}([2468][048]|0[48]|[13579][26])-02-29|([02468][048]|[13579][26])00-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
@@ -326,8 +326,8 @@ type UserStatus struct {
 	// inactiveSince is when the controller first saw the user without access.
 	// +optional
 	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
-	// residualAccess lists, of somebody whose access was revoked, bindings that still name them or a group that they are in: by
-	// other hands, or of another User of the same Kubernetes name; up to 32.
+	// residualAccess lists bindings that still name the user after the access was revoked, or a group that the user is
+	// in: by other hands, or of another User of the same Kubernetes name; up to 32.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -337,8 +337,8 @@ type UserStatus struct {
 	ResidualAccessCount int32 `json:"residualAccessCount,omitempty"`
 }
 
-// ResidualAccess is a binding that still gives access to a person whose access was revoked: one by other hands, or one that this
-// operator wrote for another User of the same Kubernetes name.
+// ResidualAccess is a binding that still gives access to a person after it was revoked: one by other hands, or one that
+// this operator wrote for another User of the same Kubernetes name.
 type ResidualAccess struct {
 	// kind is RoleBinding or ClusterRoleBinding.
 	// +required

@@ -14,7 +14,7 @@ import (
 // AppRoleBindingApplyConfiguration represents a declarative configuration of the AppRoleBinding type for use
 // with apply.
 //
-// AppRoleBinding says who has one role of one App in one scope.
+// AppRoleBinding lists the people that have one role of one App in one scope.
 type AppRoleBindingApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

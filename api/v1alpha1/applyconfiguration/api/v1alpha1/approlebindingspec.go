@@ -5,8 +5,8 @@ package v1alpha1
 // AppRoleBindingSpecApplyConfiguration represents a declarative configuration of the AppRoleBindingSpec type for use
 // with apply.
 //
-// AppRoleBindingSpec says who has one role of one App in one scope. It is written by the controller; edits are
-// undone.
+// AppRoleBindingSpec lists the people that have one role of one App in one scope. It is written by the controller; edits
+// are undone.
 type AppRoleBindingSpecApplyConfiguration struct {
 	// app names the App, in the same namespace.
 	App *string `json:"app,omitempty"`
@@ -18,7 +18,7 @@ type AppRoleBindingSpecApplyConfiguration struct {
 	Index *int32 `json:"index,omitempty"`
 	// mode is the App's: Enforce, or Observe where no native binding is written.
 	Mode *string `json:"mode,omitempty"`
-	// subjects who hold the role.
+	// subjects that hold the role.
 	Subjects []AppRoleSubjectApplyConfiguration `json:"subjects,omitempty"`
 }
 

@@ -15,7 +15,7 @@ type AppRoleBindingStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// subjects counts the people who hold the role through this object.
+	// subjects counts the people that hold the role through this object.
 	Subjects *int32 `json:"subjects,omitempty"`
 	// nativeBindings lists up to 100 of the RoleBindings and ClusterRoleBindings made from this object.
 	NativeBindings []NativeBindingApplyConfiguration `json:"nativeBindings,omitempty"`

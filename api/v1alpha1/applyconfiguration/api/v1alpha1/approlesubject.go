@@ -5,7 +5,7 @@ package v1alpha1
 // AppRoleSubjectApplyConfiguration represents a declarative configuration of the AppRoleSubject type for use
 // with apply.
 //
-// AppRoleSubject is one person who holds a role.
+// AppRoleSubject is one person that holds a role.
 type AppRoleSubjectApplyConfiguration struct {
 	// user names the User object.
 	User *string `json:"user,omitempty"`

@@ -10,8 +10,8 @@ package v1alpha1
 type AppSpecApplyConfiguration struct {
 	// displayName is shown to people in place of the object's name.
 	DisplayName *string `json:"displayName,omitempty"`
-	// tokens are the ScimTokens that open the App; no other one does. Who may add one must be able to bind what the App
-	// grants. The list is atomic: applying it replaces the whole of it.
+	// tokens are the ScimTokens that open the App; no other one does. Only an author that is able to bind what the App
+	// grants may add one. The list is atomic: applying it replaces the whole of it.
 	Tokens []AcceptedTokenApplyConfiguration `json:"tokens,omitempty"`
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
@@ -31,9 +31,9 @@ type AppSpecApplyConfiguration struct {
 	// scopes say where a role holds.
 	Scopes *ScopesApplyConfiguration `json:"scopes,omitempty"`
 	// subjectMode chooses what native bindings name: each person, or, Group, the Kubernetes group (groupPrefix and
-	// display name) of the pushed group by which a person earned the role. Who earned it otherwise is named all the
-	// same. A token that was issued with a group keeps it until it expires: with Group, nothing but the end of that
-	// token, or deactivation.denyRequests, ends the access of somebody who left.
+	// display name) of the pushed group by which a person earned the role. A person that earned it otherwise is named all
+	// the same. A token that was issued with a group keeps it until it expires: with Group, nothing but the end of that
+	// token, or deactivation.denyRequests, ends the access of a leaver.
 	SubjectMode *string `json:"subjectMode,omitempty"`
 	// deactivation says what happens when a person leaves.
 	Deactivation *DeactivationApplyConfiguration `json:"deactivation,omitempty"`

@@ -23,10 +23,10 @@ type AppStatusApplyConfiguration struct {
 	Tokens *int32 `json:"tokens,omitempty"`
 	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
 	Evaluation *EvaluationApplyConfiguration `json:"evaluation,omitempty"`
-	// removals tells what spec.safety counted, and whom it holds.
+	// removals tells what spec.safety counted, and how many people it holds.
 	Removals *RemovalsApplyConfiguration `json:"removals,omitempty"`
-	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users who would need one are not
-	// created.
+	// missingScopes are scopes that hold nowhere, since no namespace is in them; up to 32. Users that would need one are
+	// not created.
 	MissingScopes []MissingScopeApplyConfiguration `json:"missingScopes,omitempty"`
 }
 

@@ -15,7 +15,7 @@ type MemberShardSpecApplyConfiguration struct {
 	Epoch *string `json:"epoch,omitempty"`
 	// index of the shard: 0 to 127.
 	Index *int32 `json:"index,omitempty"`
-	// members are SCIM ids of users whose shard this is.
+	// members are the SCIM ids of the users in this shard.
 	Members []string `json:"members,omitempty"`
 }
 

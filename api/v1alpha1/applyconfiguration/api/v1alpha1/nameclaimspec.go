@@ -5,10 +5,10 @@ package v1alpha1
 // NameClaimSpecApplyConfiguration represents a declarative configuration of the NameClaimSpec type for use
 // with apply.
 //
-// NameClaimSpec says who holds one name of one App. The object's name is a hash of app, attribute and value, so that
+// NameClaimSpec names the holder of one name of one App. The object's name is a hash of app, attribute and value, so that
 // the API server itself admits one holder only.
 type NameClaimSpecApplyConfiguration struct {
-	// app names the App in whose directory the name is claimed.
+	// app names the App that the name is claimed in.
 	App *string `json:"app,omitempty"`
 	// attribute that the name is a value of.
 	Attribute *string `json:"attribute,omitempty"`

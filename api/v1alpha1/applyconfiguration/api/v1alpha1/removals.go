@@ -13,9 +13,9 @@ import (
 type RemovalsApplyConfiguration struct {
 	// since is when the window began that count belongs to.
 	Since *v1.Time `json:"since,omitempty"`
-	// count of people who lost a role in the window by group changes or App edits.
+	// count of people that lost a role in the window by group changes or App edits.
 	Count *int32 `json:"count,omitempty"`
-	// held counts people who keep roles that they no longer earn until somebody releases them.
+	// held counts people that keep roles which they no longer earn, until a release.
 	Held *int32 `json:"held,omitempty"`
 	// released is the value of the annotation scim-operator.io/release-removals that was last acted upon.
 	Released *string `json:"released,omitempty"`

@@ -5,8 +5,8 @@ package v1alpha1
 // ResidualAccessApplyConfiguration represents a declarative configuration of the ResidualAccess type for use
 // with apply.
 //
-// ResidualAccess is a binding that still gives access to a person whose access was revoked: one by other hands, or one that this
-// operator wrote for another User of the same Kubernetes name.
+// ResidualAccess is a binding that still gives access to a person after it was revoked: one by other hands, or one that
+// this operator wrote for another User of the same Kubernetes name.
 type ResidualAccessApplyConfiguration struct {
 	// kind is RoleBinding or ClusterRoleBinding.
 	Kind *string `json:"kind,omitempty"`

@@ -9,13 +9,13 @@ import (
 // RevocationListSpecApplyConfiguration represents a declarative configuration of the RevocationListSpec type for use
 // with apply.
 //
-// RevocationListSpec names people whose requests are denied. It is written by the controller, and read by the
+// RevocationListSpec names people with denied requests. It is written by the controller, and read by the
 // ValidatingAdmissionPolicy scim-operator-revoked and by the authorizer.
 type RevocationListSpecApplyConfiguration struct {
 	// users maps Kubernetes user names to when the entry expires, as RFC 3339. Up to 1000: where more people were revoked
 	// within a day, those longest ago are left out, and the list says how many.
 	Users map[string]v1.Time `json:"users,omitempty"`
-	// omitted counts people who are left out.
+	// omitted counts people that are left out.
 	Omitted *int32 `json:"omitted,omitempty"`
 }
 

@@ -13,14 +13,14 @@ type RoleApplyConfiguration struct {
 	DisplayName *string `json:"displayName,omitempty"`
 	// description is shown to people.
 	Description *string `json:"description,omitempty"`
-	// groups are display names or external ids of pushed groups whose members earn the role.
+	// groups are display names or external ids of pushed groups. Their members earn the role.
 	Groups []string `json:"groups,omitempty"`
 	// when is a CEL expression that earns the role where it is true. user is the SCIM user; groups is the list of the
 	// display names of the pushed groups that the person is a member of.
 	When *string `json:"when,omitempty"`
 	// scopes restricts the role to these scopes of the App, whatever the person holds; empty: no restriction.
 	Scopes []string `json:"scopes,omitempty"`
-	// grants are bound for everybody who holds the role, in the namespaces of each scope held.
+	// grants are bound for all people that hold the role, in the namespaces of each scope held.
 	Grants []GrantApplyConfiguration `json:"grants,omitempty"`
 }
 

@@ -7,10 +7,10 @@ package v1alpha1
 //
 // RoleAssignment says how roles are earned apart from a role's own conditions.
 type RoleAssignmentApplyConfiguration struct {
-	// fromAttributes names attributes whose values are role names: role, roles, entitlements or a custom attribute.
-	// Values are compared exactly, one role earned for each.
+	// fromAttributes names attributes that hold role names: role, roles, entitlements or a custom attribute. Values are
+	// compared exactly, one role earned for each.
 	FromAttributes []string `json:"fromAttributes,omitempty"`
-	// default roles are held by every active person who earned no other role.
+	// default roles are held by every active person that earned no other role.
 	Default []string `json:"default,omitempty"`
 }
 

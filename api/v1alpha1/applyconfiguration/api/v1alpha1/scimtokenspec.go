@@ -27,7 +27,7 @@ type ScimTokenSpecApplyConfiguration struct {
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
 	// suspended tokens are not accepted.
 	Suspended *bool `json:"suspended,omitempty"`
-	// description says who uses the token.
+	// description says which client uses the token.
 	Description *string `json:"description,omitempty"`
 }
 

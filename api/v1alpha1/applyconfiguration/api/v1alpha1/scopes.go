@@ -11,8 +11,9 @@ type ScopesApplyConfiguration struct {
 	// empty on the user: every scope. It must be one of RFC 7643 or be declared in attributes: of any other, every user
 	// would be without it.
 	FromAttribute *string `json:"fromAttribute,omitempty"`
-	// requireAll has a new user refused who would get a role in a scope that no namespace is in, also where their attribute
-	// does not name it. Without it only a scope that the attribute names is a reason: people get access where it can be had.
+	// requireAll has a new user refused that would get a role in a scope without a namespace, also where the user's
+	// attribute does not name the scope. Without it only a scope that the attribute names is a reason: people get access
+	// where it can be had.
 	RequireAll *bool `json:"requireAll,omitempty"`
 	// list of the scopes. An App without one grants in its own namespace, under the scope name "default".
 	List []ScopeApplyConfiguration `json:"list,omitempty"`

@@ -25,7 +25,7 @@ type UserSpecApplyConfiguration struct {
 	UnseenWrites *int64 `json:"unseenWrites,omitempty"`
 	// externalId is the client's own identifier of the user; Okta's user id.
 	ExternalID *string `json:"externalId,omitempty"`
-	// active is false for a person who left. An inactive user has no role.
+	// active is false for a leaver. An inactive user has no role.
 	Active *bool `json:"active,omitempty"`
 	// suspended takes every role away whatever the client says. It is set in the cluster, and no SCIM request changes it.
 	Suspended *bool `json:"suspended,omitempty"`
@@ -61,7 +61,7 @@ type UserSpecApplyConfiguration struct {
 	Entitlements []MultiValueApplyConfiguration `json:"entitlements,omitempty"`
 	// roles of the person, as the client names them. Roles of the App can be earned by them.
 	Roles []MultiValueApplyConfiguration `json:"roles,omitempty"`
-	// x509Certificates of the person, each DER in base64. They are kept, and authenticate no one.
+	// x509Certificates of the person, each DER in base64. They are kept, and authenticate no request.
 	X509Certificates []MultiValueApplyConfiguration `json:"x509Certificates,omitempty"`
 	// enterprise is the extension urn:ietf:params:scim:schemas:extension:enterprise:2.0:User (RFC 7643 section 4.3).
 	Enterprise *EnterpriseUserApplyConfiguration `json:"enterprise,omitempty"`
@@ -77,7 +77,7 @@ type UserSpecApplyConfiguration struct {
 	// lastModified is meta.lastModified: when a client last changed the user.
 	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
 	// reactivatedAt is when the client last set active from false to true. Where the App does not update users, a push
-	// within the hour that follows chooses the person's scopes anew, as the assignment of somebody who was unassigned does.
+	// within the hour that follows chooses the person's scopes anew, as an assignment after an unassignment does.
 	ReactivatedAt *v1.MicroTime `json:"reactivatedAt,omitempty"`
 	// lastRequest is the id of the SCIM request that last changed the user, as the server's audit line has it. The audit lines of
 	// the access that follows repeat it.

@@ -26,8 +26,8 @@ type UserStatusApplyConfiguration struct {
 	RoleNames *string `json:"roleNames,omitempty"`
 	// inactiveSince is when the controller first saw the user without access.
 	InactiveSince *metav1.Time `json:"inactiveSince,omitempty"`
-	// residualAccess lists, of somebody whose access was revoked, bindings that still name them or a group that they are in: by
-	// other hands, or of another User of the same Kubernetes name; up to 32.
+	// residualAccess lists bindings that still name the user after the access was revoked, or a group that the user is
+	// in: by other hands, or of another User of the same Kubernetes name; up to 32.
 	ResidualAccess []ResidualAccessApplyConfiguration `json:"residualAccess,omitempty"`
 	// residualAccessCount counts all of them.
 	ResidualAccessCount *int32 `json:"residualAccessCount,omitempty"`

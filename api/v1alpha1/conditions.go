@@ -123,6 +123,9 @@ const (
 	AnnotationGeneratedFor = GroupName + "/generated-for"
 	// AnnotationAllowDeletion with the value "true" on one of this operator's CustomResourceDefinitions lets it be deleted.
 	AnnotationAllowDeletion = GroupName + "/allow-deletion"
+	// AnnotationDeletedBy of a User or Group is the id of the SCIM request that deletes it, and when that came, as RFC 3339, with a
+	// space between.
+	AnnotationDeletedBy = GroupName + "/deleted-by"
 	// AnnotationWrittenAt of a MemberShard is the generation that its Group had when the shard was last written.
 	AnnotationWrittenAt = GroupName + "/written-at-generation"
 	// LabelBinding names the AppRoleBinding that a native binding was made from.

@@ -335,6 +335,10 @@ type UserStatus struct {
 	// residualAccessCount counts all of them.
 	// +optional
 	ResidualAccessCount int32 `json:"residualAccessCount,omitempty"`
+	// lastRequest is the spec.lastRequest that the status speaks of: another one in spec is a request that is not evaluated yet.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	LastRequest string `json:"lastRequest,omitempty"`
 }
 
 // ResidualAccess is a binding that still gives access to a person after it was revoked: one by other hands, or one that
@@ -372,7 +376,18 @@ type EarnedRole struct {
 	// +optional
 	// +listType=atomic
 	Reasons []string `json:"reasons,omitempty"`
+	// bound says how far bindings give the role where they do not in full: No where none does, since the App only observes or the
+	// binding was refused; Partly where a part of it was refused. Absent where the role is bound.
+	// +optional
+	// +kubebuilder:validation:Enum=No;Partly
+	Bound string `json:"bound,omitempty"`
 }
+
+// How far bindings give a role. The empty text stands for in full.
+const (
+	BoundNo     = "No"
+	BoundPartly = "Partly"
+)
 
 // User is a person as the SCIM client describes them.
 //

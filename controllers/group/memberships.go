@@ -48,6 +48,8 @@ type Change struct {
 	Before, After access.Group
 	// Left are the SCIM ids of users that may lose a role by the change, Joined those of other users that may gain one.
 	Left, Joined []string
+	// Causes are the requests that led to the change, as far as clients' requests did.
+	Causes []*Cause
 }
 
 // NewMemberships returns memberships that know nothing yet. The client must not read from a cache.

@@ -31,6 +31,11 @@ type state struct {
 	looked   string
 	found    bool
 
+	// modified is the lastModified of the Group as it was last seen.
+	modified *metav1.MicroTime
+	// causes are those of changes that people were not told of yet, because the group is not settled.
+	causes []*Cause
+
 	// before is what people were last evaluated by; nil while the group is settled.
 	before *view
 }
@@ -47,8 +52,10 @@ func (s *state) settled() bool { return !s.nameOpen && (s.epoch == "" || s.epoch
 // take takes in a state of the Group.
 func (s *state) take(group *v1alpha1.Group) {
 	if s.uid != group.UID {
-		s.uid, s.complete, s.looked, s.found = group.UID, "", "", false
+		s.uid, s.complete, s.looked, s.found, s.modified = group.UID, "", "", false, nil
 	}
+	s.addCause(causeOf(s.modified, group))
+	s.modified = group.Spec.LastModified
 	s.group = namesOf(group)
 	s.epoch = epochOf(group)
 	claimed, known := nameState(group)
@@ -58,6 +65,21 @@ func (s *state) take(group *v1alpha1.Group) {
 	deleting := !group.DeletionTimestamp.IsZero()
 	s.nameOpen = !known && !deleting
 	s.counts = claimed && !deleting
+}
+
+// addCause keeps a cause until people are told of the change.
+func (s *state) addCause(cause *Cause) {
+	const most = 64
+	if cause != nil && len(s.causes) < most {
+		s.causes = append(s.causes, cause)
+	}
+}
+
+// takeCauses returns the causes of what people are about to be told.
+func (s *state) takeCauses() []*Cause {
+	causes := s.causes
+	s.causes = nil
+	return causes
 }
 
 func namesOf(group *v1alpha1.Group) access.Group {
@@ -107,6 +129,7 @@ func (m *Memberships) takeGroup(group *v1alpha1.Group) (change Change, joined []
 	if s.before != nil {
 		before = *s.before
 	} else if !gathered {
+		s.causes = nil // nothing that matters to people changed; shards tell of their own
 		return Change{}, joined
 	}
 	return m.conclude(s, before), joined
@@ -127,6 +150,9 @@ func (m *Memberships) conclude(s *state, before view) Change {
 
 func (s *state) changeFrom(before, after view) Change {
 	change := Change{App: s.app, Before: before.group, After: after.group}
+	if before.counts || after.counts {
+		change.Causes = s.takeCauses() // else what people gain by them is told once the name is claimed
+	}
 	switch {
 	case before.counts && after.counts && before.group == after.group:
 		change.Left, change.Joined = without(before.members, after.members), without(after.members, before.members)
@@ -157,6 +183,7 @@ func (m *Memberships) forgetGroup(name types.NamespacedName, group *v1alpha1.Gro
 	if s.before != nil {
 		before = *s.before
 	}
+	s.addCause(deletionOf(group))
 	m.index.RemoveGroup(group)
 	delete(m.states, name)
 	drop(m.apps, s.app, s)
@@ -190,10 +217,16 @@ func (m *Memberships) takeShard(name types.NamespacedName, old, shard *v1alpha1.
 		m.index.RemoveShard(shard)
 	}
 	s := m.states[name]
-	if s == nil || s.before != nil || s.epoch != shard.Spec.Epoch || !s.counts {
+	if s == nil || s.epoch != shard.Spec.Epoch {
 		return Change{}, joined
 	}
-	return Change{App: s.app, Before: s.group, After: s.group, Left: without(former, members), Joined: joined}, joined
+	if there {
+		s.addCause(causeOfShard(old, shard))
+	}
+	if s.before != nil || !s.counts {
+		return Change{}, joined
+	}
+	return Change{App: s.app, Before: s.group, After: s.group, Left: without(former, members), Joined: joined, Causes: s.takeCauses()}, joined
 }
 
 // settle finds out by live reads what informers do not tell: all shards of the epoch that a Group names, which were

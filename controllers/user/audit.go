@@ -2,14 +2,17 @@ package user
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
 // The audit trail: one line of the logger "audit" for what a user gained, lost, keeps or no longer keeps by spec.safety, written
@@ -34,67 +37,113 @@ type auditRole struct {
 	Reasons []string `json:"reasons,omitempty"`
 }
 
-// audit writes the lines of the change from one status to the present one.
-func (e *evaluation) audit(before *v1alpha1.UserStatus) {
-	changes := auditChanges(before, &e.user.Status)
-	for _, action := range []string{auditRevoked, auditReleased, auditHeld, auditGranted} {
-		if roles := changes[action]; len(roles) > 0 {
-			e.writeAudit(action, roles, before)
+// auditChange is what an audit line says of its roles.
+type auditChange struct {
+	action string
+	// partly says that a part of the role was refused.
+	partly bool
+}
+
+// audit writes the lines of the change from one status to another.
+func (e *evaluation) audit(before, after *v1alpha1.UserStatus) {
+	changes := auditChanges(before, after)
+	origin := e.origin(before)
+	for _, change := range []auditChange{{action: auditRevoked}, {action: auditReleased}, {action: auditHeld}, {action: auditGranted}, {auditGranted, true}} {
+		if roles := changes[change]; len(roles) > 0 {
+			writeAudit(e.name, e.user.Spec.App, change, roles, origin.values()...)
 		}
 	}
 }
 
-// auditChanges compares two statuses: by action, the roles that it happened to. A role is granted when a status says for the first
-// time that all roles held are bound; an App that only observes binds none.
-func auditChanges(before, after *v1alpha1.UserStatus) map[string][]auditRole {
+// boundRoles returns the roles by App that native bindings give a user, for one that vanished: a finalizer was taken away from it,
+// and no status tells what it held.
+func (r *Reconciler) boundRoles(ctx context.Context, entry earned.Entry) (map[string][]auditRole, error) {
+	roles := map[string][]auditRole{}
+	for _, key := range entry.Keys {
+		named, err := r.Syncer.IsNamed(ctx, key, entry.Subject, entry.Groups[key])
+		if err != nil {
+			return nil, err
+		}
+		if named {
+			roles[key.App] = append(roles[key.App], auditRole{Role: key.Role, Scope: key.Scope})
+		}
+	}
+	return roles, nil
+}
+
+// auditChanges compares two statuses: the roles that changed, by what happened to them. A role that was never bound, since the App only
+// observes or since the binding was refused, is neither granted nor revoked.
+func auditChanges(before, after *v1alpha1.UserStatus) map[auditChange][]auditRole {
 	had, has := rolesOf(before), rolesOf(after)
-	bound, wasBound := isTrue(after, v1alpha1.ConditionAccessGranted), isTrue(before, v1alpha1.ConditionAccessGranted)
-	changes := map[string][]auditRole{}
-	add := func(action string, role v1alpha1.EarnedRole) {
-		changes[action] = append(changes[action], auditRole{Role: role.Role, Scope: role.Scope, Reasons: role.Reasons})
+	changes := map[auditChange][]auditRole{}
+	add := func(change auditChange, role v1alpha1.EarnedRole) {
+		changes[change] = append(changes[change], auditRole{Role: role.Role, Scope: role.Scope, Reasons: access.ReasonKinds(role.Reasons)})
 	}
 	for key, role := range has {
-		former, held := had[key]
+		former, known := had[key]
+		was, is := 0, extent(after, role)
+		if known {
+			was = extent(before, former)
+		}
 		switch {
-		case isHeld(role) && (!held || !isHeld(former)):
-			add(auditHeld, role)
-		case !isHeld(role) && bound && (!held || !wasBound):
-			add(auditGranted, role)
+		case isHeld(role) && (!known || !isHeld(former)):
+			add(auditChange{action: auditHeld}, role)
+		case isHeld(role):
+		case is > was:
+			add(auditChange{auditGranted, is == boundPartly}, role)
+		case is == boundNowhere && was > is:
+			add(auditChange{action: auditRevoked}, role)
 		}
 	}
 	for key, role := range had {
-		_, held := has[key]
+		_, known := has[key]
 		switch {
-		case held:
+		case known:
 		case isHeld(role):
-			add(auditReleased, role)
-		case !isObserved(before):
-			add(auditRevoked, role)
+			add(auditChange{action: auditReleased}, role)
+		case extent(before, role) > boundNowhere:
+			add(auditChange{action: auditRevoked}, role)
 		}
 	}
 	return changes
 }
 
-func (e *evaluation) writeAudit(action string, roles []auditRole, before *v1alpha1.UserStatus) {
-	values := []any{
-		"action", action, "resource", "User", "id", e.user.Name,
-		"app", client.ObjectKey{Namespace: e.user.Namespace, Name: e.user.Spec.App}.String(),
-		"count", len(roles), "roles", sortedRoles(roles), "result", "done",
+// How far a role is bound.
+const (
+	boundNowhere = iota
+	boundPartly
+	boundInFull
+)
+
+func extent(status *v1alpha1.UserStatus, role v1alpha1.EarnedRole) int {
+	switch {
+	case isObserved(status), role.Bound == v1alpha1.BoundNo:
+		return boundNowhere
+	case role.Bound == v1alpha1.BoundPartly:
+		return boundPartly
 	}
-	if e.changedByRequest(before) {
-		values = append(values, "requestID", e.user.Spec.LastRequest,
-			"milliseconds", time.Since(e.user.Spec.LastModified.Time).Milliseconds())
+	return boundInFull
+}
+
+func writeAudit(user types.NamespacedName, app string, change auditChange, roles []auditRole, more ...any) {
+	result := "done"
+	if change.partly {
+		result = "partial"
 	}
+	values := append([]any{
+		"action", change.action, "resource", "User", "id", user.Name,
+		"app", types.NamespacedName{Namespace: user.Namespace, Name: app}.String(),
+		"count", len(roles), "roles", sortedRoles(roles), "result", result,
+	}, more...)
 	log.Log.WithName("audit").Info("Access change", values...)
 }
 
-// changedByRequest says whether the user was changed by a client's request since the former status, rather than suspended in the
-// cluster or put back from a backup. A change of a group or of the App leaves the user as it was.
+// changedByRequest says whether a client's request changed the user since the former status, rather than an edit in the cluster or a
+// backup. A change of a group or of the App leaves the user as it was.
 func (e *evaluation) changedByRequest(before *v1alpha1.UserStatus) bool {
 	spec := &e.user.Spec
-	granted := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionAccessGranted)
-	return spec.LastRequest != "" && spec.LastModified != nil && before.ObservedGeneration < e.user.Generation &&
-		!spec.Suspended && (granted == nil || granted.Reason != v1alpha1.ReasonSuspended) &&
+	return spec.LastRequest != "" && spec.LastRequest != before.LastRequest && spec.LastModified != nil &&
+		before.ObservedGeneration < e.user.Generation && !spec.Suspended &&
 		spec.LastModified.After(e.user.CreationTimestamp.Add(-requestSkew))
 }
 
@@ -104,10 +153,6 @@ func rolesOf(status *v1alpha1.UserStatus) map[[2]string]v1alpha1.EarnedRole {
 		roles[[2]string{role.Role, role.Scope}] = role
 	}
 	return roles
-}
-
-func isTrue(status *v1alpha1.UserStatus, kind string) bool {
-	return meta.IsStatusConditionTrue(status.Conditions, kind)
 }
 
 // isObserved says whether a status speaks of an App that only observes: nothing was bound.

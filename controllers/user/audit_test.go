@@ -14,10 +14,13 @@ import (
 func statusWith(granted metav1.ConditionStatus, reason string, roles ...string) *v1alpha1.UserStatus {
 	status := &v1alpha1.UserStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionAccessGranted, Status: granted, Reason: reason}}}
 	for _, role := range roles {
-		name, held := strings.CutSuffix(role, " held")
+		name, state, _ := strings.Cut(role, " ")
 		earned := v1alpha1.EarnedRole{Role: name, Scope: "default", Reasons: []string{"by default"}}
-		if held {
+		switch state {
+		case "held":
 			earned.Reasons = []string{reasonHeld}
+		case v1alpha1.BoundNo, v1alpha1.BoundPartly:
+			earned.Bound = state
 		}
 		status.Roles = append(status.Roles, earned)
 	}
@@ -38,13 +41,23 @@ func TestAuditChanges(t *testing.T) {
 		"first grant":              {&v1alpha1.UserStatus{}, bound("a", "b"), "granted a,b"},
 		"nothing new":              {bound("a"), bound("a"), ""},
 		"one comes, one goes":      {bound("a", "b"), bound("b", "c"), "granted c; revoked a"},
-		"a grant that failed":      {&v1alpha1.UserStatus{}, none(v1alpha1.ReasonBindingFailed, "a"), ""},
-		"a grant that works later": {none(v1alpha1.ReasonBindingFailed, "a"), bound("a"), "granted a"},
+		"a grant that failed":      {&v1alpha1.UserStatus{}, none(v1alpha1.ReasonBindingFailed, "a No"), ""},
+		"one of two that failed":   {&v1alpha1.UserStatus{}, none(v1alpha1.ReasonForbidden, "a No", "b"), "granted b"},
+		"a grant that works later": {none(v1alpha1.ReasonBindingFailed, "a No", "b"), bound("a", "b"), "granted a"},
+		"never bound, and lost":    {none(v1alpha1.ReasonBindingFailed, "a No", "b"), none(v1alpha1.ReasonInactive), "revoked b"},
+		"bound in part":            {&v1alpha1.UserStatus{}, none(v1alpha1.ReasonBindingFailed, "a Partly"), "granted in part a"},
+		"the other part":           {none(v1alpha1.ReasonBindingFailed, "a Partly"), bound("a"), "granted a"},
+		"a part is lost":           {none(v1alpha1.ReasonBindingFailed, "a Partly"), none(v1alpha1.ReasonInactive), "revoked a"},
+		"a new part is refused":    {bound("a"), none(v1alpha1.ReasonBindingFailed, "a Partly"), ""},
+		"its binding is gone":      {bound("a"), none(v1alpha1.ReasonBindingFailed, "a No"), "revoked a"},
+		"a wrong App, corrected":   {none(v1alpha1.ReasonAppNotReady, "a"), bound("a"), ""},
+		"no namespace yet":         {&v1alpha1.UserStatus{}, none(v1alpha1.ReasonMissingScope, "a No"), ""},
+		"from Enforce to Observe":  {bound("a"), none(v1alpha1.ReasonObserved, "a No"), "revoked a"},
 		"a leaver":                 {bound("a", "b"), none(v1alpha1.ReasonInactive), "revoked a,b"},
 		"a failed revocation":      {bound("a"), none(v1alpha1.ReasonInactive, "a"), ""},
 		"observed only":            {&v1alpha1.UserStatus{}, none(v1alpha1.ReasonObserved, "a"), ""},
 		"observed no more":         {none(v1alpha1.ReasonObserved, "a"), none(v1alpha1.ReasonObserved), ""},
-		"from Observe to Enforce":  {none(v1alpha1.ReasonObserved, "a"), bound("a"), "granted a"},
+		"from Observe to Enforce":  {none(v1alpha1.ReasonObserved, "a No"), bound("a"), "granted a"},
 		"held":                     {bound("a", "b"), bound("a", "b held"), "held b"},
 		"released":                 {bound("a", "b held"), bound("a"), "released b"},
 		"earned again":             {bound("a held"), bound("a"), ""},
@@ -52,7 +65,11 @@ func TestAuditChanges(t *testing.T) {
 	} {
 		changes := auditChanges(test.before, test.after)
 		var got []string
-		for action, roles := range changes {
+		for change, roles := range changes {
+			action := change.action
+			if change.partly {
+				action += " in part"
+			}
 			var names []string
 			for _, role := range sortedRoles(roles) {
 				names = append(names, role.Role)

@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,30 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 	return failure, e.checkBound(ctx, entry.Subject, gained)
 }
 
+// markBound says of each role how far bindings give it where they do not in full.
+func (e *evaluation) markBound(ctx context.Context, roles []v1alpha1.EarnedRole, mode string) ([]v1alpha1.EarnedRole, error) {
+	roles = slices.Clone(roles)
+	entry, _ := e.Index.Get(e.name)
+	for i := range roles {
+		key := e.keyOf(roles[i])
+		_, nowhere := missing(e.app, key.Scope)
+		switch {
+		case mode == v1alpha1.ModeObserve, nowhere:
+			roles[i].Bound = v1alpha1.BoundNo
+		case e.failed[key] != nil:
+			named, err := e.Syncer.IsNamed(ctx, key, entry.Subject, entry.Groups[key])
+			if err != nil {
+				return nil, err
+			}
+			roles[i].Bound = v1alpha1.BoundNo
+			if named {
+				roles[i].Bound = v1alpha1.BoundPartly
+			}
+		}
+	}
+	return roles, nil
+}
+
 var (
 	// errPending ends a reconcile that requested runs for gained roles: the user comes back when all of them ran. To wait
 	// for them here would hold a worker that a removal of access may need.
@@ -94,16 +119,22 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 	failed, answered := e.Syncer.GrantResults(e.name, revision)
 	var gained []earned.RoleInScope
 	var failures []error
+	e.failed = map[earned.RoleInScope]error{}
+	fail := func(key earned.RoleInScope, err error) {
+		if err != nil {
+			failures, e.failed[key] = append(failures, err), err
+		}
+	}
 	urgent := loses
 	for _, key := range entry.Keys {
 		switch {
 		case isRenamed(bound[key], entry):
 			gained, urgent = append(gained, key), true
 		case failed[key] != nil:
-			failures = append(failures, failed[key])
+			fail(key, failed[key])
 		case answered && bound[key].Name == entry.Subject || e.Syncer.IsSettled(key, bound[key], entry):
 			outcome, _ := e.Syncer.State(key)
-			failures = append(failures, outcome.Grant)
+			fail(key, outcome.Grant)
 		default:
 			gained = append(gained, key)
 		}
@@ -118,7 +149,7 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
 			return nil, nil, outcomes[i].Removal
 		}
-		failures = append(failures, outcomes[i].Grant)
+		fail(key, outcomes[i].Grant)
 		if outcomes[i].Grant == nil {
 			done = append(done, key)
 		}

@@ -80,6 +80,7 @@ type Reconciler struct {
 	pendingRemovals pendingRemovals
 	waiting         waiting
 	turns           turns
+	causes          causes
 	// grantEvents and revokeEvents say which Events are written.
 	grantEvents, revokeEvents *eventBudget
 	// unclaimed counts how often a name was looked for that is not claimed yet.
@@ -145,11 +146,18 @@ func (r *Reconciler) membersChanged(change group.Change) {
 	if len(fieldErrors) == 0 && !policy.Concerns(change.Before) && !policy.Concerns(change.After) {
 		return
 	}
-	for _, id := range change.Left {
-		r.enqueue(priorityLeave, types.NamespacedName{Namespace: change.App.Namespace, Name: id})
+	if r.queue.Load() == nil {
+		return // every user comes as an event later
 	}
-	for _, id := range change.Joined {
-		r.enqueue(0, types.NamespacedName{Namespace: change.App.Namespace, Name: id})
+	for _, affected := range []struct {
+		ids      []string
+		priority int
+	}{{change.Left, priorityLeave}, {change.Joined, 0}} {
+		for _, id := range affected.ids {
+			user := types.NamespacedName{Namespace: change.App.Namespace, Name: id}
+			r.causes.add(user, change.Causes)
+			r.enqueue(affected.priority, user)
+		}
 	}
 }
 

@@ -83,20 +83,16 @@ func (r *Reconciler) reportWithheld(what string) func(types.NamespacedName, int)
 func (e *evaluation) tell(before *v1alpha1.UserStatus) {
 	after := &e.user.Status
 	changes := auditChanges(before, after)
-	revoked := "Revoked "
-	if refusalIn(before) != "" {
-		revoked = "No longer held, and not bound in full before: "
-	}
 	for _, event := range []struct {
 		action, reason, verb, text string
 		budget                     *eventBudget
 	}{
-		{auditRevoked, "AccessRevoked", "Revoke", revoked, e.revokeEvents},
+		{auditRevoked, "AccessRevoked", "Revoke", "Revoked ", e.revokeEvents},
 		{auditReleased, "AccessRevoked", "Release", "Revoked what spec.safety had held: ", e.revokeEvents},
 		{auditHeld, "AccessHeld", "Hold", "Held by spec.safety, though not earned any more: ", e.grantEvents},
 		{auditGranted, "AccessGranted", "Grant", "Granted ", e.grantEvents},
 	} {
-		roles := changes[event.action]
+		roles := changes[auditChange{action: event.action}]
 		if len(roles) > 0 && event.budget.accept(e.appName()) {
 			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, event.reason, event.verb, "%s", event.text+namesOfRoles(roles))
 		}

@@ -65,6 +65,7 @@ func (e *evaluation) letGo(ctx context.Context) error {
 		}
 	}
 	if controllerutil.ContainsFinalizer(e.user, v1alpha1.FinalizerAccess) {
+		e.audit(&e.user.Status, &v1alpha1.UserStatus{}) // no status will tell it
 		before := e.user.DeepCopy()
 		controllerutil.RemoveFinalizer(e.user, v1alpha1.FinalizerAccess)
 		err := e.Client.Patch(ctx, e.user, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))

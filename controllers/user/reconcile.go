@@ -14,6 +14,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/app"
+	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/leadership"
@@ -36,6 +37,10 @@ type evaluation struct {
 	app *v1alpha1.App
 	// kept are keys that the person holds for now without having earned them.
 	kept map[earned.RoleInScope]bool
+	// failed are keys held that are not bound in full, with the reason.
+	failed map[earned.RoleInScope]error
+	// causes are the changes of groups that this evaluation takes into account.
+	causes []*group.Cause
 	// verdict is what the status will say.
 	verdict verdict
 }
@@ -43,7 +48,7 @@ type evaluation struct {
 // Reconcile brings the access of one User in line with what it earned. A conflict is no error: the User comes back after a
 // moment. It returns the other errors of the API server and of runs.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	e := &evaluation{Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}}
+	e := &evaluation{Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}, causes: r.causes.known(request.NamespacedName)}
 	r.recent.reconsider(e.name)
 	if err := r.Client.Get(ctx, e.name, e.user); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -118,6 +123,7 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	e.causes = e.Reconciler.causes.known(e.name)
 	decision, err := e.evaluate(ctx, policy, groups)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -143,6 +149,9 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 		return reconcile.Result{}, err
 	}
 	e.note(failure)
+	if decision.Roles, err = e.markBound(ctx, decision.Roles, policy.Mode()); err != nil {
+		return reconcile.Result{}, err
+	}
 	e.verdict.grantedRoles(decision, policy.Mode(), failure)
 	e.verdict.nowhere(e.app, decision.Roles)
 	e.verdict.kept(kept)
@@ -209,12 +218,20 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	for _, key := range slices.Concat(before.Keys, r.pendingRemovals.of(name)) {
 		keys[key] = true
 	}
+	lost, err := r.boundRoles(ctx, before)
+	if err != nil {
+		return err
+	}
 	r.Index.Set(name, earned.Entry{})
 	r.Guard.Settle(before.App.Name, name.Name)
 	r.Progress.Expressions(before.App.Name, name.Name, app.ExpressionFailure{})
 	if err := r.unbind(ctx, name, keys); err != nil {
 		return err
 	}
+	for app, roles := range lost {
+		writeAudit(name, app, auditChange{action: auditRevoked}, roles)
+	}
+	r.causes.settle(name, r.causes.known(name))
 	r.Index.Forget(name)
 	r.Syncer.Cancel(name)
 	r.recent.forget(name)

@@ -165,6 +165,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	before := e.user.Status.DeepCopy()
 	e.verdict.apply(e.user, time.Now())
 	if apiequality.Semantic.DeepEqual(*before, e.user.Status) {
+		e.Reconciler.causes.settle(e.name, e.causes)
 		return nil
 	}
 	if err := e.denyFormerName(ctx, before); err != nil {
@@ -175,7 +176,8 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	}
 	e.recent.wrote(e.name, e.user)
 	e.tell(before)
-	e.audit(before)
+	e.audit(before, &e.user.Status)
+	e.Reconciler.causes.settle(e.name, e.causes)
 	e.tellResidual(before, &e.user.Status)
 	return nil
 }
@@ -204,7 +206,7 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 		// The time of suspension does not count towards what happens to inactive users.
 		status.InactiveSince = &metav1.Time{Time: now.Truncate(time.Second)}
 	}
-	status.ObservedGeneration = user.Generation
+	status.ObservedGeneration, status.LastRequest = user.Generation, user.Spec.LastRequest
 	status.KubernetesUsername = v.subject
 	if v.reservedKey != "" {
 		status.ReservedKey = v.reservedKey

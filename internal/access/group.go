@@ -44,6 +44,9 @@ func (r *role) names(group Group) bool {
 
 const reasonMember = "member of group "
 
+// reasonAttribute begins the reason of a role that an attribute names; the attribute's name follows.
+const reasonAttribute = "attribute "
+
 // ByGroup says whether a role was earned by membership of a group.
 func ByGroup(role v1alpha1.EarnedRole) bool {
 	return slices.ContainsFunc(role.Reasons, func(reason string) bool { return strings.HasPrefix(reason, reasonMember) })
@@ -96,6 +99,23 @@ func (p *Policy) earnByGroup(groups []Group, reasons map[string][]string, decisi
 			}
 		}
 	}
+}
+
+// ReasonKinds returns reasons of an EarnedRole without the values in them, each kind once: a log must not hold attributes.
+func ReasonKinds(reasons []string) (kinds []string) {
+	for _, reason := range reasons {
+		kind := reason
+		if strings.HasPrefix(reason, reasonMember) {
+			kind = "member of a group"
+		} else if rest, isAttribute := strings.CutPrefix(reason, reasonAttribute); isAttribute {
+			name, _, _ := strings.Cut(rest, " ")
+			kind = reasonAttribute + name
+		}
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
 }
 
 // sortGroups puts groups in the order of their names, so that the same memberships always give the same reasons.

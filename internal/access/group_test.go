@@ -166,3 +166,14 @@ func TestConcerns(t *testing.T) {
 		t.Error("an App without groups uses groups")
 	}
 }
+
+func TestReasonKindsHoldNoValues(t *testing.T) {
+	got := ReasonKinds([]string{
+		`attribute department is "secret"`, `attribute urn:x:1.1:User:costCentre has "secret"`, `attribute department is "other secret"`,
+		`member of group "secret is \"of\" a kind"`, "expression of role viewer", "default role of the App",
+	})
+	want := []string{"attribute department", "attribute urn:x:1.1:User:costCentre", "member of a group", "expression of role viewer", "default role of the App"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

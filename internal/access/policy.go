@@ -210,7 +210,7 @@ func (p *Policy) earnByAttribute(user *v1alpha1.UserSpec, reasons map[string][]s
 				})
 				continue
 			}
-			reasons[value] = append(reasons[value], fmt.Sprintf("attribute %s %s %q", attribute, verb, value))
+			reasons[value] = append(reasons[value], fmt.Sprintf("%s%s %s %q", reasonAttribute, attribute, verb, value))
 		}
 	}
 }

@@ -21,6 +21,8 @@ type Decision struct {
 	// Attributes says that the decision changed the Group as clients see it, members apart; Notes, that it changed what
 	// only the cluster sees.
 	Attributes, Notes bool
+	// Requests are the ids of the client's requests that make the change: the Group and the shards that it writes name them.
+	Requests []string
 	// Observe, where it is set, is told once, after the whole change was written, which ids became members by it and which
 	// are members no more, each list in order.
 	Observe func(joined, left []string)
@@ -63,6 +65,8 @@ type change struct {
 	written string
 	// differ says that this made a difference, which the Group has to tell, whatever it is now.
 	differ bool
+	// requests are those of the decision.
+	requests []string
 	// moved maps the ids that this change made members, or members no more, to whether they are members now.
 	mutex sync.Mutex
 	moved map[string]bool
@@ -122,6 +126,7 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 	if err != nil {
 		return nil, false, err
 	}
+	c.requests = decision.Requests
 	var differ bool
 	var before, after []string // of a change that the write of the Group makes true
 	switch {
@@ -146,6 +151,7 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 	}
 	if changed {
 		Touch(next)
+		next.Spec.LastRequests = decision.Requests
 	}
 	if err := c.store.UpdateGroup(ctx, next); err != nil {
 		return next, changed, err

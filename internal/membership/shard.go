@@ -44,12 +44,13 @@ func newEpoch() (string, error) {
 // newShard returns a shard that is not written yet. It has no ownerReference: after a restore from a backup its owner
 // would have another UID, and the garbage collector would take the members of the group away.
 func newShard(group *v1alpha1.Group, epoch string, index int, members []string) *v1alpha1.MemberShard {
+	now := metav1.NowMicro()
 	shard := &v1alpha1.MemberShard{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: group.Namespace, Name: ShardName(group.Name, epoch, index),
 			Labels: map[string]string{v1alpha1.LabelApp: group.Spec.App, v1alpha1.LabelEpoch: epoch},
 		},
-		Spec: v1alpha1.MemberShardSpec{App: group.Spec.App, Group: group.Name, Epoch: epoch, Index: int32(index), Members: members},
+		Spec: v1alpha1.MemberShardSpec{App: group.Spec.App, Group: group.Name, Epoch: epoch, Index: int32(index), Members: members, LastModified: &now},
 	}
 	if labelled(group.Name) {
 		shard.Labels[v1alpha1.LabelGroup] = group.Name

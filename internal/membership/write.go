@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -121,10 +122,13 @@ func (c *change) swap(ctx context.Context, group *v1alpha1.Group, index int, par
 	}
 	var err error
 	if shard == nil {
-		err = c.store.CreateShard(ctx, newShard(group, group.Spec.Sharding.Epoch, index, members))
+		shard = newShard(group, group.Spec.Sharding.Epoch, index, members)
+		shard.Spec.LastRequests = c.requests
+		err = c.store.CreateShard(ctx, shard)
 	} else {
 		shard = shard.DeepCopy()
-		shard.Spec.Members = members
+		now := metav1.NowMicro()
+		shard.Spec.Members, shard.Spec.LastModified, shard.Spec.LastRequests = members, &now, c.requests
 		stamp(shard, group.Generation)
 		err = c.store.UpdateShard(ctx, shard)
 	}

@@ -36,6 +36,7 @@ func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string
 // deleteLive deletes the user as it was read, and reads it again where it changed in between.
 func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition) (*v1alpha1.User, error) {
 	return d.attempts(ctx, app, id, conditions, func(user *v1alpha1.User) (*v1alpha1.User, error) {
+		d.noteDeletion(ctx, user)
 		return user, d.claims(app.Namespace).Delete(ctx, user)
 	})
 }

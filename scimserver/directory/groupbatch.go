@@ -11,12 +11,15 @@ import (
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
+// maxTogether is how many requests one write of a group may make true: the Group names them all.
+const maxTogether = 64
+
 // writeBatch makes changes of one group, in their order: as many as can be in one go. One with conditions is made by
 // itself.
 func (d *Directory) writeBatch(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
 	for len(batch) > 0 {
 		count := 1
-		for count < len(batch) && len(batch[0].conditions) == 0 && len(batch[count].conditions) == 0 {
+		for count < min(len(batch), maxTogether) && len(batch[0].conditions) == 0 && len(batch[count].conditions) == 0 {
 			count++
 		}
 		d.writeTogether(ctx, app, id, batch[:count])
@@ -83,6 +86,7 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 				return decision, &renamesError{i}
 			}
 		}
+		decision.Requests = requestIDs(batch)
 		decision.Observe = func(joined, left []string) { observe(batch, joined, left) }
 		return decision, nil
 	})
@@ -90,6 +94,16 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 		d.wroteGroup(group)
 	}
 	return group, changed, err
+}
+
+// requestIDs returns the ids of the requests of a batch that were not refused.
+func requestIDs(batch []*groupRequest) (ids []string) {
+	for _, request := range batch {
+		if id := requestID(request.ctx); id != "" && request.err == nil && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // observe tells each request of a batch which of the changes of members it had asked for.
@@ -140,7 +154,7 @@ func (r *groupRequest) apply(d *Directory, next *v1alpha1.Group) (bool, error) {
 // before them, and another change on the same condition finds that it does not hold any more.
 func (d *Directory) writeReserved(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
 	_, _, request.err = d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
-		return membership.Decision{Attributes: true}, check(request.conditions, d.groupVersion(next))
+		return membership.Decision{Attributes: true, Requests: requestIDs([]*groupRequest{request})}, check(request.conditions, d.groupVersion(next))
 	})
 	if request.err == nil {
 		request.conditions = nil
@@ -183,6 +197,7 @@ func (d *Directory) rename(ctx context.Context, app *v1alpha1.App, id string, re
 	}
 	renamed, err := d.groupClaims(app.Namespace).Rename(ctx, group.DeepCopy(), next.Spec.DisplayNameKey, func(group *v1alpha1.Group) error {
 		membership.Touch(group)
+		group.Spec.LastRequests = requestIDs([]*groupRequest{request})
 		_, err := applyToGroup(group, request.change)
 		return err
 	})

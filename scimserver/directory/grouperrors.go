@@ -79,7 +79,7 @@ const maxGroupBytes = 64 << 10
 
 func groupSizeOf(spec *v1alpha1.GroupSpec) (int, error) {
 	measured := *spec
-	measured.Members, measured.LastModified = nil, nil
+	measured.Members, measured.LastModified, measured.LastRequests = nil, nil, nil
 	body, err := json.Marshal(&measured)
 	if err != nil {
 		return 0, fmt.Errorf("encode group: %w", err)

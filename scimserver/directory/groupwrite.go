@@ -41,6 +41,9 @@ func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource
 		return nil, asGroupClientSees(err, "")
 	}
 	noteUnknown(group, unknown, true)
+	if id := requestID(ctx); id != "" {
+		group.Spec.LastRequests = []string{id}
+	}
 	if len(known) > d.inlineLimit {
 		// Before 128 shards are written for nothing.
 		if other, err := d.readGroupByKey(ctx, app, group.Spec.DisplayNameKey); err != nil || other != nil {
@@ -198,6 +201,7 @@ func (d *Directory) deleteGroupLive(ctx context.Context, app *v1alpha1.App, id s
 		if err := d.awaitGroup(ctx, group, conditions); err != nil {
 			return nil, err
 		}
+		d.noteDeletion(ctx, group)
 		err = d.groupClaims(app.Namespace).Delete(ctx, group)
 		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
 			return group, err

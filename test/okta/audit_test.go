@@ -18,6 +18,8 @@ import (
 
 // auditLine is one line of the audit trail, from the server or the controller.
 type auditLine struct {
+	RequestIDs, Groups []string
+
 	Time, Logger, RequestID, Action, Resource, ID, App, TokenID, Client, Result string
 
 	Attributes, Added, Removed   []string
@@ -134,10 +136,17 @@ func TestAuditTrail(t *testing.T) {
 				return fmt.Errorf("no line of the request of %s: %s", wanted, controllerText)
 			}
 		}
+		for action, request := range map[string]string{"granted": requests["Group create"], "revoked": requests["Group members"]} {
+			if !slices.ContainsFunc(access, func(line auditLine) bool {
+				return line.Action == action && line.RequestID == request && slices.Equal(line.Groups, []string{group}) && line.Milliseconds != nil && line.Roles[0].Role == "by-group"
+			}) {
+				return fmt.Errorf("no line says that %s %s the role of the group: %s", request, action, controllerText)
+			}
+		}
 		if !slices.ContainsFunc(access, func(line auditLine) bool {
-			return line.Action == "revoked" && line.RequestID == "" && line.Roles[0].Role == "by-group"
+			return line.Action == "revoked" && line.RequestID == requests["User delete"] && line.Roles[0].Role == harness.Developer
 		}) {
-			return fmt.Errorf("no line of the role that was lost with the group: %s", controllerText)
+			return fmt.Errorf("no line says what the deletion took: %s", controllerText)
 		}
 		return nil
 	})
@@ -151,9 +160,114 @@ func TestAuditTrail(t *testing.T) {
 			}
 		}
 	}
-	for _, secret := range []string{person.Profile.UserName, "secret", app.Token, "Engineers"} {
-		if secret != "" && strings.Contains(strings.ReplaceAll(text, person.ID, ""), secret) {
-			t.Errorf("the audit trail holds a value: %q", secret)
+	for _, secret := range []string{person.Profile.UserName, "secret", app.Token, "Engineers", "Renamed", "stranger"} {
+		for from, text := range map[string]string{"server": text, "controller": controllerText} {
+			if secret == "" || strings.Contains(strings.ReplaceAll(strings.ReplaceAll(text, person.ID, ""), group, ""), secret) {
+				t.Errorf("the audit trail of the %s holds a value: %q", from, secret)
+			}
 		}
 	}
+}
+
+// "Who took Jane out of the group, when, by which credential?": from what one group cost her, back to the request, by the lines alone.
+func TestAuditAnswersWhoTookAMemberOut(t *testing.T) {
+	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "audited-groups", func(spec *v1alpha1.AppSpec) {
+		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "by-group", Groups: []string{"Crew"}, Grants: spec.Roles[0].Grants})
+	})
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	name := app.Namespace + "/" + app.Name
+	const many = 501 // in shards
+	others := manyUsers(t, scim, many-1)
+	jane := okta.Assign(okta.NewProfile(newName(t, "jane")))
+	say(t)(scim.Create(t.Context(), jane))
+	var members []string
+	for _, id := range append([]string{jane.ID}, others...) {
+		members = append(members, fmt.Sprintf(`{"value":%q}`, id))
+	}
+	do := func(method, target, body string, status int) *okta.Exchange {
+		t.Helper()
+		answer, err := scim.Do(t.Context(), method, target, []byte(body))
+		if err == nil {
+			err = answer.ExpectStatus(status)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	for size, kind := range map[int]string{2: "inline", many: "in shards"} {
+		t.Run(kind, func(t *testing.T) {
+			group := do(http.MethodPost, "/Groups", fmt.Sprintf(`{"schemas":["%s"],"displayName":"Crew","members":[%s]}`, okta.SchemaGroup, strings.Join(members[:size], ",")), 201).Text("id")
+			granted := awaitAudit(t, operator.ControllerLog, name, "the grant by the new group", func(line auditLine) bool {
+				return line.Action == "granted" && line.ID == jane.ID && slices.Contains(line.Groups, group)
+			})
+			created := awaitAudit(t, operator.ServerLog, name, "the creation", func(line auditLine) bool { return line.ID == group && line.Action == "create" })
+			if granted.RequestID != created.RequestID || created.MembersAdded != size {
+				t.Errorf("created by %+v, granted by %+v", created, granted)
+			}
+			do(http.MethodPatch, "/Groups/"+group, fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"remove","path":"members[value eq \"%s\"]"}]}`, jane.ID), 204)
+			revoked := awaitAudit(t, operator.ControllerLog, name, "the revocation", func(line auditLine) bool {
+				return line.Action == "revoked" && line.ID == jane.ID && slices.Contains(line.Groups, group)
+			})
+			removed := awaitAudit(t, operator.ServerLog, name, "the removal", func(line auditLine) bool { return line.RequestID == revoked.RequestID })
+			switch {
+			case removed.Resource != "Group" || removed.ID != group || removed.Action != "members" || !slices.Equal(removed.Removed, []string{jane.ID}):
+				t.Errorf("the request of the revocation is %+v", removed)
+			case removed.TokenID == "" || removed.Client != "127.0.0.1" || removed.Time == "":
+				t.Errorf("the line does not tell when, from where and by which credential: %+v", removed)
+			case revoked.Count != 2 || revoked.Roles[0].Role != "by-group" || revoked.Milliseconds == nil:
+				t.Errorf("the line does not tell what went, and how fast: %+v", revoked)
+			}
+			do(http.MethodPatch, "/Groups/"+group, fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":%q}]}]}`, jane.ID), 204)
+			awaitAudit(t, operator.ControllerLog, name, "the second grant", func(line auditLine) bool {
+				return line.Action == "granted" && line.ID == jane.ID && slices.Contains(line.Groups, group) && line.RequestID != created.RequestID
+			})
+			do(http.MethodDelete, "/Groups/"+group, "", 204)
+			deleted := awaitAudit(t, operator.ServerLog, name, "the deletion", func(line auditLine) bool { return line.ID == group && line.Action == "delete" })
+			awaitAudit(t, operator.ControllerLog, name, "the revocation by the deletion", func(line auditLine) bool {
+				return line.Action == "revoked" && line.ID == jane.ID && line.RequestID == deleted.RequestID && slices.Contains(line.Groups, group)
+			})
+		})
+	}
+}
+
+// A role that the controller may not bind was never granted: no line says that it was, and none that it was taken.
+func TestAuditTellsNothingOfWhatWasNeverBound(t *testing.T) {
+	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "audited-refusals", func(spec *v1alpha1.AppSpec) {
+		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "forbidden", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}})
+		spec.RoleAssignment.FromAttributes = []string{"roles"}
+	})
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	name := app.Namespace + "/" + app.Name
+	person := okta.Assign(okta.NewProfile(newName(t, "refused")))
+	person.Profile.Custom = okta.ObjectOf("roles", []any{okta.ObjectOf("value", harness.Developer), okta.ObjectOf("value", "forbidden")})
+	say(t)(scim.Create(t.Context(), person))
+	operator.AccessSoon(t, app.Subject(person.Profile.UserName), harness.Everywhere(harness.Developer))
+	only := func(line auditLine, action string) {
+		t.Helper()
+		for _, role := range line.Roles {
+			if role.Role != harness.Developer {
+				t.Errorf("%s says %+v, want the role that was bound alone", action, line)
+			}
+		}
+	}
+	only(awaitAudit(t, operator.ControllerLog, name, "the grant", func(line auditLine) bool { return line.Action == "granted" }), "granted")
+	say(t)(scim.Deactivate(t.Context(), person))
+	only(awaitAudit(t, operator.ControllerLog, name, "the revocation", func(line auditLine) bool { return line.Action == "revoked" }), "revoked")
+}
+
+// awaitAudit returns the first line of an App that is as wanted.
+func awaitAudit(t *testing.T, log *harness.Log, app, what string, wanted func(auditLine) bool) (found auditLine) {
+	t.Helper()
+	// All members of a group of hundreds are evaluated with the one that is looked for.
+	harness.Eventually(t, 12*patience, what, func(context.Context) error {
+		lines, _ := auditLines(log, app)
+		i := slices.IndexFunc(lines, wanted)
+		if i < 0 {
+			return fmt.Errorf("none of %d lines tells it", len(lines))
+		}
+		found = lines[i]
+		return nil
+	})
+	return found
 }

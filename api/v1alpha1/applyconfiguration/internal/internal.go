@@ -314,6 +314,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.EarnedRole
   map:
     fields:
+    - name: bound
+      type:
+        scalar: string
     - name: reasons
       type:
         list:
@@ -427,6 +430,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lastModified
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lastRequests
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: members
       type:
         list:
@@ -534,6 +543,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: index
       type:
         scalar: numeric
+    - name: lastModified
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: lastRequests
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: members
       type:
         list:
@@ -1063,6 +1081,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: kubernetesUsername
+      type:
+        scalar: string
+    - name: lastRequest
       type:
         scalar: string
     - name: observedGeneration

@@ -13,6 +13,9 @@ type EarnedRoleApplyConfiguration struct {
 	Scope *string `json:"scope,omitempty"`
 	// reasons tell why, such as `attribute role is "viewer"` or `default role of the App`.
 	Reasons []string `json:"reasons,omitempty"`
+	// bound says how far bindings give the role where they do not in full: No where none does, since the App only observes or the
+	// binding was refused; Partly where a part of it was refused. Absent where the role is bound.
+	Bound *string `json:"bound,omitempty"`
 }
 
 // EarnedRoleApplyConfiguration constructs a declarative configuration of the EarnedRole type for use with
@@ -44,5 +47,13 @@ func (b *EarnedRoleApplyConfiguration) WithReasons(values ...string) *EarnedRole
 	for i := range values {
 		b.Reasons = append(b.Reasons, values[i])
 	}
+	return b
+}
+
+// WithBound sets the Bound field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Bound field is set to the value of the last call.
+func (b *EarnedRoleApplyConfiguration) WithBound(value string) *EarnedRoleApplyConfiguration {
+	b.Bound = &value
 	return b
 }

@@ -40,6 +40,9 @@ type GroupSpecApplyConfiguration struct {
 	CreatedAt *v1.MicroTime `json:"createdAt,omitempty"`
 	// lastModified is meta.lastModified.
 	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
+	// lastRequests are the ids of the SCIM requests whose changes the write at lastModified made, as the server's audit lines have
+	// them; several where requests that came at once were written together. Empty where the controller took users out that are gone.
+	LastRequests []string `json:"lastRequests,omitempty"`
 }
 
 // GroupSpecApplyConfiguration constructs a declarative configuration of the GroupSpec type for use with
@@ -157,5 +160,15 @@ func (b *GroupSpecApplyConfiguration) WithCreatedAt(value v1.MicroTime) *GroupSp
 // If called multiple times, the LastModified field is set to the value of the last call.
 func (b *GroupSpecApplyConfiguration) WithLastModified(value v1.MicroTime) *GroupSpecApplyConfiguration {
 	b.LastModified = &value
+	return b
+}
+
+// WithLastRequests adds the given value to the LastRequests field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the LastRequests field.
+func (b *GroupSpecApplyConfiguration) WithLastRequests(values ...string) *GroupSpecApplyConfiguration {
+	for i := range values {
+		b.LastRequests = append(b.LastRequests, values[i])
+	}
 	return b
 }

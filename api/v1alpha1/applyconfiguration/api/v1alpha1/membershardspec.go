@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // MemberShardSpecApplyConfiguration represents a declarative configuration of the MemberShardSpec type for use
 // with apply.
 //
@@ -17,6 +21,10 @@ type MemberShardSpecApplyConfiguration struct {
 	Index *int32 `json:"index,omitempty"`
 	// members are the SCIM ids of the users in this shard.
 	Members []string `json:"members,omitempty"`
+	// lastModified is when the members last changed.
+	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
+	// lastRequests are the ids of the SCIM requests whose changes that write made, as in a Group.
+	LastRequests []string `json:"lastRequests,omitempty"`
 }
 
 // MemberShardSpecApplyConfiguration constructs a declarative configuration of the MemberShardSpec type for use with
@@ -63,6 +71,24 @@ func (b *MemberShardSpecApplyConfiguration) WithIndex(value int32) *MemberShardS
 func (b *MemberShardSpecApplyConfiguration) WithMembers(values ...string) *MemberShardSpecApplyConfiguration {
 	for i := range values {
 		b.Members = append(b.Members, values[i])
+	}
+	return b
+}
+
+// WithLastModified sets the LastModified field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastModified field is set to the value of the last call.
+func (b *MemberShardSpecApplyConfiguration) WithLastModified(value v1.MicroTime) *MemberShardSpecApplyConfiguration {
+	b.LastModified = &value
+	return b
+}
+
+// WithLastRequests adds the given value to the LastRequests field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the LastRequests field.
+func (b *MemberShardSpecApplyConfiguration) WithLastRequests(values ...string) *MemberShardSpecApplyConfiguration {
+	for i := range values {
+		b.LastRequests = append(b.LastRequests, values[i])
 	}
 	return b
 }

@@ -31,6 +31,8 @@ type UserStatusApplyConfiguration struct {
 	ResidualAccess []ResidualAccessApplyConfiguration `json:"residualAccess,omitempty"`
 	// residualAccessCount counts all of them.
 	ResidualAccessCount *int32 `json:"residualAccessCount,omitempty"`
+	// lastRequest is the spec.lastRequest that the status speaks of: another one in spec is a request that is not evaluated yet.
+	LastRequest *string `json:"lastRequest,omitempty"`
 }
 
 // UserStatusApplyConfiguration constructs a declarative configuration of the UserStatus type for use with
@@ -123,5 +125,13 @@ func (b *UserStatusApplyConfiguration) WithResidualAccess(values ...*ResidualAcc
 // If called multiple times, the ResidualAccessCount field is set to the value of the last call.
 func (b *UserStatusApplyConfiguration) WithResidualAccessCount(value int32) *UserStatusApplyConfiguration {
 	b.ResidualAccessCount = &value
+	return b
+}
+
+// WithLastRequest sets the LastRequest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastRequest field is set to the value of the last call.
+func (b *UserStatusApplyConfiguration) WithLastRequest(value string) *UserStatusApplyConfiguration {
+	b.LastRequest = &value
 	return b
 }

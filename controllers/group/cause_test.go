@@ -92,6 +92,15 @@ func TestShardsNameTheirRequests(t *testing.T) {
 	after.ResourceVersion, after.Spec.Members, after.Spec.LastModified, after.Spec.LastRequests = fmt.Sprint(x.version), nil, &at, []string{"out"}
 	x.changeShard(&before, &after)
 	x.expect("left " + member + " joined  by out")
-	x.putGroup(x.written(sharded(epoch), "out")) // the write that ends the change tells nothing more
+	ended := x.written(sharded(epoch), "out") // the write that ends the change tells nothing more
+	x.putGroup(ended)
 	x.expect()
+
+	noted := ended.DeepCopy()
+	x.version++
+	noted.ResourceVersion, noted.Annotations = fmt.Sprint(x.version), map[string]string{v1alpha1.AnnotationDeletedBy: "delete 2026-01-02T03:04:05.6Z"}
+	x.putGroup(noted)
+	x.expect()
+	x.changeShard(&shards[1], nil) // seen before the Group's end
+	x.expect("left " + shards[1].Spec.Members[0] + " joined  by delete")
 }

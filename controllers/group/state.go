@@ -36,6 +36,9 @@ type state struct {
 	// causes are those of changes that people were not told of yet, because the group is not settled.
 	causes []*Cause
 
+	// deletion is the request that is about to delete the Group: its shards may be seen to go before the Group is.
+	deletion *Cause
+
 	// before is what people were last evaluated by; nil while the group is settled.
 	before *view
 }
@@ -55,7 +58,7 @@ func (s *state) take(group *v1alpha1.Group) {
 		s.uid, s.complete, s.looked, s.found, s.modified = group.UID, "", "", false, nil
 	}
 	s.addCause(causeOf(s.modified, group))
-	s.modified = group.Spec.LastModified
+	s.modified, s.deletion = group.Spec.LastModified, deletionOf(group)
 	s.group = namesOf(group)
 	s.epoch = epochOf(group)
 	claimed, known := nameState(group)
@@ -222,6 +225,8 @@ func (m *Memberships) takeShard(name types.NamespacedName, old, shard *v1alpha1.
 	}
 	if there {
 		s.addCause(causeOfShard(old, shard))
+	} else {
+		s.addCause(s.deletion)
 	}
 	if s.before != nil || !s.counts {
 		return Change{}, joined

@@ -32,6 +32,10 @@ type auditLine struct {
 	}
 }
 
+func (l *auditLine) isOf(action, user, role string) bool {
+	return l.Action == action && l.ID == user && len(l.Roles) > 0 && l.Roles[0].Role == role
+}
+
 // auditLines are those of an App, in order, and their text.
 func auditLines(log *harness.Log, app string) (lines []auditLine, text string) {
 	for raw := range strings.SplitSeq(log.String(), "\n") {
@@ -180,6 +184,8 @@ func TestAuditAnswersWhoTookAMemberOut(t *testing.T) {
 	others := manyUsers(t, scim, many-1)
 	jane := okta.Assign(okta.NewProfile(newName(t, "jane")))
 	say(t)(scim.Create(t.Context(), jane))
+	operator.AccessSoon(t, app.Subject(jane.Profile.UserName), harness.Everywhere(harness.Viewer))
+	awaitAudit(t, operator.ControllerLog, name, "her first grant", func(line auditLine) bool { return line.Action == "granted" && line.ID == jane.ID })
 	var members []string
 	for _, id := range append([]string{jane.ID}, others...) {
 		members = append(members, fmt.Sprintf(`{"value":%q}`, id))
@@ -199,7 +205,7 @@ func TestAuditAnswersWhoTookAMemberOut(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			group := do(http.MethodPost, "/Groups", fmt.Sprintf(`{"schemas":["%s"],"displayName":"Crew","members":[%s]}`, okta.SchemaGroup, strings.Join(members[:size], ",")), 201).Text("id")
 			granted := awaitAudit(t, operator.ControllerLog, name, "the grant by the new group", func(line auditLine) bool {
-				return line.Action == "granted" && line.ID == jane.ID && slices.Contains(line.Groups, group)
+				return line.isOf("granted", jane.ID, "by-group") && slices.Contains(line.Groups, group)
 			})
 			created := awaitAudit(t, operator.ServerLog, name, "the creation", func(line auditLine) bool { return line.ID == group && line.Action == "create" })
 			if granted.RequestID != created.RequestID || created.MembersAdded != size {
@@ -207,7 +213,7 @@ func TestAuditAnswersWhoTookAMemberOut(t *testing.T) {
 			}
 			do(http.MethodPatch, "/Groups/"+group, fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"remove","path":"members[value eq \"%s\"]"}]}`, jane.ID), 204)
 			revoked := awaitAudit(t, operator.ControllerLog, name, "the revocation", func(line auditLine) bool {
-				return line.Action == "revoked" && line.ID == jane.ID && slices.Contains(line.Groups, group)
+				return line.isOf("revoked", jane.ID, "by-group") && slices.Contains(line.Groups, group)
 			})
 			removed := awaitAudit(t, operator.ServerLog, name, "the removal", func(line auditLine) bool { return line.RequestID == revoked.RequestID })
 			switch {
@@ -220,12 +226,12 @@ func TestAuditAnswersWhoTookAMemberOut(t *testing.T) {
 			}
 			do(http.MethodPatch, "/Groups/"+group, fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":%q}]}]}`, jane.ID), 204)
 			awaitAudit(t, operator.ControllerLog, name, "the second grant", func(line auditLine) bool {
-				return line.Action == "granted" && line.ID == jane.ID && slices.Contains(line.Groups, group) && line.RequestID != created.RequestID
+				return line.isOf("granted", jane.ID, "by-group") && slices.Contains(line.Groups, group) && line.RequestID != created.RequestID
 			})
 			do(http.MethodDelete, "/Groups/"+group, "", 204)
 			deleted := awaitAudit(t, operator.ServerLog, name, "the deletion", func(line auditLine) bool { return line.ID == group && line.Action == "delete" })
 			awaitAudit(t, operator.ControllerLog, name, "the revocation by the deletion", func(line auditLine) bool {
-				return line.Action == "revoked" && line.ID == jane.ID && line.RequestID == deleted.RequestID && slices.Contains(line.Groups, group)
+				return line.isOf("revoked", jane.ID, "by-group") && line.RequestID == deleted.RequestID && slices.Contains(line.Groups, group)
 			})
 		})
 	}

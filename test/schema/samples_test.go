@@ -34,11 +34,11 @@ var samples = map[string]struct{ specs, statuses []string }{
 	"Group": {
 		specs: []string{
 			`{"app":"a","displayName":"a","displayNameKey":"a","attributes":{"a":1},"extensions":{"urn:a":{}},"containers":{"a":"b"},"members":["a"]}`,
-			`{"app":"a","displayName":"a","displayNameKey":"a","sharding":{"epoch":"aaaaaaaaaa","count":128}}`,
+			`{"app":"a","displayName":"a","displayNameKey":"a","sharding":{"epoch":"aaaaaaaaaa","count":128},"lastRequests":["a"]}`,
 		},
 		statuses: []string{`{"members":0,` + conditions + `,"roles":["a"]}`},
 	},
-	"MemberShard":    {specs: []string{`{"app":"a","group":"a","epoch":"aaaaaaaaaa","index":0,"members":["a"]}`}},
+	"MemberShard":    {specs: []string{`{"app":"a","group":"a","epoch":"aaaaaaaaaa","index":0,"members":["a"],"lastRequests":["a"]}`}},
 	"NameClaim":      {specs: []string{`{"app":"a","attribute":"userName","value":"a","holder":"a"}`}},
 	"RevocationList": {specs: []string{`{"users":{"schema:a":"2027-01-01T00:00:00Z"}}`}},
 	"AppRoleBinding": {

@@ -37,6 +37,16 @@ test: ## Run all tests, with the seeds of the fuzz targets, on a real API server
 	@go run ./hack/controlplane/ensure -controller-manager
 	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./...
 
+# The counters of the test binaries and of the operators that they start meet in one directory.
+COVERED = ./api/v1alpha1,./cmd/...,./controllers/...,./internal/...,./scimserver/...
+.PHONY: coverage
+coverage: export GOCOVERDIR = $(CURDIR)/bin/coverage
+coverage: ## Run all tests as make test does, then print which share of each package they reach.
+	@go run ./hack/controlplane/ensure -controller-manager
+	@rm -rf $(GOCOVERDIR) && mkdir -p $(GOCOVERDIR)
+	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) -cover -coverpkg=$(COVERED) ./... -args -test.gocoverdir=$(GOCOVERDIR)
+	@go tool covdata percent -i $(GOCOVERDIR)
+
 .PHONY: e2e
 e2e: ## Install, disturb, restore and uninstall the image in a cluster: that of KUBECONFIG, or see docs/e2e.md.
 	E2E_REPORT=$${E2E_REPORT-docs/e2e.md} test/e2e/run.sh

@@ -34,7 +34,11 @@ func BuildOperator(ctx context.Context) (string, error) {
 	defer func() { _ = os.RemoveAll(scratch) }()
 
 	built := filepath.Join(scratch, "scim-operator")
-	command := exec.CommandContext(ctx, "go", "build", "-o", built, "./cmd/scim-operator")
+	command := exec.CommandContext(ctx, "go", "build", "-o", built)
+	if os.Getenv("GOCOVERDIR") != "" { // make coverage: the process writes there what it has reached
+		command.Args = append(command.Args, "-cover", "-coverpkg=./api/v1alpha1,./cmd/...,./controllers/...,./internal/...,./scimserver/...")
+	}
+	command.Args = append(command.Args, "./cmd/scim-operator")
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the operator: %w\n%s", err, output)

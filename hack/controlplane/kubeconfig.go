@@ -30,7 +30,7 @@ func (c *ControlPlane) UserConfig(user string, groups ...string) (*rest.Config, 
 	}, nil
 }
 
-// Kubeconfig returns a kubeconfig file's content for the user in the groups.
+// Kubeconfig returns a kubeconfig file's content for the user in the groups. Errors are those of UserConfig.
 func (c *ControlPlane) Kubeconfig(user string, groups ...string) ([]byte, error) {
 	config, err := c.UserConfig(user, groups...)
 	if err != nil {

@@ -84,8 +84,8 @@ func (p *Process) Wait() error {
 // Tail returns the last lines, at most 8 KiB, of what the process has printed.
 func (p *Process) Tail() string { return p.tail.String() }
 
-// ExitError tells how the process ended, with its last lines, the last one of them again at the end: there a person looks. It
-// blocks until then.
+// ExitError returns an error that tells how the process ended, with its last lines. The last line stands again at the end,
+// where a reader looks first. It blocks until the process has ended, and never returns nil.
 func (p *Process) ExitError() error {
 	reason := "exit status 0"
 	if err := p.Wait(); err != nil {
@@ -109,7 +109,7 @@ func (p *Process) Stop(grace time.Duration) error {
 	}
 }
 
-// Kill sends SIGKILL and returns once the process is gone.
+// Kill sends SIGKILL and returns once the process is gone. An ended process is no error.
 func (p *Process) Kill() error {
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing %s: %w", p.name, err)

@@ -87,9 +87,9 @@ func (p *Protocol[H]) wants(holder H, claim string) bool {
 		*names.Pending != "" && Name(names.App, p.kind.Attribute, *names.Pending) == claim
 }
 
-// Reap clears away what a crashed request left of one holder, and says whether it changed anything: the holder
-// itself, where no claim names it, it was never effective and it is older than grace, which must be longer than any
-// request lasts; or its pending key. A holder that its claim names is never reaped.
+// Reap clears away what a crashed request left of one holder, and says whether it changed anything. It removes the holder
+// itself, if no claim names it, it was never effective and it is older than grace, which must be longer than any request
+// lasts; or its pending key. A holder that its claim names is never reaped. Errors are the API server's.
 func (p *Protocol[H]) Reap(ctx context.Context, name string, grace time.Duration) (bool, error) {
 	holder, err := p.store.GetHolder(ctx, name)
 	if apierrors.IsNotFound(err) {

@@ -48,9 +48,9 @@ func waitingIn[T any](t *turns[T], now time.Time) Waiting {
 	return Waiting{Count: count, Oldest: now.Sub(since)}
 }
 
-// Stalled tells why work makes no progress: a removal waits for longer than the limit, and none was ended in that time; or
-// a worker has been at one key for longer than the limit and the time that work may take. Many removals that go on, one after
-// the other, are no stall, however long the last of them waits.
+// Stalled returns an error if work makes no progress: if a removal waits for longer than the limit, and none was ended in
+// that time; or if a worker has been at one key for longer than the limit and the time that work may take. Many removals
+// that go on, one after the other, are no stall, however long the last of them waits.
 func (s State) Stalled(limit, work time.Duration) error {
 	switch {
 	case s.Removals.Oldest > limit && s.Quiet > limit:

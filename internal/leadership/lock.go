@@ -87,10 +87,10 @@ func (l *Lock) now() time.Time {
 	return time.Now()
 }
 
-// Get reads the Lease. Where it was this process's and is so no more, the process never leads again: what it knows is from
-// before another one led. The election finds no way to renew the Lease, and ends the term.
-//
-// While the API server is away a leader gets what it knew last, and goes on trying; a standby waits until ctx ends.
+// Get reads the Lease. If it was this process's and is so no more, the process never leads again, because what it knows is
+// from before another one led: the election finds no way to renew the Lease, and ends the term. While the API server is away
+// a leader gets what it knew last, without an error, and goes on trying; a standby waits until ctx ends. Other errors are
+// the API server's.
 func (l *Lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	for {
 		record, raw, err := l.Interface.Get(ctx)

@@ -54,13 +54,13 @@ func (c *Checks) AddAble(name string, check Check) {
 	c.able = append(c.able, namedCheck{name, check})
 }
 
-// Live returns what the checks of AddLive find, joined.
+// Live joins the errors of the checks of AddLive; nil if all is well.
 func (c *Checks) Live() error { return c.run(&c.live) }
 
-// Ready returns what the checks of AddReady find, joined.
+// Ready joins the errors of the checks of AddReady; nil if all is well.
 func (c *Checks) Ready() error { return c.run(&c.ready) }
 
-// Able returns what the checks of AddAble find, joined.
+// Able joins the errors of the checks of AddAble; nil if all is well.
 func (c *Checks) Able() error { return c.run(&c.able) }
 
 func (c *Checks) run(checks *[]namedCheck) error {
@@ -151,7 +151,7 @@ var (
 	errStopping = errors.New("shutting down")
 )
 
-// Ready says whether the process is to get work.
+// Ready returns why the process is to get no work; nil if it is to get some.
 func (p *Process) Ready() error {
 	phase, checks, reason := p.state()
 	switch phase {
@@ -168,7 +168,7 @@ func (p *Process) Ready() error {
 	}
 }
 
-// Able says whether the process can do its work. One that is shutting down can.
+// Able returns why the process cannot do its work; nil if it can. A process that is shutting down can.
 func (p *Process) Able() error {
 	phase, checks, _ := p.state()
 	if phase == serving || phase == stopping {
@@ -177,7 +177,8 @@ func (p *Process) Able() error {
 	return p.Ready()
 }
 
-// Started says whether the start is over. It is over, too, while the process waits: a restart would be in vain.
+// Started returns nil once the start is over, and an error before. It is over, too, while the process waits: a restart
+// would be in vain.
 func (p *Process) Started() error {
 	phase, _, _ := p.state()
 	switch phase {
@@ -195,7 +196,7 @@ func (p *Process) Started() error {
 	}
 }
 
-// Live says whether the process should go on running.
+// Live returns why the process should be restarted; nil if it should go on running.
 func (p *Process) Live() error {
 	phase, checks, _ := p.state()
 	if phase != serving {

@@ -14,9 +14,8 @@ import (
 )
 
 // compact is the transform of Users on their way into the cache, which they are most of. It drops managed fields, and lets
-// Users share the texts and labels that most of them have in common: a decoder makes new ones for each, and leaves room in
-// every list for twice as many elements, which is a third of what a User takes in memory. Nothing else is dropped:
-// what the cache holds can be written back.
+// Users share common texts and labels. A decoder makes new ones for each User, and leaves room in every list for twice as
+// many elements. That is a third of a User's memory. Nothing else is dropped: what the cache holds can be written back.
 func compact(object any) (any, error) {
 	object, err := cache.TransformStripManagedFields()(object)
 	user, isUser := object.(*v1alpha1.User)

@@ -74,8 +74,8 @@ func keyOf(t *v1alpha1.ScimToken) types.NamespacedName {
 	return types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
 }
 
-// authenticate returns the App that the request's token opens: of those that accept it, the one that the URL names, or, where
-// it names none, the only one.
+// authenticate returns the App that the request's token opens. Several Apps may accept a token: the URL names one of them.
+// Without a name in the URL only one App may accept it.
 func (c *credentials) authenticate(r *http.Request, named types.NamespacedName) (credential, error) {
 	presented := bearerToken(r.Header.Get("Authorization"))
 	if presented == "" {

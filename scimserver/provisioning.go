@@ -10,8 +10,8 @@ import (
 )
 
 // What an App's provisioning switches make of a request. An action that is switched off answers 501 and names the switch,
-// but for two: the connection test passes whatever is off, and an update is answered 200 and changes nothing but active,
-// because a refused update would make Okta forget the person, and their deactivation would never come.
+// but for two. The connection test passes whatever is off. An update is answered 200 and changes nothing but active: a
+// refused update would make Okta forget the person, and the deactivation would never come.
 
 const (
 	// connectionTestCount is the page that Okta's connection test asks for. Imports ask for pages of 100.

@@ -111,7 +111,7 @@ func (u *User) MayHaveAccess() bool {
 	return u.Spec.Active && !u.Spec.Suspended && u.DeletionTimestamp.IsZero()
 }
 
-// IsNameReserved says whether the controller has verified, for the very name that the user has, that its claim names it.
+// IsNameReserved says whether the controller has verified the claim of the user's present name.
 func (u *User) IsNameReserved() bool {
 	return isNameReserved(u.Spec.UserNameKey, u.Status.ReservedKey, u.Status.Conditions)
 }
@@ -133,8 +133,8 @@ func (d Deactivation) Confirmation() time.Duration {
 	return d.ConfirmWithin.Duration
 }
 
-// IsRevocationSettled says of an AccessRevoked condition that the controller has taken everything that the User gave: it is True,
-// or tells what outlasts that, a group or another User of the same Kubernetes name.
+// IsRevocationSettled says whether, by its AccessRevoked condition, the controller has taken everything that the User gave.
+// The condition is True, or names what outlasts that: a group, or another User of the same Kubernetes name.
 func IsRevocationSettled(revocation *metav1.Condition) bool {
 	return revocation != nil && (revocation.Status == metav1.ConditionTrue ||
 		revocation.Reason == ReasonBoundByGroup || revocation.Reason == ReasonBoundByOther)

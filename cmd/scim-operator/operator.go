@@ -19,8 +19,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/probes"
 )
 
-// operator is what the server and the controller have in common: probes, metrics and profiles from the first moment on, and a
-// manager that begins once the API server is there, and anew where it lost its Lease.
+// operator is the common part of the server and the controller. It serves probes, metrics and profiles from the first moment
+// on. Its manager begins once the API server answers, and begins again after it lost its Lease.
 type operator struct {
 	log        logr.Logger
 	state      *probes.Process

@@ -75,8 +75,8 @@ func (r *Reaper) sweep(ctx context.Context, grace, orphans time.Duration, withCl
 	return errors.Join(errs...)
 }
 
-// sweepGroups reaps Groups that were never found to hold their name, or that have a rename pending, and has members
-// looked at that the informer does not show as users, should their going have been missed.
+// sweepGroups reaps Groups without a verified name, or with a pending rename. It also has members looked at that the
+// informer does not show as users: their deletion may have been missed.
 func (r *Reaper) sweepGroups(ctx context.Context, groups []v1alpha1.Group, grace time.Duration) error {
 	for i := range groups {
 		group := &groups[i]

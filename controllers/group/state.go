@@ -21,12 +21,12 @@ type state struct {
 	uid  types.UID
 
 	group access.Group
-	// counts says that members earn by the group: its name is claimed for it, and it is not being deleted.
+	// counts says that members earn roles by the group: it has the claim of its name, and is not being deleted.
 	counts bool
 	// epoch of the sharding, empty while inline; complete is the last epoch with all shards read.
 	epoch, complete string
-	// nameOpen says that it is not known whether the key that the Group has now is claimed for it. looked is the key that a
-	// live read was about, and found what that told.
+	// nameOpen says that the claim of the Group's present key is still to be read. looked is the key that a live read was
+	// about, and found what that told.
 	nameOpen bool
 	looked   string
 	found    bool

@@ -107,8 +107,8 @@ func (r *Reconciler) digestOfGenerated(ctx context.Context, object *v1alpha1.Sci
 	return digest, problem, nil
 }
 
-// wasMadeFor says whether a Secret is the one that was made for a ScimToken: by its owner, or, where a backup put both back
-// and the owner is the former object of that name or absent, by its labels and annotation.
+// wasMadeFor says whether a Secret was made for a ScimToken. Its owner tells. After a restore the owner is the former object
+// of that name, or absent: then its labels and annotation tell.
 func wasMadeFor(secret *corev1.Secret, object *v1alpha1.ScimToken) bool {
 	if metav1.IsControlledBy(secret, object) {
 		return true

@@ -157,8 +157,7 @@ func (r *Reconciler) claim(ctx context.Context, object *v1alpha1.ScimToken, dige
 
 func timeText(at *metav1.Time) string { return at.UTC().Format(time.RFC3339) }
 
-// isAsAsked says whether a token is what its specification asks for, so that GitOps need not wait for it: one that is
-// suspended is.
+// isAsAsked says whether a token is as its specification asks, so that GitOps does not wait for it. A suspended token is.
 func (v verdict) isAsAsked() bool { return v.digest != "" }
 
 // apply computes the status of a token.

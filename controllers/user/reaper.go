@@ -110,7 +110,7 @@ func (r *Reaper) holds(ctx context.Context, claim *v1alpha1.NameClaim) bool {
 	return err == nil && (user.Spec.UserNameKey == claim.Spec.Value || user.Spec.PendingKey == claim.Spec.Value)
 }
 
-// namespaces returns those that hold an App, a directory each, and those that hold Users of an App that is gone.
+// namespaces returns the namespaces with an App, a directory each, and the namespaces with Users of an App that is gone.
 func (r *Reaper) namespaces(ctx context.Context) ([]string, error) {
 	var users v1alpha1.UserList
 	if err := r.Client.List(ctx, &users, client.UnsafeDisableDeepCopy); err != nil {

@@ -48,7 +48,7 @@ func (r *recent) holds(user types.NamespacedName, attribute string, uid types.UI
 	return r.held[heldName{user, attribute}] == reservation{uid: uid, key: key}
 }
 
-// reserve notes that the claim of a User's key names it: a claim never leaves a holder that exists and keeps its key.
+// reserve notes that the claim of a User's key names the User. That stays true while the User exists and keeps the key.
 func (r *recent) reserve(name types.NamespacedName, user *v1alpha1.User) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -76,7 +76,7 @@ func (r *recent) wrote(name types.NamespacedName, user *v1alpha1.User) {
 	r.written[name] = user.ResourceVersion
 }
 
-// isOwn says, once, whether a User is as this process wrote it: nothing but that happened to it.
+// isOwn says, once, whether a User is exactly as this process wrote it.
 func (r *recent) isOwn(name types.NamespacedName, user *v1alpha1.User) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

@@ -18,7 +18,7 @@ const reasonHeld = "held by the App's spec.safety: not earned any more"
 
 func isHeld(role v1alpha1.EarnedRole) bool { return slices.Contains(role.Reasons, reasonHeld) }
 
-// keepHeld returns roles that the person does not earn any more and keeps all the same, because too many people would lose
+// keepHeld returns the held roles: the user does not earn them any more, and keeps them because too many users would lose
 // roles by a change of a group or an edit of the App. What the person's own change takes is never held, and neither is
 // anything where nothing is bound.
 func (e *evaluation) keepHeld(ctx context.Context, stillEarned map[earned.RoleInScope]bool, mode string) ([]v1alpha1.EarnedRole, error) {

@@ -150,7 +150,7 @@ func whyInactive(user *v1alpha1.User) (reason, message string) {
 	return v1alpha1.ReasonSuspended, "The person is suspended in the cluster."
 }
 
-// isRevoked says whether the status speaks of the User as it is and tells that its access is gone.
+// isRevoked says whether the status is about the User's current generation and tells that the access is gone.
 func isRevoked(user *v1alpha1.User) bool {
 	revocation := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
 	return v1alpha1.IsRevocationSettled(revocation) &&

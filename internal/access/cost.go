@@ -23,8 +23,8 @@ const (
 	// looks for a prefix among 100 groups costs some 600, so that 128 roles can each have one.
 	evaluationBudget = 100_000
 	// maxStaticCost is what one expression may cost for a user with the largest attributes and the most groups that
-	// expressions take. It bounds what a single call can do before its cost is counted, in memory as in time, and is
-	// higher than the budget, because ordinary users are far smaller than that.
+	// expressions take. It bounds the memory and time of a single call before its cost is counted. It is higher than the
+	// budget, because ordinary users are far smaller.
 	maxStaticCost = 2_000_000
 )
 

@@ -262,8 +262,8 @@ func (p *Policy) whileWanted(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// scopesOf returns the scopes that a user holds: those that the attribute names, or every one where it names none. A
-// name that is unknown grants nothing; it never widens to every scope.
+// scopesOf returns the scopes that the user's attribute names, or all scopes if it names none. A name that is unknown grants
+// nothing; it never widens to every scope.
 func (p *Policy) scopesOf(user *v1alpha1.UserSpec, decision *Decision) []string {
 	var names []string
 	if p.scopesAttribute != "" {
@@ -296,8 +296,8 @@ func (p *Policy) scopesOf(user *v1alpha1.UserSpec, decision *Decision) []string 
 	return held
 }
 
-// Subject returns the RBAC user name that stands for a person, or an error that names the attribute at fault: it is
-// absent, or it would make a name that Kubernetes keeps for itself.
+// Subject returns the RBAC user name that stands for a person. The error names the attribute at fault: it is absent, or it
+// would make a name that is reserved for Kubernetes.
 func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (string, error) {
 	attribute := mapping.UsernameFrom
 	if attribute == "" {
@@ -316,9 +316,9 @@ func Subject(mapping v1alpha1.KubernetesMapping, user *v1alpha1.UserSpec) (strin
 }
 
 // Subjects returns the RBAC user names that may stand for a user in bindings until the user is evaluated. These are the name
-// that the App makes now, the one in the user's status, if that is about the current generation, and those that the App
-// would make with another usernameFrom: an edit that was undone before any status told of it may have bound one of them. A
-// name that the user gave up by a change of its own is none of them: it may be another user's by now.
+// that the App makes now, and the one in the user's status, if that is about the current generation. Names that the App
+// would make with another usernameFrom count, too: an edit that was undone before any status told of it may have bound one
+// of them. A name that the user gave up by a change of its own is none of them: it may be another user's by now.
 func Subjects(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
 	var names []string
 	if name, err := Subject(mapping, &user.Spec); err == nil {

@@ -142,8 +142,8 @@ func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, 
 	}
 }
 
-// Namespaces returns the namespaces with claims to sweep: the served ones, or else, by an informer, those that hold an App,
-// a directory each, or an object of left: what remains of an App that is gone. Errors are those of cached.
+// Namespaces returns the namespaces with claims to sweep: the served ones, or, if none are named, the namespaces with an App
+// or with an object of left, which remains of an App that is gone. Errors are those of cached.
 func Namespaces(ctx context.Context, cached client.Reader, served []string, left ...client.ObjectList) ([]string, error) {
 	if len(served) > 0 {
 		return served, nil

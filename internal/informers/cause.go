@@ -13,8 +13,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// Away says whether a request failed because no API server answers, or none that has time: it is right to wait, for as long
-// as it takes. An answer that refuses the request, or that cannot be read, is something else.
+// Away says whether a request failed because the API server does not answer, or has no time. The caller should wait, for as
+// long as it takes. An answer that refuses the request, or that cannot be read, is something else.
 func Away(err error) bool {
 	if err == nil || errors.As(err, new(*tls.CertificateVerificationError)) {
 		return false

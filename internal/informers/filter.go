@@ -100,8 +100,8 @@ func (s *eventStream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// passed is the event as the follower may see it; nothing where it may not. An object that it knew and cannot read any more has it list again, so that its
-// handlers are told of an end, with the last state that it could read.
+// passed is the event as the follower may see it; nothing where it may not. If a known object becomes unreadable, it lists
+// again. Its handlers are then told of the object's end, with the last readable state.
 func (s *eventStream) passed(event []byte) []byte {
 	var frame struct {
 		Type   watch.EventType `json:"type"`

@@ -90,7 +90,7 @@ func (w *Watches) NewCache(config *rest.Config, options cache.Options) (cache.Ca
 	return &watchedCache{Cache: made, watches: w}, nil
 }
 
-// watchedCache is a cache that knows by which Watches it was made, so that other caches of its manager are made alike.
+// watchedCache is a cache with the Watches that made it, so that other caches of its manager are made in the same way.
 type watchedCache struct {
 	cache.Cache
 	watches *Watches

@@ -3,8 +3,8 @@
 // A leader election alone does not ensure that. A process that was stopped for longer than its Lease lasts (by a signal, a
 // debugger, a machine that slept) wakes up in the middle of its work, beside its successor. client-go lets it go on for as
 // long as a renewal may take. It writes what it decided before, and could bind users after the successor took their access
-// away. So the Lock notes when the Lease was renewed, and the transports of its clients refuse what would change anything
-// once that is too long ago, or as soon as the Lease is seen to be another process's.
+// away. So the Lock notes when the Lease was renewed. Once that is too long ago, or the Lease is another process's, the
+// transports of its clients refuse every write.
 //
 // The Lock also has a leader outlast an API server that is away. The election would give up after a few seconds and cost
 // another start, with all that a controller reads at its start, just when the API server is back and work is waiting.
@@ -147,9 +147,9 @@ func (l *Lock) Create(ctx context.Context, record resourcelock.LeaderElectionRec
 	return err
 }
 
-// Update takes or renews the Lease, or gives it back. Only its holder gives it back: client-go's election, when it ends, goes
-// by what it saw last and not by what the Lease says. A renewal is written every RenewInterval. One that fails because the API
-// server is away is no error: it keeps the election going, and the process from writing.
+// Update takes or renews the Lease, or gives it back. Only its holder gives it back, because an election that ends does not
+// read the Lease again: client-go goes by the last state that it saw. A renewal is written every RenewInterval. One that
+// fails because the API server is away is no error: it keeps the election going, and the process from writing.
 func (l *Lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if l.isDeposed() {
 		return errAnothers

@@ -212,8 +212,8 @@ func (c *change) backInline(ctx context.Context, current, next *v1alpha1.Group, 
 	return before, after, true, c.place(ctx, next, after)
 }
 
-// sharded writes the change to the shards of the Group's epoch. The write of the Group, which comes after it, fails where
-// the Group is not any more what it was when it was read.
+// sharded writes the change to the shards of the Group's epoch. The write of the Group follows, and fails if the Group
+// changed since it was read.
 func (c *change) sharded(ctx context.Context, current *v1alpha1.Group, delta Delta) error {
 	epoch := current.Spec.Sharding.Epoch
 	if c.written == epoch {
@@ -227,7 +227,7 @@ func (c *change) sharded(ctx context.Context, current *v1alpha1.Group, delta Del
 	return nil
 }
 
-// Place gives a group that is not written yet its members: inline, or in shards that it writes at once. Errors are
+// Place sets the members of a group before its first write: inline, or in shards that Place writes at once. Errors are
 // ErrTooLarge and the API server's; shards written before an error stay for Sweep.
 func (p *Protocol) Place(ctx context.Context, group *v1alpha1.Group, members ...string) error {
 	var delta Delta

@@ -33,7 +33,7 @@ func (p *Protocol) Sweep(ctx context.Context, shard *v1alpha1.MemberShard, grace
 	return err == nil, err
 }
 
-// RemoveShards removes the shards of a group that is gone, or never came to be, as far as it can: what fails is swept
+// RemoveShards removes the shards of a group that is gone, or was never written, as far as it can. Sweep removes the rest
 // later.
 func (p *Protocol) RemoveShards(ctx context.Context, group *v1alpha1.Group) error {
 	if group.Spec.Sharding == nil {

@@ -1,6 +1,6 @@
 // Package precedence has grants wait, for a moment, while a removal of access is under way in the same process. Both go to
-// one API server, and where its processors are busy each request waits for those before it: an import at full speed would
-// delay a deactivation by as much as it can keep in flight.
+// one API server. While its processors are busy each request waits for the earlier ones, so an import at full speed would
+// delay a deactivation by all the requests that it has in flight.
 package precedence
 
 import (

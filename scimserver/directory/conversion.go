@@ -14,12 +14,11 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// setResource writes a SCIM resource into a spec: everything that a client decides, and nothing else. active keeps its
-// value where the resource has none.
+// setResource writes a SCIM resource into a spec: everything that a client decides, and nothing else. active keeps its value
+// where the resource has none.
 //
-// RFC 7643's attributes go into their fields, as far as they fit. One that does not fit whole, because of a
-// sub-attribute that the field does not have, is kept a second time as it is, under its name: controllers read the
-// field, SCIM clients get back what they sent.
+// RFC 7643's attributes go into their fields, as far as they fit. A value with a sub-attribute that the field does not have
+// is kept twice: in the field, which controllers read, and as it came, under its name, which SCIM clients get back.
 func setResource(spec *v1alpha1.UserSpec, resource protocol.Resource) error {
 	attributes, extensions := map[string]any{}, map[string]any{}
 	for name, value := range resource.Attributes {

@@ -47,8 +47,9 @@ type Revocation uint8
 const (
 	// RevocationPending says that bindings may name the person yet.
 	RevocationPending Revocation = iota
-	// RevocationOutlasted says that no binding of the person is left, but one names a group of theirs, which tokens that were
-	// issued before carry until they expire, or another user has the same Kubernetes name. There is nothing to wait for.
+	// RevocationOutlasted says that no binding of the person is left, but access may be: a binding names a group of theirs,
+	// and tokens that were issued before carry it until they expire; or another user has the same Kubernetes name. There is
+	// nothing to wait for.
 	RevocationOutlasted
 	// Revoked says that no binding gives the person anything.
 	Revoked

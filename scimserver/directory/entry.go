@@ -36,7 +36,7 @@ type Entry struct {
 	// observed is the generation that the controller has seen; revocation tells how far it has ended the person's access.
 	observed   int64
 	revocation Revocation
-	// reserved says that the controller has verified, for the very name that the user has, that its claim names it.
+	// reserved says that the controller has verified the claim of the user's present name.
 	reserved bool
 	// terminating is set once the object is being deleted; deleted by this process' own deletion, before the watch tells.
 	terminating, deleted bool

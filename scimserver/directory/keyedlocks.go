@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// keyedLocks has one holder at a time for each key, in this process. The creates of one externalId take turns by it: an
-// externalId is no claim, which would cost every create one more write, so that what keeps two from making the same person
-// twice is that the second sees the first. The zero value is ready.
+// keyedLocks has one holder at a time for each key, in this process. The creates of one externalId take turns by it, so that
+// the second sees the first and does not make the same person twice. A claim of the externalId would cost every create one
+// more write. The zero value is ready.
 type keyedLocks struct {
 	mu   sync.Mutex
 	held map[string]chan struct{} // closed by unlock

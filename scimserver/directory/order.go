@@ -22,7 +22,7 @@ const maxOrders = 4
 const keepOrder = 2 * time.Hour
 
 // order keeps an App's visible users sorted by an attribute. The first request that asks for it makes it; from then on it
-// follows every change, so that a page costs what is on it.
+// follows every change, so that the cost of a page depends on its size only.
 type order struct {
 	by   protocol.Sort
 	keys *protocol.Keys // under the read model's lock

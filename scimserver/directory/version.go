@@ -97,9 +97,9 @@ func shownVersion(group *v1alpha1.Group, members []protocol.Member) version {
 	return v
 }
 
-// lagPatience is how long a change waits for the memory of this process where the version that If-Match names differs in
-// nothing but what is shown of other objects: the client may have it from another replica, which knew more. A version that
-// is old indeed is refused after that time.
+// lagPatience is how long a change waits for this process' read model, if the version in If-Match differs only in what is
+// shown of other objects: the client may have it from another replica with a newer read model. A version that is old indeed
+// is refused after that time.
 const lagPatience = time.Second
 
 // await checks conditions, and does so again while this process may only be behind.

@@ -42,8 +42,9 @@ func (p Proxies) Trusts(address netip.Addr) bool {
 	return false
 }
 
-// ClientAddress is the address that a request came from: that of the connection, or, where that is a trusted proxy's, the last
-// one in X-Forwarded-For that is not. Whatever stands before that one in the header, any client can send.
+// ClientAddress returns the address that a request came from. It is the connection's, or, behind a trusted proxy, the last
+// address in X-Forwarded-For that is not a trusted proxy's. Whatever stands before that one in the header, any client can
+// send.
 func (p Proxies) ClientAddress(r *http.Request) netip.Addr {
 	address := hostAddress(r.RemoteAddr)
 	if !p.Trusts(address) {

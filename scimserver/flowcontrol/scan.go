@@ -20,8 +20,8 @@ const (
 	scanBudget = 10 * time.Second
 )
 
-// scanShares are the processors that scans have: half of them. An App has half of those, so that its scans wait for each other
-// before they wait for another App's, in a queue where every App has as few.
+// scanShares are the processors that scans have: half of them. An App has half of those, so that its scans wait for each
+// other first, and another App's scans find a place.
 type scanShares struct {
 	processors *semaphore.Weighted
 	each       int64

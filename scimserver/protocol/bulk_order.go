@@ -50,7 +50,7 @@ type bulkOrder struct {
 	targets    map[string]bool // ids of users that operations are about
 	after      [][]int
 	barrier    int // the last step that all others wait for; -1: none yet
-	// last is the latest step that had something to itself, sharing those since then that had it together with others.
+	// last maps a key to the latest step that held it alone, sharing to the steps since then that shared it.
 	last    map[string]int
 	sharing map[string][]int
 	held    map[string][]string // names that a resource has or may have had, as keys

@@ -28,10 +28,10 @@ type BulkStep struct {
 	Phase BulkPhase
 }
 
-// Plan puts the operations into an order in which each comes after those that create the resources it refers to by bulkId,
-// and which otherwise is the client's. Where operations refer to each other in a circle, one of them is done in two steps.
-// Plan sets an operation's Err, to invalidValue, where a bulkId belongs to no operation that creates something. Dependencies
-// says which steps need not wait for each other.
+// Plan orders the operations. An operation comes after the ones that create the resources it refers to by bulkId; otherwise
+// the order is the client's. Where operations refer to each other in a circle, one of them is done in two steps. Plan sets
+// an operation's Err, to invalidValue, where a bulkId belongs to no operation that creates something. Dependencies says
+// which steps need not wait for each other.
 func (b *BulkRequest) Plan() []BulkStep {
 	p := planner{operations: b.Operations, creator: map[string]int{}, state: make([]visitState, len(b.Operations))}
 	for i, o := range b.Operations {

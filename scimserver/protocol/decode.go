@@ -51,8 +51,8 @@ func (d *decoder) object(object map[string]any, container string, depth int) err
 }
 
 // ordered lists an object's keys: top-level attributes before containers, and the schema's spelling before any other. Of an
-// attribute that the App declares, the later one wins: what has the schema's spelling and place may be the client's copy of
-// our own answer, the other what it was told to write. Of RFC 7643's own, the top level wins.
+// attribute that the App declares, the later one wins: the one with the schema's spelling and place may be the client's copy
+// of our own answer, and the other one what the client means to write. Of RFC 7643's own, the top level wins.
 func (s *SchemaSet) ordered(object map[string]any) []string {
 	keys := make([]string, 0, len(object))
 	for key := range object {

@@ -104,7 +104,8 @@ type Lookup struct {
 }
 
 // Mentions reports whether the filter asks for a core attribute, by itself or by one of its sub-attributes, or for one
-// sub-attribute, as in meta.version: what it does not mention need not be there for Matches. The name is the schema's spelling.
+// sub-attribute, as in meta.version. Matches does not need what the filter does not mention. The name is the schema's
+// spelling.
 func (f *Filter) Mentions(attribute string) bool {
 	attribute, sub, one := strings.Cut(attribute, ".")
 	found := false

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// GroupPatch is a PATCH of a group in two parts, neither of which needs the group's members to be at hand: what it does to the
-// membership, and what it does to the other attributes.
+// GroupPatch is a PATCH of a group in two parts: the changes of the membership, and the changes of the other attributes.
+// Neither part needs the group's members at hand.
 //
-// A PATCH takes effect as a whole or not at all: call ApplyAttributes, which can still refuse, before the first step is done.
+// A PATCH takes effect as a whole or not at all: call ApplyAttributes, which can still refuse, before the first step is
+// done.
 type GroupPatch struct {
 	// Steps are in the order of the operations.
 	Steps []MembershipStep

@@ -18,8 +18,8 @@ type Meta struct {
 // timeFormat is xsd:dateTime in UTC, with milliseconds where there are any.
 const timeFormat = "2006-01-02T15:04:05.999Z07:00"
 
-// Complete adds schemas, id and meta, and puts attributes back into the containers that they arrived in: the resource as a
-// client sees it, and as filters run on it. The values are r's own: do not change them.
+// Complete returns the resource as a client sees it, and as filters run on it. It adds schemas, id and meta, and puts
+// attributes back into the containers that they arrived in. The values are r's own: do not change them.
 func (s *SchemaSet) Complete(r Resource, m Meta) map[string]any {
 	return s.complete(r, m, Projection{})
 }

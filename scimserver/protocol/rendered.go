@@ -199,7 +199,8 @@ func rawValue(raw []byte) any {
 	}
 }
 
-// ReadRendered builds a resource as Render wrote it, without a projection: what Complete returned for it.
+// ReadRendered builds a resource from what Render wrote without a projection. It returns what Complete returned for the
+// resource.
 func ReadRendered(rendered []byte) map[string]any {
 	attributes, _ := rawValue(rendered).(map[string]any)
 	return attributes

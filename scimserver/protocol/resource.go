@@ -12,10 +12,10 @@ type Resource struct {
 	// string, bool, json.Number, []any, map[string]any. Core and custom top-level attributes are at top level, extensions
 	// under their URN (a known URN in its schema's spelling, an unknown one as received).
 	Attributes map[string]any
-	// Containers remembers what did not arrive where a schema puts it, so that rendering gives it back in exactly that place:
-	// a core-level attribute's name → the key of the object that it came in, e.g. "role" →
-	// "urn:ietf:params:scim:schemas:core:2.0:user"; a known extension's URN → the spelling that it came with.
-	// Okta writes back whatever it reads: an attribute that moved would return twice, once stale.
+	// Containers remembers attributes that arrived in another place than the schema's, so that Render gives them back in
+	// that place: a core-level attribute's name → the key of the object that it came in, e.g. "role" →
+	// "urn:ietf:params:scim:schemas:core:2.0:user"; a known extension's URN → the spelling that it came with. Okta writes
+	// back whatever it reads: an attribute that moved would return twice, once stale.
 	Containers map[string]string
 }
 

@@ -229,7 +229,7 @@ func customKey(schemaID, name string) string {
 	return strings.ToLower(schemaID) + " " + strings.ToLower(name)
 }
 
-// addCustom puts one custom attribute into the document of its schema, which it appends where it is new.
+// addCustom puts one custom attribute into the document of its schema. A new schema gets a new document.
 func addCustom(documents *[]Schema, declared map[string]bool, c CustomAttribute) error {
 	added := withDefaults(c.Attribute)
 	if err := checkAttribute(added, true); err != nil {

@@ -106,7 +106,7 @@ func TestRenameIntoATakenName(t *testing.T) {
 	if got := get(t, client, id).Text("userName"); got != own {
 		t.Errorf("the user is named %q, want %q", got, own)
 	}
-	// One's own name, in other letters, is no taken name.
+	// A user's own name, in other letters, is no taken name.
 	renamed := do(t, client, http.MethodPut, "/Users/"+id, userJSON(strings.ToUpper(own), ""))
 	must(t, renamed.ExpectUser())
 	if got := renamed.Text("userName"); got != strings.ToUpper(own) {

@@ -41,6 +41,9 @@ const (
 	undeterminedDelay = 100 * time.Millisecond
 )
 
+// bindingController has keys run for what it watches: bindings that others edit, Apps and namespaces.
+type bindingController struct{ syncer *Syncer }
+
 // queue of the controller.
 type queue = workqueue.TypedRateLimitingInterface[earned.RoleInScope]
 
@@ -51,9 +54,10 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 		return err
 	}
 	syncer.watch(ctx)
+	watching := bindingController{syncer}
 	logger := mgr.GetLogger().WithName("rolebinding")
 	c, err := controller.NewTyped("rolebinding", mgr, controller.TypedOptions[earned.RoleInScope]{
-		Reconciler:              reconcile.TypedFunc[earned.RoleInScope](syncer.reconcile),
+		Reconciler:              reconcile.TypedFunc[earned.RoleInScope](watching.reconcile),
 		MaxConcurrentReconciles: concurrency,
 		NewQueue:                newQueue,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[earned.RoleInScope](20*time.Millisecond, maxBackoff),
@@ -69,14 +73,14 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 	}
 	own := mgr.GetCache()
 	for _, watch := range []source.TypedSource[earned.RoleInScope]{
-		knownUnlabelled{&syncer.unlabelledBindings, syncer.takeQueue},
-		source.TypedKind(own, &v1alpha1.AppRoleBinding{}, watchOwn(syncer, func(binding *v1alpha1.AppRoleBinding) (earned.RoleInScope, bool) {
+		knownUnlabelled{&syncer.unlabelledBindings, syncer.rechecks.takeQueue},
+		source.TypedKind(own, &v1alpha1.AppRoleBinding{}, watchOwn(watching, func(binding *v1alpha1.AppRoleBinding) (earned.RoleInScope, bool) {
 			return earned.RoleInScopeOf(binding), true
 		})),
-		source.TypedKind(own, &rbacv1.RoleBinding{}, watchOwn(syncer, func(binding *rbacv1.RoleBinding) (earned.RoleInScope, bool) { return keyOfNative(binding) })),
-		source.TypedKind(own, &rbacv1.ClusterRoleBinding{}, watchOwn(syncer, func(binding *rbacv1.ClusterRoleBinding) (earned.RoleInScope, bool) { return keyOfNative(binding) })),
-		source.TypedKind(own, &v1alpha1.App{}, syncer.watchApps()),
-		source.TypedKind(own, namespaceMetadata(), syncer.watchNamespaces()),
+		source.TypedKind(own, &rbacv1.RoleBinding{}, watchOwn(watching, func(binding *rbacv1.RoleBinding) (earned.RoleInScope, bool) { return keyOfNative(binding) })),
+		source.TypedKind(own, &rbacv1.ClusterRoleBinding{}, watchOwn(watching, func(binding *rbacv1.ClusterRoleBinding) (earned.RoleInScope, bool) { return keyOfNative(binding) })),
+		source.TypedKind(own, &v1alpha1.App{}, watching.watchApps()),
+		source.TypedKind(own, namespaceMetadata(), watching.watchNamespaces()),
 	} {
 		if err := c.Watch(watch); err != nil {
 			return err
@@ -120,77 +124,39 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 	return nil
 }
 
-// takeQueue lets runs that others asked for come back when they failed.
-func (s *Syncer) takeQueue(_ context.Context, q queue) error {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.retry = func(key earned.RoleInScope) { q.AddRateLimited(s.check(key)) }
-	return nil
-}
-
-func (s *Syncer) reconcile(ctx context.Context, key earned.RoleInScope) (reconcile.Result, error) {
-	full := s.takeUnchecked(key)
-	if delay := s.statusDelay(key); !full && delay > 0 {
+func (c bindingController) reconcile(ctx context.Context, key earned.RoleInScope) (reconcile.Result, error) {
+	isUndetermined := c.syncer.writes.DrainUndetermined(key)
+	full := c.syncer.rechecks.take(key) || isUndetermined
+	if delay := c.syncer.statusDelay(key); !full && delay > 0 {
 		return reconcile.Result{RequeueAfter: delay}, nil // it is about what this process wrote
 	}
-	if err := s.syncWithStatus(ctx, key, full).Err(); err != nil {
+	if err := c.syncer.syncWithStatus(ctx, key, full).Err(); err != nil {
 		return reconcile.Result{}, err
 	}
-	if _, bound := s.State(key); !bound {
+	if _, bound := c.syncer.State(key); !bound {
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{RequeueAfter: recheckEvery}, nil
 }
 
-// check has a key looked at as a whole by the next reconcile.
-func (s *Syncer) check(key earned.RoleInScope) earned.RoleInScope {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.unchecked == nil {
-		s.unchecked = map[earned.RoleInScope]bool{}
-	}
-	s.unchecked[key] = true
-	return key
-}
-
-// takeUnchecked says whether a key is to be looked at as a whole.
-func (s *Syncer) takeUnchecked(key earned.RoleInScope) bool {
-	isUndetermined := s.writes.DrainUndetermined(key)
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	full := s.unchecked[key]
-	delete(s.unchecked, key)
-	return full || isUndetermined
-}
-
-// statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.
-func (s *Syncer) statusDelay(key earned.RoleInScope) time.Duration {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if m := s.memories[key]; m != nil {
-		return max(0, time.Until(m.statusDue))
-	}
-	return 0
-}
-
 // watchOwn takes events of what this package writes. An edit by somebody else is undone as soon as it is clear that it is one.
-func watchOwn[T client.Object](s *Syncer, keyOf func(T) (earned.RoleInScope, bool)) handler.TypedEventHandler[T, earned.RoleInScope] {
+func watchOwn[T client.Object](c bindingController, keyOf func(T) (earned.RoleInScope, bool)) handler.TypedEventHandler[T, earned.RoleInScope] {
 	enqueue := func(q queue, object T, deleted, initial bool) {
 		key, found := keyOf(object)
-		if !found || !s.serves(key) || initial {
-			s.writes.Observe(nil, overlay.IDOf(object), object, deleted)
-			if found && s.serves(key) {
-				addWithPriority(q, s.check(key), handler.LowPriority)
+		if !found || !c.syncer.serves(key) || initial {
+			c.syncer.writes.Observe(nil, overlay.IDOf(object), object, deleted)
+			if found && c.syncer.serves(key) {
+				addWithPriority(q, c.syncer.rechecks.add(key), handler.LowPriority)
 			}
 			return
 		}
-		switch s.writes.Observe(&key, overlay.IDOf(object), object, deleted) {
+		switch c.syncer.writes.Observe(&key, overlay.IDOf(object), object, deleted) {
 		case overlay.Own:
-			q.AddAfter(key, max(ownDelay, s.statusDelay(key)))
+			q.AddAfter(key, max(ownDelay, c.syncer.statusDelay(key)))
 		case overlay.Undetermined:
 			q.AddAfter(key, undeterminedDelay)
 		default:
-			q.Add(s.check(key))
+			q.Add(c.syncer.rechecks.add(key))
 		}
 	}
 	return handler.TypedFuncs[T, earned.RoleInScope]{
@@ -199,8 +165,8 @@ func watchOwn[T client.Object](s *Syncer, keyOf func(T) (earned.RoleInScope, boo
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
 			if old, found := keyOf(e.ObjectOld); found {
-				if key, _ := keyOf(e.ObjectNew); key != old && s.serves(old) {
-					q.Add(s.check(old)) // its marks were changed
+				if key, _ := keyOf(e.ObjectNew); key != old && c.syncer.serves(old) {
+					q.Add(c.syncer.rechecks.add(old)) // its marks were changed
 				}
 			}
 			enqueue(q, e.ObjectNew, false, false)
@@ -220,10 +186,10 @@ func addWithPriority(q queue, key earned.RoleInScope, priority int) {
 }
 
 // watchApps brings back every key of an App whose specification changed, or that appeared or went.
-func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, earned.RoleInScope] {
+func (c bindingController) watchApps() handler.TypedEventHandler[*v1alpha1.App, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
-		for key := range s.keysOfApp(ctx, app.Namespace, app.Name) {
-			q.Add(s.check(key))
+		for key := range c.syncer.keysOfApp(ctx, app.Namespace, app.Name) {
+			q.Add(c.syncer.rechecks.add(key))
 		}
 	}
 	return handler.TypedFuncs[*v1alpha1.App, earned.RoleInScope]{
@@ -238,47 +204,21 @@ func (s *Syncer) watchApps() handler.TypedEventHandler[*v1alpha1.App, earned.Rol
 			}
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) {
-			s.Policies.Forget(e.Object.UID)
+			c.syncer.Policies.Forget(e.Object.UID)
 			enqueue(ctx, e.Object, q)
 		},
 	}
 }
 
-// keysOfApp returns the keys of an App that are bound or held.
-func (s *Syncer) keysOfApp(ctx context.Context, namespace, app string) map[earned.RoleInScope]bool {
-	keys := map[earned.RoleInScope]bool{}
-	for _, key := range s.Index.OfApp(namespace, app) {
-		keys[key] = true
-	}
-	for _, key := range s.boundKeys(ctx, client.InNamespace(namespace)) {
-		if key.App == app {
-			keys[key] = true
-		}
-	}
-	return keys
-}
-
-func (s *Syncer) boundKeys(ctx context.Context, options ...client.ListOption) []earned.RoleInScope {
-	var list v1alpha1.AppRoleBindingList
-	if err := s.Client.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
-		return nil // an informer's list does not fail once it is synchronised, and before that every binding comes as an event
-	}
-	keys := make([]earned.RoleInScope, len(list.Items))
-	for i := range list.Items {
-		keys[i] = earned.RoleInScopeOf(&list.Items[i])
-	}
-	return keys
-}
-
 // watchNamespaces brings back the keys whose scope a namespace enters or leaves.
-func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, earned.RoleInScope] {
+func (c bindingController) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, q queue, states ...*metav1.PartialObjectMetadata) {
 		seen := map[earned.RoleInScope]bool{}
-		for _, key := range s.boundKeys(ctx) {
+		for _, key := range c.syncer.reader().boundKeys(ctx) {
 			if !seen[key] {
 				seen[key] = true
-				if s.concerns(ctx, key, states) {
-					q.Add(s.check(key))
+				if c.concerns(ctx, key, states) {
+					q.Add(c.syncer.rechecks.add(key))
 				}
 			}
 		}
@@ -301,12 +241,12 @@ func (s *Syncer) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObje
 }
 
 // concerns says whether the scope of a key has, or had, a namespace in one of its states.
-func (s *Syncer) concerns(ctx context.Context, key earned.RoleInScope, states []*metav1.PartialObjectMetadata) bool {
+func (c bindingController) concerns(ctx context.Context, key earned.RoleInScope, states []*metav1.PartialObjectMetadata) bool {
 	app := &v1alpha1.App{}
-	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.App}, app, client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.syncer.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.App}, app, client.UnsafeDisableDeepCopy); err != nil {
 		return false // without its App a key is void, wherever it held
 	}
-	policy, fieldErrors := s.Policies.Compile(app)
+	policy, fieldErrors := c.syncer.Policies.Compile(app)
 	if len(fieldErrors) > 0 {
 		return false
 	}

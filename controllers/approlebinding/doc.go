@@ -1,17 +1,22 @@
-// Package approlebinding writes who holds which role of an App in which scope: AppRoleBindings, and the RoleBindings and
+// Package approlebinding writes which user holds which role of an App in which scope: AppRoleBindings, and the RoleBindings and
 // ClusterRoleBindings made from them. Nothing else writes either.
 //
-// The user controller puts what each person earned into the Index and has every RoleInScope (App, role, scope) run that someone
-// gained or lost: by RequestGrants, which comes back when the run is done, or by SyncRemoval, which waits. A run of one key reads
-// its bindings, compares them with the index and writes what differs: first the removals of people, then the
-// AppRoleBindings, then the grants, and last the removal of what is no longer needed. Runs that only grant rest between
-// each other; a removal ends the rest, and interrupts a run that grants. The controller of this package has keys run for
-// what it watches: Apps, namespaces, and edits of the bindings by others, which are undone.
+// The user controller puts what each user has earned into the earned.Index, and has each role in a scope (a key) run that a
+// user gained or lost: by RequestGrants, which returns at once, or by SyncRemoval, which waits. The controller of this package
+// has keys run for what it watches: Apps, namespaces, and edits of the bindings by others, which are undone.
 //
-// Nobody gets into a native binding who was not evaluated for the state of the App that asks for it: who was evaluated for
-// an earlier one keeps exactly the native bindings in which they are.
+// A run gathers its input, makes a plan, and writes what differs from it: first the removals of users, then the
+// AppRoleBindings, then the grants, and last the removal of what is no longer needed. A native binding gets no subject whose
+// user was not evaluated for the state of the App that asks for it: users evaluated for an earlier one keep exactly the native
+// bindings that name them.
 //
-// syncer.go, grantRequest.go and bound.go are what others call; runner.go says when a key runs, run.go in which steps;
-// people.go and packing.go decide who is in which AppRoleBinding, native.go and write.go see to the native bindings, unlabelled.go
-// finds those that somebody took the marks from.
+// Where a line lives:
+//   - syncer.go is what others call, controller.go and rechecks.go what has keys run, unlabelled.go finds native bindings that
+//     others took the labels from;
+//   - runs.go says when a key runs (internal/schedule does it), turns.go how Apps share slots, runner.go and run.go in which
+//     steps, memory.go what one run leaves to the next;
+//   - gather.go, people.go and reader.go read; packing and plan.go decide, and need no client;
+//   - nativewriter.go, bindingwriter.go and status.go write, objects.go holds what exists meanwhile, overlay what informers do
+//     not show yet;
+//   - edits.go, differences.go and repair.go tell what others changed.
 package approlebinding

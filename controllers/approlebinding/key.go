@@ -2,12 +2,14 @@ package approlebinding
 
 import (
 	"fmt"
+	"sync"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/names"
 )
@@ -48,14 +50,40 @@ func nativeName(k earned.RoleInScope, index int32, ref rbacv1.RoleRef) string {
 // surplusIndexes is how far beyond the present chunks indexes are looked for: of bindings whose AppRoleBinding is gone.
 const surplusIndexes = 64
 
-// namesOf returns the names of native bindings to a role, with the index of the chunk that each stands for, up to some beyond
-// the last one that there is.
-func nativeNames(k earned.RoleInScope, ref rbacv1.RoleRef, last int32) map[string]int32 {
-	names := make(map[string]int32, last+surplusIndexes)
-	for index := range last + surplusIndexes {
-		names[nativeName(k, index, ref)] = index
+// nativeNames tells by its name which chunk of a key a native binding was made from, for the chunks up to the last one and
+// some beyond. Names are hashes, so that each role's are computed once, when it is asked for first.
+type nativeNames struct {
+	key  earned.RoleInScope
+	last int32
+
+	mutex sync.Mutex
+	byRef map[rbacv1.RoleRef]map[string]int32
+}
+
+func newNativeNames(key earned.RoleInScope, last int32) *nativeNames {
+	return &nativeNames{key: key, last: last, byRef: map[rbacv1.RoleRef]map[string]int32{}}
+}
+
+// indexOf returns the index of the chunk, and whether the name and role are ones that the key makes.
+func (n *nativeNames) indexOf(id overlay.ID, ref rbacv1.RoleRef) (int32, bool) {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	names := n.byRef[ref]
+	if names == nil {
+		names = make(map[string]int32, n.last+surplusIndexes)
+		for index := range n.last + surplusIndexes {
+			names[nativeName(n.key, index, ref)] = index
+		}
+		n.byRef[ref] = names
 	}
-	return names
+	index, found := names[id.Name]
+	return index, found
+}
+
+// isOwn reports whether the key makes native bindings of that name and role, whatever the labels say.
+func (n *nativeNames) isOwn(id overlay.ID, ref rbacv1.RoleRef) bool {
+	_, found := n.indexOf(id, ref)
+	return found
 }
 
 // bindingLabels mark an AppRoleBinding.

@@ -12,7 +12,7 @@ import (
 // IsNamed says whether a native binding of a key names an RBAC user, or the group in the user's place where group is not empty. Native
 // bindings are at least as new as this process's last write.
 func (s *Syncer) IsNamed(ctx context.Context, key earned.RoleInScope, user, group string) (bool, error) {
-	natives, err := s.nativesOf(ctx, key)
+	natives, err := s.reader().nativesOf(ctx, key)
 	if err != nil {
 		return false, err
 	}

@@ -13,16 +13,16 @@ import (
 )
 
 // packing gathers what is known of the users that the run looks at.
-func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) (packing.Input, error) {
-	if r.void() {
+func (g *gatherer) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) (packing.Input, error) {
+	if g.app == nil {
 		return packing.Input{Decide: func(v1alpha1.AppRoleSubject) (packing.Member, bool) { return packing.Member{}, false }}, nil
 	}
-	candidates := r.candidates(bindings)
+	candidates := g.candidates(bindings)
 	var in packing.Input
 	looked := bindings
-	if !r.full {
-		looked = packing.Looked(bindings, r.touched, len(candidates), func(binding *v1alpha1.AppRoleBinding) bool {
-			return r.memory.unevaluated[binding.Spec.Index] || r.status && binding.Status.ObservedGeneration != binding.Generation
+	if !g.full {
+		looked = packing.Looked(bindings, g.dirty, len(candidates), func(binding *v1alpha1.AppRoleBinding) bool {
+			return g.memory.unevaluated[binding.Spec.Index] || g.status && binding.Status.ObservedGeneration != binding.Generation
 		})
 		in.Touched = func(binding *v1alpha1.AppRoleBinding) bool { return slices.Contains(looked, binding) }
 	}
@@ -32,28 +32,28 @@ func (r *run) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBinding) 
 			names = append(names, binding.Spec.Subjects[i].User)
 		}
 	}
-	facts := packing.Facts{App: r.generation, Standings: r.Index.Standings(r.key, names)}
-	if err := r.addNames(ctx, looked, &facts); err != nil {
+	facts := packing.Facts{App: g.generation, Standings: g.index.Standings(g.key, names)}
+	if err := g.addNames(ctx, looked, &facts); err != nil {
 		return in, err
 	}
 	in.Decide = facts.Decide
 	var err error
-	in.Newcomers, err = r.newcomers(ctx, candidates, facts)
+	in.Newcomers, err = g.newcomers(ctx, candidates, facts)
 	return in, err
 }
 
 // candidates are users that may hold the key and that none of its bindings names.
-func (r *run) candidates(bindings []*v1alpha1.AppRoleBinding) []string {
-	if r.full {
-		return packing.Unbound(bindings, r.Index.Holders(r.key))
+func (g *gatherer) candidates(bindings []*v1alpha1.AppRoleBinding) []string {
+	if g.full {
+		return packing.Unbound(bindings, g.index.Holders(g.key))
 	}
-	return slices.DeleteFunc(slices.Clone(r.touched), func(name string) bool {
+	return slices.DeleteFunc(slices.Clone(g.dirty), func(name string) bool {
 		return slices.ContainsFunc(bindings, func(b *v1alpha1.AppRoleBinding) bool { return packing.IsIn(b, name) })
 	})
 }
 
 // addNames adds the RBAC user names of users for which the facts need them.
-func (r *run) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, facts *packing.Facts) error {
+func (g *gatherer) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, facts *packing.Facts) error {
 	facts.Names = map[string][]string{}
 	for _, binding := range bindings {
 		for i := range binding.Spec.Subjects {
@@ -61,12 +61,12 @@ func (r *run) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBinding,
 			if !facts.NeedsNames(bound) {
 				continue
 			}
-			user, err := r.activeUser(ctx, bound.User)
+			user, err := g.activeUser(ctx, bound.User)
 			if err != nil {
 				return err
 			}
 			if user != nil {
-				facts.Names[bound.User] = access.Subjects(r.app.Spec.Kubernetes, user)
+				facts.Names[bound.User] = access.Subjects(g.app.Spec.Kubernetes, user)
 			}
 		}
 	}
@@ -75,8 +75,8 @@ func (r *run) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBinding,
 
 // newcomers returns the candidates that are to be bound. Each is checked against its User object once more: the index may be
 // older than a deactivation that waits in the queue.
-func (r *run) newcomers(ctx context.Context, candidates []string, facts packing.Facts) (map[string]packing.Member, error) {
-	if r.policy == nil {
+func (g *gatherer) newcomers(ctx context.Context, candidates []string, facts packing.Facts) (map[string]packing.Member, error) {
+	if g.policy == nil {
 		return nil, nil
 	}
 	newcomers := map[string]packing.Member{}
@@ -85,13 +85,13 @@ func (r *run) newcomers(ctx context.Context, candidates []string, facts packing.
 		if !joins {
 			continue
 		}
-		user, err := r.activeUser(ctx, name)
+		user, err := g.activeUser(ctx, name)
 		if err != nil {
 			return nil, err
 		}
 		if user == nil {
 			// A user that has access again before its deactivation was evaluated holds what it held.
-			r.Index.MarkDirty(r.key, []string{name})
+			g.index.MarkDirty(g.key, []string{name})
 			continue
 		}
 		newcomers[name] = m
@@ -100,16 +100,16 @@ func (r *run) newcomers(ctx context.Context, candidates []string, facts packing.
 }
 
 // activeUser returns a User of the key's App that may have access; nil where there is none.
-func (r *run) activeUser(ctx context.Context, name string) (*v1alpha1.User, error) {
+func (g *gatherer) activeUser(ctx context.Context, name string) (*v1alpha1.User, error) {
 	user := &v1alpha1.User{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.key.Namespace, Name: name}, user, client.UnsafeDisableDeepCopy)
+	err := g.client.Get(ctx, client.ObjectKey{Namespace: g.key.Namespace, Name: name}, user, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !user.MayHaveAccess() || user.Spec.App != r.key.App {
+	if !user.MayHaveAccess() || user.Spec.App != g.key.App {
 		return nil, nil
 	}
 	return user, nil

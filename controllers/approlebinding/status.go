@@ -23,22 +23,23 @@ const maxListed = 100
 
 // writeStatus writes the status of the key's AppRoleBindings where it changed. It is interrupted by a removal: a role of many
 // people has many of them.
-func (r *run) writeStatus(ctx context.Context, grant error) error {
+func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 	var errs []error
-	for i := range r.chunks {
-		c := &r.chunks[i]
-		if !c.Touched || c.Existing == nil {
+	for i := range w.plan.chunks {
+		c := &w.plan.chunks[i]
+		existing := w.objects.binding(c.Index)
+		if !c.Touched || existing == nil {
 			continue
 		}
-		object := c.Existing.DeepCopy()
-		r.setStatus(c, object, grant)
-		if apiequality.Semantic.DeepEqual(object.Status, c.Existing.Status) {
+		object := existing.DeepCopy()
+		w.setStatus(c, object, grant)
+		if apiequality.Semantic.DeepEqual(object.Status, existing.Status) {
 			continue
 		}
-		if r.isInterrupted() {
+		if w.isInterrupted() {
 			return errInterrupted
 		}
-		err := r.Client.Status().Update(ctx, object)
+		err := w.Client.Status().Update(ctx, object)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 			continue // somebody else wrote it: the event of that brings the key back here
 		}
@@ -46,16 +47,17 @@ func (r *run) writeStatus(ctx context.Context, grant error) error {
 			errs = append(errs, err)
 			continue
 		}
-		r.writes.Remember(r.key, overlay.IDOf(object), object)
-		c.Existing = object
+		w.writes.Remember(w.plan.key, overlay.IDOf(object), object)
+		w.objects.setBinding(c.Index, object)
 	}
 	return joinErrors(errs)
 }
 
-func (r *run) setStatus(c *packing.Chunk, object *v1alpha1.AppRoleBinding, grant error) {
+func (w *bindingWriter) setStatus(c *packing.Chunk, object *v1alpha1.AppRoleBinding, grant error) {
 	natives := []v1alpha1.NativeBinding{}
-	for _, id := range slices.SortedFunc(maps.Keys(r.existing), overlay.Compare) {
-		if r.chunkOf(id, r.existing[id].roleRef) == c {
+	existing := w.objects.allNatives()
+	for _, id := range slices.SortedFunc(maps.Keys(existing), overlay.Compare) {
+		if w.plan.chunkOf(id, existing[id].roleRef) == c {
 			natives = append(natives, v1alpha1.NativeBinding{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name})
 		}
 	}
@@ -64,10 +66,10 @@ func (r *run) setStatus(c *packing.Chunk, object *v1alpha1.AppRoleBinding, grant
 	status.Subjects = int32(len(object.Spec.Subjects))
 	status.NativeBindingCount = int32(len(natives))
 	status.NativeBindings = natives[:min(len(natives), maxListed)]
-	meta.SetStatusCondition(&status.Conditions, r.ready(object, grant, len(natives)))
+	meta.SetStatusCondition(&status.Conditions, w.plan.ready(object, grant, len(natives)))
 }
 
-func (r *run) ready(object *v1alpha1.AppRoleBinding, grant error, natives int) metav1.Condition {
+func (p *plan) ready(object *v1alpha1.AppRoleBinding, grant error, natives int) metav1.Condition {
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: object.Generation,
 		Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("%d people are bound by %d native bindings.", len(object.Spec.Subjects), natives),
@@ -78,15 +80,15 @@ func (r *run) ready(object *v1alpha1.AppRoleBinding, grant error, natives int) m
 	switch {
 	case grant != nil:
 		refuse(FailureReason(grant), FailureMessage(grant))
-	case r.dropped:
+	case p.dropped:
 		refuse(v1alpha1.ReasonTooManyRemovals, "The App has no such role in this scope any more: who is still bound is held by its spec.safety.")
-	case r.frozen:
+	case p.frozen:
 		refuse(v1alpha1.ReasonAppNotReady, "The App's specification is invalid: nothing new is granted until it is corrected.")
-	case len(r.missing) > 0:
-		refuse(v1alpha1.ReasonMissingScope, fmt.Sprintf("Scope %q names namespaces that do not exist: %s.", r.key.Scope, strings.Join(first(r.missing, 10), ", ")))
+	case len(p.missing) > 0:
+		refuse(v1alpha1.ReasonMissingScope, fmt.Sprintf("Scope %q names namespaces that do not exist: %s.", p.key.Scope, strings.Join(first(p.missing, 10), ", ")))
 	case object.Spec.Mode == v1alpha1.ModeObserve:
 		condition.Reason, condition.Message = v1alpha1.ReasonObserved, "The App's mode is Observe: nothing is bound."
-	case natives == 0 && len(r.grants) == 0:
+	case natives == 0 && len(p.grants) == 0:
 		condition.Message = "The role grants nothing."
 	case natives == 0:
 		condition.Message = "No namespace is in the scope yet."

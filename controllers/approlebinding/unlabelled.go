@@ -65,7 +65,7 @@ func addUnlabelled(ctx context.Context, mgr manager.Manager, s *Syncer, others c
 		return err
 	}
 	c, err := controller.NewTyped("stray", mgr, controller.TypedOptions[overlay.ID]{
-		Reconciler:  reconcile.TypedFunc[overlay.ID](s.reconcileUnlabelled),
+		Reconciler:  reconcile.TypedFunc[overlay.ID](unlabelledController{s}.reconcile),
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[overlay.ID](100*time.Millisecond, maxBackoff),
 		LogConstructor: func(id *overlay.ID) logr.Logger {
 			if id == nil {
@@ -153,29 +153,32 @@ func (s *unlabelledBindings) all() map[overlay.ID]rbacv1.RoleRef {
 	return found
 }
 
-// reconcileUnlabelled runs in full the key that the name of an unlabelled binding stands for. A binding that belongs to no key is
+// unlabelledController has the keys run that unlabelled bindings belong to.
+type unlabelledController struct{ syncer *Syncer }
+
+// reconcile runs in full the key that the name of an unlabelled binding stands for. A binding that belongs to no key is
 // by other hands, and stays.
-func (s *Syncer) reconcileUnlabelled(ctx context.Context, id overlay.ID) (reconcile.Result, error) {
-	ref, found := s.unlabelledBindings.all()[id]
+func (c unlabelledController) reconcile(ctx context.Context, id overlay.ID) (reconcile.Result, error) {
+	ref, found := c.syncer.unlabelledBindings.all()[id]
 	if !found {
 		return reconcile.Result{}, nil
 	}
-	key, found, err := s.keyOfName(ctx, id.Name, ref)
+	key, found, err := c.keyOfName(ctx, id.Name, ref)
 	if err != nil || !found {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, s.syncWithStatus(ctx, key, true).Err()
+	return reconcile.Result{}, c.syncer.syncWithStatus(ctx, key, true).Err()
 }
 
 // keyOfName finds the key that makes a native binding of that name, among those that have AppRoleBindings or that somebody
 // holds.
-func (s *Syncer) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef) (earned.RoleInScope, bool, error) {
+func (c unlabelledController) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef) (earned.RoleInScope, bool, error) {
 	var list v1alpha1.AppRoleBindingList
-	if err := s.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.syncer.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return earned.RoleInScope{}, false, err
 	}
 	last := map[earned.RoleInScope]int32{}
-	for _, key := range s.Index.Held() {
+	for _, key := range c.syncer.Index.Held() {
 		last[key] = 0
 	}
 	for i := range list.Items {
@@ -186,7 +189,7 @@ func (s *Syncer) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef)
 		last[key] = max(last[key], index)
 	}
 	for key, index := range last {
-		if _, found := nativeNames(key, ref, index)[name]; found {
+		if newNativeNames(key, index).isOwn(overlay.ID{Name: name}, ref) {
 			return key, true, nil
 		}
 	}

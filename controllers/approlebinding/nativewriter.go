@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -19,16 +18,19 @@ import (
 // attempts of one write against others who write the same object.
 const attempts = 5
 
+// nativeWriter writes the native bindings of a key.
+type nativeWriter struct{ writer }
+
 // removePeople takes everybody out of native bindings who should not be in them, before anything else is written. It
 // returns when live reads show that, and the informers, too: the API server's authorizer is fed by the same watch, so that it
 // denies by the time that a condition says so.
-func (r *run) removePeople(ctx context.Context) error {
+func (w *nativeWriter) removePeople(ctx context.Context) error {
 	removals := map[overlay.ID]removal{}
-	for id, existing := range r.existing {
-		want, wanted := r.desired[id]
+	for id, existing := range w.objects.allNatives() {
+		want, wanted := w.plan.desired[id]
 		c := want.chunk
 		if !wanted {
-			c = r.chunkOf(id, existing.roleRef)
+			c = w.plan.chunkOf(id, existing.roleRef)
 		}
 		subjects, others := c.Among(existing.subjects)
 		if !others {
@@ -39,28 +41,19 @@ func (r *run) removePeople(ctx context.Context) error {
 			remove.remain, remove.index, remove.keep = subjects, c.Index, true
 		}
 		removals[id] = remove
-		r.describeEdit(ctx, id, existing.object)
+		w.edits.describe(ctx, id, existing.object)
 	}
 	if len(removals) == 0 {
 		return nil
 	}
-	var mutex sync.Mutex
 	err := eachOf(removals, func(id overlay.ID, remove removal) error {
-		mutex.Lock()
-		existing := r.existing[id]
-		mutex.Unlock()
-		object, err := r.removeAndConfirm(ctx, id, existing, remove)
+		existing, _ := w.objects.native(id)
+		object, err := w.removeAndConfirm(ctx, id, existing, remove)
 		if err != nil {
 			return err
 		}
-		mutex.Lock()
-		defer mutex.Unlock()
-		if object == nil {
-			delete(r.existing, id)
-		} else {
-			r.existing[id] = nativeOf(object)
-		}
-		r.undidEdit(id)
+		w.objects.setNative(id, object)
+		w.edits.undid(id)
 		return nil
 	})
 	if err != nil {
@@ -72,7 +65,7 @@ func (r *run) removePeople(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
-	r.writes.Wait(waiting, ids, func(id overlay.ID) client.Object { return r.cached(waiting, id) })
+	w.writes.Wait(waiting, ids, func(id overlay.ID) client.Object { return w.cached(waiting, id) })
 	return nil
 }
 
@@ -91,13 +84,13 @@ type removal struct {
 var errStillNamed = errors.New("others keep putting a subject back")
 
 // removeAndConfirm takes subjects out of a native binding, and reads it live: what others wrote in the meantime is undone, too.
-func (r *run) removeAndConfirm(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
+func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
 	for range attempts {
-		object, err := r.removeFrom(ctx, id, existing, remove)
+		object, err := w.removeFrom(ctx, id, existing, remove)
 		if err != nil {
 			return nil, err
 		}
-		live, err := r.liveNative(ctx, id)
+		live, err := w.live.native(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -115,152 +108,140 @@ func (r *run) removeAndConfirm(ctx context.Context, id overlay.ID, existing nati
 // removeFrom writes a native binding with the subjects that remain, or deletes it where it is not needed. To change a binding
 // needs the right to bind its role; to delete it does not. So where that right was taken away the binding goes as a
 // whole, rather than keep a subject that left.
-func (r *run) removeFrom(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
+func (w *nativeWriter) removeFrom(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
 	if remove.keep {
-		object, err := r.update(ctx, id, existing.object, remove.index, remove.ref, remove.remain)
+		object, err := w.update(ctx, id, existing.object, remove.index, remove.ref, remove.remain)
 		if err == nil || !apierrors.IsForbidden(err) {
 			return object, err
 		}
 	}
-	return nil, r.delete(ctx, id, existing.object)
+	return nil, w.delete(ctx, id, existing.object)
 }
 
 // writeGrants creates and completes native bindings.
-func (r *run) writeGrants(ctx context.Context) error {
-	var mutex sync.Mutex
-	return eachOf(r.desired, func(id overlay.ID, want desiredNative) error {
-		if want.retiring || r.isInterrupted() {
+func (w *nativeWriter) writeGrants(ctx context.Context) error {
+	return eachOf(w.plan.desired, func(id overlay.ID, want desiredNative) error {
+		if want.retiring || w.isInterrupted() {
 			return nil
 		}
-		mutex.Lock()
-		existing, found := r.existing[id]
-		mutex.Unlock()
-		if found && r.isAsWanted(existing, want) {
+		existing, found := w.objects.native(id)
+		if found && w.plan.isAsWanted(existing, want) {
 			return nil
 		}
-		object, err := r.grant(ctx, id, existing.object, want)
+		object, err := w.grant(ctx, id, existing.object, want)
 		if err != nil || object == nil {
 			return err
 		}
-		r.undidEdit(id)
-		mutex.Lock()
-		defer mutex.Unlock()
-		r.existing[id] = nativeOf(object)
+		w.edits.undid(id)
+		w.objects.setNative(id, object)
 		return nil
 	})
 }
 
 // grant writes one native binding. It returns nil where its namespace is on its way out.
-func (r *run) grant(ctx context.Context, id overlay.ID, existing client.Object, want desiredNative) (client.Object, error) {
-	r.describeEdit(ctx, id, existing)
+func (w *nativeWriter) grant(ctx context.Context, id overlay.ID, existing client.Object, want desiredNative) (client.Object, error) {
+	w.edits.describe(ctx, id, existing)
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
 		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.
-		if err := r.delete(ctx, id, existing); err != nil {
+		if err := w.delete(ctx, id, existing); err != nil {
 			return nil, err
 		}
 		existing = nil
 	}
 	if existing != nil {
-		return r.update(ctx, id, existing, want.chunk.Index, want.roleRef, want.subjects)
+		return w.update(ctx, id, existing, want.chunk.Index, want.roleRef, want.subjects)
 	}
-	object := buildNative(r.key, id, want.chunk.Index, want.roleRef, want.subjects, nil)
-	err := r.Client.Create(ctx, object)
-	r.noteOutcome(id, err)
+	object := buildNative(w.plan.key, id, want.chunk.Index, want.roleRef, want.subjects, nil)
+	err := w.Client.Create(ctx, object)
+	w.edits.noteOutcome(id, err)
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		return r.takeOver(ctx, id, want)
+		return w.takeOver(ctx, id, want)
 	case isNamespaceGone(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return nil, nil // the informer is about to say so, too
 	case err != nil:
 		return nil, err
 	}
-	r.writes.Remember(r.key, id, object)
+	w.writes.Remember(w.plan.key, id, object)
 	return object, nil
 }
 
 // takeOver makes a binding this operator's again that has its name but not its marks: somebody stripped the labels, by
 // which informers know it. The name is a hash that includes the role; a binding of another role is not taken.
-func (r *run) takeOver(ctx context.Context, id overlay.ID, want desiredNative) (client.Object, error) {
+func (w *nativeWriter) takeOver(ctx context.Context, id overlay.ID, want desiredNative) (client.Object, error) {
 	object := emptyNative(id)
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+	if err := w.live.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 		return nil, err
 	}
 	if nativeOf(object).roleRef != want.roleRef {
 		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.Kind, client.ObjectKeyFromObject(object))
 	}
-	return r.update(ctx, id, object, want.chunk.Index, want.roleRef, want.subjects)
+	return w.update(ctx, id, object, want.chunk.Index, want.roleRef, want.subjects)
 }
 
 // pruneNatives deletes native bindings that are not needed any more: of namespaces that left the scope, of grants
 // that left the role. From those that are retiring it takes who does not need them any more.
-func (r *run) pruneNatives(ctx context.Context) error {
+func (w *nativeWriter) pruneNatives(ctx context.Context) error {
 	surplus := map[overlay.ID]native{}
-	for id, existing := range r.existing {
-		want, wanted := r.desired[id]
+	for id, existing := range w.objects.allNatives() {
+		want, wanted := w.plan.desired[id]
 		if !wanted || want.retiring && !slices.Equal(existing.subjects, want.subjects) {
 			surplus[id] = existing
 		}
 	}
-	var mutex sync.Mutex
 	return eachOf(surplus, func(id overlay.ID, existing native) error {
 		remove := removal{ref: existing.roleRef}
-		if want, wanted := r.desired[id]; wanted {
+		if want, wanted := w.plan.desired[id]; wanted {
 			remove.remain, remove.index, remove.keep = want.subjects, want.chunk.Index, true
 		}
-		r.describeEdit(ctx, id, existing.object)
-		object, err := r.removeFrom(ctx, id, existing, remove)
+		w.edits.describe(ctx, id, existing.object)
+		object, err := w.removeFrom(ctx, id, existing, remove)
 		if err != nil {
 			return err
 		}
-		r.undidEdit(id)
-		mutex.Lock()
-		defer mutex.Unlock()
-		if object == nil {
-			delete(r.existing, id)
-		} else {
-			r.existing[id] = nativeOf(object)
-		}
+		w.edits.undid(id)
+		w.objects.setNative(id, object)
 		return nil
 	})
 }
 
 // update writes a native binding whole, over what others may have written in the meantime. Where it is gone it is
 // created.
-func (r *run) update(ctx context.Context, id overlay.ID, base client.Object, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject) (client.Object, error) {
+func (w *nativeWriter) update(ctx context.Context, id overlay.ID, base client.Object, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject) (client.Object, error) {
 	for attempt := 0; ; attempt++ {
 		if base != nil && !base.GetDeletionTimestamp().IsZero() {
 			// It ends as soon as no finalizer holds it, and another one takes its place.
-			if err := r.delete(ctx, id, base); err != nil {
+			if err := w.delete(ctx, id, base); err != nil {
 				return nil, err
 			}
 			base = nil
 		}
-		object := buildNative(r.key, id, index, ref, subjects, base)
+		object := buildNative(w.plan.key, id, index, ref, subjects, base)
 		var err error
 		if base == nil {
 			object.SetResourceVersion("")
-			err = r.Client.Create(ctx, object)
+			err = w.Client.Create(ctx, object)
 		} else {
-			err = r.Client.Update(ctx, object)
+			err = w.Client.Update(ctx, object)
 		}
-		r.noteOutcome(id, err)
+		w.edits.noteOutcome(id, err)
 		if err == nil {
-			r.writes.Remember(r.key, id, object)
+			w.writes.Remember(w.plan.key, id, object)
 			return object, nil
 		}
 		if attempt == attempts || !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err) {
 			return nil, err
 		}
 		wasThere := base != nil
-		if base, err = r.liveNative(ctx, id); err != nil {
+		if base, err = w.live.native(ctx, id); err != nil {
 			return nil, err
 		}
 		if base != nil && isSameNative(base, object) {
-			r.writes.Remember(r.key, id, base) // the answer to an earlier attempt of this very write was lost
+			w.writes.Remember(w.plan.key, id, base) // the answer to an earlier attempt of this very write was lost
 			return base, nil
 		}
 		if wasThere {
-			r.meetEdit(id, base)
+			w.edits.meet(id, base)
 		}
 		if base != nil && nativeOf(base).roleRef != ref {
 			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.Kind, client.ObjectKeyFromObject(base))
@@ -270,25 +251,25 @@ func (r *run) update(ctx context.Context, id overlay.ID, base client.Object, ind
 
 // delete removes a native binding and anything that others put in its place under this operator's marks. It returns nil only
 // where the binding is gone: one that a finalizer of others would hold loses its subjects and the finalizer first.
-func (r *run) delete(ctx context.Context, id overlay.ID, object client.Object) error {
+func (w *nativeWriter) delete(ctx context.Context, id overlay.ID, object client.Object) error {
 	for attempt := 0; ; attempt++ {
-		r.writes.RememberDeleted(r.key, id, object.GetUID())
+		w.writes.RememberDeleted(w.plan.key, id, object.GetUID())
 		uid := object.GetUID()
-		err := r.deleteAsRead(ctx, object.DeepCopyObject().(client.Object))
-		r.noteOutcome(id, client.IgnoreNotFound(err))
+		err := w.deleteAsRead(ctx, object.DeepCopyObject().(client.Object))
+		w.edits.noteOutcome(id, client.IgnoreNotFound(err))
 		if client.IgnoreNotFound(err) == nil {
 			return nil
 		}
-		r.writes.Remember(r.key, id, object) // it may be there yet
+		w.writes.Remember(w.plan.key, id, object) // it may be there yet
 		if attempt == attempts || !apierrors.IsConflict(err) {
 			return err
 		}
-		live, err := r.liveNative(ctx, id)
+		live, err := w.live.native(ctx, id)
 		if err != nil {
 			return err
 		}
 		if live == nil {
-			r.writes.RememberDeleted(r.key, id, uid)
+			w.writes.RememberDeleted(w.plan.key, id, uid)
 			return nil
 		}
 		object = live
@@ -296,67 +277,39 @@ func (r *run) delete(ctx context.Context, id overlay.ID, object client.Object) e
 }
 
 // deleteAsRead deletes a native binding if it is as it was read. A version without finalizers is gone at once.
-func (r *run) deleteAsRead(ctx context.Context, object client.Object) error {
+func (w *nativeWriter) deleteAsRead(ctx context.Context, object client.Object) error {
 	if len(object.GetFinalizers()) > 0 {
 		isTerminating := !object.GetDeletionTimestamp().IsZero()
-		if err := r.release(ctx, object); err != nil || isTerminating {
+		if err := w.release(ctx, object); err != nil || isTerminating {
 			return err
 		}
 	}
 	uid, version := object.GetUID(), object.GetResourceVersion()
-	return r.Client.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	return w.Client.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
 }
 
 // release takes subjects and finalizers off a native binding. Where the right to bind the role was taken away, subjects cannot
 // be written, finalizers can.
-func (r *run) release(ctx context.Context, object client.Object) error {
+func (w *nativeWriter) release(ctx context.Context, object client.Object) error {
 	emptied := object.DeepCopyObject().(client.Object)
 	emptied.SetFinalizers(nil)
 	setSubjects(emptied, nil)
-	err := r.Client.Update(ctx, emptied)
+	err := w.Client.Update(ctx, emptied)
 	if apierrors.IsForbidden(err) {
 		setSubjects(emptied, nativeOf(object).subjects)
-		err = r.Client.Update(ctx, emptied)
+		err = w.Client.Update(ctx, emptied)
 	}
 	object.SetFinalizers(nil)
 	object.SetResourceVersion(emptied.GetResourceVersion())
 	return err
 }
 
-func setSubjects(object client.Object, subjects []rbacv1.Subject) {
-	switch binding := object.(type) {
-	case *rbacv1.RoleBinding:
-		binding.Subjects = subjects
-	case *rbacv1.ClusterRoleBinding:
-		binding.Subjects = subjects
-	}
-}
-
-func (r *run) liveNative(ctx context.Context, id overlay.ID) (client.Object, error) {
-	object := emptyNative(id)
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(object), object)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	return object, err
-}
-
 // cached returns a native binding as the informer shows it; nil for none.
-func (r *run) cached(ctx context.Context, id overlay.ID) client.Object {
+func (w *nativeWriter) cached(ctx context.Context, id overlay.ID) client.Object {
 	object := emptyNative(id)
-	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(object), object, client.UnsafeDisableDeepCopy); err != nil {
+	if err := w.Client.Get(ctx, client.ObjectKeyFromObject(object), object, client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
-	return object
-}
-
-func emptyNative(id overlay.ID) client.Object {
-	var object client.Object = &rbacv1.RoleBinding{}
-	if id.Kind == overlay.KindClusterRoleBinding {
-		object = &rbacv1.ClusterRoleBinding{}
-	}
-	object.SetNamespace(id.Namespace)
-	object.SetName(id.Name)
 	return object
 }
 
@@ -365,13 +318,4 @@ func isNamespaceGone(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil &&
 		status.Status().Details.Kind == "namespaces"
-}
-
-// joinErrors joins errors, a few of them: the text goes into a condition.
-func joinErrors(errs []error) error {
-	const shown = 3
-	if len(errs) > shown {
-		errs = append(errs[:shown:shown], fmt.Errorf("and %d more", len(errs)-shown))
-	}
-	return errors.Join(errs...)
 }

@@ -1,0 +1,128 @@
+package approlebinding
+
+import (
+	"context"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
+	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
+	"github.com/scim-operator/scim-operator/internal/earned"
+)
+
+// bindingReader reads bindings from informers, each at least as new as this process's last write of it.
+type bindingReader struct {
+	client client.Reader
+	writes *overlay.Writes
+}
+
+// bindingsOf returns the AppRoleBindings of a key. One that others created under another name is none of them: it binds
+// nobody.
+func (r bindingReader) bindingsOf(ctx context.Context, key earned.RoleInScope) ([]*v1alpha1.AppRoleBinding, error) {
+	writes := r.writes.Snapshot(key)
+	var list v1alpha1.AppRoleBindingList
+	if err := r.client.List(ctx, &list, client.InNamespace(key.Namespace),
+		client.MatchingFields{indexKey: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	cached := map[overlay.ID]client.Object{}
+	for i := range list.Items {
+		cached[overlay.IDOf(&list.Items[i])] = &list.Items[i]
+	}
+	var bindings []*v1alpha1.AppRoleBinding
+	for _, object := range r.writes.Merge(cached, writes, overlay.KindAppRoleBinding) {
+		binding := object.(*v1alpha1.AppRoleBinding)
+		if binding.Name == bindingName(key, binding.Spec.Index) {
+			bindings = append(bindings, binding)
+		}
+	}
+	return bindings, nil
+}
+
+// nativesOf returns the native bindings that carry a key's labels, in all namespaces.
+func (r bindingReader) nativesOf(ctx context.Context, key earned.RoleInScope) (map[overlay.ID]native, error) {
+	writes := r.writes.Snapshot(key)
+	matching := client.MatchingFields{indexKey: key.String()}
+	var roleBindings rbacv1.RoleBindingList
+	if err := r.client.List(ctx, &roleBindings, matching, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var clusterRoleBindings rbacv1.ClusterRoleBindingList
+	if err := r.client.List(ctx, &clusterRoleBindings, matching, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	cached := map[overlay.ID]client.Object{}
+	for i := range roleBindings.Items {
+		cached[overlay.IDOf(&roleBindings.Items[i])] = &roleBindings.Items[i]
+	}
+	for i := range clusterRoleBindings.Items {
+		cached[overlay.IDOf(&clusterRoleBindings.Items[i])] = &clusterRoleBindings.Items[i]
+	}
+	natives := map[overlay.ID]native{}
+	for id, object := range r.writes.Merge(cached, writes, overlay.KindRoleBinding, overlay.KindClusterRoleBinding) {
+		natives[id] = nativeOf(object)
+	}
+	return natives, nil
+}
+
+// subjectsOf returns the keys under which AppRoleBindings name a user, each with its subject.
+func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
+	writes := r.writes.AppRoleBindings(user.Namespace) // before the informers are read
+	var list v1alpha1.AppRoleBindingList
+	if err := r.client.List(ctx, &list, client.InNamespace(user.Namespace),
+		client.MatchingFields{indexSubjectUser: user.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	bound := map[earned.RoleInScope]v1alpha1.AppRoleSubject{}
+	add := func(object client.Object) {
+		binding, isBinding := object.(*v1alpha1.AppRoleBinding)
+		if !isBinding {
+			return
+		}
+		key := earned.RoleInScopeOf(binding)
+		if i := packing.Position(binding, user.Name); i >= 0 && binding.Name == bindingName(key, binding.Spec.Index) {
+			bound[key] = binding.Spec.Subjects[i]
+		}
+	}
+	for i := range list.Items {
+		cached := &list.Items[i]
+		if write := writes[overlay.IDOf(cached)]; write != nil {
+			delete(writes, overlay.IDOf(cached))
+			add(write.Latest(cached))
+			continue
+		}
+		add(cached)
+	}
+	for id, write := range writes {
+		if written, isBinding := write.Object().(*v1alpha1.AppRoleBinding); !isBinding || packing.Position(written, user.Name) < 0 {
+			continue
+		}
+		cached := &v1alpha1.AppRoleBinding{}
+		err := r.client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, cached, client.UnsafeDisableDeepCopy)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return nil, err
+		case err != nil:
+			add(write.Object())
+		default:
+			add(write.Latest(cached))
+		}
+	}
+	return bound, nil
+}
+
+// boundKeys returns the keys that AppRoleBindings exist for, as informers show them; one may come twice.
+func (r bindingReader) boundKeys(ctx context.Context, options ...client.ListOption) []earned.RoleInScope {
+	var list v1alpha1.AppRoleBindingList
+	if err := r.client.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil // an informer's list does not fail once it is synchronised, and before that every binding comes as an event
+	}
+	keys := make([]earned.RoleInScope, len(list.Items))
+	for i := range list.Items {
+		keys[i] = earned.RoleInScopeOf(&list.Items[i])
+	}
+	return keys
+}

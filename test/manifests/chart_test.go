@@ -84,12 +84,13 @@ func withoutHelm(t *testing.T, object *unstructured.Unstructured) map[string]any
 // Each value that is refused would install something that does not work, or that gives too much.
 func TestChartRefusesValues(t *testing.T) {
 	for setting, complaint := range map[string]string{
-		"bindableRoles.clusterRoles={cluster-admin}":                     "bindableRoles",
-		"externalURL=https://scim.example.com/scim":                      "externalURL",
-		"server.replicas=0":                                              "replicas",
-		"tls.secretNam=x":                                                "secretNam",
-		"authorizer.enabled=true":                                        "authorizer",
-		"authorizer.enabled=true,authorizer.secretName=a":                "authorizer.allowedCIDRs",
+		"bindableRoles.clusterRoles={cluster-admin}":      "bindableRoles",
+		"externalURL=https://scim.example.com/scim":       "externalURL",
+		"server.replicas=0":                               "replicas",
+		"tls.secretNam=x":                                 "secretNam",
+		"authorizer.enabled=true":                         "authorizer",
+		"authorizer.enabled=true,authorizer.secretName=a": "clientCASecretName",
+		"authorizer.enabled=true,authorizer.secretName=a,authorizer.clientCASecretName=b": "authorizer.allowedCIDRs",
 		"tls.certManager.enabled=true":                                   "issuerRef",
 		"tls.certManager.enabled=true,tls.certManager.issuerRef.name=ca": "dnsNames",
 		"ingress.enabled=true":                                           "ingress",

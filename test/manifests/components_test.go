@@ -1,13 +1,16 @@
 package manifests_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -35,7 +38,8 @@ var components = []struct{ name, values, patches string }{
 	{name: "ingress", values: "ingress.enabled=true,ingress.host=scim.example.com,ingress.tlsSecretName=scim-public-tls,externalURL=https://scim.example.com"},
 	{name: "httproute", values: "httpRoute.enabled=true,httpRoute.parentRefs[0].name=public,httpRoute.parentRefs[0].namespace=gateway," +
 		"httpRoute.hostnames={scim.example.com},externalURL=https://scim.example.com"},
-	{name: "authorizer", values: "authorizer.enabled=true,authorizer.secretName=scim-operator-authorizer-tls,authorizer.allowedCIDRs={192.0.2.0/28}", patches: openToAPIServers},
+	{name: "authorizer", values: "authorizer.enabled=true,authorizer.secretName=scim-operator-authorizer-tls," +
+		"authorizer.clientCASecretName=scim-operator-authorizer-client-ca,authorizer.allowedCIDRs={192.0.2.0/28}", patches: openToAPIServers},
 	{name: "flow-schema", values: "flowSchema.enabled=true"},
 	{name: "prometheus", values: "metrics.podMonitor.enabled=true"},
 }
@@ -44,6 +48,8 @@ var components = []struct{ name, values, patches string }{
 // installs by the values of the same purpose.
 func TestComponents(t *testing.T) {
 	c := startCluster(t)
+	binary, err := stack.BuildOperator(t.Context())
+	must(t, err)
 	for _, definitions := range []string{
 		moduleDir(t, "sigs.k8s.io/gateway-api@v1.6.3") + "/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
 		moduleDir(t, "github.com/cert-manager/cert-manager@v1.21.2") + "/deploy/crds/cert-manager.io_certificates.yaml",
@@ -66,7 +72,9 @@ func TestComponents(t *testing.T) {
 					t.Errorf("%s of kustomize (-) and of the chart (+):\n%s", name, diff)
 				}
 			}
-			readsMountedFiles(t, want["Deployment/"+stack.Namespace+"/"+stack.ServerAccount])
+			deployment := serverOf(t, want)
+			readsMountedFiles(t, deployment)
+			takesArguments(t, binary, deployment)
 			c.apply(t, overlay(t, text+"namespace: identity\nnamePrefix: acme-\n"))
 		})
 	}
@@ -85,11 +93,30 @@ func moduleDir(t *testing.T, module string) string {
 	return downloaded.Dir
 }
 
-// readsMountedFiles: every file that an argument names is in a volume.
-func readsMountedFiles(t *testing.T, object *unstructured.Unstructured) {
+// serverOf returns the server's Deployment.
+func serverOf(t *testing.T, objects map[string]*unstructured.Unstructured) *appsv1.Deployment {
 	t.Helper()
 	deployment := &appsv1.Deployment{}
-	must(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, deployment))
+	must(t, runtime.DefaultUnstructuredConverter.FromUnstructured(objects["Deployment/"+stack.Namespace+"/"+stack.ServerAccount].Object, deployment))
+	return deployment
+}
+
+// takesArguments: the program gets as far as to look for an API server, which it is given none of.
+func takesArguments(t *testing.T, binary string, deployment *appsv1.Deployment) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, binary, deployment.Spec.Template.Spec.Containers[0].Args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(t.TempDir(), "none"))
+	output, err := command.CombinedOutput()
+	if err == nil || !strings.Contains(string(output), "kubeconfig") && !strings.Contains(string(output), "configuration") {
+		t.Errorf("%s does not take %q: %v\n%s", binary, command.Args[1:], err, output)
+	}
+}
+
+// readsMountedFiles: every file that an argument names is in a volume.
+func readsMountedFiles(t *testing.T, deployment *appsv1.Deployment) {
+	t.Helper()
 	container := deployment.Spec.Template.Spec.Containers[0]
 	for _, argument := range container.Args {
 		flag, path, _ := strings.Cut(argument, "=")

@@ -40,6 +40,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/leadership"
+	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/internal/probes"
 )
 
@@ -91,6 +92,8 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	options.OperatorNamespace = cmp.Or(options.OperatorNamespace, DefaultOperatorNamespace)
 	restConfig = rest.CopyConfig(restConfig)
 	restConfig.QPS = -1 // the API server's priority and fairness is the limit
+	speed := pace.New()
+	restConfig.Wrap(speed.Transport)
 	shutdown := shutdownTimeout
 	lease, renewal, retry := leadership.LeaseDuration, leadership.Term, leadership.RetryPeriod
 	lock := &leadership.Lock{Away: informers.Away, Log: options.Logger}
@@ -146,7 +149,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err != nil {
 		return nil, err
 	}
-	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), options); err != nil {
+	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), fair.NewSpeed(speed), options); err != nil {
 		return nil, err
 	}
 	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
@@ -191,8 +194,8 @@ func cacheOptions(namespaces []string) cache.Options {
 	}
 }
 
-// addControllers registers the controllers; live reads and writes without informers.
-func addControllers(ctx context.Context, mgr manager.Manager, live client.Client, options Options) error {
+// addControllers registers the controllers; live reads and writes without informers, and speed follows what both clients send.
+func addControllers(ctx context.Context, mgr manager.Manager, live client.Client, speed *fair.Speed, options Options) error {
 	if err := addInformers(ctx, mgr); err != nil {
 		return err
 	}
@@ -203,8 +206,9 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	)
 	syncer := &approlebinding.Syncer{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Recorder: recorder,
-		Namespaces: options.Namespaces,
+		Namespaces: options.Namespaces, Speed: speed,
 	}
+	evaluations := user.NewEvaluations(speed)
 	memberships := group.NewMemberships(live)
 	revocations := &revocation.Keeper{Client: mgr.GetClient(), Live: live, Namespace: options.OperatorNamespace}
 	others, err := residual.NewCache(mgr)
@@ -219,7 +223,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
 		Revocations: revocations, Residual: finder,
-		Memberships: memberships, Guard: guard, Progress: progress,
+		Memberships: memberships, Guard: guard, Progress: progress, Speed: speed, Evaluations: evaluations,
 	}
 	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships}
 	return errors.Join(
@@ -228,7 +232,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		residual.Add(ctx, mgr, finder, others),
 		user.Add(mgr, users),
 		app.Add(mgr, &app.Reconciler{
-			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress,
+			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress, Evaluations: evaluations,
 			MayBind: syncer.MayBind, Recorder: recorder,
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),

@@ -159,7 +159,7 @@ func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string,
 	case handler == nil:
 		sub.fail(protocol.MethodNotAllowed("%s is not allowed on this endpoint.", method))
 	default:
-		leave, err := b.server.apps.EnterOperation(sub.context(), sub.credential.app, sub.limits, operationClass(method, data))
+		leave, err := b.server.apps.EnterOperation(sub.context(), sub.credential.app, sub.limits, operationClass(method, data), costOf(parsed.endpoint, int64(len(data))))
 		if err == nil {
 			err = handler(sub)
 			leave()

@@ -33,7 +33,29 @@ func (s *Server) enter(x *exchange) (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.apps.Enter(x.context(), x.credential.app, x.limits, class)
+	return s.apps.Enter(x.context(), x.credential.app, x.limits, class, costOf(x.route.endpoint, x.request.ContentLength))
+}
+
+const (
+	// userCost is how many bytes of a user's body cost as much as an ordinary request.
+	userCost = 8 << 10
+	// groupCost is the same of a group's: a dozen members, each of which can be in another object.
+	groupCost = 512
+)
+
+// unknownLength is what a body counts as whose length the client does not tell.
+const unknownLength = 8 << 10
+
+// costOf is what a request about one resource costs by the length of its body, in ordinary requests.
+func costOf(endpoint string, length int64) int {
+	if length < 0 {
+		length = unknownLength
+	}
+	unit := int64(userCost)
+	if endpoint == endpointGroups {
+		unit = groupCost
+	}
+	return int(1 + length/unit)
 }
 
 // bulkRemoval is how a bulk request deletes. bulkRemoval and groupRemoval may match what is none: then the request waits for

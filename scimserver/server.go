@@ -18,6 +18,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
+	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
@@ -41,6 +42,8 @@ type Options struct {
 	TrustedProxies flowcontrol.Proxies
 	// MaxRequestsPerSecond bounds every App's spec.limits; 0: no bound.
 	MaxRequestsPerSecond float64
+	// Pace follows the requests of the directory's client; nil for none.
+	Pace *pace.Pace
 	// Log takes a line for every request.
 	Log logr.Logger
 }
@@ -63,6 +66,9 @@ func New(ctx context.Context, people *directory.Directory, informers cache.Cache
 	s := &Server{
 		options: options, directory: people, credentials: newCredentials(people.App),
 		apps: flowcontrol.NewApps(options.MaxRequestsPerSecond, flowcontrol.DefaultMemory), failures: flowcontrol.NewFailures(),
+	}
+	if options.Pace != nil {
+		s.apps.Pace = options.Pace
 	}
 	s.summarise(ctx)
 	if options.ExternalURL == "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
@@ -116,7 +118,9 @@ func (f *serverFlags) kinds() []string {
 
 // newServer returns a manager of what the server reads, and opens the gate to it.
 func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate, flags serverFlags) (manager.Manager, error) {
-	mgr, err := ctrl.NewManager(p.config, ctrl.Options{
+	config, speed := rest.CopyConfig(p.config), pace.New()
+	config.Wrap(speed.Transport)
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:   newScheme(),
 		Logger:   p.log,
 		NewCache: t.watches.NewCache,
@@ -130,7 +134,7 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 	if err != nil {
 		return nil, err
 	}
-	live, err := client.New(p.config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	live, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +154,7 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 		LogBodies:            flags.logBodies,
 		TrustedProxies:       proxies,
 		MaxRequestsPerSecond: flags.maxRequestsPerSecond,
+		Pace:                 speed,
 		Log:                  p.log,
 	})
 	if err != nil {

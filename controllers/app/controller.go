@@ -9,6 +9,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
+	"github.com/scim-operator/scim-operator/internal/fair"
 )
 
 const (
@@ -46,8 +48,10 @@ const (
 	progressEvery = time.Second
 	// conflictDelay is how long a reconcile that met a newer App waits for the informer to show it.
 	conflictDelay = 10 * time.Millisecond
-	maxBackoff    = time.Minute
-	concurrency   = 4
+	// turnDelay is after how long an App is looked at again whose turn to be compiled it is not.
+	turnDelay   = 100 * time.Millisecond
+	maxBackoff  = time.Minute
+	concurrency = 4
 )
 
 // Reconciler of Apps.
@@ -57,6 +61,8 @@ type Reconciler struct {
 	// Live reads and writes without informers.
 	Live     client.Client
 	Policies *access.Cache
+	// Evaluations are the turns of Apps at compiling and evaluating expressions, shared with the user controller.
+	Evaluations *fair.Slots
 	// Index tells who was evaluated.
 	Index *earned.Index
 	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
@@ -163,6 +169,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	result, err := r.reconcile(ctx, app)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	if errors.Is(err, access.ErrInterrupted) {
+		return reconcile.Result{RequeueAfter: turnDelay}, nil
 	}
 	return result, client.IgnoreNotFound(err)
 }

@@ -49,7 +49,10 @@ func (r *Reconciler) setEvaluation(app *v1alpha1.App) (evaluated bool) {
 // setSpec says whether the specification is sound and can be honoured, and which of its scopes no namespace is in. It returns
 // whether users are evaluated by it, and when to look again at what no watch tells of.
 func (r *Reconciler) setSpec(ctx context.Context, app *v1alpha1.App) (valid bool, again time.Duration, err error) {
-	policy, fieldErrors := r.Policies.Compile(app)
+	policy, fieldErrors, err := CompileInTurn(ctx, r.Client, r.Policies, r.Evaluations, app, atOnce)
+	if err != nil {
+		return false, 0, err
+	}
 	if len(fieldErrors) > 0 {
 		set(app, notReady(v1alpha1.ReasonInvalidSpec, access.Message(fieldErrors)))
 		app.Status.MissingScopes = nil

@@ -42,7 +42,7 @@ func (w *want) merge(other want) {
 // runs returns the scheduler.
 func (s *Syncer) runs() *schedule.Scheduler[earned.RoleInScope, want, Outcome] {
 	s.once.Do(func() {
-		s.turns = newTurns()
+		s.turns = newTurns(s.Speed)
 		s.scheduler = schedule.New(schedule.Options[earned.RoleInScope, want, Outcome]{
 			Run: runner{s}.run, Merge: (*want).merge, Finished: runner{s}.finished, Timeout: runTimeout,
 			Lane: laneOf, Slots: s.turns.runs, RestShare: restShare, MaxRest: maxRest,

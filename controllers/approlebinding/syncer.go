@@ -15,6 +15,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
+	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/precedence"
 	"github.com/scim-operator/scim-operator/internal/schedule"
 )
@@ -36,6 +37,8 @@ type Syncer struct {
 	// Removals are those of leavers, and keep what only grants waiting. Loss of a role is none of them: a change of an App can
 	// take one from all its users.
 	Removals precedence.Removals
+	// Speed slows down Apps that write more than others; nil for none.
+	Speed *fair.Speed
 
 	writes             overlay.Writes
 	unlabelledBindings unlabelledBindings

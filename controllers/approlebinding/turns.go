@@ -21,6 +21,12 @@ const (
 	// gets three quarters of them. Apps take turns write by write, so that a run of thousands delays another App's by one.
 	grantWrites   = 21
 	removalWrites = 64
+	// leastGrantWrites is what an App keeps of grantWrites that writes more than others while the API server is slow: a part of the
+	// time.
+	leastGrantWrites = 0.25
+	// mostRemovalWrites and leastRemovalWrites bound the removalWrites of such an App: one edit of it can take a role from all its
+	// users.
+	mostRemovalWrites, leastRemovalWrites = 8, 4
 )
 
 // turns share runs and writes among Apps.
@@ -28,11 +34,11 @@ type turns struct {
 	runs, grantWrites, removalWrites *fair.Slots
 }
 
-func newTurns() *turns {
+func newTurns(speed *fair.Speed) *turns {
 	return &turns{
 		runs:          fair.NewSlots(grantSlots, grantSlotsPerApp),
-		grantWrites:   fair.NewSlots(grantWrites, 0),
-		removalWrites: fair.NewSlots(removalWrites, 0),
+		grantWrites:   fair.NewSlots(grantWrites, 0).Paced(speed, grantWrites, leastGrantWrites),
+		removalWrites: fair.NewSlots(removalWrites, 0).Paced(speed, mostRemovalWrites, leastRemovalWrites),
 	}
 }
 
@@ -50,18 +56,25 @@ type turnClient struct {
 	client.Client
 	slots *fair.Slots
 	lane  fair.Lane
+	// overtaken is closed when the writes are urgent after all: they wait for a turn in the other slots then.
+	overtaken <-chan struct{}
+	urgent    *fair.Slots
 }
 
-// writerOf returns the client of a run.
-func (r runner) writerOf(key earned.RoleInScope, urgent bool) client.Client {
+// writerOf returns the client of a run. overtaken is closed when an urgent run of the key waits for it.
+func (r runner) writerOf(key earned.RoleInScope, urgent bool, overtaken <-chan struct{}) client.Client {
+	turns := r.syncer.turns
 	if urgent {
-		return turnClient{r.syncer.Client, r.syncer.turns.removalWrites, laneOf(key)}
+		return turnClient{r.syncer.Client, turns.removalWrites, laneOf(key), nil, turns.removalWrites}
 	}
-	return turnClient{r.syncer.Client, r.syncer.turns.grantWrites, laneOf(key)}
+	return turnClient{r.syncer.Client, turns.grantWrites, laneOf(key), overtaken, turns.removalWrites}
 }
 
 func (w turnClient) inTurn(ctx context.Context, write func() error) error {
-	release := w.slots.Acquire(ctx, w.lane, nil)
+	release := w.slots.Acquire(ctx, w.lane, w.overtaken)
+	if release == nil && ctx.Err() == nil {
+		release = w.urgent.Acquire(ctx, w.lane, nil)
+	}
 	if release == nil {
 		return ctx.Err()
 	}

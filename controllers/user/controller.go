@@ -34,6 +34,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/claims"
 	"github.com/scim-operator/scim-operator/internal/earned"
+	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
@@ -75,6 +76,10 @@ type Reconciler struct {
 	Guard *safety.Guard
 	// Progress takes what goes wrong, for the status of Apps.
 	Progress *app.Progress
+	// Speed slows down what gives access, of Apps that ask for more than others; nil for none.
+	Speed *fair.Speed
+	// Evaluations of expressions, and their compilation, take processors: one is left for everything else.
+	Evaluations *fair.Slots
 
 	recent          recent
 	pendingRemovals pendingRemovals
@@ -92,7 +97,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Add registers the controller. It fails where the manager refuses the controller or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
-	r.turns = newTurns()
+	r.turns = newTurns(r.Speed)
 	r.unclaimed = flowcontrol.NewBackOff(5*time.Millisecond, maxBackoff)
 	r.grantEvents = newEventBudget(grantEventsPerSecond, grantEventsBurst, r.reportWithheld("granted"))
 	r.revokeEvents = newEventBudget(revokeEventsPerSecond, revokeEventsBurst, r.reportWithheld("revoked"))

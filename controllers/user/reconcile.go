@@ -98,7 +98,10 @@ func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 	if e.verdict.subject, err = access.Subject(e.app.Spec.Kubernetes, &e.user.Spec); err != nil {
 		return e.withholdNameless(ctx, err)
 	}
-	policy, fieldErrors := e.Policies.Compile(e.app)
+	policy, fieldErrors, err := app.CompileInTurn(ctx, e.Client, e.Policies, e.Evaluations, e.app, nil)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	if len(fieldErrors) > 0 {
 		return e.freeze(ctx, access.Message(fieldErrors))
 	}

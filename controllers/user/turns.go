@@ -25,23 +25,29 @@ const (
 	// statusWriters bounds the statuses written at a time of users with access; one App alone gets eight of them, since more
 	// are no faster where processors are busy, and would be in the way of a removal.
 	statusWriters = 10
+	// leastStatuses is what an App keeps of them that writes more than others while the API server is slow: a part of the time.
+	leastStatuses = 0.25
+
+	// mostEvaluating and leastEvaluating bound the processors for expressions of an App that evaluates more than others.
+	mostEvaluating  = 0.5
+	leastEvaluating = 0.125
 )
 
 // turns share what the reconciler does among Apps.
 type turns struct {
 	// statuses are writes of the status of users with access.
 	statuses *fair.Slots
-	// evaluations of expressions take processors: one is left for everything else.
-	evaluations *fair.Slots
 	// underWay has the context of each user's evaluation, which a removal ends.
 	underWay sync.Map
 }
 
-func newTurns() turns {
-	return turns{
-		statuses:    fair.NewSlots(statusWriters, 0),
-		evaluations: fair.NewSlots(max(1, runtime.GOMAXPROCS(0)-1), 0),
-	}
+func newTurns(speed *fair.Speed) turns {
+	return turns{statuses: fair.NewSlots(statusWriters, 0).Paced(speed, statusWriters, leastStatuses)}
+}
+
+// NewEvaluations returns the slots of Reconciler.Evaluations.
+func NewEvaluations(speed *fair.Speed) *fair.Slots {
+	return fair.NewSlots(max(1, runtime.GOMAXPROCS(0)-1), 0).Paced(speed, mostEvaluating, leastEvaluating)
 }
 
 // newQueue returns the controller's queue.
@@ -75,7 +81,7 @@ func (e *evaluation) evaluate(ctx context.Context, policy *access.Policy, groups
 	if err := e.Client.Get(ctx, e.name, current, client.UnsafeDisableDeepCopy); err != nil || !current.MayHaveAccess() {
 		return access.Decision{}, access.ErrInterrupted // the event came before this evaluation could be ended by it
 	}
-	release := e.turns.evaluations.Acquire(ctx, e.appName(), nil)
+	release := e.Evaluations.Acquire(ctx, e.appName(), nil)
 	if release == nil {
 		return access.Decision{}, access.ErrInterrupted
 	}

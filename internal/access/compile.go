@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -249,6 +250,7 @@ type cached struct {
 	end        context.CancelFunc
 
 	compile sync.Once
+	done    atomic.Bool
 	policy  *Policy
 	errors  []FieldError
 }
@@ -265,9 +267,13 @@ func (c *Cache) Compile(app *v1alpha1.App) (*Policy, []FieldError) {
 		if entry.policy, entry.errors = Compile(app.DeepCopy(), c.Protected...); entry.policy != nil {
 			entry.policy.superseded = entry.superseded
 		}
+		entry.done.Store(true)
 	})
 	return entry.policy, entry.errors
 }
+
+// IsCompiled says whether Compile would return at once.
+func (c *Cache) IsCompiled(app *v1alpha1.App) bool { return c.entry(app).done.Load() }
 
 func (c *Cache) entry(app *v1alpha1.App) *cached {
 	c.mutex.Lock()

@@ -3,6 +3,7 @@ package fair
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Slots bounds how many callers do something at the same time, and takes Apps in turn.
@@ -10,6 +11,8 @@ type Slots struct {
 	mutex   sync.Mutex
 	shares  shares
 	waiting turns[chan struct{}]
+	// breaks slow down Apps that ask for much; nil for none.
+	breaks *breaks
 }
 
 // NewSlots returns slots for so many callers in all, and at most perLane of one App; 0 for no bound but its share.
@@ -40,7 +43,7 @@ func (s *Slots) Acquire(ctx context.Context, lane Lane, giveUp <-chan struct{}) 
 	defer s.mutex.Unlock()
 	select {
 	case <-e.value: // it came at the same moment
-		s.release(lane)
+		s.release(lane, 0)
 	default:
 		e.gone = true
 	}
@@ -48,22 +51,28 @@ func (s *Slots) Acquire(ctx context.Context, lane Lane, giveUp <-chan struct{}) 
 }
 
 func (s *Slots) releaser(lane Lane) func() {
+	begun := time.Now()
 	return sync.OnceFunc(func() {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		s.release(lane)
+		s.release(lane, time.Since(begun))
 	})
 }
 
-func (s *Slots) release(lane Lane) {
+func (s *Slots) release(lane Lane, took time.Duration) {
 	s.shares.release(lane)
+	if s.breaks != nil {
+		s.rest(lane, took)
+	}
 	s.serve()
 }
 
 // serve gives free slots to the lanes that are next.
 func (s *Slots) serve() {
 	for {
-		next := s.waiting.pop(func(lane Lane) bool { return s.shares.admits(lane, s.shares.capacity) })
+		next := s.waiting.pop(func(lane Lane) bool {
+			return s.shares.admits(lane, s.shares.capacity) && (s.breaks == nil || s.breaks.admits(lane, s.shares.lanes[lane], time.Now()))
+		})
 		if next == nil {
 			return
 		}

@@ -69,6 +69,8 @@ type Apps struct {
 	holding holding
 	// removing are the removals of all Apps.
 	removing precedence.Removals
+	// Pace is the part of its rate at which an App may write while another one is active; nil for all of it.
+	Pace interface{ Share() float64 }
 
 	mu     sync.Mutex
 	apps   map[types.NamespacedName]*app
@@ -78,9 +80,12 @@ type Apps struct {
 type app struct {
 	limits Limits
 	// requests and removals are filled at the same rate: neither class takes the other's.
-	requests, removals   *rate.Limiter
+	requests, removals *rate.Limiter
+	// writes has the rate of requests, or a part of it.
+	writes               *rate.Limiter
 	seats, removalSeats  *semaphore.Weighted
 	bulks, removingBulks *semaphore.Weighted
+	operations           *semaphore.Weighted
 	memory               *semaphore.Weighted
 	slices               *semaphore.Weighted
 	removing             precedence.Removals
@@ -128,15 +133,22 @@ func (a *Apps) Yield(ctx context.Context, name types.NamespacedName, limits Limi
 	a.removing.Yield(ctx, yieldOthers)
 }
 
-// Enter lets a request of the App in, once the rate and the App's seats allow it. The caller calls leave when the request has
-// ended. The error is a *RefusalError, or ctx's.
-func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
+// Enter lets a request of the App in, once the rate and the App's seats allow it. cost is that of so many ordinary requests, 1 at least.
+// The caller calls leave when the request has ended. The error is a *RefusalError, or ctx's.
+func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limits, class Class, cost int) (leave func(), err error) {
 	state := a.begin(name, limits)
 	limiter, pool := state.requests, state.seats
 	if class == Removal {
 		limiter, pool = state.removals, state.removalSeats
 	}
+	if !a.pace(name, state) {
+		cost = 1
+	}
 	if err := waitRate(ctx, limiter, maxRateWait); err != nil {
+		a.end(state)
+		return nil, err
+	}
+	if err := waitPaced(ctx, state, class, cost, maxRateWait); err != nil {
 		a.end(state)
 		return nil, err
 	}
@@ -150,22 +162,42 @@ func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limi
 
 // EnterOperation is Enter for one operation of a bulk request: it waits for the rate as long as ctx lasts. The error is a
 // *RefusalError, or ctx's.
-func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, limits Limits, class Class) (leave func(), err error) {
+func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, limits Limits, class Class, cost int) (leave func(), err error) {
 	state := a.begin(name, limits)
-	limiter, pool := state.requests, state.seats
-	if class == Removal {
-		limiter, pool = state.removals, state.removalSeats
-	}
-	err = waitRate(ctx, limiter, rate.InfDuration)
-	weight := a.weight(name, class)
-	if err == nil {
-		err = acquire(ctx, pool, weight)
-	}
-	if err != nil {
+	var held []func()
+	release := sync.OnceFunc(func() {
+		for _, give := range held {
+			give()
+		}
 		a.end(state)
+	})
+	take := func(pool *semaphore.Weighted, weight int64) {
+		if err == nil {
+			if err = acquire(ctx, pool, weight); err == nil {
+				held = append(held, func() { pool.Release(weight) })
+			}
+		}
+	}
+	limiter, pool := state.removals, state.removalSeats
+	if class != Removal {
+		limiter, pool = state.requests, state.seats
+		take(state.operations, 1)
+	}
+	if !a.pace(name, state) {
+		cost = 1
+	}
+	if err == nil {
+		err = waitRate(ctx, limiter, rate.InfDuration)
+	}
+	if err == nil {
+		err = waitPaced(ctx, state, class, cost, rate.InfDuration)
+	}
+	take(pool, a.weight(name, class))
+	if err != nil {
+		release()
 		return nil, err
 	}
-	return sync.OnceFunc(func() { pool.Release(weight); a.end(state) }), nil
+	return release, nil
 }
 
 // EnterBulk lets a bulk request in: an App has few at a time, for the memory that they take. One that removes access does
@@ -183,8 +215,13 @@ func (a *Apps) EnterBulk(ctx context.Context, name types.NamespacedName, limits 
 	return sync.OnceFunc(func() { pool.Release(1); a.end(state) }), nil
 }
 
-// bulksAtOnce is how many bulk requests of an App are under way.
-const bulksAtOnce = 4
+const (
+	// bulksAtOnce is how many bulk requests of an App are under way.
+	bulksAtOnce = 4
+	// operationsAtOnce is how many of their operations, but for removals, are under way or wait for the App's rate. More would have the
+	// App's other requests wait behind them for too long.
+	operationsAtOnce = 16
+)
 
 func (a *Apps) begin(name types.NamespacedName, limits Limits) *app {
 	a.mu.Lock()
@@ -200,9 +237,11 @@ func (a *Apps) begin(name types.NamespacedName, limits Limits) *app {
 		state = &app{
 			limits:   limits,
 			requests: rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst), removals: rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst),
-			seats: semaphore.NewWeighted(seats), removalSeats: semaphore.NewWeighted(seats),
+			writes: rate.NewLimiter(rate.Limit(limits.PerSecond), limits.Burst),
+			seats:  semaphore.NewWeighted(seats), removalSeats: semaphore.NewWeighted(seats),
 			bulks: semaphore.NewWeighted(bulksAtOnce), removingBulks: semaphore.NewWeighted(bulksAtOnce),
-			memory: semaphore.NewWeighted(appMemory), slices: semaphore.NewWeighted(a.scans.each),
+			operations: semaphore.NewWeighted(operationsAtOnce),
+			memory:     semaphore.NewWeighted(appMemory), slices: semaphore.NewWeighted(a.scans.each),
 		}
 		a.apps[name] = state
 	case state.limits != limits:
@@ -244,13 +283,21 @@ func (a *Apps) prune(now time.Time) {
 func (a *Apps) weight(name types.NamespacedName, class Class) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.othersActive(name) {
+		return weights[class].shared
+	}
+	return weights[class].alone
+}
+
+// othersActive says whether another App has sent a request a moment ago. The caller holds the mutex.
+func (a *Apps) othersActive(name types.NamespacedName) bool {
 	now := time.Now()
 	for other, state := range a.apps {
 		if other != name && (state.underWay > 0 || now.Sub(state.lastSeen) < quietAfter) {
-			return weights[class].shared
+			return true
 		}
 	}
-	return weights[class].alone
+	return false
 }
 
 // waitRate takes one request from the limiter, and waits for it where that takes no longer than the limit.

@@ -40,7 +40,7 @@ func TestRate(t *testing.T) {
 		var clients sync.WaitGroup
 		for range 200 {
 			clients.Go(func() {
-				leave, err := apps.Enter(t.Context(), one, limits, LookUp)
+				leave, err := apps.Enter(t.Context(), one, limits, LookUp, 1)
 				var refusal *RefusalError
 				if errors.As(err, &refusal) {
 					refused.Add(1)
@@ -56,7 +56,7 @@ func TestRate(t *testing.T) {
 			class Class
 		}{{one, Removal}, {other, LookUp}, {other, Removal}} {
 			begun := time.Now()
-			leave, err := apps.Enter(t.Context(), next.name, limits, next.class)
+			leave, err := apps.Enter(t.Context(), next.name, limits, next.class, 1)
 			if err != nil || time.Since(begun) > 0 {
 				t.Errorf("%v of %v: %v after %s", next.class, next.name, err, time.Since(begun))
 				continue
@@ -72,7 +72,7 @@ func TestRate(t *testing.T) {
 			t.Errorf("told to try again after %s", wait)
 		}
 		time.Sleep(time.Duration(retry.Load()))
-		leave, err := apps.Enter(t.Context(), one, limits, LookUp)
+		leave, err := apps.Enter(t.Context(), one, limits, LookUp, 1)
 		if err != nil {
 			t.Fatalf("after that time: %v", err)
 		}
@@ -86,7 +86,7 @@ func TestCeiling(t *testing.T) {
 		apps := NewApps(10, DefaultMemory)
 		begun := time.Now()
 		for range 50 {
-			leave, err := apps.Enter(t.Context(), one, Limits{PerSecond: 1000, Burst: 10000}, LookUp)
+			leave, err := apps.Enter(t.Context(), one, Limits{PerSecond: 1000, Burst: 10000}, LookUp, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestCeiling(t *testing.T) {
 func TestSeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		apps, many := NewApps(0, DefaultMemory), Limits{PerSecond: 1000, Burst: 10000}
-		bystander, err := apps.Enter(t.Context(), other, many, LookUp) // another App is active
+		bystander, err := apps.Enter(t.Context(), other, many, LookUp, 1) // another App is active
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestSeats(t *testing.T) {
 		var clients sync.WaitGroup
 		for range 400 {
 			clients.Go(func() {
-				leave, err := apps.Enter(ctx, one, many, Write)
+				leave, err := apps.Enter(ctx, one, many, Write, 1)
 				if err != nil {
 					refused.Add(1)
 					return
@@ -135,19 +135,19 @@ func TestSeats(t *testing.T) {
 			class Class
 		}{{one, Removal}, {other, Write}, {other, List}, {other, Removal}} {
 			begun := time.Now()
-			leave, err := apps.Enter(t.Context(), next.name, many, next.class)
+			leave, err := apps.Enter(t.Context(), next.name, many, next.class, 1)
 			if err != nil || time.Since(begun) > 0 {
 				t.Errorf("%v of %v: %v after %s", next.class, next.name, err, time.Since(begun))
 				continue
 			}
 			leave()
 		}
-		if _, err := apps.Enter(t.Context(), one, many, LookUp); reasonOf(err) != ReasonConcurrency {
+		if _, err := apps.Enter(t.Context(), one, many, LookUp, 1); reasonOf(err) != ReasonConcurrency {
 			t.Errorf("one more is answered %v", err)
 		}
 		cancel()
 		clients.Wait()
-		leave, err := apps.Enter(t.Context(), one, many, List)
+		leave, err := apps.Enter(t.Context(), one, many, List, 1)
 		if err != nil {
 			t.Fatalf("seats were lost: %v", err)
 		}
@@ -179,7 +179,7 @@ func TestBulk(t *testing.T) {
 		}
 		begun := time.Now()
 		for range 125 {
-			leave, err := apps.EnterOperation(t.Context(), one, limits, Write)
+			leave, err := apps.EnterOperation(t.Context(), one, limits, Write, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,7 +189,7 @@ func TestBulk(t *testing.T) {
 			t.Errorf("125 operations took %s, at 25 a second after a burst of 25", took)
 		}
 		begun = time.Now()
-		leaveRemoval, err := apps.EnterOperation(t.Context(), one, limits, Removal)
+		leaveRemoval, err := apps.EnterOperation(t.Context(), one, limits, Removal, 1)
 		if err != nil || time.Since(begun) > 0 {
 			t.Fatalf("a removal: %v after %s", err, time.Since(begun))
 		}
@@ -448,4 +448,87 @@ func TestConnections(t *testing.T) {
 			t.Errorf("%d are open, want %d", listener.open, c.want)
 		}
 	}
+}
+
+type fixedPace float64
+
+func (p fixedPace) Share() float64 { return float64(p) }
+
+// While the API server is slow, an App's writes and lists slow down beside another App, and its removals apart from those; never
+// below what an identity provider sends, and not where the App is alone.
+func TestPace(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		share  float64
+		beside bool
+		class  Class
+		cost   int
+		want   int // a second
+	}{
+		{"alone", 0.1, false, Write, 1, 200},
+		{"a fast API server", 1, true, Write, 1, 200},
+		{"half", 0.5, true, Write, 1, 100},
+		{"the least", 0.01, true, Write, 1, leastPerSecond},
+		{"large writes", 0.01, true, Write, 5, leastPerSecond / 5},
+		{"large writes alone", 0.01, false, Write, 5, 200},
+		{"large writes and a fast API server", 1, true, Write, 5, 200},
+		{"lists", 0.01, true, List, 1, leastPerSecond},
+		{"look-ups", 0.01, true, LookUp, 1, 200},
+		{"removals", 0.01, true, Removal, 1, leastPerSecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				apps := NewApps(0, DefaultMemory)
+				apps.Pace = fixedPace(c.share)
+				if c.beside {
+					leave, err := apps.Enter(t.Context(), other, limits, LookUp, 1)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer leave()
+				}
+				const seconds = 10
+				begun, count := time.Now(), 0
+				for time.Since(begun) < seconds*time.Second {
+					leave, err := apps.EnterOperation(t.Context(), one, Limits{PerSecond: 200, Burst: writesBurst}, c.class, c.cost)
+					if err != nil {
+						t.Fatal(err)
+					}
+					leave()
+					count++
+				}
+				if got := count / seconds; got < c.want-1 || got > c.want+1 {
+					t.Errorf("%d a second", got)
+				}
+			})
+		})
+	}
+}
+
+// All operations of an App's bulk requests together wait in a short line, so that its other requests do not wait behind them.
+func TestOperationsWaitInAShortLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apps := NewApps(0, DefaultMemory)
+		ctx, cancel := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		for range 4 * 16 {
+			clients.Go(func() {
+				for ctx.Err() == nil {
+					if leave, err := apps.EnterOperation(ctx, one, limits, Write, 1); err == nil {
+						leave()
+					}
+				}
+			})
+		}
+		time.Sleep(10 * time.Second)
+		begun := time.Now()
+		leave, err := apps.Enter(t.Context(), one, limits, Write, 1)
+		if err != nil || time.Since(begun) > time.Second {
+			t.Errorf("another write of the App: %v after %s", err, time.Since(begun))
+		} else {
+			leave()
+		}
+		cancel()
+		clients.Wait()
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,11 @@ type isolation struct {
 	bystander.Report
 	// memory is by how much the server's resident set grew at its largest, in bytes; 0 where the system does not tell.
 	memory int64
+	// writes is how many writes a second the API server answered during the attack; work what each process had of the processors.
+	writes float64
+	work   map[string]float64
+	// baseline are bare GETs while a client that has nothing to do with the product sends as many writes.
+	baseline []time.Duration
 }
 
 // isolationGroup is the one group of benchmarks with a server that has its default flags.
@@ -38,8 +44,14 @@ var isolationAttacks = []isolationAttack{
 	{"isolation-creates", "32 clients that create", false, func(t *bystander.Tenant) bystander.Attack { return t.Creates(32) }},
 	{"isolation-tokens", "32 clients with wrong tokens", false, func(t *bystander.Tenant) bystander.Attack { return t.WrongTokens(32) }},
 	{"isolation-json", "8 clients with JSON of 9,000 levels", false, func(t *bystander.Tenant) bystander.Attack { return t.DeepJSON(8, 9000) }},
+	{"isolation-users", "8 clients that create users of 150 KB", false, func(t *bystander.Tenant) bystander.Attack { return t.LargeUsers(8, 500, 300) }},
+	{"isolation-groups", "8 clients that create groups of 2,000", false, func(t *bystander.Tenant) bystander.Attack { return t.Groups(8, 2000) }},
+	{"isolation-leavers", "16 clients that deactivate and reactivate", false, func(t *bystander.Tenant) bystander.Attack { return t.Leavers(16) }},
+	{"isolation-pages", "16 clients that read pages of 1,000", false, func(t *bystander.Tenant) bystander.Attack { return t.Pages(16) }},
 	{"isolation-readers", "100 clients that do not read pages of 60 MB", true, func(t *bystander.Tenant) bystander.Attack { return t.SlowReaders(100) }},
 	{"isolation-bodies", "100 clients that send a byte a second", false, func(t *bystander.Tenant) bystander.Attack { return t.SlowBodies(100) }},
+	{"isolation-headers", "300 clients that send a header line a second", false, func(t *bystander.Tenant) bystander.Attack { return t.SlowHeaders(300) }},
+	{"isolation-idle", "1,000 idle connections, opened anew", false, func(t *bystander.Tenant) bystander.Attack { return t.IdleConnections(1000) }},
 	// These edit the attacker's App, and come last.
 	{"isolation-expressions", "127 expensive expressions of one App", false, (*bystander.Tenant).ExpensiveExpressions},
 	{"isolation-pairs", "1024 pairs of role and scope of one App", false, (*bystander.Tenant).ManyPairs},
@@ -106,21 +118,64 @@ func (s *suite) isolate(ctx context.Context, e *environment, attacker *bystander
 	if err != nil {
 		return err
 	}
+	if err := s.settle(ctx, e); err != nil {
+		return err
+	}
+	key := client.ObjectKeyFromObject(other.App)
+	other.Bare = func(ctx context.Context) error { return e.bare.Get(ctx, key, &v1alpha1.App{}) }
 	s.progress.say("%s: %s before and during %s", attack.name, s.plan.isolationTime, attack.title)
 	before, _, known := memoryOf(e.server.Pid())
 	watching, stop := context.WithCancel(ctx)
 	largest := make(chan int64, 1)
 	go func() { largest <- watchMemory(watching, e.server.Pid()) }()
-	report, err := other.Under(ctx, attack.title, s.plan.isolationTime, attack.attack(attacker))
+	var used usage
+	report, err := other.Under(ctx, attack.title, s.plan.isolationTime, func(ctx context.Context) error {
+		begun, err := e.usage(ctx)
+		if err != nil {
+			return err
+		}
+		attackError := attack.attack(attacker)(ctx)
+		used, err = e.usageSince(context.WithoutCancel(ctx), begun)
+		return errors.Join(attackError, err)
+	})
 	stop()
-	result := isolation{Report: report}
+	result := isolation{Report: report, writes: used.writes, work: used.work}
 	if most := <-largest; known {
 		result.memory = max(0, most-before)
+	}
+	if err == nil {
+		result.baseline, err = s.sameWrites(ctx, e, used.writes, other.Bare)
 	}
 	if err != nil {
 		return err
 	}
 	s.report.isolations = append(s.report.isolations, result)
+	return nil
+}
+
+const (
+	// settled is what part of a processor the controller takes that has nothing to do any more.
+	settled = 0.05
+	// settleTimeout bounds the wait for that.
+	settleTimeout = 90 * time.Second
+)
+
+// settle returns when the controller has done what the attack before it, or the filling of an App, gave it to do; later ones would
+// be measured beside it.
+func (s *suite) settle(ctx context.Context, e *environment) error {
+	begun := time.Now()
+	for time.Since(begun) < settleTimeout {
+		before := e.work()["controller"]
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+		if (e.work()["controller"] - before).Seconds() < 2*settled {
+			return nil
+		}
+	}
+	s.progress.say("the controller is still busy after %s", settleTimeout)
 	return nil
 }
 

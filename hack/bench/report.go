@@ -185,7 +185,7 @@ func (r *report) printIsolations(w io.Writer) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, err := fmt.Fprintln(table, "\nATTACK\tWHEN\tLOOK-UP P50\tP99\tCREATE P50\tP99\tTO DENIAL P50\tWORST\tTO 401 WORST\tFAILED\tSERVER GROWS\tRESULT")
+	_, err := fmt.Fprintln(table, "\nATTACK\tWHEN\tLOOK-UP P50\tP99\tCREATE P50\tP99\tTO DENIAL P50\tWORST\tTO 401 WORST\tFAILED\tSERVER GROWS\tWRITES\tPROCESSORS\tSLOWDOWN\tRESULT")
 	for _, i := range r.isolations {
 		result, missed := "ok", i.Strict()
 		if i.memory > memoryGrowthTarget<<20 {
@@ -195,14 +195,17 @@ func (r *report) printIsolations(w io.Writer) error {
 			result = strings.Join(missed, "; ")
 		}
 		for _, when := range []struct {
-			name, grows, result string
+			name, grows, writes, processors, slowdown, result string
 			bystander.Figures
-		}{{"before", "-", "-", i.Before}, {"during", quantity(float64(i.memory)/(1<<20), mebibytes), result, i.During}} {
-			_, lineError := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", i.Attack, when.name,
+		}{
+			{"before", "-", "-", "-", "-", "-", i.Before},
+			{"during", quantity(float64(i.memory)/(1<<20), mebibytes), quantity(i.writes, perSecond), i.processors(), i.slowdowns(), result, i.During},
+		} {
+			_, lineError := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", i.Attack, when.name,
 				latency(percentile(when.LookUps, 50)), latency(percentile(when.LookUps, 99)),
 				latency(percentile(when.Creates, 50)), latency(percentile(when.Creates, 99)),
 				latency(percentile(when.Denials, 50)), latency(percentile(when.Denials, 100)), latency(percentile(when.Suspensions, 100)),
-				when.Failures, when.grows, when.result)
+				when.Failures, when.grows, when.writes, when.processors, when.slowdown, when.result)
 			err = errors.Join(err, lineError)
 		}
 	}

@@ -19,12 +19,12 @@ const editEvery = 200 * time.Millisecond
 // again and again, so that all users are evaluated anew.
 func (t *Tenant) ExpensiveExpressions() Attack {
 	list := "[0" + strings.Repeat(",1", 249) + "]"
-	when := list + ".all(a, " + list + ".all(b, a >= 0 && b >= 0))"
+	when := list + ".all(a, " + list + ".all(b, a >= 0 && b >= %d))"
 	return t.edits(func(i int, spec *v1alpha1.AppSpec) {
 		spec.Roles = spec.Roles[:1]
 		for j := range 127 {
 			spec.Roles = append(spec.Roles, v1alpha1.Role{
-				Name: fmt.Sprintf("role-%d-%d", i%2, j), When: when,
+				Name: fmt.Sprintf("role-%d-%d", i%2, j), When: fmt.Sprintf(when, -i*127-j), // each a text of its own
 			})
 		}
 	})
@@ -46,23 +46,34 @@ func (t *Tenant) ManyPairs() Attack {
 	})
 }
 
-// edits is an attack by edits of the App.
+// edits is an attack by edits of the App. It leaves the App as it was.
 func (t *Tenant) edits(change func(i int, spec *v1alpha1.AppSpec)) Attack {
 	return func(ctx context.Context) error {
+		app := &v1alpha1.App{}
+		if err := t.Admin.Get(ctx, client.ObjectKeyFromObject(t.App), app); err != nil {
+			return err
+		}
+		before := app.Spec.DeepCopy()
 		for i := 0; ctx.Err() == nil; i++ {
-			err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-				app := &v1alpha1.App{}
-				if err := t.Admin.Get(ctx, client.ObjectKeyFromObject(t.App), app); err != nil {
-					return err
-				}
-				change(i, &app.Spec)
-				return t.Admin.Update(ctx, app)
-			})
+			err := t.edit(ctx, func(spec *v1alpha1.AppSpec) { change(i, spec) })
 			if err != nil && ctx.Err() == nil {
 				return fmt.Errorf("edit %d of the App: %w", i, err)
 			}
 			sleep(ctx, editEvery)
 		}
-		return nil
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupTimeout)
+		defer cancel()
+		return t.edit(after, func(spec *v1alpha1.AppSpec) { *spec = *before })
 	}
+}
+
+func (t *Tenant) edit(ctx context.Context, change func(*v1alpha1.AppSpec)) error {
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		app := &v1alpha1.App{}
+		if err := t.Admin.Get(ctx, client.ObjectKeyFromObject(t.App), app); err != nil {
+			return err
+		}
+		change(&app.Spec)
+		return t.Admin.Update(ctx, app)
+	})
 }

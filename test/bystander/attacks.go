@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,13 @@ func (t *Tenant) Fill(ctx context.Context, users, bytes int) error {
 		for i := next(); i < users && ctx.Err() == nil; i = next() {
 			profile := okta.NewProfile(fmt.Sprintf("filler.%06d@example.com", i))
 			profile.Custom = okta.ObjectOf("note", text)
-			if _, err := scim.Create(ctx, okta.Assign(profile)); err != nil {
+			person := okta.Assign(profile)
+			if _, err := scim.Create(ctx, person); err != nil {
 				return err
 			}
+			t.mutex.Lock()
+			t.filled = append(t.filled, person.ID)
+			t.mutex.Unlock()
 		}
 		return ctx.Err()
 	})
@@ -122,6 +127,57 @@ func (t *Tenant) Creates(clients int) Attack {
 	})
 }
 
+// LargeUsers post users with so many attributes of so many bytes each.
+func (t *Tenant) LargeUsers(clients, attributes, bytes int) Attack {
+	var b strings.Builder
+	for n := range attributes {
+		fmt.Fprintf(&b, `,"a%d":%q`, n, strings.Repeat("x", bytes))
+	}
+	wide := b.String()
+	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+		return http.MethodPost, "/Users", fmt.Sprintf(`{"schemas":[%q],"userName":"wide.%d@example.com","active":true%s}`, okta.SchemaUser, i, wide)
+	})
+}
+
+// Groups post groups of so many members, users of Fill.
+func (t *Tenant) Groups(clients, members int) Attack {
+	ids := t.people()
+	var b strings.Builder
+	for n := range members {
+		if n > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"value":%q}`, ids[n%len(ids)])
+	}
+	list := b.String()
+	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+		return http.MethodPost, "/Groups", fmt.Sprintf(`{"schemas":[%q],"displayName":"group %d","members":[%s]}`, okta.SchemaGroup, i, list)
+	})
+}
+
+// Leavers deactivate users of Fill and bring them back, without end: removals go before everything else.
+func (t *Tenant) Leavers(clients int) Attack {
+	ids := t.people()
+	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+		active := i/len(ids)%2 == 1
+		return http.MethodPatch, "/Users/" + ids[i%len(ids)], fmt.Sprintf(
+			`{"schemas":[%q],"Operations":[{"op":"replace","value":{"active":%t}}]}`, okta.SchemaPatchOp, active)
+	})
+}
+
+// Pages reads the largest pages, and all of each.
+func (t *Tenant) Pages(clients int) Attack {
+	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(int) (method, path, body string) {
+		return http.MethodGet, "/Users?count=1000", ""
+	})
+}
+
+func (t *Tenant) people() []string {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return slices.Clone(t.filled)
+}
+
 // WrongTokens guesses tokens.
 func (t *Tenant) WrongTokens(clients int) Attack {
 	return repeat(clients, t.URL+"/scim/v2", "Bearer scim_wrong", func(int) (method, path, body string) {
@@ -135,72 +191,6 @@ func (t *Tenant) DeepJSON(clients, depth int) Attack {
 	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		return http.MethodPost, "/Users", fmt.Sprintf(`{"schemas":[%q],"userName":"deep.%d@example.com","x":%s}`, okta.SchemaUser, i, nested)
 	})
-}
-
-// SlowReaders keeps so many connections open that ask for the largest page, one request after the other, and never read an
-// answer. A connection that the server cuts off is opened anew.
-func (t *Tenant) SlowReaders(connections int) Attack {
-	address := strings.TrimPrefix(t.URL, "http://")
-	request := "GET /scim/v2/Users?count=1000 HTTP/1.1\r\nHost: " + address + "\r\nAuthorization: Bearer " + t.Token + "\r\n\r\n"
-	return func(ctx context.Context) error {
-		return parallel(ctx, connections, func(ctx context.Context, _ func() int) error {
-			for ctx.Err() == nil {
-				stall(ctx, address, request)
-			}
-			return nil
-		})
-	}
-}
-
-// stall sends a request and does not read until the connection is cut off or ctx ends.
-func stall(ctx context.Context, address, request string) {
-	connection, err := elsewhere.DialContext(ctx, "tcp", address)
-	if err != nil {
-		sleep(ctx, 100*time.Millisecond)
-		return
-	}
-	defer func() { _ = connection.Close() }()
-	if tcp, ok := connection.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(4 << 10)
-	}
-	for ctx.Err() == nil {
-		// Further requests queue behind the first. A write fails once the server has closed the connection.
-		_ = connection.SetWriteDeadline(time.Now().Add(time.Second))
-		if _, err := io.WriteString(connection, request); err != nil {
-			return
-		}
-		sleep(ctx, time.Second)
-	}
-}
-
-// SlowBodies keeps so many connections open that announce the largest body and send one byte a second.
-func (t *Tenant) SlowBodies(connections int) Attack {
-	address := strings.TrimPrefix(t.URL, "http://")
-	head := "POST /scim/v2/Bulk HTTP/1.1\r\nHost: " + address + "\r\nAuthorization: Bearer " + t.Token +
-		"\r\nContent-Type: application/scim+json\r\nContent-Length: 4000000\r\n\r\n{\"schemas\":["
-	return func(ctx context.Context) error {
-		return parallel(ctx, connections, func(ctx context.Context, _ func() int) error {
-			for ctx.Err() == nil {
-				drip(ctx, address, head)
-			}
-			return nil
-		})
-	}
-}
-
-func drip(ctx context.Context, address, head string) {
-	connection, err := elsewhere.DialContext(ctx, "tcp", address)
-	if err != nil {
-		sleep(ctx, 100*time.Millisecond)
-		return
-	}
-	defer func() { _ = connection.Close() }()
-	for text := head; ctx.Err() == nil; text = " " {
-		if _, err := io.WriteString(connection, text); err != nil {
-			return
-		}
-		sleep(ctx, time.Second)
-	}
 }
 
 func sleep(ctx context.Context, duration time.Duration) {

@@ -28,6 +28,8 @@ const (
 // Bystander is a tenant with figures to be taken.
 type Bystander struct {
 	*Tenant
+	// Bare, if set, is one request that goes past the product, straight to the API server, as often as look-ups.
+	Bare func(context.Context) error
 
 	mu sync.Mutex
 	// known are users of the App that look-ups ask for.
@@ -55,6 +57,8 @@ type Figures struct {
 	Denials []time.Duration
 	// Suspensions are from the edit of a ScimToken to the first 401.
 	Suspensions []time.Duration
+	// Bares are requests past the product; none without Bystander.Bare.
+	Bares []time.Duration
 	// Failures counts requests and waits that did not end as they must, 429 among them; First is the first one's error.
 	Failures int
 	First    error
@@ -110,8 +114,17 @@ func (b *Bystander) Measure(ctx context.Context, duration time.Duration) (Figure
 		return denied, err
 	}, &figures.Denials)
 	repeat(suspendInterval, b.suspend, &figures.Suspensions)
+	if b.Bare != nil {
+		repeat(lookUpInterval, b.bare, &figures.Bares)
+	}
 	running.Wait()
 	return figures, ctx.Err()
+}
+
+func (b *Bystander) bare(ctx context.Context) (time.Duration, error) {
+	begun := time.Now()
+	err := b.Bare(ctx)
+	return time.Since(begun), err
 }
 
 func (b *Bystander) newProfile(kind string) okta.Profile {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,10 @@ type Tenant struct {
 	SCIM  *okta.Client
 
 	serial int
+
+	mutex sync.Mutex
+	// filled are the ids of the users that Fill has created.
+	filled []string
 }
 
 // NewTenant makes a namespace, an App that gives all its users one role in that namespace, and a token, and returns when the

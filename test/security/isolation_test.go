@@ -48,6 +48,12 @@ func TestBystander(t *testing.T) {
 		{"deep JSON", attacker.DeepJSON(4, 30)},
 		{"100 slow readers", attacker.SlowReaders(100)},
 		{"100 slow bodies", attacker.SlowBodies(100)},
+		{"200 slow headers", attacker.SlowHeaders(200)},
+		{"1,000 idle connections", attacker.IdleConnections(1000)},
+		{"8 clients with users of 150 KB", attacker.LargeUsers(8, 500, 300)},
+		{"8 clients with groups of 1,000", attacker.Groups(8, 1000)},
+		{"16 clients that deactivate and reactivate", attacker.Leavers(16)},
+		{"16 clients that read the largest pages", attacker.Pages(16)},
 	} {
 		t.Run(attack.name, func(t *testing.T) { undisturbed(t, attack.name, attack.run) })
 	}

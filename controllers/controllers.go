@@ -234,6 +234,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress, Evaluations: evaluations,
 			MayBind: syncer.MayBind, Recorder: recorder,
+			Revocations: revocations,
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
 		group.Add(mgr, groups),

@@ -41,7 +41,7 @@ func (w *world) keepListHere() {
 	w.Helper()
 	w.operatorNamespace = w.namespace
 	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"revocationlists"}, Verbs: []string{"get", "list", "watch", "create", "update"},
+		APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"revocationlists"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"},
 	}}})
 	w.create(&rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"},
@@ -50,17 +50,53 @@ func (w *world) keepListHere() {
 	})
 }
 
-// list returns the RevocationList, empty where there is none.
+// newList is the RevocationList of the world's App.
+func (w *world) newList(users map[string]time.Time) *v1alpha1.RevocationList {
+	app := client.ObjectKeyFromObject(w.app)
+	list := &v1alpha1.RevocationList{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.operatorNamespace, Name: v1alpha1.RevocationListName(app)},
+		Spec: v1alpha1.RevocationListSpec{
+			App: v1alpha1.RevocationListApp{Namespace: app.Namespace, Name: app.Name}, Prefix: w.app.Spec.Kubernetes.Prefix(),
+		},
+	}
+	list.Spec.SetUsers(users)
+	return list
+}
+
+// list returns the RevocationList of the world's App, empty where there is none.
 func (w *world) list() *v1alpha1.RevocationList {
 	w.Helper()
-	list := &v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{Namespace: w.operatorNamespace, Name: v1alpha1.RevocationListName}}
+	list := w.newList(nil)
 	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(list), list); err != nil && !apierrors.IsNotFound(err) {
 		w.Fatal(err)
 	}
 	return list
 }
 
-func (w *world) listed() []string { return slices.Sorted(maps.Keys(w.list().Spec.Users)) }
+// listed returns the names on the lists of all Apps.
+func (w *world) listed() []string {
+	w.Helper()
+	var lists v1alpha1.RevocationListList
+	if err := env.Client.List(w.ctx, &lists, client.InNamespace(w.operatorNamespace)); err != nil {
+		w.Fatal(err)
+	}
+	var names []string
+	for i := range lists.Items {
+		names = slices.AppendSeq(names, maps.Keys(lists.Items[i].Spec.Users()))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// editUsers changes the entries of the list of the world's App by another hand.
+func (w *world) editUsers(change func(users map[string]time.Time)) {
+	w.Helper()
+	update(w, w.list(), func(list *v1alpha1.RevocationList) {
+		users := list.Spec.Users()
+		change(users)
+		list.Spec.SetUsers(users)
+	})
+}
 
 func (w *world) eventuallyListed(want ...string) {
 	w.Helper()
@@ -95,8 +131,8 @@ func TestRevocationList(t *testing.T) {
 			for range 3 {
 				leave(&w, user)
 				w.eventuallyRevoked(user)
-				expires, found := w.list().Spec.Users["list:"+name]
-				if remaining := time.Until(expires.Time); !found || remaining < 23*time.Hour || remaining > 24*time.Hour {
+				expires, found := w.list().Spec.Users()["list:"+name]
+				if remaining := time.Until(expires); !found || remaining < 23*time.Hour || remaining > 24*time.Hour {
 					t.Fatalf("AccessRevoked is True, and the list has %v, which expires in %v", w.listed(), remaining)
 				}
 				update(&w, user, reactivate)
@@ -220,6 +256,9 @@ func TestRevocationListLeavesOut(t *testing.T) {
 		user.Spec.App, user.Spec.ExternalID = test.app, test.externalID
 		w.provision(user)
 		w.eventuallyCondition(user, v1alpha1.ConditionNameReserved, metav1.ConditionTrue, v1alpha1.ReasonNameReserved)
+		if test.listed {
+			w.eventuallyGranted(user)
+		}
 		update(w, user, deactivate)
 		w.eventuallyRevoked(user)
 		if got := slices.Contains(w.listed(), test.externalID); got != test.listed {
@@ -227,9 +266,9 @@ func TestRevocationListLeavesOut(t *testing.T) {
 		}
 	}
 	// Not even by another's hand.
-	update(w, w.list(), func(list *v1alpha1.RevocationList) {
-		list.Spec.Users["system:apiserver"] = metav1.Time{Time: time.Now().Add(time.Hour)}
-		list.Spec.Users["by-hand"] = metav1.Time{Time: time.Now().Add(time.Hour)}
+	w.editUsers(func(users map[string]time.Time) {
+		users["system:apiserver"] = time.Now().Add(time.Hour)
+		users["by-hand"] = time.Now().Add(time.Hour)
 	})
 	w.eventuallyListed("by-hand", "ordinary")
 }
@@ -276,13 +315,10 @@ func TestRevocationListExpiry(t *testing.T) {
 	w := newStoppedWorld(t, denying("expiry:"))
 	w.keepListHere()
 	soon := time.Now().Add(5 * time.Second)
-	w.create(&v1alpha1.RevocationList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: v1alpha1.RevocationListName},
-		Spec: v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{
-			"expiry:past": {Time: time.Now().Add(-time.Second)}, "expiry:soon": {Time: soon}, "expiry:later": {Time: soon.Add(time.Hour)},
-			"expiry:too-late": {Time: time.Now().Add(1000 * time.Hour)},
-		}},
-	})
+	w.create(w.newList(map[string]time.Time{
+		"expiry:past": time.Now().Add(-time.Second), "expiry:soon": soon, "expiry:later": soon.Add(time.Hour),
+		"expiry:too-late": time.Now().Add(1000 * time.Hour),
+	}))
 	// A user that left nearly a day ago, as a new leader finds it: the list need not have known.
 	left := w.provision(w.newUser("left", ""))
 	w.start()
@@ -294,17 +330,17 @@ func TestRevocationListExpiry(t *testing.T) {
 	if err := env.Client.Status().Update(w.ctx, left); err != nil {
 		t.Fatal(err)
 	}
-	update(w, w.list(), func(list *v1alpha1.RevocationList) { delete(list.Spec.Users, "expiry:left") })
+	w.editUsers(func(users map[string]time.Time) { delete(users, "expiry:left") })
 	w.start()
 	w.eventuallyListed("expiry:later", "expiry:left", "expiry:too-late")
 	if early := time.Until(soon); early > time.Second {
 		t.Errorf("an entry went %v before its time", early)
 	}
-	users := w.list().Spec.Users
-	if remaining := time.Until(users["expiry:too-late"].Time); remaining > 24*time.Hour {
+	users := w.list().Spec.Users()
+	if remaining := time.Until(users["expiry:too-late"]); remaining > 24*time.Hour {
 		t.Errorf("an entry is to stay for %v", remaining)
 	}
-	if remaining := time.Until(users["expiry:left"].Time); remaining > time.Minute {
+	if remaining := time.Until(users["expiry:left"]); remaining > time.Minute {
 		t.Errorf("a leaver of a day ago stays for %v", remaining)
 	}
 }
@@ -314,14 +350,11 @@ func TestRevocationListMany(t *testing.T) {
 	const people = 60
 	w := newStoppedWorld(t, denying("many:"))
 	w.keepListHere()
-	full := map[string]metav1.Time{}
+	full := map[string]time.Time{}
 	for i := range v1alpha1.MaxRevocations {
-		full[fmt.Sprintf("many:before-%04d", i)] = metav1.Time{Time: time.Now().Add(time.Hour + time.Duration(i)*time.Second)}
+		full[fmt.Sprintf("many:before-%04d", i)] = time.Now().Add(time.Hour + time.Duration(i)*time.Second)
 	}
-	w.create(&v1alpha1.RevocationList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: v1alpha1.RevocationListName},
-		Spec:       v1alpha1.RevocationListSpec{Users: full},
-	})
+	w.create(w.newList(full))
 	w.start()
 	users := make([]*v1alpha1.User, people)
 	for i := range users {
@@ -340,14 +373,15 @@ func TestRevocationListMany(t *testing.T) {
 		w.eventuallyRevoked(user)
 	}
 	list := w.list()
-	if len(list.Spec.Users) != v1alpha1.MaxRevocations || list.Spec.Omitted != people {
-		t.Errorf("%d listed, %d omitted", len(list.Spec.Users), list.Spec.Omitted)
+	onList := list.Spec.Users()
+	if len(onList) != v1alpha1.MaxRevocations || list.Spec.Omitted != people {
+		t.Errorf("%d listed, %d omitted", len(onList), list.Spec.Omitted)
 	}
 	for i := range people {
-		if _, found := list.Spec.Users[fmt.Sprintf("many:person-%d", i)]; !found {
+		if _, found := onList[fmt.Sprintf("many:person-%d", i)]; !found {
 			t.Errorf("person %d left last, and is not on the list", i)
 		}
-		if _, found := list.Spec.Users[fmt.Sprintf("many:before-%04d", i)]; found {
+		if _, found := onList[fmt.Sprintf("many:before-%04d", i)]; found {
 			t.Errorf("entry %d of those longest ago is still on the list", i)
 		}
 	}
@@ -361,8 +395,8 @@ func TestRevocationListMany(t *testing.T) {
 	update(w, users[0], reactivate)
 	w.eventually(func() string {
 		list := w.list()
-		if _, back := list.Spec.Users[fmt.Sprintf("many:before-%04d", people-1)]; !back || list.Spec.Omitted != people-1 {
-			return fmt.Sprintf("%d listed, %d omitted, the one left out last is back: %v", len(list.Spec.Users), list.Spec.Omitted, back)
+		if _, back := list.Spec.Users()[fmt.Sprintf("many:before-%04d", people-1)]; !back || list.Spec.Omitted != people-1 {
+			return fmt.Sprintf("%d listed, %d omitted, the one left out last is back: %v", len(list.Spec.Users()), list.Spec.Omitted, back)
 		}
 		return ""
 	})
@@ -406,7 +440,7 @@ func TestRevocationListLeaderChange(t *testing.T) {
 	}
 	update(w, back, deactivate)
 	w.eventuallyListed("leader:back", "leader:deleted")
-	expires := w.list().Spec.Users["leader:deleted"]
+	expires := w.list().Spec.Users()["leader:deleted"]
 
 	w.stop()
 	update(w, left, deactivate)
@@ -414,12 +448,12 @@ func TestRevocationListLeaderChange(t *testing.T) {
 	w.start()
 	w.eventuallyRevoked(left)
 	w.eventuallyListed("leader:deleted", "leader:left")
-	if now := w.list().Spec.Users["leader:deleted"]; !now.Equal(&expires) {
+	if now := w.list().Spec.Users()["leader:deleted"]; !now.Equal(expires) {
 		t.Errorf("the entry of a deleted User expires at %v, was %v", now, expires)
 	}
 
 	// An edit by another hand removes no leaver; one without a User may go.
-	update(w, w.list(), func(list *v1alpha1.RevocationList) { list.Spec.Users = nil })
+	w.editUsers(func(users map[string]time.Time) { clear(users) })
 	w.eventuallyListed("leader:left")
 	if err := env.Client.Delete(w.ctx, w.list()); err != nil {
 		t.Fatal(err)
@@ -444,7 +478,7 @@ func TestRevocationListForbidden(t *testing.T) {
 	}
 	w.eventuallyCan("forbidden:leaver", "get", w.namespace, false) // the bindings go all the same
 	update(w, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}}, func(role *rbacv1.Role) {
-		role.Rules[0].Verbs = []string{"get", "list", "watch", "create", "update"}
+		role.Rules[0].Verbs = []string{"get", "list", "watch", "create", "update", "delete"}
 	})
 	w.eventuallyRevoked(user)
 	w.eventuallyListed("forbidden:leaver")

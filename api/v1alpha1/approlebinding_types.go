@@ -60,13 +60,13 @@ type AppRoleSubject struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^(?:$|[^s]|s(?:$|[^y]|y(?:$|[^s]|s(?:$|[^t]|t(?:$|[^e]|e(?:$|[^m]|m(?:$|[^:])))))))`
+	// +kubebuilder:validation:Pattern=`^[\s\p{Z}\p{C}]*(?:$|[^sS\s\p{Z}\p{C}]|[sS][\s\p{Z}\p{C}]*(?:$|[^yY\s\p{Z}\p{C}]|[yY][\s\p{Z}\p{C}]*(?:$|[^sS\s\p{Z}\p{C}]|[sS][\s\p{Z}\p{C}]*(?:$|[^tT\s\p{Z}\p{C}]|[tT][\s\p{Z}\p{C}]*(?:$|[^eE\s\p{Z}\p{C}]|[eE][\s\p{Z}\p{C}]*(?:$|[^mM\s\p{Z}\p{C}]|[mM][\s\p{Z}\p{C}]*(?:$|[^:\s\p{Z}\p{C}])))))))`
 	Name string `json:"name"`
 	// group is the Kubernetes group that native bindings name in the person's place (subjectMode Group). It must not begin
 	// with "system:".
 	// +optional
 	// +kubebuilder:validation:MaxLength=1100
-	// +kubebuilder:validation:Pattern=`^(?:$|[^s]|s(?:$|[^y]|y(?:$|[^s]|s(?:$|[^t]|t(?:$|[^e]|e(?:$|[^m]|m(?:$|[^:])))))))`
+	// +kubebuilder:validation:Pattern=`^[\s\p{Z}\p{C}]*(?:$|[^sS\s\p{Z}\p{C}]|[sS][\s\p{Z}\p{C}]*(?:$|[^yY\s\p{Z}\p{C}]|[yY][\s\p{Z}\p{C}]*(?:$|[^sS\s\p{Z}\p{C}]|[sS][\s\p{Z}\p{C}]*(?:$|[^tT\s\p{Z}\p{C}]|[tT][\s\p{Z}\p{C}]*(?:$|[^eE\s\p{Z}\p{C}]|[eE][\s\p{Z}\p{C}]*(?:$|[^mM\s\p{Z}\p{C}]|[mM][\s\p{Z}\p{C}]*(?:$|[^:\s\p{Z}\p{C}])))))))`
 	Group string `json:"group,omitempty"`
 }
 

@@ -32,6 +32,13 @@ const (
 	// or cost more than the budget of one user, earns nothing.
 	ConditionExpressionsEvaluated = "ExpressionsEvaluated"
 
+	// ConditionRevocationsListed is False on an App while its RevocationList has no room for all users who left within a day.
+	ConditionRevocationsListed = "RevocationsListed"
+
+	// ConditionExternalURLSet says of an App whether it fixes the URL that begins meta.location. Otherwise the server does, or
+	// each request's Host. It is no part of Ready.
+	ConditionExternalURLSet = "ExternalURLSet"
+
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 

@@ -311,6 +311,10 @@ type UserStatus struct {
 	// kubernetesUsername is the RBAC subject that stands for the person.
 	// +optional
 	KubernetesUsername string `json:"kubernetesUsername,omitempty"`
+	// boundAs is the RBAC subject that bindings of this App named last; it stays when the access ended. Requests are denied
+	// to people whom the App bound, and to no others.
+	// +optional
+	BoundAs string `json:"boundAs,omitempty"`
 	// reservedKey is the userNameKey that NameReserved was verified for.
 	// +optional
 	ReservedKey string `json:"reservedKey,omitempty"`

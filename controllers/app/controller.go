@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
@@ -72,6 +73,8 @@ type Reconciler struct {
 	MayBind func(ctx context.Context, namespace string, ref rbacv1.RoleRef) (bool, error)
 	// Recorder writes Events.
 	Recorder events.EventRecorder
+	// Revocations tells how many users the App's RevocationList leaves out.
+	Revocations *revocation.Keeper
 
 	grants grantChecks
 	users  counter
@@ -97,6 +100,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 		return err
 	}
 	r.Guard.OnChange(r.statusChanged)
+	r.Revocations.OnFull(r.statusChanged)
 	r.Progress.changed = r.statusChanged
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
@@ -193,6 +197,8 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	setExternalURL(app)
+	r.setRevocations(app)
 	if valid {
 		if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
 			return reconcile.Result{}, err

@@ -1,21 +1,24 @@
-// Package revocation keeps the RevocationList: the Kubernetes user names of people whose access was revoked in the last 24
-// hours, for Apps that have the requests of those who left denied (spec.deactivation.denyRequests). An admission policy and
-// the authorizer read it.
+// Package revocation keeps the RevocationLists: for each App that has requests of its leavers denied
+// (spec.deactivation.denyRequests), the Kubernetes user names that it bound and whose access was revoked in the last 24 hours.
+// An admission policy and the authorizer read them. Each App has a list of its own, so that no App takes another's room.
 //
-// The user controller tells the Keeper whose access ended, and waits until the list says so. The Keeper is the only writer:
-// it gathers what waits into one write, drops entries when they expire, and takes off the list whoever is active again. What
-// it knows survives its process in the list itself and in the status of the Users.
+// The user controller tells the Keeper whose access ended, and waits until the App's list says so. The Keeper is the only
+// writer: it gathers what waits into one write a list, drops entries when they expire, and takes off active users. What it
+// knows survives its process in the lists themselves and in the status of the Users.
 package revocation
 
 import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,26 +34,44 @@ const (
 	slack = time.Minute
 )
 
-// Keeper of the RevocationList. Its fields are set before Add and not changed after.
+// Keeper of the RevocationLists. Its fields are set before Add and not changed after.
 type Keeper struct {
 	// Client reads Apps and Users from informers.
 	Client client.Client
-	// Live reads and writes the RevocationList without informers.
+	// Live reads and writes the RevocationLists without informers.
 	Live client.Client
-	// Namespace of the RevocationList: the operator's own.
+	// Namespace of the RevocationLists: the operator's own.
 	Namespace string
 
+	// onFull is called, without locks, when an App's list begins or ceases to leave people out.
+	onFull func(app types.NamespacedName)
 	index  *subjects.Index
 	synced []toolscache.InformerSynced
-	// loaded is closed when the process leads and has read the list.
+	// loaded is closed when the process leads and has read the lists.
 	loaded chan struct{}
 
 	mutex sync.Mutex
-	// entries are names and when they expire, whether the list has room for them or not; nil before loaded.
+	// lists by App; nil before loaded.
+	lists map[types.NamespacedName]*appList
+	// prefixes of all Apps as last told.
+	prefixes map[types.NamespacedName]string
+	// stop ends when the process leads no more; workers counts what goes on until then.
+	stop    context.Context
+	workers sync.WaitGroup
+}
+
+// appList is what the Keeper knows of one App. The Keeper's mutex guards it.
+type appList struct {
+	app types.NamespacedName
+	// prefix of the App's user names, as last told; "" for an App that is gone since the process began.
+	prefix string
+	// entries are names and when they expire, whether the list has room for them or not.
 	entries map[string]time.Time
 	// object is the list as last read or written, and listed its content; nil and empty where there is none.
 	object *v1alpha1.RevocationList
 	listed map[string]time.Time
+	// omitted are those that the list had no room for when it was last written.
+	omitted int32
 	// dirty says that entries may differ from what was last written; writing, that a write is under way.
 	dirty, writing bool
 	next           *batch
@@ -61,43 +82,56 @@ type Keeper struct {
 	expiry    *time.Timer
 	// event is the last one that came while a write was under way.
 	event *listEvent
-	// stop ends when the process leads no more; workers counts what goes on until then.
-	stop    context.Context
-	workers sync.WaitGroup
 }
 
-// batch is one write, and who waits for it.
+// batch is one write of one list, for all that wait for it.
 type batch struct {
 	done chan struct{}
 	err  error
 }
 
-// Revoke has requests denied of a person who is inactive, suspended or being deleted, and returns when the list says so. It
-// does nothing for Apps that do not ask for it, and for access that was revoked more than 24 hours ago.
-func (k *Keeper) Revoke(ctx context.Context, user *v1alpha1.User) error {
+// OnFull registers what is called with an App whose list begins or ceases to leave people out. Call it before the manager starts.
+func (k *Keeper) OnFull(f func(app types.NamespacedName)) { k.onFull = f }
+
+// Omitted returns how many people of an App lost access within 24 hours and are not on its list, for want of room.
+func (k *Keeper) Omitted(app types.NamespacedName) int32 {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	if l := k.lists[app]; l != nil {
+		return l.omitted
+	}
+	return 0
+}
+
+// Revoke has requests denied under the names by which an App's bindings name a user who is inactive, suspended or being
+// deleted, and returns when the App's list says so. bound are the names in the bindings at the end of the access; status.boundAs
+// is added. It does nothing for Apps that do not ask for it, for users whom the App never bound, and for access that was
+// revoked more than 24 hours ago.
+func (k *Keeper) Revoke(ctx context.Context, user *v1alpha1.User, bound []string) error {
 	app, err := k.denyingApp(ctx, user)
 	if app == nil || err != nil {
 		return err
 	}
-	if user.Generation == 1 && user.Status.KubernetesUsername == "" {
-		return nil // created inactive: nothing was revoked
-	}
 	// The reconcile may be ahead of this package's own watch.
 	k.index.Refresh(user)
-	return k.add(ctx, revokedAt(user).Add(lifetime), subjects.Names(app.Spec.Kubernetes, user))
+	names := slices.Clone(bound)
+	if app.Spec.Mode == v1alpha1.ModeObserve {
+		names = nil // such bindings bind nothing
+	}
+	if user.Status.BoundAs != "" {
+		names = append(names, user.Status.BoundAs)
+	}
+	return k.add(ctx, app, revokedAt(user).Add(lifetime), names)
 }
 
-// Renamed has requests denied under the name that a person, who may have access, went by before; see Revoke.
+// Renamed has requests denied under the name by which the App bound a user, who may have access, before; see Revoke.
 func (k *Keeper) Renamed(ctx context.Context, user *v1alpha1.User, former string) error {
 	app, err := k.denyingApp(ctx, user)
 	if app == nil || err != nil {
 		return err
 	}
-	left := user.DeepCopy()
-	left.Spec.Active = false
-	left.Status.KubernetesUsername, left.Status.ReservedKey = former, ""
 	k.index.Refresh(user)
-	return k.add(ctx, time.Now().Add(lifetime), subjects.Names(app.Spec.Kubernetes, left))
+	return k.add(ctx, app, time.Now().Add(lifetime), []string{former})
 }
 
 // denyingApp returns the user's App where it has requests denied, else nil.
@@ -123,17 +157,22 @@ func revokedAt(user *v1alpha1.User) time.Time {
 	return user.Status.InactiveSince.Time
 }
 
-// add puts names onto the list and waits for it.
-func (k *Keeper) add(ctx context.Context, expires time.Time, names []string) error {
+// add puts names of an App onto its list and waits for it. A name outside the App's own prefix is none of its own: an App
+// speaks for its prefix alone, whatever its prefix was before.
+func (k *Keeper) add(ctx context.Context, app *v1alpha1.App, expires time.Time, names []string) error {
+	prefix := app.Spec.Kubernetes.Prefix()
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !subjects.Deniable(name) || !strings.HasPrefix(name, prefix) || k.index.Outranked(prefix, name)
+	})
 	if len(names) == 0 || !expires.After(time.Now()) {
 		return nil
 	}
 	select {
 	case <-k.loaded:
 	case <-ctx.Done():
-		return errors.Join(errors.New("the RevocationList was not read yet"), ctx.Err())
+		return errors.Join(errors.New("the RevocationLists were not read yet"), ctx.Err())
 	}
-	b := k.put(expires, names)
+	b := k.put(client.ObjectKeyFromObject(app), prefix, expires, names)
 	if b == nil {
 		return nil
 	}
@@ -145,67 +184,109 @@ func (k *Keeper) add(ctx context.Context, expires time.Time, names []string) err
 	}
 }
 
+// list returns what is known of an App; the mutex is held.
+func (k *Keeper) list(app types.NamespacedName) *appList {
+	l := k.lists[app]
+	if l == nil {
+		l = &appList{app: app, entries: map[string]time.Time{}}
+		k.lists[app] = l
+	}
+	return l
+}
+
 // put records names and returns the write to wait for; nil where they are on the list.
-func (k *Keeper) put(expires time.Time, names []string) *batch {
+func (k *Keeper) put(app types.NamespacedName, prefix string, expires time.Time, names []string) *batch {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
+	l := k.list(app)
+	l.prefix = prefix
 	expires = expires.Truncate(time.Second) // as the list holds it
 	for _, name := range names {
-		if before, found := k.entries[name]; subjects.Deniable(name) && (!found || expires.Sub(before) > slack) {
-			k.entries[name] = expires
-			k.dirty = true
+		if before, found := l.entries[name]; !found || expires.Sub(before) > slack {
+			l.entries[name] = expires
+			l.dirty = true
 		}
-		// It was left out while somebody else was active under the name.
-		if _, stands := k.listed[name]; !stands && k.entries[name].After(time.Now()) && k.index.State(name) != subjects.Active {
-			k.dirty = true
+		// It was left out while another user was active under the name.
+		if _, stands := l.listed[name]; !stands && l.entries[name].After(time.Now()) && k.index.State(name) != subjects.Active {
+			l.dirty = true
 		}
 	}
-	if !k.dirty && !k.writing {
+	if !l.dirty && !l.writing {
 		return nil
 	}
-	return k.enqueue()
+	return k.enqueue(l)
 }
 
-// settle compares names with the index after an event: who is active is taken off the list, and with lift also who is
-// unknown.
-func (k *Keeper) settle(names []string, lift bool) {
+// lift is what an edit of an App takes off its own list: names that stand for no user of such Apps any more, and, where the
+// App denies nothing any more, all of the names that settle is called with.
+type lift struct {
+	app types.NamespacedName
+	all bool
+}
+
+// settle compares names with the index after an event, on every list: active users are taken off.
+func (k *Keeper) settle(names []string, lift lift) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	for _, name := range names {
-		if _, found := k.entries[name]; !found {
-			continue
+	for app, l := range k.lists {
+		for _, name := range names {
+			if _, found := l.entries[name]; !found {
+				continue
+			}
+			_, stands := l.listed[name]
+			switch state := k.index.State(name); {
+			case state == subjects.Active || app == lift.app && (lift.all || state == subjects.Unknown):
+				delete(l.entries, name)
+				l.dirty = true
+			case !stands: // it was left out while another user was active under the name
+				l.dirty = true
+			}
 		}
-		if state := k.index.State(name); state == subjects.Active || lift && state == subjects.Unknown {
-			delete(k.entries, name)
-			k.dirty = true
+		if l.dirty {
+			k.enqueue(l)
 		}
-	}
-	if k.dirty {
-		k.enqueue()
 	}
 }
 
-// load reads the list when the process begins to lead.
+// review has every list compared with the prefixes of the Apps.
+func (k *Keeper) review() {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	for _, l := range k.lists {
+		l.dirty = true
+		k.enqueue(l)
+	}
+}
+
+// load reads the lists when the process begins to lead.
 func (k *Keeper) load(ctx context.Context) error {
-	object, err := k.read(ctx)
-	if err != nil {
+	objects := &v1alpha1.RevocationListList{}
+	if err := k.Live.List(ctx, objects, client.InNamespace(k.Namespace)); err != nil {
 		return err
 	}
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	k.stop = ctx
-	k.entries = map[string]time.Time{}
-	k.merge(object)
-	maps.DeleteFunc(k.entries, func(name string, _ time.Time) bool { return k.index.State(name) == subjects.Active })
-	k.dirty = true
-	k.enqueue()
+	k.lists = map[types.NamespacedName]*appList{}
+	for i := range objects.Items {
+		app, isOurs := objects.Items[i].AppName()
+		if !isOurs {
+			continue
+		}
+		l := k.list(app)
+		l.prefix = objects.Items[i].Spec.Prefix
+		k.merge(l, &objects.Items[i])
+		maps.DeleteFunc(l.entries, func(name string, _ time.Time) bool { return k.index.State(name) == subjects.Active })
+		l.dirty = true
+		k.enqueue(l)
+	}
 	return nil
 }
 
-// read returns the list as it is on the API server, nil where there is none.
-func (k *Keeper) read(ctx context.Context) (*v1alpha1.RevocationList, error) {
+// read returns the list of an App as it is on the API server, nil where there is none.
+func (k *Keeper) read(ctx context.Context, app types.NamespacedName) (*v1alpha1.RevocationList, error) {
 	object := &v1alpha1.RevocationList{}
-	err := k.Live.Get(ctx, client.ObjectKey{Namespace: k.Namespace, Name: v1alpha1.RevocationListName}, object)
+	err := k.Live.Get(ctx, client.ObjectKey{Namespace: k.Namespace, Name: v1alpha1.RevocationListName(app)}, object)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -215,7 +296,7 @@ func (k *Keeper) read(ctx context.Context) (*v1alpha1.RevocationList, error) {
 	return object, nil
 }
 
-// rateLimiter of attempts to read the list.
+// rateLimiter of attempts to read the lists.
 func rateLimiter() workqueue.TypedRateLimiter[string] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, time.Minute)
 }

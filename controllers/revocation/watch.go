@@ -2,11 +2,14 @@ package revocation
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -15,11 +18,12 @@ import (
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
-// Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationList is in a cache of its own. Every
+// Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationLists are in a cache of their own. Every
 // replica follows them; only the leader writes.
 func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 	k.index = subjects.New(subjects.UsersIn(k.Client))
 	k.loaded = make(chan struct{})
+	k.prefixes = map[types.NamespacedName]string{}
 	lists, err := newCache(mgr, k.Namespace)
 	if err != nil {
 		return err
@@ -27,7 +31,7 @@ func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 	own := mgr.GetCache()
 	k.synced, err = informers.Feed(ctx,
 		informers.Of(own, &v1alpha1.User{}, informers.States(k.sawUser, k.lostUser)),
-		informers.Of(own, &v1alpha1.App{}, informers.States(k.sawApp, k.index.RemoveApp)),
+		informers.Of(own, &v1alpha1.App{}, informers.States(k.sawApp, k.lostApp)),
 		informers.Of(lists, &v1alpha1.RevocationList{}, informers.States(
 			func(list *v1alpha1.RevocationList) { k.sawList(list, false) },
 			func(list *v1alpha1.RevocationList) { k.sawList(list, true) },
@@ -45,7 +49,7 @@ func newCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
 	return informers.NewCache(mgr, cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 }
 
-// Start reads the list and begins to write it: the process leads.
+// Start reads the lists and begins to write them: the process leads.
 func (k *Keeper) Start(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), k.synced...) {
 		return nil
@@ -55,7 +59,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		log.FromContext(ctx).Error(err, "Failed to read the RevocationList")
+		log.FromContext(ctx).Error(err, "Failed to read the RevocationLists")
 		select {
 		case <-time.After(attempts.When("")):
 		case <-ctx.Done():
@@ -67,79 +71,113 @@ func (k *Keeper) Start(ctx context.Context) error {
 	k.workers.Wait() // nothing is written after the process gave the lead away
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	if k.expiry != nil {
-		k.expiry.Stop()
+	for _, l := range k.lists {
+		if l.expiry != nil {
+			l.expiry.Stop()
+		}
 	}
 	return nil
 }
 
-// NeedLeaderElection says that one process writes the list.
+// NeedLeaderElection says that one process writes the lists.
 func (k *Keeper) NeedLeaderElection() bool { return true }
 
 func (k *Keeper) sawUser(user *v1alpha1.User) {
-	if names := k.index.PutUser(user); len(names) > 0 && user.MayHaveAccess() {
-		k.settle(names, false)
+	if names := k.index.PutUser(user); len(names) > 0 {
+		k.settle(names, lift{})
 	}
 }
 
-// lostUser revokes the names of somebody active whose User vanished: their finalizer was taken off by hand.
+// lostUser revokes the names of an active user whom the App bound and whose object vanished: the finalizer was taken off by
+// hand.
 func (k *Keeper) lostUser(user *v1alpha1.User) {
-	names, wasActive := k.index.RemoveUser(user)
+	names, hadAccess := k.index.RemoveUser(user)
 	select {
 	case <-k.loaded:
 	default:
 		return // the leader does it
 	}
-	if wasActive {
-		k.put(time.Now().Add(lifetime), names)
+	app, err := k.denyingApp(context.Background(), user)
+	if !hadAccess || app == nil || err != nil {
+		return
 	}
+	prefix := app.Spec.Kubernetes.Prefix()
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return k.index.Outranked(prefix, name) })
+	k.put(client.ObjectKeyFromObject(app), prefix, time.Now().Add(lifetime), names)
 }
 
 // sawApp follows Apps. One that has no requests denied any more lifts the denial of its people.
 func (k *Keeper) sawApp(app *v1alpha1.App) {
+	name := client.ObjectKeyFromObject(app)
 	if names := k.index.PutApp(app); len(names) > 0 {
-		k.settle(names, true)
+		k.settle(names, lift{app: name, all: !app.Spec.Deactivation.DenyRequests})
+	}
+	k.notePrefix(name, app.Spec.Kubernetes.Prefix())
+}
+
+func (k *Keeper) lostApp(app *v1alpha1.App) {
+	k.index.RemoveApp(app)
+	k.review()
+}
+
+// notePrefix has every list reviewed where an App's prefix is a new one.
+func (k *Keeper) notePrefix(app types.NamespacedName, prefix string) {
+	k.mutex.Lock()
+	if l := k.lists[app]; l != nil {
+		l.prefix = prefix
+	}
+	before, known := k.prefixes[app]
+	k.prefixes[app] = prefix
+	k.mutex.Unlock()
+	if !known || before != prefix {
+		k.review()
 	}
 }
 
-// listEvent is a state of the list, or its end.
+// listEvent is a state of a list, or its end.
 type listEvent struct {
 	list   *v1alpha1.RevocationList
 	isGone bool
 }
 
-// sawList takes in what others did to the list.
+// sawList takes in what others did to a list.
 func (k *Keeper) sawList(list *v1alpha1.RevocationList, isGone bool) {
-	if list.Name != v1alpha1.RevocationListName || list.Namespace != k.Namespace {
+	app, isOurs := list.AppName()
+	if !isOurs || list.Namespace != k.Namespace {
 		return
 	}
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	switch event := (&listEvent{list, isGone}); {
-	case k.entries == nil: // another process leads
-	case k.writing:
-		k.event = event
-	default:
-		k.takeIn(event)
+	if k.lists == nil { // another process leads
+		return
+	}
+	l := k.list(app)
+	if l.prefix == "" {
+		l.prefix = list.Spec.Prefix
+	}
+	if event := (&listEvent{list, isGone}); l.writing {
+		l.event = event
+	} else {
+		k.takeIn(l, event)
 	}
 }
 
-// takeIn merges a state of the list that is newer than what this process has read or written; the mutex is held.
-func (k *Keeper) takeIn(event *listEvent) {
-	if k.object == nil && event.isGone {
+// takeIn merges a state of a list that is newer than what this process has read or written; the mutex is held.
+func (k *Keeper) takeIn(l *appList, event *listEvent) {
+	if l.object == nil && event.isGone {
 		return
 	}
-	if k.object != nil {
-		order, err := resourceversion.CompareResourceVersion(event.list.ResourceVersion, k.object.ResourceVersion)
+	if l.object != nil {
+		order, err := resourceversion.CompareResourceVersion(event.list.ResourceVersion, l.object.ResourceVersion)
 		if err != nil || order < 0 || order == 0 && !event.isGone {
 			return
 		}
 	}
 	if event.isGone {
-		k.merge(nil)
+		k.merge(l, nil)
 	} else {
-		k.merge(event.list)
+		k.merge(l, event.list)
 	}
-	k.dirty = true
-	k.enqueue()
+	l.dirty = true
+	k.enqueue(l)
 }

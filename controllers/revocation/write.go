@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -25,24 +26,24 @@ const (
 	conflicts = 5
 )
 
-// enqueue asks for a write that begins after the call; the mutex is held.
-func (k *Keeper) enqueue() *batch {
-	if k.next == nil {
-		k.next = &batch{done: make(chan struct{})}
+// enqueue asks for a write of a list that begins after the call; the mutex is held.
+func (k *Keeper) enqueue(l *appList) *batch {
+	if l.next == nil {
+		l.next = &batch{done: make(chan struct{})}
 	}
-	if !k.running && k.entries != nil && k.stop.Err() == nil {
-		k.running = true
-		k.workers.Go(k.work)
+	if !l.running && k.stop.Err() == nil {
+		l.running = true
+		k.workers.Go(func() { k.work(l) })
 	}
-	return k.next
+	return l.next
 }
 
-// work writes batches, one after the other, until none is left or the process leads no more. Whoever waits then waits for
-// their own context.
-func (k *Keeper) work() {
+// work writes batches of a list, one after the other, until none is left or the process leads no more. Whoever waits then
+// waits for their own context.
+func (k *Keeper) work(l *appList) {
 	for {
 		k.mutex.Lock()
-		rest := time.Until(k.notBefore)
+		rest := time.Until(l.notBefore)
 		k.mutex.Unlock()
 		if rest > 0 {
 			select {
@@ -51,171 +52,189 @@ func (k *Keeper) work() {
 			}
 		}
 		k.mutex.Lock()
-		current := k.next
-		k.next = nil
+		current := l.next
+		l.next = nil
 		if current == nil || k.stop.Err() != nil {
-			k.running = false
+			l.running = false
 			k.mutex.Unlock()
 			return
 		}
-		k.notBefore = time.Now().Add(pace)
+		l.notBefore = time.Now().Add(pace)
+		before := l.omitted
 		k.mutex.Unlock()
-		current.err = k.write()
-		k.conclude(current.err)
+		current.err = k.write(l)
+		after := k.conclude(l, current.err)
 		close(current.done)
+		if before != after && k.onFull != nil {
+			k.onFull(l.app)
+		}
 	}
 }
 
-// conclude has a write that failed come back, whether somebody waits for it or not, and the list looked at when its next
-// entry expires.
-func (k *Keeper) conclude(err error) {
+// conclude has a write that failed come back, whether a caller waits for it or not, and the list looked at when its next
+// entry expires. It returns how many people the list leaves out.
+func (k *Keeper) conclude(l *appList, err error) int32 {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	k.writing = false
-	if event := k.event; event != nil {
-		k.event = nil
-		k.takeIn(event)
+	l.writing = false
+	if event := l.event; event != nil {
+		l.event = nil
+		k.takeIn(l, event)
 	}
 	if err != nil {
-		k.dirty = true
-		k.failures++
-		k.notBefore = time.Now().Add(min(pace<<min(k.failures, 16), maxBackoff))
-		k.enqueue()
-		return
+		l.dirty = true
+		l.failures++
+		l.notBefore = time.Now().Add(min(pace<<min(l.failures, 16), maxBackoff))
+		k.enqueue(l)
+		return l.omitted
 	}
-	k.failures = 0
-	if k.expiry != nil {
-		k.expiry.Stop()
-		k.expiry = nil
+	l.failures = 0
+	if l.expiry != nil {
+		l.expiry.Stop()
+		l.expiry = nil
 	}
-	if len(k.entries) == 0 {
-		return
+	if len(l.entries) == 0 {
+		return l.omitted
 	}
-	first := slices.MinFunc(slices.Collect(maps.Values(k.entries)), time.Time.Compare)
-	k.expiry = time.AfterFunc(time.Until(first), func() {
+	first := slices.MinFunc(slices.Collect(maps.Values(l.entries)), time.Time.Compare)
+	l.expiry = time.AfterFunc(time.Until(first), func() {
 		k.mutex.Lock()
 		defer k.mutex.Unlock()
-		k.dirty = true
-		k.enqueue()
+		l.dirty = true
+		k.enqueue(l)
 	})
+	return l.omitted
 }
 
-// write brings the list in line with the entries.
-func (k *Keeper) write() error {
+// write brings a list in line with the entries.
+func (k *Keeper) write(l *appList) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		object, content := k.plan()
+		object, content := k.plan(l)
 		if object == nil {
 			return nil
 		}
-		var err error
-		if object.ResourceVersion == "" {
-			err = k.Live.Create(ctx, object)
-		} else {
-			err = k.Live.Update(ctx, object) // refused where the list changed since it was read
-		}
+		err := k.send(ctx, object, len(content) == 0)
 		if err == nil {
 			writes.WithLabelValues("success").Inc()
+			if len(content) == 0 {
+				object = nil
+			}
 			k.mutex.Lock()
-			k.object, k.listed = object, content
+			l.object, l.listed = object, content
 			k.mutex.Unlock()
 			return nil
 		}
 		lost := apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 		if !lost || attempt == conflicts {
 			writes.WithLabelValues("error").Inc()
-			log.Log.WithName("revocation").Error(err, "Failed to write the RevocationList")
+			log.Log.WithName("revocation").Error(err, "Failed to write the RevocationList", "namespace", l.app.Namespace, "app", l.app.Name)
 			return fmt.Errorf("the RevocationList could not be written: %w", err)
 		}
 		writes.WithLabelValues("conflict").Inc()
-		current, err := k.read(ctx)
+		current, err := k.read(ctx, l.app)
 		if err != nil {
 			return err
 		}
 		k.mutex.Lock()
-		k.merge(current)
+		k.merge(l, current)
 		k.mutex.Unlock()
 	}
 }
 
+// send creates, updates or deletes a list, unless it changed since it was read. An empty list would cost every write in the
+// cluster a look at it.
+func (k *Keeper) send(ctx context.Context, object *v1alpha1.RevocationList, isEmpty bool) error {
+	switch {
+	case isEmpty:
+		return k.Live.Delete(ctx, object, client.Preconditions{UID: &object.UID, ResourceVersion: &object.ResourceVersion})
+	case object.ResourceVersion == "":
+		return k.Live.Create(ctx, object)
+	}
+	return k.Live.Update(ctx, object)
+}
+
 // plan returns the list to write with its content, or nil where it is as it should be.
-func (k *Keeper) plan() (*v1alpha1.RevocationList, map[string]time.Time) {
+func (k *Keeper) plan(l *appList) (*v1alpha1.RevocationList, map[string]time.Time) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	k.writing, k.dirty = true, false
-	content, omitted := k.content(time.Now())
-	revocations.Set(float64(len(content)))
-	revocationsOmitted.Set(float64(omitted))
-	if k.object == nil && len(content) == 0 {
+	l.writing, l.dirty = true, false
+	content, omitted := k.content(l, time.Now())
+	l.omitted = omitted
+	note(l.app, len(content), omitted)
+	if l.object == nil && len(content) == 0 {
 		return nil, nil
 	}
-	if k.object != nil && maps.EqualFunc(content, k.listed, time.Time.Equal) && k.object.Spec.Omitted == omitted {
+	if l.object != nil && maps.EqualFunc(content, l.listed, time.Time.Equal) && l.object.Spec.Omitted == omitted && l.object.Spec.Prefix == l.prefix {
 		return nil, nil
 	}
 	object := &v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{
-		Namespace: k.Namespace, Name: v1alpha1.RevocationListName,
+		Namespace: k.Namespace, Name: v1alpha1.RevocationListName(l.app),
 		Labels: map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue},
 	}}
-	if k.object != nil {
-		object = k.object.DeepCopy()
+	if l.object != nil {
+		object = l.object.DeepCopy()
 	}
-	object.Spec = v1alpha1.RevocationListSpec{Users: make(map[string]metav1.Time, len(content)), Omitted: omitted}
-	for name, expires := range content {
-		object.Spec.Users[name] = metav1.Time{Time: expires}
+	object.Spec = v1alpha1.RevocationListSpec{
+		App:    v1alpha1.RevocationListApp{Namespace: l.app.Namespace, Name: l.app.Name},
+		Prefix: l.prefix, Omitted: omitted,
 	}
+	object.Spec.SetUsers(content)
 	return object, content
 }
 
 // content drops entries that expired and returns those that the list is to hold, and how many it has no room for: those
 // longest ago.
-func (k *Keeper) content(now time.Time) (content map[string]time.Time, omitted int32) {
-	maps.DeleteFunc(k.entries, func(_ string, expires time.Time) bool { return !expires.After(now) })
-	content = make(map[string]time.Time, len(k.entries))
-	for name, expires := range k.entries {
-		if k.index.State(name) != subjects.Active {
+func (k *Keeper) content(l *appList, now time.Time) (content map[string]time.Time, omitted int32) {
+	maps.DeleteFunc(l.entries, func(_ string, expires time.Time) bool { return !expires.After(now) })
+	content = make(map[string]time.Time, len(l.entries))
+	for name, expires := range l.entries {
+		switch {
+		case k.index.State(name) == subjects.Active || k.index.Outranked(l.prefix, name):
+		case v1alpha1.CanBeListed(name):
 			content[name] = expires
+		default:
+			omitted++
 		}
-	}
-	excess := len(content) - v1alpha1.MaxRevocations
-	if excess <= 0 {
-		return content, 0
 	}
 	names := slices.SortedFunc(maps.Keys(content), func(a, b string) int {
-		return cmp.Or(content[a].Compare(content[b]), cmp.Compare(a, b))
+		return cmp.Or(content[b].Compare(content[a]), cmp.Compare(b, a))
 	})
-	for _, name := range names[:excess] {
-		delete(content, name)
+	room := v1alpha1.MaxRevocationText
+	for i, name := range names { // the latest first
+		if room -= len(v1alpha1.RevocationEntry(name, content[name])); i >= v1alpha1.MaxRevocations || room < 0 {
+			delete(content, name)
+			omitted++
+		}
 	}
-	return content, int32(excess)
+	return content, omitted
 }
 
-// merge takes in a state of the list that this process did not write; nil where it is gone. Entries that appeared count from
+// merge takes in a state of a list that this process did not write; nil where it is gone. Entries that appeared count from
 // then on, for a lifetime at most. Entries that went are put back, unless no User supports them; the mutex is held.
-func (k *Keeper) merge(object *v1alpha1.RevocationList) {
+func (k *Keeper) merge(l *appList, object *v1alpha1.RevocationList) {
 	theirs := map[string]time.Time{}
 	if object != nil {
-		for name, expires := range object.Spec.Users {
-			theirs[name] = expires.Time
-		}
+		theirs = object.Spec.Users()
 	}
 	limit := time.Now().Add(lifetime).Truncate(time.Second)
 	for name, expires := range theirs {
-		before, listed := k.listed[name]
+		before, listed := l.listed[name]
 		if !subjects.Deniable(name) || listed && before.Equal(expires) {
 			continue
 		}
 		if expires.After(limit) {
 			expires = limit
 		}
-		if known, found := k.entries[name]; !found || expires.After(known) {
-			k.entries[name] = expires
+		if known, found := l.entries[name]; !found || expires.After(known) {
+			l.entries[name] = expires
 		}
 	}
-	for name := range k.listed {
+	for name := range l.listed {
 		if _, stays := theirs[name]; !stays && k.index.State(name) == subjects.Unknown {
-			delete(k.entries, name)
+			delete(l.entries, name)
 		}
 	}
-	k.object, k.listed = object, theirs
+	l.object, l.listed = object, theirs
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -14,8 +16,17 @@ import (
 // endAccess takes every role from a user that may have no access, and has its requests denied where the App asks for it.
 // Both are under way at once.
 func (e *evaluation) endAccess(ctx context.Context) error {
+	bound, err := e.Syncer.Bound(ctx, e.name)
+	if err != nil {
+		return err
+	}
+	names := slices.Compact(slices.Sorted(maps.Values(bound)))
+	if len(names) > 0 && e.user.Status.BoundAs == "" && (e.app == nil || e.app.Spec.Mode != v1alpha1.ModeObserve) {
+		// The status was not written since the binding was.
+		e.verdict.boundAs = names[0]
+	}
 	denied := make(chan error, 1)
-	go func() { denied <- e.Revocations.Revoke(ctx, e.user) }()
+	go func() { denied <- e.Revocations.Revoke(ctx, e.user, names) }()
 	return errors.Join(e.revokeAll(ctx), <-denied)
 }
 
@@ -23,7 +34,7 @@ func (e *evaluation) endAccess(ctx context.Context) error {
 // rename.
 func (e *evaluation) denyFormerName(ctx context.Context, before *v1alpha1.UserStatus) error {
 	former := before.KubernetesUsername
-	if former == "" || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || before.ObservedGeneration == e.user.Generation {
+	if former == "" || former != before.BoundAs || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || before.ObservedGeneration == e.user.Generation {
 		return nil
 	}
 	return e.Revocations.Renamed(ctx, e.user, former)

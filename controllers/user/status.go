@@ -29,7 +29,9 @@ const (
 type verdict struct {
 	subject     string
 	reservedKey string
-	roles       []v1alpha1.EarnedRole
+	// boundAs is the name that bindings of the App have for the person, "" where they have none now.
+	boundAs string
+	roles   []v1alpha1.EarnedRole
 	// byGroup says that native bindings named a group in the user's place when its access ended.
 	byGroup bool
 
@@ -81,6 +83,9 @@ func (v *verdict) frozen(roles []v1alpha1.EarnedRole, message string) {
 func (v *verdict) grantedRoles(decision access.Decision, mode string, failure error) {
 	v.active()
 	v.roles = decision.Roles
+	if len(decision.Roles) > 0 && mode != v1alpha1.ModeObserve {
+		v.boundAs = v.subject // also where only some of the roles could be bound
+	}
 	switch {
 	case failure != nil:
 		reason, message := approlebinding.FailureReason(failure), approlebinding.FailureMessage(failure)
@@ -208,6 +213,9 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 	}
 	status.ObservedGeneration, status.LastRequest = user.Generation, user.Spec.LastRequest
 	status.KubernetesUsername = v.subject
+	if v.boundAs != "" {
+		status.BoundAs = v.boundAs
+	}
 	if v.reservedKey != "" {
 		status.ReservedKey = v.reservedKey
 	}

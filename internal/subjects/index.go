@@ -36,27 +36,35 @@ const (
 type Index struct {
 	usersOf func(app types.NamespacedName) []*v1alpha1.User
 
-	mu    sync.RWMutex
-	apps  map[types.NamespacedName]v1alpha1.KubernetesMapping
-	users map[types.NamespacedName]*person
-	names map[string][]*person
+	mu   sync.RWMutex
+	apps map[types.NamespacedName]v1alpha1.KubernetesMapping
+	// prefixes of the user names of every App, and counts how many Apps have each.
+	prefixes map[types.NamespacedName]string
+	counts   map[string]int
+	users    map[types.NamespacedName]*person
+	names    map[string][]*person
 }
 
 type person struct {
 	app     types.NamespacedName
+	prefix  string
 	version string
 	active  bool
-	names   []string
+	// bound says that bindings of the App name the person, or did before they left.
+	bound bool
+	names []string
 }
 
 // New returns an empty index. usersOf lists the users of an App as the watch that feeds the index has them; it is called
 // when an App begins to deny requests, or names its people differently, and must not call the index.
 func New(usersOf func(app types.NamespacedName) []*v1alpha1.User) *Index {
 	return &Index{
-		usersOf: usersOf,
-		apps:    map[types.NamespacedName]v1alpha1.KubernetesMapping{},
-		users:   map[types.NamespacedName]*person{},
-		names:   map[string][]*person{},
+		usersOf:  usersOf,
+		apps:     map[types.NamespacedName]v1alpha1.KubernetesMapping{},
+		prefixes: map[types.NamespacedName]string{},
+		counts:   map[string]int{},
+		users:    map[types.NamespacedName]*person{},
+		names:    map[string][]*person{},
 	}
 }
 
@@ -77,12 +85,16 @@ func UsersIn(users client.Reader) func(app types.NamespacedName) []*v1alpha1.Use
 	}
 }
 
-// State tells what is known of a Kubernetes user name. It is never Revoked for a name that begins with system:.
+// State tells what is known of a Kubernetes user name. It is never Revoked for a name that begins with system:. People of an
+// App whose prefix is Outranked for the name do not count.
 func (x *Index) State(name string) State {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	state := Unknown
 	for _, p := range x.names[name] {
+		if x.outranked(p.prefix, name) {
+			continue
+		}
 		if p.active {
 			return Active
 		}
@@ -91,11 +103,44 @@ func (x *Index) State(name string) State {
 	return state
 }
 
+// Outranked says that some App has a longer prefix of a user name: the name is that App's to deny. Without this, an App of
+// the prefix pine: would deny the users of another tenant's App of the prefix pine:x:, by users called x:….
+func (x *Index) Outranked(prefix, name string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.outranked(prefix, name)
+}
+
+func (x *Index) outranked(prefix, name string) bool {
+	for other := range x.counts {
+		if len(other) > len(prefix) && strings.HasPrefix(name, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// setPrefix notes the prefix of an App; nil for an App that is gone.
+func (x *Index) setPrefix(app types.NamespacedName, prefix *string) {
+	if before, found := x.prefixes[app]; found {
+		delete(x.prefixes, app)
+		if x.counts[before]--; x.counts[before] == 0 {
+			delete(x.counts, before)
+		}
+	}
+	if prefix != nil {
+		x.prefixes[app] = *prefix
+		x.counts[*prefix]++
+	}
+}
+
 // PutApp takes in a state of an App. It returns the names with a state that may have changed.
 func (x *Index) PutApp(app *v1alpha1.App) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	name := types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
+	prefix := app.Spec.Kubernetes.Prefix()
+	x.setPrefix(name, &prefix)
 	before, denies := x.apps[name]
 	after := app.Spec.Kubernetes
 	if app.Spec.Deactivation.DenyRequests && denies && sameNames(before, after) {
@@ -118,7 +163,9 @@ func (x *Index) PutApp(app *v1alpha1.App) []string {
 func (x *Index) RemoveApp(app *v1alpha1.App) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.drop(types.NamespacedName{Namespace: app.Namespace, Name: app.Name})
+	name := types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
+	x.setPrefix(name, nil)
+	x.drop(name)
 }
 
 // drop forgets an App and returns the names of its people.
@@ -163,7 +210,10 @@ func (x *Index) put(user *v1alpha1.User) []string {
 	if !denies {
 		return nil
 	}
-	p := &person{app: app, version: user.ResourceVersion, active: user.MayHaveAccess(), names: Names(mapping, user)}
+	p := &person{
+		app: app, prefix: mapping.Prefix(), version: user.ResourceVersion,
+		active: user.MayHaveAccess(), bound: user.Status.BoundAs != "", names: Names(mapping, user),
+	}
 	x.users[name] = p
 	for _, text := range p.names {
 		x.names[text] = append(x.names[text], p)
@@ -171,8 +221,9 @@ func (x *Index) put(user *v1alpha1.User) []string {
 	return p.names
 }
 
-// RemoveUser forgets a User that is gone. It returns the names that stood for the person, and whether they were active.
-func (x *Index) RemoveUser(user *v1alpha1.User) (names []string, wasActive bool) {
+// RemoveUser forgets a User that is gone. It returns the names that stood for the person, and whether they were active, and
+// the App's bindings named them.
+func (x *Index) RemoveUser(user *v1alpha1.User) (names []string, hadAccess bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := x.users[nameOf(user)]
@@ -180,7 +231,7 @@ func (x *Index) RemoveUser(user *v1alpha1.User) (names []string, wasActive bool)
 		return nil, false
 	}
 	x.remove(nameOf(user))
-	return p.names, p.active
+	return p.names, p.active && p.bound
 }
 
 func (x *Index) remove(user types.NamespacedName) {

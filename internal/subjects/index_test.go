@@ -20,7 +20,7 @@ func person(app, name, userName string, change func(*v1alpha1.User)) *v1alpha1.U
 	user := &v1alpha1.User{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: name, ResourceVersion: fmt.Sprint(version)},
 		Spec:       v1alpha1.UserSpec{App: app, UserName: userName, UserNameKey: userName, Active: true},
-		Status: v1alpha1.UserStatus{ReservedKey: userName, Conditions: []metav1.Condition{
+		Status: v1alpha1.UserStatus{ReservedKey: userName, BoundAs: "okta:" + userName, Conditions: []metav1.Condition{
 			{Type: v1alpha1.ConditionNameReserved, Status: metav1.ConditionTrue},
 		}},
 	}
@@ -84,8 +84,8 @@ func TestState(t *testing.T) {
 	x.PutUser(person("one", "jane", "jane", nil))
 	expect(t, x, "okta:jane", subjects.Active)
 
-	if names, wasActive := x.RemoveUser(&v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "jane"}}); !wasActive || !slices.Equal(names, []string{"okta:jane"}) {
-		t.Errorf("removed %v, active %v", names, wasActive)
+	if names, hadAccess := x.RemoveUser(&v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "jane"}}); !hadAccess || !slices.Equal(names, []string{"okta:jane"}) {
+		t.Errorf("removed %v, had access %v", names, hadAccess)
 	}
 	expect(t, x, "okta:jane", subjects.Unknown)
 	x.Refresh(jane) // does not bring her back
@@ -162,5 +162,37 @@ func TestNames(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// A name belongs to the App with the longest prefix of it, whether that App denies anything or not.
+func TestOutranked(t *testing.T) {
+	x := index(person("one", "a", "x:jane", inactive), person("two", "b", "jane", nil))
+	x.PutApp(app("one", true, "pine:"))
+	expect(t, x, "pine:x:jane", subjects.Revoked)
+	if x.Outranked("pine:", "pine:x:jane") {
+		t.Error("outranked by no other App")
+	}
+	x.PutApp(app("two", false, "pine:x:"))
+	expect(t, x, "pine:x:jane", subjects.Unknown)
+	if !x.Outranked("pine:", "pine:x:jane") || x.Outranked("pine:x:", "pine:x:jane") || x.Outranked("pine:", "pine:y") {
+		t.Error("the longest prefix of a name has it, and no other")
+	}
+	x.PutApp(app("three", false, "pine:x:")) // two Apps of one prefix
+	x.PutApp(app("two", true, "pine:x:"))
+	expect(t, x, "pine:x:jane", subjects.Active)
+	x.PutApp(app("two", false, "elsewhere:"))
+	expect(t, x, "pine:x:jane", subjects.Unknown)
+	x.RemoveApp(app("three", false, "pine:x:"))
+	expect(t, x, "pine:x:jane", subjects.Revoked)
+}
+
+// A User that vanishes had access only where the App bound it.
+func TestRemovedWithoutBinding(t *testing.T) {
+	jane := person("one", "jane", "jane", func(u *v1alpha1.User) { u.Status.BoundAs = "" })
+	x := index(jane)
+	x.PutApp(app("one", true, "okta:"))
+	if names, hadAccess := x.RemoveUser(jane); hadAccess || len(names) == 0 {
+		t.Errorf("removed %v, had access %v", names, hadAccess)
 	}
 }

@@ -3,16 +3,17 @@
 // no opinion of other users: it grants nothing, and blocks no other authorizer.
 //
 // It stands beside the SCIM server, in the same process, and answers from memory: watches of Users, Apps and the
-// RevocationList feed an index by Kubernetes user name (internal/subjects). It writes nothing.
+// RevocationLists feed an index by Kubernetes user name (internal/subjects). It writes nothing.
 package authorizer
 
 import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -26,11 +27,20 @@ import (
 type Authorizer struct {
 	index  *subjects.Index
 	synced []toolscache.InformerSynced
-	// revoked is the RevocationList: names, and when their entries expire.
-	revoked atomic.Pointer[map[string]time.Time]
+
+	// lists are the RevocationLists; mutex guards them.
+	mutex sync.RWMutex
+	lists map[types.NamespacedName]revocations
 }
 
-// New returns an Authorizer that the manager feeds from caches of its own. namespace holds the RevocationList. It fails
+// revocations of one App.
+type revocations struct {
+	prefix string
+	// users maps names to when their entries expire.
+	users map[string]time.Time
+}
+
+// New returns an Authorizer that the manager feeds from caches of its own. namespace holds the RevocationLists. It fails
 // where the manager refuses a cache or an informer.
 func New(ctx context.Context, mgr manager.Manager, namespace string) (*Authorizer, error) {
 	people, err := informers.NewCache(mgr, cache.Options{DefaultTransform: reduce})
@@ -41,7 +51,7 @@ func New(ctx context.Context, mgr manager.Manager, namespace string) (*Authorize
 	if err != nil {
 		return nil, err
 	}
-	a := &Authorizer{index: subjects.New(subjects.UsersIn(people))}
+	a := &Authorizer{index: subjects.New(subjects.UsersIn(people)), lists: map[types.NamespacedName]revocations{}}
 	a.synced, err = informers.Feed(ctx,
 		informers.Of(people, &v1alpha1.User{}, informers.States(
 			func(user *v1alpha1.User) { a.index.PutUser(user) },
@@ -77,7 +87,7 @@ func reduce(object any) (any, error) {
 	return small, nil
 }
 
-// Ready fails until the Authorizer has seen every User and App, and the list, that there were when it began.
+// Ready fails until the Authorizer has seen every User and App, and the lists, that there were when it began.
 func (a *Authorizer) Ready() error {
 	for _, synced := range a.synced {
 		if !synced() {
@@ -102,28 +112,34 @@ func (a *Authorizer) Denied(name string, groups []string) bool {
 		return true
 	case subjects.Unknown:
 	}
-	// The list names users without a User object, and former names.
-	list := a.revoked.Load()
-	if list == nil {
-		return false
+	// The lists name users without a User object, and former names.
+	a.mutex.RLock()
+	defer a.mutex.RUnlock()
+	for _, list := range a.lists {
+		if expires, listed := list.users[name]; listed && time.Now().Before(expires) && !a.index.Outranked(list.prefix, name) {
+			return true
+		}
 	}
-	expires, listed := (*list)[name]
-	return listed && time.Now().Before(expires)
+	return false
 }
 
 func (a *Authorizer) sawList(list *v1alpha1.RevocationList) {
-	if list.Name != v1alpha1.RevocationListName {
+	app, isOurs := list.AppName()
+	if !isOurs {
 		return
 	}
-	names := make(map[string]time.Time, len(list.Spec.Users))
-	for name, expires := range list.Spec.Users {
-		names[name] = expires.Time
-	}
-	a.revoked.Store(&names)
+	known := revocations{prefix: list.Spec.Prefix, users: list.Spec.Users()}
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	a.lists[app] = known
 }
 
 func (a *Authorizer) lostList(list *v1alpha1.RevocationList) {
-	if list.Name == v1alpha1.RevocationListName {
-		a.revoked.Store(nil)
+	app, isOurs := list.AppName()
+	if !isOurs {
+		return
 	}
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	delete(a.lists, app)
 }

@@ -38,7 +38,10 @@ func (n *tenant) directory(app, role string) []client.Object {
 			App: app, RoleRef: v1alpha1.AppRoleRef{Name: role}, Scope: v1alpha1.DefaultScope,
 			Subjects: []v1alpha1.AppRoleSubject{{User: handMade, Name: n.user}},
 		}},
-		&v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: v1alpha1.RevocationListName}},
+		&v1alpha1.RevocationList{
+			ObjectMeta: meta(v1alpha1.RevocationListName(keyOf(n.namespace, app))),
+			Spec:       v1alpha1.RevocationListSpec{App: v1alpha1.RevocationListApp{Namespace: n.namespace, Name: app}},
+		},
 	}
 }
 

@@ -2,6 +2,7 @@ package security_test
 
 import (
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -33,10 +34,9 @@ func TestOtherTenantsPeopleKeepTheirAccess(t *testing.T) {
 	t.Run("denial of requests", func(t *testing.T) {
 		denying := mergePatch(`{"spec":{"deactivation":{"denyRequests":true}}}`)
 		refusedBy(t, attacker.client.Patch(t.Context(), app.DeepCopy(), denying), prefixesPolicy, "spec.deactivation.denyRequests", `"revoke"`)
-		list := &v1alpha1.RevocationList{
-			ObjectMeta: metav1.ObjectMeta{Namespace: attacker.namespace, Name: v1alpha1.RevocationListName},
-			Spec:       v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{person.subject: metav1.Now()}},
-		}
+		list := listOf(attacker.namespace, app.Name)
+		list.Namespace = attacker.namespace
+		list.Spec.SetUsers(map[string]time.Time{person.subject: time.Now().Add(time.Hour)})
 		refusedBy(t, attacker.client.Create(t.Context(), list.DeepCopy()), writersPolicy)
 		// Were it let through, it would mean nothing: only the operator's own namespace counts.
 		must(t, attacker.admin.Create(t.Context(), list))

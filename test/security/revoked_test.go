@@ -25,34 +25,48 @@ func keyOf(namespace, name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
-// revoke puts people on the controller's list by the administrator's hand, and takes them off it at the end.
+// listOf is an empty RevocationList of an App, as the controller writes it.
+func listOf(namespace, app string) *v1alpha1.RevocationList {
+	return &v1alpha1.RevocationList{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: stack.Namespace, Name: v1alpha1.RevocationListName(keyOf(namespace, app)),
+		},
+		Spec: v1alpha1.RevocationListSpec{App: v1alpha1.RevocationListApp{Namespace: namespace, Name: app}},
+	}
+}
+
+// revoke puts people on the list of an App that there is not, by the administrator's hand, and takes them off it at the end.
 func revoke(t testing.TB, users ...string) (release func()) {
 	t.Helper()
+	return revokeFor(t, "test", users...)
+}
+
+func revokeFor(t testing.TB, app string, users ...string) (release func()) {
+	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	edit := func(change func(map[string]metav1.Time)) error {
-		return retry.OnError(retry.DefaultBackoff, func(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }, func() error {
-			list := &v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: v1alpha1.RevocationListName}}
+	edit := func(change func(map[string]time.Time)) error {
+		return retry.OnError(retry.DefaultBackoff, func(err error) bool { return !apierrors.IsInvalid(err) }, func() error {
+			list := listOf("nowhere", app)
 			err := operator.Env.Client.Get(ctx, client.ObjectKeyFromObject(list), list)
 			if client.IgnoreNotFound(err) != nil {
 				return err
 			}
-			if list.Spec.Users == nil {
-				list.Spec.Users = map[string]metav1.Time{}
-			}
-			change(list.Spec.Users)
+			listed := list.Spec.Users()
+			change(listed)
+			list.Spec.SetUsers(listed)
 			if err != nil {
 				return operator.Env.Client.Create(ctx, list)
 			}
 			return operator.Env.Client.Update(ctx, list)
 		})
 	}
-	must(t, edit(func(listed map[string]metav1.Time) {
+	must(t, edit(func(listed map[string]time.Time) {
 		for _, user := range users {
-			listed[user] = metav1.NewTime(time.Now().Add(time.Hour))
+			listed[user] = time.Now().Add(time.Hour)
 		}
 	}))
 	release = func() {
-		must(t, edit(func(listed map[string]metav1.Time) {
+		must(t, edit(func(listed map[string]time.Time) {
 			for _, user := range users {
 				delete(listed, user)
 			}
@@ -138,13 +152,14 @@ func TestSystemIsNeverRevoked(t *testing.T) {
 	must(t, asUser(t, root, "system:masters").Create(t.Context(), configMap(n.namespace, "other")))
 }
 
-// Only the list that the controller writes counts, not another one beside it.
+// Only lists that are called after their App count, as those of the controller are, not others beside them.
 func TestOtherListsMeanNothing(t *testing.T) {
 	n := newTenant(t)
-	must(t, n.admin.Create(t.Context(), &v1alpha1.RevocationList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, GenerateName: "revoked-"},
-		Spec:       v1alpha1.RevocationListSpec{Users: map[string]metav1.Time{n.user: metav1.NewTime(time.Now().Add(time.Hour))}},
-	}))
+	for _, list := range []*v1alpha1.RevocationList{listOf(n.namespace, "own"), listOf("nowhere", "test")} {
+		list.Name, list.GenerateName = "", "revoked-"
+		list.Spec.SetUsers(map[string]time.Time{n.user: time.Now().Add(time.Hour)})
+		must(t, n.admin.Create(t.Context(), list))
+	}
 	marker := n.mayEdit(t, "okta:marker")
 	revoke(t, "okta:marker")
 	n.refusedSoon(t, revokedPolicy, func(ctx context.Context) error {

@@ -195,7 +195,7 @@ func TestStolenServer(t *testing.T) {
 	c := stolen(t, operator.ServerKubeconfig)
 	objects := n.directory("own", "viewer")
 	here, everywhere := ownBinding(n.namespace, "view", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "mallory"})
-	list := &v1alpha1.RevocationList{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: v1alpha1.RevocationListName}}
+	list := listOf(n.namespace, "own")
 	refuseAll(t, c, []attempt{
 		creating("an AppRoleBinding", objects[4]), creating("a RoleBinding", here), creating("a ClusterRoleBinding", everywhere),
 		creating("a RevocationList", list), deleting("the RevocationList", list),

@@ -86,6 +86,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ResidualAccessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RevocationList"):
 		return &apiv1alpha1.RevocationListApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevocationListApp"):
+		return &apiv1alpha1.RevocationListAppApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RevocationListSpec"):
 		return &apiv1alpha1.RevocationListSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Role"):

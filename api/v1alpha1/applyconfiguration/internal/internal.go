@@ -728,18 +728,30 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationListSpec
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationListApp
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: namespace
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationListSpec
   map:
     fields:
+    - name: app
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.RevocationListApp
+    - name: entries
+      type:
+        scalar: string
     - name: omitted
       type:
         scalar: numeric
-    - name: users
+    - name: prefix
       type:
-        map:
-          elementType:
-            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
-          elementRelationship: atomic
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Role
   map:
     fields:
@@ -1069,6 +1081,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.UserStatus
   map:
     fields:
+    - name: boundAs
+      type:
+        scalar: string
     - name: conditions
       type:
         list:

@@ -14,7 +14,7 @@ import (
 // RevocationListApplyConfiguration represents a declarative configuration of the RevocationList type for use
 // with apply.
 //
-// RevocationList names people with access that was revoked in the last 24 hours.
+// RevocationList names people of one App with access that was revoked in the last 24 hours.
 type RevocationListApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -2,19 +2,20 @@
 
 package v1alpha1
 
-import (
-	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
-
 // RevocationListSpecApplyConfiguration represents a declarative configuration of the RevocationListSpec type for use
 // with apply.
 //
-// RevocationListSpec names people with denied requests. It is written by the controller, and read by the
+// RevocationListSpec names people of one App with denied requests. It is written by the controller, and read by the
 // ValidatingAdmissionPolicy scim-operator-revoked and by the authorizer.
 type RevocationListSpecApplyConfiguration struct {
-	// users maps Kubernetes user names to when the entry expires, as RFC 3339. Up to 1000: where more people were revoked
-	// within a day, those longest ago are left out, and the list says how many.
-	Users map[string]v1.Time `json:"users,omitempty"`
+	// app is the App whose people these are. The list is called after it: <namespace>.<name>. Another list means nothing.
+	App *RevocationListAppApplyConfiguration `json:"app,omitempty"`
+	// prefix of the App's user names when the list was written.
+	Prefix *string `json:"prefix,omitempty"`
+	// entries are lines, each of when the entry expires, as RFC 3339, a tab and a Kubernetes user name. Up to 1000: where more
+	// people of the App were revoked within a day, those longest ago are left out, and the list says how many. One text and
+	// not a map, since the API server decodes the whole list at every write in the cluster.
+	Entries *string `json:"entries,omitempty"`
 	// omitted counts people that are left out.
 	Omitted *int32 `json:"omitted,omitempty"`
 }
@@ -25,17 +26,27 @@ func RevocationListSpec() *RevocationListSpecApplyConfiguration {
 	return &RevocationListSpecApplyConfiguration{}
 }
 
-// WithUsers puts the entries into the Users field in the declarative configuration
-// and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, the entries provided by each call will be put on the Users field,
-// overwriting an existing map entries in Users field with the same key.
-func (b *RevocationListSpecApplyConfiguration) WithUsers(entries map[string]v1.Time) *RevocationListSpecApplyConfiguration {
-	if b.Users == nil && len(entries) > 0 {
-		b.Users = make(map[string]v1.Time, len(entries))
-	}
-	for k, v := range entries {
-		b.Users[k] = v
-	}
+// WithApp sets the App field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the App field is set to the value of the last call.
+func (b *RevocationListSpecApplyConfiguration) WithApp(value *RevocationListAppApplyConfiguration) *RevocationListSpecApplyConfiguration {
+	b.App = value
+	return b
+}
+
+// WithPrefix sets the Prefix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Prefix field is set to the value of the last call.
+func (b *RevocationListSpecApplyConfiguration) WithPrefix(value string) *RevocationListSpecApplyConfiguration {
+	b.Prefix = &value
+	return b
+}
+
+// WithEntries sets the Entries field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Entries field is set to the value of the last call.
+func (b *RevocationListSpecApplyConfiguration) WithEntries(value string) *RevocationListSpecApplyConfiguration {
+	b.Entries = &value
 	return b
 }
 

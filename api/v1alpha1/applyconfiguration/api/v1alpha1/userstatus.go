@@ -18,6 +18,9 @@ type UserStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// kubernetesUsername is the RBAC subject that stands for the person.
 	KubernetesUsername *string `json:"kubernetesUsername,omitempty"`
+	// boundAs is the RBAC subject that bindings of this App named last; it stays when the access ended. Requests are denied
+	// to people whom the App bound, and to no others.
+	BoundAs *string `json:"boundAs,omitempty"`
 	// reservedKey is the userNameKey that NameReserved was verified for.
 	ReservedKey *string `json:"reservedKey,omitempty"`
 	// roles held, each with its scope and why it was earned.
@@ -67,6 +70,14 @@ func (b *UserStatusApplyConfiguration) WithObservedGeneration(value int64) *User
 // If called multiple times, the KubernetesUsername field is set to the value of the last call.
 func (b *UserStatusApplyConfiguration) WithKubernetesUsername(value string) *UserStatusApplyConfiguration {
 	b.KubernetesUsername = &value
+	return b
+}
+
+// WithBoundAs sets the BoundAs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the BoundAs field is set to the value of the last call.
+func (b *UserStatusApplyConfiguration) WithBoundAs(value string) *UserStatusApplyConfiguration {
+	b.BoundAs = &value
 	return b
 }
 

@@ -1,0 +1,153 @@
+package controllers_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// secondApp makes another App in the world's namespace.
+func (w *world) secondApp(change func(*v1alpha1.AppSpec)) *v1alpha1.App {
+	w.Helper()
+	second := w.app.DeepCopy()
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "second"}
+	change(&second.Spec)
+	w.create(second)
+	return second
+}
+
+func (w *world) granted(app *v1alpha1.App, userName string) *v1alpha1.User {
+	w.Helper()
+	user := w.newUser(userName, "")
+	user.Spec.App = app.Name
+	w.provision(user)
+	w.eventuallyGranted(user)
+	return user
+}
+
+func (w *world) eventuallyAppCondition(app *v1alpha1.App, kind string, status metav1.ConditionStatus) metav1.Condition {
+	w.Helper()
+	var found metav1.Condition
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(app), app); err != nil {
+			return err.Error()
+		}
+		condition := meta.FindStatusCondition(app.Status.Conditions, kind)
+		if condition == nil || condition.Status != status {
+			return fmt.Sprintf("condition %+v", condition)
+		}
+		found = *condition
+		return ""
+	})
+	return found
+}
+
+// The leavers of one App take no room of another's: each has a list of its own, and the App whose list is full says so.
+func TestRevocationListRoomOfOneApp(t *testing.T) {
+	w := newStoppedWorld(t, denying("room:"))
+	w.keepListHere()
+	full := map[string]time.Time{}
+	for i := range v1alpha1.MaxRevocations {
+		full[fmt.Sprintf("room:before-%04d", i)] = time.Now().Add(23*time.Hour + time.Duration(i)*time.Second)
+	}
+	w.create(w.newList(full))
+	w.start()
+	second := w.secondApp(denying("bystander:"))
+	bystander := w.granted(second, "leaver")
+	update(w, bystander, deactivate)
+	w.eventuallyRevoked(bystander)
+	leavers := make([]*v1alpha1.User, 3)
+	for i := range leavers {
+		leavers[i] = w.granted(w.app, fmt.Sprintf("leaver-%d", i))
+	}
+	for _, leaver := range leavers {
+		update(w, leaver, deactivate)
+		w.eventuallyRevoked(leaver)
+	}
+	if got := w.listed(); len(got) != v1alpha1.MaxRevocations+1 || !slices.Contains(got, "bystander:leaver") {
+		t.Errorf("%d names are listed, the other App's leaver among them: %v", len(got), slices.Contains(got, "bystander:leaver"))
+	}
+	told := w.eventuallyAppCondition(w.app, v1alpha1.ConditionRevocationsListed, metav1.ConditionFalse)
+	if told.Reason != "ListFull" {
+		t.Errorf("condition %+v", told)
+	}
+	w.eventuallyAppCondition(second, v1alpha1.ConditionRevocationsListed, metav1.ConditionTrue)
+	// Those who are back make room.
+	for _, leaver := range leavers {
+		update(w, leaver, reactivate)
+	}
+	w.eventuallyAppCondition(w.app, v1alpha1.ConditionRevocationsListed, metav1.ConditionTrue)
+	update(w, w.app, func(a *v1alpha1.App) { a.Spec.Deactivation.DenyRequests = false })
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
+			return err.Error()
+		}
+		if meta.FindStatusCondition(w.app.Status.Conditions, v1alpha1.ConditionRevocationsListed) != nil {
+			return "an App that denies nothing tells of its list"
+		}
+		return ""
+	})
+}
+
+// A name belongs to the App with the longest prefix of it: an App of a shorter one has nobody denied under it, and shields
+// nobody.
+func TestRevocationListOverlappingPrefixes(t *testing.T) {
+	w := newDenyingWorld(t, denying("pine:"))
+	second := w.secondApp(func(spec *v1alpha1.AppSpec) {
+		denying("pine:x:")(spec)
+		spec.Deactivation.DenyRequests = false
+	})
+	jane := w.granted(second, "jane")
+	double, own := w.granted(w.app, "x:jane"), w.granted(w.app, "own")
+	for _, user := range []*v1alpha1.User{double, own} {
+		update(w, user, deactivate)
+	}
+	w.eventuallyRevoked(own)
+	w.eventuallyCondition(double, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonBoundByOther)
+	if got := w.listed(); !slices.Equal(got, []string{"pine:own"}) {
+		t.Errorf("listed are %q: the App of pine: has a user of pine:x: denied", got)
+	}
+	// An active user of the shorter prefix does not keep the leaver of the longer one off the list.
+	update(w, double, reactivate)
+	w.eventuallyGranted(double)
+	update(w, second, func(a *v1alpha1.App) { a.Spec.Deactivation.DenyRequests = true })
+	update(w, jane, deactivate)
+	w.eventuallyListed("pine:own", "pine:x:jane")
+	// Without the App of the longer prefix, the names are the other's.
+	update(w, jane, reactivate)
+	w.eventuallyListed("pine:own")
+	update(w, second, func(a *v1alpha1.App) { prefix := "elsewhere:"; a.Spec.Kubernetes.UsernamePrefix = &prefix })
+	update(w, double, deactivate)
+	w.eventuallyListed("pine:own", "pine:x:jane")
+	// And they are not as soon as there is such an App.
+	update(w, second, func(a *v1alpha1.App) { prefix := "pine:x:"; a.Spec.Kubernetes.UsernamePrefix = &prefix })
+	w.eventuallyListed("pine:own")
+}
+
+// Only names that the App bound get on its list: a user who never had a role is denied nothing.
+func TestRevocationListNamesWhomTheAppBound(t *testing.T) {
+	w := newDenyingWorld(t, func(spec *v1alpha1.AppSpec) {
+		denying("bound:")(spec)
+		spec.RoleAssignment.Default = nil
+	})
+	never, once := w.provision(w.newUser("never", "")), w.provision(w.newUser("once", `{"role":"viewer"}`))
+	w.eventuallyCondition(never, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonNoRole)
+	w.eventuallyGranted(once)
+	// A role that is not earned any more was bound all the same.
+	update(w, once, func(u *v1alpha1.User) { u.Spec.Attributes = nil })
+	w.eventuallyCondition(once, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonNoRole)
+	for _, user := range []*v1alpha1.User{never, once} {
+		update(w, user, deactivate)
+		w.eventuallyRevoked(user)
+	}
+	if got := w.listed(); !slices.Equal(got, []string{"bound:once"}) {
+		t.Errorf("listed are %q, want the user whom the App bound", got)
+	}
+}

@@ -85,6 +85,16 @@ func (w *world) eventuallyRefused(object *v1alpha1.ScimToken, reason string) met
 	return c
 }
 
+// eventuallyOwnURLOnly waits for a token whose digest another App had first.
+func (w *world) eventuallyOwnURLOnly(object *v1alpha1.ScimToken, digest string) metav1.Condition {
+	w.Helper()
+	c := w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonOwnURLOnly)
+	if object.Status.Digest != digest || !object.Status.OwnURLOnly || !strings.Contains(c.Message, "/apps/"+object.Namespace+"/"+object.Spec.App+"/scim/v2") {
+		w.Errorf("status %+v", object.Status)
+	}
+	return c
+}
+
 // eventuallyClosed waits for a token that opens nothing because its specification says so: that is as asked, so that GitOps
 // need not wait, and no other App can take the digest meanwhile.
 func (w *world) eventuallyClosed(object *v1alpha1.ScimToken, reason, digest string) {
@@ -257,8 +267,8 @@ func TestTokens(t *testing.T) {
 		w.eventuallyValid(one, digest)
 		w.eventuallyValid(same, digest)
 		two := w.newToken("two", v1alpha1.ScimTokenSpec{Digest: digest, App: "other"})
-		c := w.eventuallyRefused(two, v1alpha1.ReasonDigestInUse)
-		for _, word := range []string{w.app.Name, w.namespace, "ScimToken"} {
+		c := w.eventuallyOwnURLOnly(two, digest)
+		for _, word := range []string{"/" + w.app.Name + "/", "ScimToken"} {
 			if strings.Contains(c.Message, word) {
 				t.Errorf("the message tells which App has the digest: %q", c.Message)
 			}
@@ -269,10 +279,10 @@ func TestTokens(t *testing.T) {
 		update(w, one, func(o *v1alpha1.ScimToken) { o.Spec.Suspended = true })
 		w.eventuallyClosed(one, v1alpha1.ReasonSuspended, digest)
 		update(w, two, func(o *v1alpha1.ScimToken) { o.Spec.Description = "look again" })
-		w.eventuallyRefused(two, v1alpha1.ReasonDigestInUse)
+		w.eventuallyOwnURLOnly(two, digest)
 		w.delete(one)
 		w.eventuallyValid(two, digest)
-		w.eventuallyRefused(w.newToken("one", v1alpha1.ScimTokenSpec{Digest: digest}), v1alpha1.ReasonDigestInUse)
+		w.eventuallyOwnURLOnly(w.newToken("one", v1alpha1.ScimTokenSpec{Digest: digest}), digest)
 		w.delete(two)
 		w.eventuallyValid(&v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "one"}}, digest)
 	})

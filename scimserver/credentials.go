@@ -82,36 +82,42 @@ func (c *credentials) authenticate(r *http.Request, named types.NamespacedName) 
 		return credential{}, errNoCredentials
 	}
 	digest := token.Digest(presented)
-	opened := c.opens(digest)
+	atOwnURL, elsewhere := c.opens(digest)
 	switch {
-	case len(opened) == 0:
+	case len(atOwnURL) == 0:
 		return credential{}, errBadCredentials
-	case named.Name != "" && !slices.Contains(opened, named):
+	case named.Name != "" && !slices.Contains(atOwnURL, named):
 		return credential{tokenID: token.ID(digest)}, errWrongApp
 	case named.Name != "":
 		return credential{app: named, tokenID: token.ID(digest)}, nil
-	case len(opened) > 1:
-		// The controller leaves a digest to one App. Until it has, a request that names none opens none.
+	case len(elsewhere) != 1:
+		// The controller leaves a digest to one App here. Until it has, a request that names none opens none.
 		return credential{}, errBadCredentials
 	}
-	return credential{app: opened[0], tokenID: token.ID(digest)}, nil
+	return credential{app: elsewhere[0], tokenID: token.ID(digest)}, nil
 }
 
-// opens returns the Apps that a token of this digest opens now.
-func (c *credentials) opens(digest string) []types.NamespacedName {
+// opens returns the Apps that a token of this digest opens now: at the URL that names the App, and elsewhere.
+func (c *credentials) opens(digest string) (atOwnURL, elsewhere []types.NamespacedName) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var opened []types.NamespacedName
 	for _, t := range c.byID[token.ID(digest)] {
 		if !token.Equal(t.Status.Digest, digest) || !c.usable(t) {
 			continue
 		}
 		name := types.NamespacedName{Namespace: t.Namespace, Name: t.Spec.App}
-		if app, found := c.app(name); found && app.Spec.Accepts(t, digest) && !slices.Contains(opened, name) {
-			opened = append(opened, name)
+		app, found := c.app(name)
+		if !found || !app.Spec.Accepts(t, digest) {
+			continue
+		}
+		if !slices.Contains(atOwnURL, name) {
+			atOwnURL = append(atOwnURL, name)
+		}
+		if !t.Status.OwnURLOnly && !slices.Contains(elsewhere, name) {
+			elsewhere = append(elsewhere, name)
 		}
 	}
-	return opened
+	return atOwnURL, elsewhere
 }
 
 // usable holds a token against its own specification at this very moment, rather than trust that the controller has

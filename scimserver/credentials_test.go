@@ -150,7 +150,20 @@ func TestAuthenticateForAnAppOfTheURL(t *testing.T) {
 			t.Errorf("App %q of the URL: opens %v, %v, want %v", name, opened.app, err, want)
 		}
 	}
-	held.replace(second, nil)
+	// The controller left the digest to the App that had it first: the other one's token opens its App at its own URL.
+	later := second.DeepCopy()
+	later.Status.OwnURLOnly = true
+	held.replace(second, later)
+	for name, want := range map[string]string{"": "one", "one": "one", "two": "two"} {
+		named := types.NamespacedName{}
+		if name != "" {
+			named = types.NamespacedName{Namespace: "directory", Name: name}
+		}
+		if opened, err := held.authenticate(presenting(t, "shared"), named); err != nil || opened.app.Name != want {
+			t.Errorf("App %q of the URL: opens %v, %v, want %v", name, opened.app, err, want)
+		}
+	}
+	held.replace(later, nil)
 	if opened, err := held.authenticate(presenting(t, "shared"), types.NamespacedName{}); err != nil || opened.app.Name != "one" {
 		t.Errorf("the only App: opens %v, %v", opened.app, err)
 	}

@@ -6,8 +6,8 @@ import "fmt"
 const (
 	// ReasonNotAccepted says that the App does not list the token.
 	ReasonNotAccepted = "NotAccepted"
-	// ReasonDigestInUse says that the digest is that of another App's token.
-	ReasonDigestInUse = "DigestInUse"
+	// ReasonOwnURLOnly says that the token opens its App at the URL that names it alone: another App's token has its digest.
+	ReasonOwnURLOnly = "OwnURLOnly"
 	// ReasonSecretNotMade says that the Secret of a generated token could not be made.
 	ReasonSecretNotMade = "SecretNotMade"
 )

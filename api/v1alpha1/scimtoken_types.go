@@ -84,9 +84,13 @@ type ScimTokenStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// digest that the token stands for: sha256: and 64 hexadecimal digits. It is there while the App accepts the token,
-	// also while the token is suspended, expired or not yet valid: so long no token of another App can stand for it.
+	// also while the token is suspended, expired or not yet valid.
 	// +optional
 	Digest string `json:"digest,omitempty"`
+	// ownURLOnly says that the token opens its App at the URL that names the App (/apps/<namespace>/<name>/scim/v2) and not at
+	// /scim/v2: a token of another App has the same digest and had it first.
+	// +optional
+	OwnURLOnly bool `json:"ownURLOnly,omitempty"`
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	// +optional
 	TokenID string `json:"tokenID,omitempty"`

@@ -2,6 +2,7 @@ package scimtoken
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -63,6 +64,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 type verdict struct {
 	digest          string
 	reason, message string
+	// ownURLOnly says that another App's token has the digest, and had it first.
+	ownURLOnly bool
 	// opens says that the token opens its App now.
 	opens bool
 	// retryAfter is when to try again what no watch tells of; 0 for never.
@@ -87,10 +90,7 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 	if err != nil {
 		return verdict{}, err
 	}
-	if inUse {
-		return invalid(v1alpha1.ReasonDigestInUse, "The same token is in use already: make another one. Each App needs a token of its own."), nil
-	}
-	accepted := verdict{digest: digest}
+	accepted := verdict{digest: digest, ownURLOnly: inUse}
 	switch {
 	case object.Spec.Suspended:
 		accepted.reason, accepted.message = v1alpha1.ReasonSuspended, "The token is suspended, as spec.suspended asks for."
@@ -98,6 +98,11 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 		accepted.reason, accepted.message = v1alpha1.ReasonNotYetValid, "The token is accepted from "+timeText(object.Spec.NotBefore)+" on."
 	case object.Spec.ExpiresAt != nil && !now.Before(object.Spec.ExpiresAt.Time):
 		accepted.reason, accepted.message = v1alpha1.ReasonExpired, "The token expired at "+timeText(object.Spec.ExpiresAt)+"."
+	case inUse:
+		accepted.opens, accepted.reason = true, v1alpha1.ReasonOwnURLOnly
+		accepted.message = fmt.Sprintf("The token opens its App at /apps/%s/%s/scim/v2 alone: a token of another App has the same digest and "+
+			"had it first, and at /scim/v2 requests may reach that App. Use the URL that names the App, or make another token.",
+			object.Namespace, object.Spec.App)
 	default:
 		accepted.opens, accepted.reason, accepted.message = true, v1alpha1.ReasonValid, "The token is accepted."
 	}
@@ -130,10 +135,10 @@ func (r *Reconciler) acceptedDigest(ctx context.Context, object *v1alpha1.ScimTo
 	return digest, nil, nil
 }
 
-// claim takes a digest for the token's App, and reports whether another App has it. The token that has it published keeps
-// it; between tokens of which none is published, the first one that is looked at gets it.
+// claim takes a digest for the token's App where a URL names none, and reports whether another App has it there. The token
+// that has it keeps it; between tokens of which none has, the first one that is looked at gets it.
 func (r *Reconciler) claim(ctx context.Context, object *v1alpha1.ScimToken, digest string) (inUse bool, err error) {
-	mine := claim{digest: digest, app: appOf(object), published: object.Status.Digest == digest, created: object.CreationTimestamp.Time}
+	mine := claim{digest: digest, app: appOf(object), published: object.Status.Digest == digest && !object.Status.OwnURLOnly, created: object.CreationTimestamp.Time}
 	rivals := r.digests.set(client.ObjectKeyFromObject(object), mine)
 	// The registry knows the tokens that this process looked at, the informer those that another one published.
 	var published v1alpha1.ScimTokenList
@@ -142,7 +147,7 @@ func (r *Reconciler) claim(ctx context.Context, object *v1alpha1.ScimToken, dige
 	}
 	for i := range published.Items {
 		other := &published.Items[i]
-		if appOf(other) != mine.app && other.DeletionTimestamp.IsZero() {
+		if appOf(other) != mine.app && other.DeletionTimestamp.IsZero() && !other.Status.OwnURLOnly {
 			rivals = append(rivals, claim{digest: digest, app: appOf(other), published: true, created: other.CreationTimestamp.Time})
 		}
 	}
@@ -164,7 +169,7 @@ func (v verdict) isAsAsked() bool { return v.digest != "" }
 func (v verdict) apply(object *v1alpha1.ScimToken, now time.Time) {
 	status := &object.Status
 	status.ObservedGeneration = object.Generation
-	status.Digest, status.TokenID = v.digest, token.ID(v.digest)
+	status.Digest, status.TokenID, status.OwnURLOnly = v.digest, token.ID(v.digest), v.ownURLOnly
 	set := func(kind string, holds bool) {
 		condition := metav1.Condition{
 			Type: kind, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message, ObservedGeneration: object.Generation,

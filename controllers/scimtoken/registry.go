@@ -10,7 +10,7 @@ import (
 )
 
 // registry knows which accepted ScimTokens stand for which digest, in all namespaces, as far as this process looked at them.
-// A request's token decides which App it is for, so a digest belongs to one App. The zero value is ready to use.
+// At a URL that names no App the token decides which one it is for: there, a digest belongs to one App. The zero value is ready to use.
 type registry struct {
 	mutex    sync.Mutex
 	byToken  map[types.NamespacedName]claim
@@ -21,7 +21,7 @@ type registry struct {
 type claim struct {
 	digest string
 	app    types.NamespacedName
-	// published claims are in the token's status: requests are let in by it.
+	// published claims are in the token's status: requests to /scim/v2 are let in by it.
 	published bool
 	created   time.Time
 }

@@ -224,8 +224,27 @@ func TestTokenBeforeItsApp(t *testing.T) {
 	n.answersSoon(t, text, http.StatusOK)
 }
 
-// Digests are public: another tenant that copies one takes nothing from the App with the working token, and learns nothing
-// of it.
+// squat has the tenant's own App accept another tenant's digest, and returns the ScimToken of it.
+func (n *tenant) squat(t testing.TB, app, name, digest string) *v1alpha1.ScimToken {
+	t.Helper()
+	object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name}}
+	object.Spec = v1alpha1.ScimTokenSpec{App: app, Digest: digest}
+	must(t, n.client.Create(t.Context(), object))
+	return object
+}
+
+func (n *tenant) squattingApp(t testing.TB, digest string) *v1alpha1.App {
+	t.Helper()
+	own := n.newApp("own")
+	own.Spec.Tokens = []v1alpha1.AcceptedToken{{Name: "squatting", Digest: digest}}
+	must(t, n.client.Create(t.Context(), own))
+	return own
+}
+
+// base is the path under which a tenant's App is opened by name.
+func (n *tenant) base(app string) string { return "/apps/" + n.namespace + "/" + app + "/scim/v2" }
+
+// Digests are public: another tenant who copies one takes nothing from the App whose token works, and learns nothing of it.
 func TestDigestOfAnotherTenant(t *testing.T) {
 	victim, n := newTenant(t), newTenant(t)
 	app := victim.newApp("victim")
@@ -235,18 +254,10 @@ func TestDigestOfAnotherTenant(t *testing.T) {
 	must(t, victim.client.Create(t.Context(), theirs))
 	victim.answersSoon(t, text, http.StatusOK)
 
-	squat := func(app, name string) *v1alpha1.ScimToken {
-		object := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name}}
-		object.Spec = v1alpha1.ScimTokenSpec{App: app, Digest: theirs.Spec.Digest}
-		must(t, n.client.Create(t.Context(), object))
-		return object
-	}
-	own := n.newApp("own")
-	own.Spec.Tokens = []v1alpha1.AcceptedToken{{Name: "squatting", Digest: theirs.Spec.Digest}}
-	must(t, n.client.Create(t.Context(), own))
-	tokenSoon(t, squat("nowhere", "homeless"), v1alpha1.ReasonAppNotFound)
-	squatting := squat(own.Name, "squatting")
-	told := tokenSoon(t, squatting, v1alpha1.ReasonDigestInUse)
+	own := n.squattingApp(t, theirs.Spec.Digest)
+	tokenSoon(t, n.squat(t, "nowhere", "homeless", theirs.Spec.Digest), v1alpha1.ReasonAppNotFound)
+	squatting := n.squat(t, own.Name, "squatting", theirs.Spec.Digest)
+	told := tokenSoon(t, squatting, v1alpha1.ReasonOwnURLOnly)
 	for _, name := range []string{victim.namespace, "victim", "theirs"} {
 		if strings.Contains(told.Message, name) {
 			t.Errorf("the condition tells which App has the digest: %q", told.Message)
@@ -257,17 +268,49 @@ func TestDigestOfAnotherTenant(t *testing.T) {
 			t.Fatalf("the token that worked is answered %d", got)
 		}
 	}
-	if got := victim.answers(t, text, "/apps/"+n.namespace+"/own/scim/v2"); got != http.StatusUnauthorized {
-		t.Errorf("the squatter's App is opened by it: %d", got)
+	if got := victim.answers(t, text, victim.base("victim")); got != http.StatusOK {
+		t.Errorf("the victim's App is not opened at its URL: %d", got)
 	}
-	// A pause is no chance.
+	// A pause is no chance: the token opens nothing where no App is named.
 	must(t, victim.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"suspended":true}}`)))
 	tokenSoon(t, theirs, v1alpha1.ReasonSuspended)
 	must(t, n.client.Patch(t.Context(), squatting.DeepCopy(), mergePatch(`{"spec":{"description":"now"}}`)))
-	tokenSoon(t, squatting, v1alpha1.ReasonDigestInUse)
+	tokenSoon(t, squatting, v1alpha1.ReasonOwnURLOnly)
+	victim.answersSoon(t, text, http.StatusUnauthorized)
 	must(t, victim.client.Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"spec":{"suspended":false}}`)))
 	victim.answersSoon(t, text, http.StatusOK)
 	tokenSoon(t, theirs, v1alpha1.ReasonValid)
+}
+
+// A digest that was copied before its own App and token are applied takes nothing from that App either: at the URL that
+// names it the token opens it, and the condition tells what it does elsewhere.
+func TestDigestCopiedBeforehand(t *testing.T) {
+	victim, n := newTenant(t), newTenant(t)
+	app := victim.newApp("victim")
+	theirs, text := victim.newToken(t, app.Name, "theirs")
+	squatting := n.squat(t, n.squattingApp(t, theirs.Spec.Digest).Name, "squatting", theirs.Spec.Digest)
+	tokenSoon(t, squatting, v1alpha1.ReasonValid)
+
+	app.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(theirs)}
+	must(t, victim.client.Create(t.Context(), app))
+	must(t, victim.client.Create(t.Context(), theirs))
+	told := tokenSoon(t, theirs, v1alpha1.ReasonOwnURLOnly)
+	if !strings.Contains(told.Message, victim.base("victim")) || strings.Contains(told.Message, n.namespace) || told.Status != metav1.ConditionTrue {
+		t.Errorf("condition %+v", told)
+	}
+	if !meta.IsStatusConditionTrue(theirs.Status.Conditions, v1alpha1.ConditionReady) {
+		t.Error("the squatter keeps the ScimToken from being Ready")
+	}
+	harness.Eventually(t, patience, "the App at its URL", func(context.Context) error {
+		if got := victim.answers(t, text, victim.base("victim")); got != http.StatusOK {
+			return fmt.Errorf("answered %d", got)
+		}
+		return nil
+	})
+	// The squatter gives up: the token opens its App everywhere.
+	must(t, n.client.Delete(t.Context(), squatting))
+	tokenSoon(t, theirs, v1alpha1.ReasonValid)
+	victim.answersSoon(t, text, http.StatusOK)
 }
 
 // The status of a ScimToken tells about its Secret, so its author must be able to read that one.

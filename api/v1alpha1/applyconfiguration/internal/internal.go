@@ -872,6 +872,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: ownURLOnly
+      type:
+        scalar: boolean
     - name: tokenID
       type:
         scalar: string

@@ -17,8 +17,11 @@ type ScimTokenStatusApplyConfiguration struct {
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// digest that the token stands for: sha256: and 64 hexadecimal digits. It is there while the App accepts the token,
-	// also while the token is suspended, expired or not yet valid: so long no token of another App can stand for it.
+	// also while the token is suspended, expired or not yet valid.
 	Digest *string `json:"digest,omitempty"`
+	// ownURLOnly says that the token opens its App at the URL that names the App (/apps/<namespace>/<name>/scim/v2) and not at
+	// /scim/v2: a token of another App has the same digest and had it first.
+	OwnURLOnly *bool `json:"ownURLOnly,omitempty"`
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	TokenID *string `json:"tokenID,omitempty"`
 }
@@ -55,6 +58,14 @@ func (b *ScimTokenStatusApplyConfiguration) WithObservedGeneration(value int64) 
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *ScimTokenStatusApplyConfiguration) WithDigest(value string) *ScimTokenStatusApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithOwnURLOnly sets the OwnURLOnly field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OwnURLOnly field is set to the value of the last call.
+func (b *ScimTokenStatusApplyConfiguration) WithOwnURLOnly(value bool) *ScimTokenStatusApplyConfiguration {
+	b.OwnURLOnly = &value
 	return b
 }
 

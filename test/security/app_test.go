@@ -14,6 +14,7 @@ import (
 
 const (
 	grantsPolicy   = "scim-operator-grants"
+	appliedPolicy  = "scim-operator-applied-apps"
 	prefixesPolicy = "scim-operator-username-prefixes"
 	secretsPolicy  = "scim-operator-token-secrets"
 	writersPolicy  = "scim-operator-directory"

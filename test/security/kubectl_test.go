@@ -24,6 +24,14 @@ func (n *tenant) kubectl(t *testing.T, object client.Object, arguments ...string
 // kubectlAll writes several objects by one command, in this order.
 func (n *tenant) kubectlAll(t *testing.T, objects []client.Object, arguments ...string) {
 	t.Helper()
+	if output, err := n.tryKubectl(t, objects, arguments...); err != nil {
+		t.Fatalf("kubectl %q: %v\n%s", arguments, err, output)
+	}
+}
+
+// tryKubectl returns what kubectl said.
+func (n *tenant) tryKubectl(t *testing.T, objects []client.Object, arguments ...string) (output []byte, err error) {
+	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, operator.Env.ControlPlane.WriteKubeconfig(kubeconfig, "admin", "system:masters"))
 	var manifest bytes.Buffer
@@ -39,9 +47,7 @@ func (n *tenant) kubectlAll(t *testing.T, objects []client.Object, arguments ...
 	path := filepath.Join(t.TempDir(), "manifest.json")
 	must(t, os.WriteFile(path, manifest.Bytes(), 0o600))
 	command := exec.CommandContext(t.Context(), operator.Env.Kubectl, append(arguments, "--kubeconfig", kubeconfig, "-f", path)...)
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", command, err, output)
-	}
+	return command.CombinedOutput()
 }
 
 func rbacRule(group, resource string, verbs ...string) rbacv1.PolicyRule {

@@ -14,8 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,6 +40,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/leadership"
 	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/internal/probes"
+	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
 const (
@@ -75,16 +74,10 @@ type Options struct {
 	SkipNameValidation bool
 }
 
-// NewScheme returns the kinds that controllers use. It returns no error with the kinds of this module.
-func NewScheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
-}
-
 // NewManager returns a manager with every controller registered. ctx ends no later than the manager. It fails where the
 // configuration makes no client, and where a controller cannot be registered.
 func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (manager.Manager, error) {
-	scheme, err := NewScheme()
+	kinds, err := scheme.New()
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +99,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	}
 	watches := cmp.Or(options.Watches, NewWatches(options.Logger))
 	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme:   scheme,
+		Scheme:   kinds,
 		Logger:   options.Logger,
 		NewCache: watches.NewCache,
 		Cache:    cacheOptions(options.Namespaces),

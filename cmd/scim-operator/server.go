@@ -18,6 +18,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/scim-operator/scim-operator/internal/pace"
+	"github.com/scim-operator/scim-operator/internal/scheme"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
@@ -118,10 +119,14 @@ func (f *serverFlags) kinds() []string {
 
 // newServer returns a manager of what the server reads, and opens the gate to it.
 func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate, flags serverFlags) (manager.Manager, error) {
+	kinds, err := scheme.New()
+	if err != nil {
+		return nil, err
+	}
 	config, speed := rest.CopyConfig(p.config), pace.New()
 	config.Wrap(speed.Transport)
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:   newScheme(),
+		Scheme:   kinds,
 		Logger:   p.log,
 		NewCache: t.watches.NewCache,
 		Cache: cache.Options{

@@ -13,16 +13,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/claims"
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 const (
-	// restoredAge is the age from which on a Group without a claim may come from a backup: far older than any request that
-	// is still between its two writes. A Group without createdAt was written by hand, and there is no request to wait for.
-	restoredAge = time.Minute
-	// patience is how long a claim may be missing before the status says so. The server writes the Group first and
-	// the claim right after it, so that every Group passes through this.
-	patience = time.Second
 	// readAtOnce bounds live reads of users under way, readInAll those of one reconcile.
 	readAtOnce = 8
 	readInAll  = 1024
@@ -201,7 +196,7 @@ func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *v
 	if err != nil {
 		return 0, err
 	}
-	if holder != group.Name && (group.Spec.CreatedAt == nil || time.Since(group.CreationTimestamp.Time) > restoredAge) {
+	if holder != group.Name && (group.Spec.CreatedAt == nil || time.Since(group.CreationTimestamp.Time) > claims.RestoredAge) {
 		claimed, err := protocol.Ensure(ctx, group.Name)
 		if err != nil {
 			return 0, err
@@ -222,6 +217,6 @@ func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *v
 	}
 	r.unclaimed.Next(name, time.Now())
 	retry = r.unclaimed.Get(name)
-	v.fresh = len(group.Status.Conditions) == 0 && retry < patience
+	v.fresh = len(group.Status.Conditions) == 0 && retry < claims.Patience
 	return retry, nil
 }

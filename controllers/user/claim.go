@@ -10,15 +10,6 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-const (
-	// restoredAge is the age from which on a User without a claim may come from a backup: far older than any request that is
-	// still between its two writes. A User without createdAt was written by hand, and there is no request to wait for.
-	restoredAge = time.Minute
-	// patience is how long a claim may be missing before the status says so. The server writes the User first and
-	// the claim right after it, so that every User passes through this.
-	patience = time.Second
-)
-
 // verifyName finds out whether the claim of the userName names this User, by a live read unless that was found out
 // before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
 func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err error) {
@@ -31,7 +22,7 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 	if err != nil {
 		return 0, err
 	}
-	if holder != e.user.Name && (e.user.Spec.CreatedAt == nil || time.Since(e.user.CreationTimestamp.Time) > restoredAge) {
+	if holder != e.user.Name && (e.user.Spec.CreatedAt == nil || time.Since(e.user.CreationTimestamp.Time) > claims.RestoredAge) {
 		claimed, err := protocol.Ensure(ctx, e.user.Name)
 		if err != nil {
 			return 0, err
@@ -58,7 +49,7 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 // withholdUnclaimed takes every role away from a user without the claim of its userName. A User that was just written is not
 // reported at once: its claim is being written.
 func (e *evaluation) withholdUnclaimed(ctx context.Context, retry time.Duration) (reconcile.Result, error) {
-	fresh := len(e.user.Status.Conditions) == 0 && retry < patience
+	fresh := len(e.user.Status.Conditions) == 0 && retry < claims.Patience
 	if fresh {
 		if err := e.revokeAll(ctx); err != nil {
 			return reconcile.Result{}, err

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,6 +24,7 @@ import (
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
 	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/internal/scheme"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
 
@@ -202,8 +202,7 @@ func (e *environment) applySample(ctx context.Context) error {
 }
 
 func (e *environment) makeClients(ctx context.Context) (err error) {
-	e.scheme = runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(e.scheme), v1alpha1.AddToScheme(e.scheme)); err != nil {
+	if e.scheme, err = scheme.New(); err != nil {
 		return err
 	}
 	e.config = rest.CopyConfig(e.plane.Config)

@@ -2,7 +2,6 @@ package dev
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +16,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
 const (
@@ -59,11 +58,11 @@ func findApp(objects []*unstructured.Unstructured) (client.ObjectKey, error) {
 // waitReady returns when the controller has accepted the App and the ScimToken, which has its
 // name, as they are. It reads the token that was generated.
 func (s *sample) waitReady(ctx context.Context, restConfig *rest.Config) error {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	kinds, err := scheme.New()
+	if err != nil {
 		return err
 	}
-	c, err := client.New(restConfig, client.Options{Scheme: scheme})
+	c, err := client.New(restConfig, client.Options{Scheme: kinds})
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,18 @@ package claims
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+const (
+	// RestoredAge is the age from which on a User or Group without a claim may come from a backup: far older than any request
+	// that is still between its two writes. One without createdAt was written by hand, and there is no request to wait for.
+	RestoredAge = time.Minute
+	// Patience is how long a claim may be missing before a status says so. The server writes the object first and the claim
+	// right after it, so that every User and Group passes through this.
+	Patience = time.Second
 )
 
 // Verify says, from one live read, whether the claim of a key names the holder, and so whether the holder is effective. The

@@ -44,8 +44,8 @@ type parts struct {
 	count  int
 }
 
-// goneFor is how long a removal is remembered: longer than any request lasts.
-const goneFor = 5 * time.Minute
+// GoneFor is how long memory fed by watches remembers a removal: longer than any request lasts.
+const GoneFor = 5 * time.Minute
 
 // NewIndex returns an empty index.
 func NewIndex() *Index {
@@ -94,7 +94,7 @@ func (x *Index) RemoveGroup(group *v1alpha1.Group) {
 	now := time.Now()
 	if len(x.gone) > 1024 {
 		for uid, when := range x.gone {
-			if now.Sub(when) > goneFor {
+			if now.Sub(when) > GoneFor {
 				delete(x.gone, uid)
 			}
 		}

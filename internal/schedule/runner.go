@@ -77,11 +77,7 @@ func (s *Scheduler[K, W, R]) waitForTurn(key K, r *runner[W, R]) (release func()
 	if urgent {
 		return none
 	}
-	timer := time.NewTimer(rest)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.hurry:
+	if rest > 0 && !wait(rest, nil, r.hurry) {
 		return none
 	}
 	release = none
@@ -91,14 +87,22 @@ func (s *Scheduler[K, W, R]) waitForTurn(key K, r *runner[W, R]) (release func()
 		}
 	}
 	if s.options.Over != nil {
-		timer.Reset(s.options.Yield)
-		select {
-		case <-s.options.Over():
-		case <-timer.C:
-		case <-r.hurry:
-		}
+		wait(s.options.Yield, s.options.Over(), r.hurry)
 	}
 	return release
+}
+
+// wait returns after a time or once over is closed. It is false where hurry ended it before.
+func wait(limit time.Duration, over, hurry <-chan struct{}) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-over:
+	case <-hurry:
+		return false
+	}
+	return true
 }
 
 // restOf returns how long the next batch of a key has to wait, or that it must not.

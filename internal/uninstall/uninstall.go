@@ -7,19 +7,16 @@ package uninstall
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
 const (
@@ -47,12 +44,11 @@ type Uninstaller struct {
 // New returns an Uninstaller that acts with the rights of config and reports to out. patience bounds each wait. It fails
 // where config makes no client.
 func New(config *rest.Config, out io.Writer, patience time.Duration) (*Uninstaller, error) {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme),
-		apiextensionsv1.AddToScheme(scheme), admissionv1.AddToScheme(scheme)); err != nil {
+	kinds, err := scheme.New(apiextensionsv1.AddToScheme, admissionv1.AddToScheme)
+	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.New(config, client.Options{Scheme: kinds})
 	if err != nil {
 		return nil, err
 	}

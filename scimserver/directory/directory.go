@@ -61,11 +61,13 @@ func newDirectory(live client.Client) (*Directory, error) {
 	}
 	users, members := newReadModel(), membership.NewIndex()
 	users.named = members.PutName
-	return &Directory{
+	d := &Directory{
 		live: admitted{live}, users: users, unverified: newVerifyQueue(),
-		groups: newGroupModel(), members: members, writers: newGroupWriters(),
+		groups: newGroupModel(), members: members,
 		groupSchemas: schemas, unverifiedGroups: newVerifyQueue(), inlineLimit: membership.InlineLimit,
-	}, nil
+	}
+	d.writers = newGroupWriters(d)
+	return d, nil
 }
 
 // Synced says whether the read model has seen every User, Group and App that there was when it began.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 // groupModel holds every group of every App in memory, sorted and indexed, without its members: those are in a
@@ -138,7 +139,7 @@ func (m *groupModel) remove(group *v1alpha1.Group) {
 	now := time.Now()
 	if len(m.gone) > 1024 {
 		for uid, when := range m.gone {
-			if now.Sub(when) > goneFor {
+			if now.Sub(when) > membership.GoneFor {
 				delete(m.gone, uid)
 			}
 		}

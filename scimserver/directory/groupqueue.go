@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/membership"
+	"github.com/scim-operator/scim-operator/internal/schedule"
 )
 
 // batchTimeout bounds the writes of one batch. Clients give up after 60 seconds.
@@ -18,15 +18,14 @@ const batchTimeout = 55 * time.Second
 // groupWriters has one writer at a time change a group in this process: what arrives while it is at work waits, and is
 // then written together. Other processes' writers are met by compare-and-swap.
 type groupWriters struct {
-	mu sync.Mutex
-	// waiting requests of each group that has a writer at work.
-	waiting map[types.NamespacedName][]*groupRequest
+	scheduler *schedule.Scheduler[types.NamespacedName, []*groupRequest, struct{}]
 }
 
-// groupRequest is one change of a group, on its way. The request that made it may read group, changed and err once done is
-// closed.
+// groupRequest is one change of a group, on its way. The request that made it may read group, changed and err once
+// its run is done.
 type groupRequest struct {
 	ctx         context.Context
+	app         *v1alpha1.App
 	change      Change
 	members     membership.Delta
 	replacesAll bool
@@ -34,55 +33,32 @@ type groupRequest struct {
 	conditions  []Condition
 	observe     func(joined, left []string)
 
-	done    chan struct{}
 	group   *v1alpha1.Group
 	changed bool
 	err     error
 }
 
-func newGroupWriters() *groupWriters {
-	return &groupWriters{waiting: map[types.NamespacedName][]*groupRequest{}}
+func newGroupWriters(d *Directory) *groupWriters {
+	return &groupWriters{schedule.New(schedule.Options[types.NamespacedName, []*groupRequest, struct{}]{
+		Merge: func(into *[]*groupRequest, request []*groupRequest) { *into = append(*into, request...) },
+		Run: func(_ context.Context, group types.NamespacedName, run *schedule.Run[[]*groupRequest]) (struct{}, schedule.Ending) {
+			ctx, cancel := together(run.Want)
+			defer cancel()
+			d.writeBatch(ctx, run.Want[0].app, group.Name, run.Want)
+			return struct{}{}, schedule.Ended
+		},
+	})}
 }
 
-// submit has a request written, and waits for it, as long as the context lasts.
-func (w *groupWriters) submit(ctx context.Context, d *Directory, app *v1alpha1.App, id string, request *groupRequest) error {
-	request.ctx, request.done = ctx, make(chan struct{})
+// submit has a request written, and waits for it, as long as the context lasts. It returns the request's error, or ctx's where
+// that ends first.
+func (w *groupWriters) submit(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) error {
+	request.ctx, request.app = ctx, app
 	group := types.NamespacedName{Namespace: app.Namespace, Name: id}
-	w.mu.Lock()
-	waiting, busy := w.waiting[group]
-	w.waiting[group] = append(waiting, request)
-	w.mu.Unlock()
-	if !busy {
-		go w.work(d, app, group)
+	if _, err := w.scheduler.Schedule(group, []*groupRequest{request}, false).Wait(ctx); err != nil {
+		return err
 	}
-	select {
-	case <-request.done:
-		return request.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// work writes what waits for one group, until nothing does.
-func (w *groupWriters) work(d *Directory, app *v1alpha1.App, group types.NamespacedName) {
-	for {
-		w.mu.Lock()
-		batch := w.waiting[group]
-		if len(batch) == 0 {
-			delete(w.waiting, group)
-			w.mu.Unlock()
-			return
-		}
-		w.waiting[group] = nil
-		w.mu.Unlock()
-
-		ctx, cancel := together(batch)
-		d.writeBatch(ctx, app, group.Name, batch)
-		cancel()
-		for _, request := range batch {
-			close(request.done)
-		}
-	}
+	return request.err
 }
 
 // together returns a context for a batch. It ends when the last request of the batch has gone, or after batchTimeout.

@@ -122,7 +122,7 @@ func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id strin
 		request.members.Add(known...)
 		request.members.Remove(delta.Remove...)
 	}
-	if err := d.writers.submit(ctx, d, app, id, request); err != nil {
+	if err := d.writers.submit(ctx, app, id, request); err != nil {
 		return nil, false, asGroupClientSees(err, id)
 	}
 	tellUnknown(ctx, app, id, unknown)

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 // readModel holds every user of every App in memory, sorted and indexed. Watch events feed it, and so do this process'
@@ -39,9 +40,6 @@ type appIndex struct {
 	// orders are those other than that of creation that clients have lately asked for; see order.go.
 	orders map[string]*order
 }
-
-// goneFor is how long a removal is remembered: longer than any request lasts.
-const goneFor = 5 * time.Minute
 
 func newReadModel() *readModel {
 	return &readModel{
@@ -120,7 +118,7 @@ func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
 	m.gone[name] = removal{uid: uid, when: now}
 	if len(m.gone) >= m.forgetAt {
 		for other, removal := range m.gone {
-			if now.Sub(removal.when) > goneFor {
+			if now.Sub(removal.when) > membership.GoneFor {
 				delete(m.gone, other)
 			}
 		}

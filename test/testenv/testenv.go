@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
 	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
 // startTimeout bounds Start once the binaries are there.
@@ -119,15 +119,15 @@ func install(ctx context.Context, plane *controlplane.ControlPlane, controllerMa
 	if err := stack.Install(ctx, plane.Config, config.FS); err != nil {
 		return nil, err
 	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return nil, err
-	}
-	c, err := client.New(plane.Config, client.Options{Scheme: scheme})
+	kinds, err := scheme.New()
 	if err != nil {
 		return nil, err
 	}
-	return &Env{Config: plane.Config, Client: c, Scheme: scheme, ControlPlane: plane, Kubectl: plane.Kubectl()}, nil
+	c, err := client.New(plane.Config, client.Options{Scheme: kinds})
+	if err != nil {
+		return nil, err
+	}
+	return &Env{Config: plane.Config, Client: c, Scheme: kinds, ControlPlane: plane, Kubectl: plane.Kubectl()}, nil
 }
 
 // Stop ends the control plane and removes its data. The error joins what failed.

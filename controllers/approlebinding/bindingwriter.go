@@ -17,9 +17,9 @@ import (
 // bindingWriter writes the AppRoleBindings of a key.
 type bindingWriter struct{ writer }
 
-// writeBindings writes the AppRoleBindings of chunks that hold somebody, before any native binding grants to them: so
-// at every moment, whatever crashes, who is in a native binding is in its AppRoleBinding, too. Those that somebody left
-// come first and by themselves.
+// writeBindings writes the AppRoleBindings of chunks with members, before a native binding grants to them: so at every moment,
+// whatever crashes, each user in a native binding is in its AppRoleBinding, too. withRemovals selects the chunks that a user
+// leaves; they come first. It fails with errInterrupted where a removal waits, and with what the API server refused.
 func (w *bindingWriter) writeBindings(ctx context.Context, withRemovals bool) error {
 	var errs []error
 	for i := range w.plan.chunks {
@@ -31,7 +31,7 @@ func (w *bindingWriter) writeBindings(ctx context.Context, withRemovals bool) er
 			return errInterrupted
 		}
 		if existing := w.objects.binding(c.Index); existing != nil && !existing.DeletionTimestamp.IsZero() {
-			// Somebody deleted it while it is needed. Its native bindings stay: their names do not depend on it.
+			// Others deleted it while it is needed. Its native bindings stay: their names do not depend on it.
 			if err := w.releaseBinding(ctx, existing); err != nil {
 				errs = append(errs, err)
 				continue
@@ -127,8 +127,8 @@ func merged(have, want map[string]string) map[string]string {
 	return merged
 }
 
-// pruneBindings removes AppRoleBindings that name nobody any more. Their native bindings are gone by now, or
-// pruneNatives failed and there is nobody in them.
+// pruneBindings removes AppRoleBindings without members. Their native bindings are gone by now; where one is not, because
+// pruneNatives failed, its AppRoleBinding stays.
 func (w *bindingWriter) pruneBindings(ctx context.Context) error {
 	var errs []error
 	for i := range w.plan.chunks {

@@ -139,7 +139,7 @@ func (c bindingController) reconcile(ctx context.Context, key earned.RoleInScope
 	return reconcile.Result{RequeueAfter: recheckEvery}, nil
 }
 
-// watchOwn takes events of what this package writes. An edit by somebody else is undone as soon as it is clear that it is one.
+// watchOwn takes events of what this package writes. An edit by others is undone as soon as it is certain that it is one.
 func watchOwn[T client.Object](c bindingController, keyOf func(T) (earned.RoleInScope, bool)) handler.TypedEventHandler[T, earned.RoleInScope] {
 	enqueue := func(q queue, object T, deleted, initial bool) {
 		key, found := keyOf(object)
@@ -166,7 +166,7 @@ func watchOwn[T client.Object](c bindingController, keyOf func(T) (earned.RoleIn
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
 			if old, found := keyOf(e.ObjectOld); found {
 				if key, _ := keyOf(e.ObjectNew); key != old && c.syncer.serves(old) {
-					q.Add(c.syncer.rechecks.add(old)) // its marks were changed
+					q.Add(c.syncer.rechecks.add(old)) // its labels were changed
 				}
 			}
 			enqueue(q, e.ObjectNew, false, false)

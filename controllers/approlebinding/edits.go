@@ -23,9 +23,9 @@ type edit struct {
 	reason string
 	// version is the resourceVersion that the binding was expected to have; "" where none was.
 	version string
-	// described says that who and what are set: before the first write, since that overwrites both.
-	described bool
-	who, what string
+	// described says that editor and what are set: before the first write, since that overwrites both.
+	described    bool
+	editor, what string
 	// undone says that a write of this run succeeded.
 	undone bool
 	// about is the AppRoleBinding that the Event is about.
@@ -64,7 +64,7 @@ func newEdits(p *plan, o *objects, live liveReader, recorder recorder.EventRecor
 	return e
 }
 
-// describe notes who made an edit, as far as managed fields tell, and how the binding differs from what it should be. It
+// describe notes the editor, as far as managed fields tell, and how the binding differs from what it should be. It
 // must come before the binding is written.
 func (e *edits) describe(ctx context.Context, id overlay.ID, object client.Object) {
 	one := e.of(id)
@@ -75,7 +75,7 @@ func (e *edits) describe(ctx context.Context, id overlay.ID, object client.Objec
 		object = live // the informers keep no managed fields
 	}
 	if object != nil {
-		one.described, one.who, one.what = true, editor(object.GetManagedFields()), e.plan.differences(id, object)
+		one.described, one.editor, one.what = true, editorOf(object.GetManagedFields()), e.plan.differences(id, object)
 	}
 }
 
@@ -93,7 +93,7 @@ func (e *edits) meet(id overlay.ID, live client.Object) {
 	}
 	if live != nil {
 		met.reason, met.described = reasonChanged, true
-		met.who, met.what = editor(live.GetManagedFields()), e.plan.differences(id, live)
+		met.editor, met.what = editorOf(live.GetManagedFields()), e.plan.differences(id, live)
 	}
 	e.byID[id] = met
 }
@@ -111,7 +111,7 @@ func (e *edits) undid(id overlay.ID) {
 }
 
 // noteOutcome notes whether a write of an object has a certain outcome. Without an answer it may have happened or not, and the
-// next run must not take it for somebody else's.
+// next run must not take it for a write by others.
 func (e *edits) noteOutcome(id overlay.ID, err error) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
@@ -172,12 +172,12 @@ func (e *edits) tell(ctx context.Context) {
 		if !one.undone || about == nil {
 			continue
 		}
-		how, who := "changed", one.who
+		how, by := "changed", one.editor
 		if one.reason == reasonDeleted {
 			how = "deleted"
 		}
-		if who == "" {
-			who = someone
+		if by == "" {
+			by = unknownEditor
 		}
 		what := "it was restored"
 		if _, wanted := e.plan.desired[id]; !wanted {
@@ -192,7 +192,7 @@ func (e *edits) tell(ctx context.Context) {
 			related.SetResourceVersion(existing.object.GetResourceVersion())
 		}
 		e.emit(ctx, about, related, one.reason,
-			fmt.Sprintf("%s %s was %s by %s; %s%s", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), how, who, what, one.what))
+			fmt.Sprintf("%s %s was %s by %s; %s%s", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), how, by, what, one.what))
 	}
 }
 

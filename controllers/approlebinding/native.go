@@ -59,7 +59,7 @@ func buildNative(k earned.RoleInScope, id overlay.ID, index int32, ref rbacv1.Ro
 	return object
 }
 
-// marked says whether a binding carries this operator's marks for a chunk.
+// isMarkedFor reports whether a native binding has the labels and annotations of a chunk.
 func isMarkedFor(k earned.RoleInScope, object client.Object, index int32) bool {
 	return contains(object.GetLabels(), nativeLabels(k, index)) && contains(object.GetAnnotations(), nativeAnnotations(k))
 }

@@ -21,10 +21,10 @@ const attempts = 5
 // nativeWriter writes the native bindings of a key.
 type nativeWriter struct{ writer }
 
-// removePeople takes everybody out of native bindings who should not be in them, before anything else is written. It
-// returns when live reads show that, and the informers, too: the API server's authorizer is fed by the same watch, so that it
-// denies by the time that a condition says so.
-func (w *nativeWriter) removePeople(ctx context.Context) error {
+// removeSubjects takes out of native bindings the subjects that should not be in them, before anything else is written. It
+// returns when live reads show that, and this process's informers, too: the API server's authorizer is fed by the same watch, so
+// that it denies by the time that a condition says so. It fails where a subject may still be bound.
+func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 	removals := map[overlay.ID]removal{}
 	for id, existing := range w.objects.allNatives() {
 		want, wanted := w.plan.desired[id]
@@ -142,7 +142,7 @@ func (w *nativeWriter) writeGrants(ctx context.Context) error {
 func (w *nativeWriter) grant(ctx context.Context, id overlay.ID, existing client.Object, want desiredNative) (client.Object, error) {
 	w.edits.describe(ctx, id, existing)
 	if existing != nil && nativeOf(existing).roleRef != want.roleRef {
-		// The marks are this operator's, the role is not: somebody replaced the binding. A roleRef cannot be changed.
+		// The labels are this operator's, the role is not: others replaced the binding. A roleRef cannot be changed.
 		if err := w.delete(ctx, id, existing); err != nil {
 			return nil, err
 		}
@@ -166,8 +166,8 @@ func (w *nativeWriter) grant(ctx context.Context, id overlay.ID, existing client
 	return object, nil
 }
 
-// takeOver makes a binding this operator's again that has its name but not its marks: somebody stripped the labels, by
-// which informers know it. The name is a hash that includes the role; a binding of another role is not taken.
+// takeOver makes a binding this operator's again that has its name without its labels: others stripped them, so that informers
+// do not show it. The name is a hash that includes the role; a binding of another role is not taken.
 func (w *nativeWriter) takeOver(ctx context.Context, id overlay.ID, want desiredNative) (client.Object, error) {
 	object := emptyNative(id)
 	if err := w.live.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
@@ -180,7 +180,7 @@ func (w *nativeWriter) takeOver(ctx context.Context, id overlay.ID, want desired
 }
 
 // pruneNatives deletes native bindings that are not needed any more: of namespaces that left the scope, of grants
-// that left the role. From those that are retiring it takes who does not need them any more.
+// that left the role. From retiring ones it takes the subjects that no longer need them.
 func (w *nativeWriter) pruneNatives(ctx context.Context) error {
 	surplus := map[overlay.ID]native{}
 	for id, existing := range w.objects.allNatives() {
@@ -249,7 +249,7 @@ func (w *nativeWriter) update(ctx context.Context, id overlay.ID, base client.Ob
 	}
 }
 
-// delete removes a native binding and anything that others put in its place under this operator's marks. It returns nil only
+// delete removes a native binding and anything that others put in its place under this operator's labels. It returns nil only
 // where the binding is gone: one that a finalizer of others would hold loses its subjects and the finalizer first.
 func (w *nativeWriter) delete(ctx context.Context, id overlay.ID, object client.Object) error {
 	for attempt := 0; ; attempt++ {

@@ -16,35 +16,36 @@ import (
 // FieldOwner is the field manager under which this operator's controllers write: other managers' edits are others'.
 const FieldOwner = "scim-operator-controller"
 
-// Reasons of events about what somebody else did. An event of the same reason and objects is counted, not written anew;
+// Reasons of events about what others did. An event of the same reason and objects is counted, not written anew;
 // the log has each.
 const (
 	reasonChanged = "BindingChanged"
 	reasonDeleted = "BindingDeleted"
 	actionRepair  = "Repair"
 
-	// someone is who did what managed fields do not tell: they know managers and not users, and of a deletion nothing.
-	someone = "someone else"
+	// unknownEditor stands for the editor that managed fields do not name: they name managers and not users, and keep nothing
+	// of a deletion.
+	unknownEditor = "someone else"
 	// maxNamed differences are named in an event.
 	maxNamed = 5
 )
 
-// editor is who wrote last, this operator apart.
-func editor(fields []metav1.ManagedFieldsEntry) string {
-	who, latest := someone, time.Time{}
+// editorOf returns the manager that wrote last, this operator apart, quoted.
+func editorOf(fields []metav1.ManagedFieldsEntry) string {
+	editor, latest := unknownEditor, time.Time{}
 	for _, entry := range fields {
 		if entry.Manager == FieldOwner || entry.Manager == "" || entry.Subresource != "" || entry.Time == nil {
 			continue
 		}
-		if who == someone || entry.Time.After(latest) {
-			who, latest = fmt.Sprintf("%q", entry.Manager), entry.Time.Time
+		if editor == unknownEditor || entry.Time.After(latest) {
+			editor, latest = fmt.Sprintf("%q", entry.Manager), entry.Time.Time
 		}
 	}
-	return who
+	return editor
 }
 
-// reportBindingEdit tells that an AppRoleBinding itself was edited by somebody else and is about to be put right. It
-// returns what is to be told once that was done; nil for nothing.
+// reportBinding notes that others edited an AppRoleBinding that is about to be restored. It returns what writes the Event once
+// that is done; nil for nothing to tell.
 func (e *edits) reportBinding(ctx context.Context, before, want *v1alpha1.AppRoleBinding) func(after *v1alpha1.AppRoleBinding) {
 	generation, known := e.plan.memory.generations[want.Name]
 	switch {
@@ -52,7 +53,7 @@ func (e *edits) reportBinding(ctx context.Context, before, want *v1alpha1.AppRol
 		return nil
 	case before == nil:
 		return func(after *v1alpha1.AppRoleBinding) {
-			e.emit(ctx, after, nil, reasonDeleted, "The binding was deleted by "+someone+"; it was restored")
+			e.emit(ctx, after, nil, reasonDeleted, "The binding was deleted by "+unknownEditor+"; it was restored")
 		}
 	case before.Generation == generation && isMarkedBinding(before, want):
 		return nil
@@ -60,9 +61,9 @@ func (e *edits) reportBinding(ctx context.Context, before, want *v1alpha1.AppRol
 	if live, err := e.live.binding(ctx, before); err == nil && live != nil {
 		before = live // the informers keep no managed fields
 	}
-	who := editor(before.ManagedFields)
+	by := editorOf(before.ManagedFields)
 	return func(after *v1alpha1.AppRoleBinding) {
-		e.emit(ctx, after, nil, reasonChanged, fmt.Sprintf("The binding was changed by %s; it was restored%s", who, e.plan.bindingDifferences(before, after)))
+		e.emit(ctx, after, nil, reasonChanged, fmt.Sprintf("The binding was changed by %s; it was restored%s", by, e.plan.bindingDifferences(before, after)))
 	}
 }
 

@@ -77,7 +77,7 @@ func (r *run) write(ctx context.Context, removed func(error)) Outcome {
 }
 
 func (r *run) removeUsers(ctx context.Context) error {
-	if err := r.natives.removePeople(ctx); err != nil {
+	if err := r.natives.removeSubjects(ctx); err != nil {
 		return err
 	}
 	return errors.Join(r.bindings.writeBindings(ctx, true), r.bindings.pruneBindings(ctx))

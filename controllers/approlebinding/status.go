@@ -22,7 +22,7 @@ import (
 const maxListed = 100
 
 // writeStatus writes the status of the key's AppRoleBindings where it changed. It is interrupted by a removal: a role of many
-// people has many of them.
+// users has many of them.
 func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 	var errs []error
 	for i := range w.plan.chunks {
@@ -41,7 +41,7 @@ func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 		}
 		err := w.Client.Status().Update(ctx, object)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-			continue // somebody else wrote it: the event of that brings the key back here
+			continue // others wrote it: the event of that brings the key back here
 		}
 		if err != nil {
 			errs = append(errs, err)

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	// maxUnlabelled bounds how many are followed in one cache: more are no accident, but somebody who keeps this busy.
+	// maxUnlabelled bounds how many are followed in one cache: more are no accident but an attack.
 	maxUnlabelled = 1000
 	// maxIndex bounds the search for the index of a chunk behind a label that is a hash.
 	maxIndex = 4096
@@ -36,9 +36,9 @@ const (
 // madeName is how this operator names native bindings.
 var madeName = regexp.MustCompile(`^scim-[a-z2-7]{20}$`)
 
-// unlabelledBindings are native bindings that have a name as this operator makes them, and not the marks that belong to it: somebody took
-// them away, or changed them, so that no informer shows the binding under its key. Every replica follows them, so that a new
-// leader knows of those that came about while nobody led. The zero value is ready to use.
+// unlabelledBindings are native bindings that have a name as this operator makes them, and not the labels and annotations that
+// belong to it: others took them away, or changed them, so that no informer shows the binding under its key. Every replica
+// follows them, so that a new leader knows of those that came about while no replica led. The zero value is ready to use.
 type unlabelledBindings struct {
 	mutex sync.Mutex
 	// labelled are those that carry this operator's label all the same, others those that do not: each as one cache shows them.
@@ -48,7 +48,7 @@ type unlabelledBindings struct {
 	log              logr.Logger
 }
 
-// addUnlabelled follows unlabelledBindings, and has the keys that their names stand for put them right. others is a cache of the bindings
+// addUnlabelled follows unlabelled bindings, and has the keys that their names stand for put them right. others is a cache of the bindings
 // without this operator's label.
 func addUnlabelled(ctx context.Context, mgr manager.Manager, s *Syncer, others cache.Cache) error {
 	unlabelledBindings, own := &s.unlabelledBindings, mgr.GetCache()
@@ -109,7 +109,7 @@ func (s *unlabelledBindings) takeQueue(_ context.Context, q workqueue.TypedRateL
 	return nil
 }
 
-// follow keeps a set of unlabelledBindings as one cache shows them. isMarked tells which bindings are none, whatever their names; nil for
+// follow keeps a set of unlabelled bindings as one cache shows them. isMarked tells which bindings are none, whatever their names; nil for
 // none of those.
 func (s *unlabelledBindings) follow(set map[overlay.ID]rbacv1.RoleRef, isMarked func(client.Object) bool) toolscache.ResourceEventHandler {
 	forget := func(object client.Object) {
@@ -140,7 +140,7 @@ func (s *unlabelledBindings) follow(set map[overlay.ID]rbacv1.RoleRef, isMarked 
 	}, forget)
 }
 
-// all returns the unlabelledBindings that there are, with the roles that they bind.
+// all returns the unlabelled bindings that there are, with the roles that they bind.
 func (s *unlabelledBindings) all() map[overlay.ID]rbacv1.RoleRef {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -170,8 +170,8 @@ func (c unlabelledController) reconcile(ctx context.Context, id overlay.ID) (rec
 	return reconcile.Result{}, c.syncer.syncWithStatus(ctx, key, true).Err()
 }
 
-// keyOfName finds the key that makes a native binding of that name, among those that have AppRoleBindings or that somebody
-// holds.
+// keyOfName finds the key that makes a native binding of that name, among those that have AppRoleBindings or a holder. It fails
+// where informers cannot be read.
 func (c unlabelledController) keyOfName(ctx context.Context, name string, ref rbacv1.RoleRef) (earned.RoleInScope, bool, error) {
 	var list v1alpha1.AppRoleBindingList
 	if err := c.syncer.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
@@ -196,7 +196,7 @@ func (c unlabelledController) keyOfName(ctx context.Context, name string, ref rb
 	return earned.RoleInScope{}, false, nil
 }
 
-// isMarked says whether the marks of a native binding are those that belong to its name.
+// isMarked reports whether a native binding has the labels and annotations that belong to its name.
 func isMarked(object client.Object) bool {
 	key, found := keyOfNative(object)
 	if !found {

@@ -44,7 +44,7 @@ func newGroupWriters(d *Directory) *groupWriters {
 		Run: func(_ context.Context, group types.NamespacedName, run *schedule.Run[[]*groupRequest]) (struct{}, schedule.Ending) {
 			ctx, cancel := together(run.Want)
 			defer cancel()
-			d.writeBatch(ctx, run.Want[0].app, group.Name, run.Want)
+			d.writeBatch(ctx, run.Want[0].app, group.Name, run.Want) //nolint:contextcheck // it ends with the last of the requests
 			return struct{}{}, schedule.Ended
 		},
 	})}

@@ -463,18 +463,21 @@ func TestPace(t *testing.T) {
 		beside bool
 		class  Class
 		cost   int
+		limit  float64
 		want   int // a second
 	}{
-		{"alone", 0.1, false, Write, 1, 200},
-		{"a fast API server", 1, true, Write, 1, 200},
-		{"half", 0.5, true, Write, 1, 100},
-		{"the least", 0.01, true, Write, 1, leastPerSecond},
-		{"large writes", 0.01, true, Write, 5, leastPerSecond / 5},
-		{"large writes alone", 0.01, false, Write, 5, 200},
-		{"large writes and a fast API server", 1, true, Write, 5, 200},
-		{"lists", 0.01, true, List, 1, leastPerSecond},
-		{"look-ups", 0.01, true, LookUp, 1, 200},
-		{"removals", 0.01, true, Removal, 1, leastPerSecond},
+		{"alone", 0.1, false, Write, 1, 200, 200},
+		{"a fast API server", 1, true, Write, 1, 200, 200},
+		{"half", 0.5, true, Write, 1, 200, 100},
+		{"the least of an ordinary App", 0.01, true, Write, 1, 50, leastPerSecond},
+		{"the least of an App with a high limit", 0.01, true, Write, 1, 200, 50},
+		{"an App with the lowest limit", 0.01, true, Write, 1, 25, 25},
+		{"large writes", 0.01, true, Write, 5, 50, leastPerSecond / 5},
+		{"large writes alone", 0.01, false, Write, 5, 200, 200},
+		{"large writes and a fast API server", 1, true, Write, 5, 200, 200},
+		{"lists", 0.01, true, List, 1, 50, leastPerSecond},
+		{"look-ups", 0.01, true, LookUp, 1, 200, 200},
+		{"removals", 0.01, true, Removal, 1, 50, leastPerSecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -490,7 +493,7 @@ func TestPace(t *testing.T) {
 				const seconds = 10
 				begun, count := time.Now(), 0
 				for time.Since(begun) < seconds*time.Second {
-					leave, err := apps.EnterOperation(t.Context(), one, Limits{PerSecond: 200, Burst: writesBurst}, c.class, c.cost)
+					leave, err := apps.EnterOperation(t.Context(), one, Limits{PerSecond: c.limit, Burst: 5}, c.class, c.cost)
 					if err != nil {
 						t.Fatal(err)
 					}

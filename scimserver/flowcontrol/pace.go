@@ -10,10 +10,11 @@ import (
 
 const (
 	// leastPerSecond is how many writes and lists a second, and how many removals, an App may send at least while the API server is slow
-	// and another App is active.
+	// and another App is active; or leastShare of its rate, if that is more.
 	leastPerSecond = 25
-	// writesBurst is how many writes and lists it may send at once then.
-	writesBurst = 5
+	leastShare     = 0.25
+	// burstTime is the time in whose writes and lists, at the App's rate, it may send at once then.
+	burstTime = 200 * time.Millisecond
 )
 
 // pace sets an App's rates to the part that the API server's speed leaves them, and reports whether that is less than all.
@@ -27,7 +28,8 @@ func (a *Apps) pace(name types.NamespacedName, state *app) (slow bool) {
 	perSecond, burst := state.limits.PerSecond, state.limits.Burst
 	slow = share < 1 && a.othersActive(name)
 	if slow {
-		perSecond, burst = max(perSecond*share, min(perSecond, leastPerSecond)), min(burst, writesBurst)
+		burst = min(burst, max(1, int(perSecond*burstTime.Seconds())))
+		perSecond = max(perSecond*max(share, leastShare), min(perSecond, leastPerSecond))
 	}
 	setRate(state.writes, perSecond, burst)
 	setRate(state.removals, perSecond, state.limits.Burst)

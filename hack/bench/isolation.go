@@ -30,31 +30,42 @@ const isolationGroup = "isolation"
 // memoryGrowthTarget bounds by how much clients that do not read make the server grow, in MiB.
 const memoryGrowthTarget = 200
 
-// isolationAttack is an attack of the benchmark: small takes users of ordinary size, large those of 60 KB.
+// attackerKind is what an attacker's App has.
+type attackerKind int
+
+const (
+	ordinary attackerKind = iota // users of ordinary size
+	large                        // users of 60 KB
+	edited                       // few users, in an App of its own, which the attack edits
+)
+
+// editedUsers are in an App that is edited.
+const editedUsers = 160
+
+// isolationAttack is an attack of the benchmark.
 type isolationAttack struct {
 	name, title string
-	large       bool
+	kind        attackerKind
 	attack      func(*bystander.Tenant) bystander.Attack
 }
 
 var isolationAttacks = []isolationAttack{
-	{"isolation-filters", "16 scan filters", false, func(t *bystander.Tenant) bystander.Attack { return t.ScanFilters(16) }},
-	{"isolation-sorts", "8 clients that sort", false, func(t *bystander.Tenant) bystander.Attack { return t.Sorts(8) }},
-	{"isolation-bulk", "8 bulk clients", false, func(t *bystander.Tenant) bystander.Attack { return t.BulkClients(8) }},
-	{"isolation-creates", "32 clients that create", false, func(t *bystander.Tenant) bystander.Attack { return t.Creates(32) }},
-	{"isolation-tokens", "32 clients with wrong tokens", false, func(t *bystander.Tenant) bystander.Attack { return t.WrongTokens(32) }},
-	{"isolation-json", "8 clients with JSON of 9,000 levels", false, func(t *bystander.Tenant) bystander.Attack { return t.DeepJSON(8, 9000) }},
-	{"isolation-users", "8 clients that create users of 150 KB", false, func(t *bystander.Tenant) bystander.Attack { return t.LargeUsers(8, 500, 300) }},
-	{"isolation-groups", "8 clients that create groups of 2,000", false, func(t *bystander.Tenant) bystander.Attack { return t.Groups(8, 2000) }},
-	{"isolation-leavers", "16 clients that deactivate and reactivate", false, func(t *bystander.Tenant) bystander.Attack { return t.Leavers(16) }},
-	{"isolation-pages", "16 clients that read pages of 1,000", false, func(t *bystander.Tenant) bystander.Attack { return t.Pages(16) }},
-	{"isolation-readers", "100 clients that do not read pages of 60 MB", true, func(t *bystander.Tenant) bystander.Attack { return t.SlowReaders(100) }},
-	{"isolation-bodies", "100 clients that send a byte a second", false, func(t *bystander.Tenant) bystander.Attack { return t.SlowBodies(100) }},
-	{"isolation-headers", "300 clients that send a header line a second", false, func(t *bystander.Tenant) bystander.Attack { return t.SlowHeaders(300) }},
-	{"isolation-idle", "1,000 idle connections, opened anew", false, func(t *bystander.Tenant) bystander.Attack { return t.IdleConnections(1000) }},
-	// These edit the attacker's App, and come last.
-	{"isolation-expressions", "127 expensive expressions of one App", false, (*bystander.Tenant).ExpensiveExpressions},
-	{"isolation-pairs", "1024 pairs of role and scope of one App", false, (*bystander.Tenant).ManyPairs},
+	{"isolation-filters", "16 scan filters", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.ScanFilters(16) }},
+	{"isolation-sorts", "8 clients that sort", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Sorts(8) }},
+	{"isolation-pages", "16 clients that read pages of 1,000", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Pages(16) }},
+	{"isolation-bulk", "8 bulk clients", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.BulkClients(8) }},
+	{"isolation-creates", "32 clients that create", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Creates(32) }},
+	{"isolation-users", "8 clients that create users of 150 KB", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.LargeUsers(8, 500, 300) }},
+	{"isolation-groups", "8 clients that create groups of 2,000", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Groups(8, 2000) }},
+	{"isolation-leavers", "16 clients that deactivate and reactivate", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Leavers(16) }},
+	{"isolation-expressions", "127 expensive expressions of one App", edited, (*bystander.Tenant).ExpensiveExpressions},
+	{"isolation-pairs", "1024 pairs of role and scope of one App", edited, (*bystander.Tenant).ManyPairs},
+	{"isolation-tokens", "32 clients with wrong tokens", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.WrongTokens(32) }},
+	{"isolation-json", "8 clients with JSON of 9,000 levels", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.DeepJSON(8, 9000) }},
+	{"isolation-headers", "300 clients that send a header line a second", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.SlowHeaders(300) }},
+	{"isolation-idle", "1,000 idle connections, opened anew", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.IdleConnections(1000) }},
+	{"isolation-bodies", "100 clients that send a byte a second", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.SlowBodies(100) }},
+	{"isolation-readers", "100 clients that do not read pages of 60 MB", large, func(t *bystander.Tenant) bystander.Attack { return t.SlowReaders(100) }},
 }
 
 func (p plan) isolationNames() []string {
@@ -68,18 +79,18 @@ func (p plan) isolationNames() []string {
 // measureIsolation runs the selected attacks, one after the other, against a server with the flags and Apps with the limits that
 // an installation has by default.
 func (s *suite) measureIsolation(ctx context.Context, e *environment) error {
-	attackers := map[bool]*bystander.Tenant{}
+	attackers := map[attackerKind]*bystander.Tenant{}
 	for _, attack := range isolationAttacks {
 		if !s.wants(attack.name) {
 			continue
 		}
-		attacker := attackers[attack.large]
-		if attacker == nil {
+		attacker := attackers[attack.kind]
+		if attacker == nil || attack.kind == edited {
 			var err error
-			if attacker, err = s.newAttacker(ctx, e, attack.large); err != nil {
+			if attacker, err = s.newAttacker(ctx, e, attack.kind); err != nil {
 				return fmt.Errorf("%s: %w", attack.name, err)
 			}
-			attackers[attack.large] = attacker
+			attackers[attack.kind] = attacker
 		}
 		if err := s.isolate(ctx, e, attacker, attack); err != nil {
 			return fmt.Errorf("%s: %w", attack.name, err)
@@ -89,10 +100,14 @@ func (s *suite) measureIsolation(ctx context.Context, e *environment) error {
 }
 
 // newAttacker fills an App, by more requests than the limits let through that it has afterwards.
-func (s *suite) newAttacker(ctx context.Context, e *environment, large bool) (*bystander.Tenant, error) {
+func (s *suite) newAttacker(ctx context.Context, e *environment, kind attackerKind) (*bystander.Tenant, error) {
 	users, bytes := s.plan.isolationUsers, 200
-	if large {
+	switch kind {
+	case ordinary:
+	case large:
 		users, bytes = min(users, 1000), 60_000
+	case edited:
+		users = min(users, editedUsers)
 	}
 	attacker, err := bystander.NewTenant(ctx, e.server.URL, e.admin, func(spec *v1alpha1.AppSpec) {
 		spec.Limits = v1alpha1.Limits{RequestsPerSecond: new(int32(200))}
@@ -157,7 +172,7 @@ const (
 	// settled is what part of a processor the controller takes that has nothing to do any more.
 	settled = 0.05
 	// settleTimeout bounds the wait for that.
-	settleTimeout = 90 * time.Second
+	settleTimeout = 15 * time.Second
 )
 
 // settle returns when the controller has done what the attack before it, or the filling of an App, gave it to do; later ones would

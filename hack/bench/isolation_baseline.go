@@ -84,7 +84,7 @@ func (s *suite) sameWrites(ctx context.Context, e *environment, perSecond float6
 	var times []time.Duration
 	ticker := time.NewTicker(bareInterval)
 	defer ticker.Stop()
-	for end := begun.Add(s.plan.isolationTime); time.Now().Before(end) && ctx.Err() == nil; <-ticker.C {
+	for end := begun.Add(s.plan.isolationTime / 2); time.Now().Before(end) && ctx.Err() == nil; <-ticker.C {
 		asked := time.Now()
 		if err := get(ctx); err != nil {
 			return nil, err

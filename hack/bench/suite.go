@@ -53,7 +53,7 @@ var fullPlan = plan{
 	groupMembers:      100,
 	groupSizes:        []int{100, 5000, 100_000},
 	isolationUsers:    5000,
-	isolationTime:     15 * time.Second,
+	isolationTime:     10 * time.Second,
 }
 
 // quickPlan goes through every step of fullPlan in less than a minute.

@@ -3,6 +3,7 @@ package approlebinding
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -127,7 +128,7 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 func (c bindingController) reconcile(ctx context.Context, key earned.RoleInScope) (reconcile.Result, error) {
 	isUndetermined := c.syncer.writes.DrainUndetermined(key)
 	full := c.syncer.rechecks.take(key) || isUndetermined
-	if delay := c.syncer.statusDelay(key); !full && delay > 0 {
+	if delay := c.syncer.memories.statusDelay(key); !full && delay > 0 {
 		return reconcile.Result{RequeueAfter: delay}, nil // it is about what this process wrote
 	}
 	if err := c.syncer.syncWithStatus(ctx, key, full).Err(); err != nil {
@@ -139,20 +140,25 @@ func (c bindingController) reconcile(ctx context.Context, key earned.RoleInScope
 	return reconcile.Result{RequeueAfter: recheckEvery}, nil
 }
 
+// serves reports whether a key's App is one that this process serves.
+func (c bindingController) serves(key earned.RoleInScope) bool {
+	return len(c.syncer.Namespaces) == 0 || slices.Contains(c.syncer.Namespaces, key.Namespace)
+}
+
 // watchOwn takes events of what this package writes. An edit by others is undone as soon as it is certain that it is one.
 func watchOwn[T client.Object](c bindingController, keyOf func(T) (earned.RoleInScope, bool)) handler.TypedEventHandler[T, earned.RoleInScope] {
 	enqueue := func(q queue, object T, deleted, initial bool) {
 		key, found := keyOf(object)
-		if !found || !c.syncer.serves(key) || initial {
+		if !found || !c.serves(key) || initial {
 			c.syncer.writes.Observe(nil, overlay.IDOf(object), object, deleted)
-			if found && c.syncer.serves(key) {
+			if found && c.serves(key) {
 				addWithPriority(q, c.syncer.rechecks.add(key), handler.LowPriority)
 			}
 			return
 		}
 		switch c.syncer.writes.Observe(&key, overlay.IDOf(object), object, deleted) {
 		case overlay.Own:
-			q.AddAfter(key, max(ownDelay, c.syncer.statusDelay(key)))
+			q.AddAfter(key, max(ownDelay, c.syncer.memories.statusDelay(key)))
 		case overlay.Undetermined:
 			q.AddAfter(key, undeterminedDelay)
 		default:
@@ -165,7 +171,7 @@ func watchOwn[T client.Object](c bindingController, keyOf func(T) (earned.RoleIn
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
 			if old, found := keyOf(e.ObjectOld); found {
-				if key, _ := keyOf(e.ObjectNew); key != old && c.syncer.serves(old) {
+				if key, _ := keyOf(e.ObjectNew); key != old && c.serves(old) {
 					q.Add(c.syncer.rechecks.add(old)) // its labels were changed
 				}
 			}

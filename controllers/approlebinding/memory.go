@@ -120,3 +120,8 @@ func (m *memories) isSettled(key earned.RoleInScope, app earned.AppGeneration) b
 	one := m.keys[key]
 	return one != nil && one.known && one.app == app && len(one.waiting) == 0
 }
+
+// statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.
+func (m *memories) statusDelay(key earned.RoleInScope) time.Duration {
+	return max(0, time.Until(m.read(key).statusDue))
+}

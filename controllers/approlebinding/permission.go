@@ -51,12 +51,6 @@ func (p *permissions) mayBind(ctx context.Context, c client.Client, namespace st
 	return p.ask(ctx, c, permission{namespace: namespace, ref: ref})
 }
 
-// MayBind says whether this process was given the verb bind on a role in a namespace, or, where that is "", everywhere. It asks
-// the API server, or remembers an answer of the last seconds.
-func (s *Syncer) MayBind(ctx context.Context, namespace string, ref rbacv1.RoleRef) (bool, error) {
-	return s.permissions.mayBind(ctx, s.Client, namespace, ref)
-}
-
 func (p *permissions) ask(ctx context.Context, c client.Client, asked permission) (bool, error) {
 	now := time.Now()
 	p.mutex.Lock()

@@ -2,6 +2,7 @@ package approlebinding
 
 import (
 	"context"
+	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -112,6 +113,24 @@ func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName
 		}
 	}
 	return bound, nil
+}
+
+// isNamed reports whether a native binding of a key names an RBAC user, or the group where that is not empty.
+func (r bindingReader) isNamed(ctx context.Context, key earned.RoleInScope, user, group string) (bool, error) {
+	natives, err := r.nativesOf(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	wanted := rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}
+	if group != "" {
+		wanted = rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: group}
+	}
+	for _, native := range natives {
+		if slices.Contains(native.subjects, wanted) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // boundKeys returns the keys that AppRoleBindings exist for, as informers show them; one may come twice.

@@ -3,10 +3,9 @@ package approlebinding
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
-	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
@@ -52,10 +51,6 @@ type Syncer struct {
 	turns     *turns
 	// changed is called with users that the end of a run concerns; see OnChange.
 	changed func(users []types.NamespacedName)
-}
-
-func (s *Syncer) serves(key earned.RoleInScope) bool {
-	return len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, key.Namespace)
 }
 
 func (s *Syncer) reader() bindingReader { return bindingReader{client: s.Client, writes: &s.writes} }
@@ -150,6 +145,12 @@ func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[e
 	return s.reader().subjectsOf(ctx, user)
 }
 
+// IsNamed reports whether a native binding of a key names an RBAC user, or the group in the user's place where group is not
+// empty. It fails where an informer cannot be read.
+func (s *Syncer) IsNamed(ctx context.Context, key earned.RoleInScope, user, group string) (bool, error) {
+	return s.reader().isNamed(ctx, key, user, group)
+}
+
 // IsSettled reports, for a user that holds a key and is bound as an AppRoleBinding says, whether the native bindings name the
 // user as the App asks for: a run of the key would change nothing for it. It is false where this process has not run the key
 // for that state of the App.
@@ -188,7 +189,8 @@ func (s *Syncer) State(key earned.RoleInScope) (Outcome, bool) {
 	return m.outcome, m.known
 }
 
-// statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.
-func (s *Syncer) statusDelay(key earned.RoleInScope) time.Duration {
-	return max(0, time.Until(s.memories.read(key).statusDue))
+// MayBind reports whether this process was given the verb bind on a role in a namespace, or, where that is "", everywhere. It
+// asks the API server, or remembers an answer of the last seconds.
+func (s *Syncer) MayBind(ctx context.Context, namespace string, ref rbacv1.RoleRef) (bool, error) {
+	return s.permissions.mayBind(ctx, s.Client, namespace, ref)
 }

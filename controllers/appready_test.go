@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -214,4 +215,44 @@ func TestEvaluationCountsTheUsers(t *testing.T) {
 		s := w.app.Status
 		return unless(s.Users == 4 && s.Evaluation != nil && s.Evaluation.Users == 4 && s.Evaluation.Done == 4, fmt.Sprintf("users %d, evaluation %+v", s.Users, s.Evaluation))
 	})
+}
+
+// A declared attribute that RFC 7643 defines otherwise is refused: by the API server where a rule can tell, else by the status.
+func TestRedefinedAttribute(t *testing.T) {
+	w := newWorld(t, nil)
+	w.eventuallyReady()
+	const enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+	for _, test := range []struct {
+		attribute v1alpha1.CustomAttribute
+		refused   bool
+	}{
+		{v1alpha1.CustomAttribute{Name: "userName", Type: "boolean"}, true},
+		{v1alpha1.CustomAttribute{Name: "USERNAME", Type: "integer"}, true},
+		{v1alpha1.CustomAttribute{Name: "title", MultiValued: true}, true},
+		{v1alpha1.CustomAttribute{Name: "active", Type: "string"}, true},
+		{v1alpha1.CustomAttribute{Name: "roles", MultiValued: true}, true},
+		{v1alpha1.CustomAttribute{Name: "emails", Schema: "urn:ietf:params:scim:schemas:core:2.0"}, true},
+		{v1alpha1.CustomAttribute{Name: "department", Type: "integer", Schema: enterprise}, true},
+		{v1alpha1.CustomAttribute{Name: "manager", Schema: enterprise}, true},
+		{v1alpha1.CustomAttribute{Name: "Password"}, true},
+		{v1alpha1.CustomAttribute{Name: "id", Schema: "urn:example:own"}, true},
+		{v1alpha1.CustomAttribute{Name: "title", Required: true}, false},
+		{v1alpha1.CustomAttribute{Name: "active", Type: "boolean"}, false},
+		{v1alpha1.CustomAttribute{Name: "department", Schema: enterprise, CanonicalValues: []string{"Sales"}}, false},
+		{v1alpha1.CustomAttribute{Name: "department", Type: "integer"}, false},
+		{v1alpha1.CustomAttribute{Name: "userName", Type: "boolean", Schema: "urn:example:own"}, false},
+	} {
+		app := &v1alpha1.App{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other"},
+			Spec:       v1alpha1.AppSpec{Attributes: []v1alpha1.CustomAttribute{test.attribute}},
+		}
+		err := env.Client.Create(w.ctx, app, client.DryRunAll)
+		if refused := apierrors.IsInvalid(err); refused != test.refused || err != nil && !strings.Contains(err.Error(), "spec.attributes[0]") {
+			t.Errorf("%+v: %v", test.attribute, err)
+		}
+	}
+	update(w, w.app, func(app *v1alpha1.App) {
+		app.Spec.Attributes = []v1alpha1.CustomAttribute{{Name: "level"}, {Name: "Level"}}
+	})
+	w.eventuallyNotReady(v1alpha1.ReasonInvalidSpec, `spec.attributes[1]: "Level"`, "declared twice")
 }

@@ -160,7 +160,12 @@ type KubernetesMapping struct {
 	GroupPrefix *string `json:"groupPrefix,omitempty"`
 }
 
-// CustomAttribute declares an attribute beyond RFC 7643 (RFC 7643 section 7 gives the fields their meaning).
+// CustomAttribute declares an attribute beyond RFC 7643 (RFC 7643 section 7 gives the fields their meaning). One that the RFC defines
+// can be declared to make it required or to bound its values, with the type that the RFC gives it.
+//
+// +kubebuilder:validation:XValidation:rule="!(self.name.lowerAscii() in ['password', 'id', 'schemas', 'meta', 'externalid', 'groups'])",message="this name is reserved"
+// +kubebuilder:validation:XValidation:rule="!has(self.schema) || !(self.schema.lowerAscii() in ['urn:ietf:params:scim:schemas:core:2.0', 'urn:ietf:params:scim:schemas:core:2.0:user']) || !(self.name.lowerAscii() in ['username', 'displayname', 'nickname', 'title', 'usertype', 'preferredlanguage', 'locale', 'timezone', 'profileurl', 'active', 'name', 'emails', 'phonenumbers', 'ims', 'photos', 'addresses', 'entitlements', 'roles', 'x509certificates']) || !(has(self.multiValued) && self.multiValued) && (self.name.lowerAscii() == 'active' ? self.type == 'boolean' : self.name.lowerAscii() == 'profileurl' ? self.type == 'reference' : self.type == 'string' && !(self.name.lowerAscii() in ['name', 'emails', 'phonenumbers', 'ims', 'photos', 'addresses', 'entitlements', 'roles', 'x509certificates']))",message="RFC 7643 defines this attribute otherwise: declare it with the RFC's type and one value, or not at all"
+// +kubebuilder:validation:XValidation:rule="!has(self.schema) || self.schema.lowerAscii() != 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:user' || !(self.name.lowerAscii() in ['employeenumber', 'costcenter', 'organization', 'division', 'department', 'manager']) || self.name.lowerAscii() != 'manager' && self.type == 'string' && !(has(self.multiValued) && self.multiValued)",message="RFC 7643 defines this attribute otherwise: declare it with the RFC's type and one value, or not at all"
 type CustomAttribute struct {
 	// name of the attribute, as the client sends it.
 	// +required

@@ -63,6 +63,7 @@ func Compile(app *v1alpha1.App, protected ...string) (*Policy, []FieldError) {
 	}
 	c.checkSafety()
 	c.checkPrefixes()
+	c.checkAttributes()
 	c.compileScopes()
 	c.compileRoles()
 	c.checkDefaults()
@@ -102,6 +103,12 @@ func (c *compiler) checkPrefixes() {
 	}
 	if prefix := c.app.Spec.Kubernetes.GroupPrefix; prefix != nil && names.IsReserved(*prefix) {
 		c.fail("spec.kubernetes.groupPrefix", "must not begin with %s", names.ReservedPrefix)
+	}
+}
+
+func (c *compiler) checkAttributes() {
+	for _, refused := range attributes.CheckDeclared(c.app.Spec.Attributes) {
+		c.fail(fmt.Sprintf("spec.attributes[%d]", refused.Index), "%q: %s", c.app.Spec.Attributes[refused.Index].Name, refused.Reason)
 	}
 }
 

@@ -5,7 +5,8 @@ package v1alpha1
 // CustomAttributeApplyConfiguration represents a declarative configuration of the CustomAttribute type for use
 // with apply.
 //
-// CustomAttribute declares an attribute beyond RFC 7643 (RFC 7643 section 7 gives the fields their meaning).
+// CustomAttribute declares an attribute beyond RFC 7643 (RFC 7643 section 7 gives the fields their meaning). One that the RFC defines
+// can be declared to make it required or to bound its values, with the type that the RFC gives it.
 type CustomAttributeApplyConfiguration struct {
 	// name of the attribute, as the client sends it.
 	Name *string `json:"name,omitempty"`

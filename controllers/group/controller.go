@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,6 +48,8 @@ type Reconciler struct {
 	Policies *access.Cache
 	// Memberships as the informers tell them, shared with the user controller.
 	Memberships *Memberships
+	// Recorder writes Events.
+	Recorder events.EventRecorder
 
 	// suspects are members that may be no users.
 	suspects suspects

@@ -108,5 +108,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, group *v1alpha1.Group, v *
 	if wait := r.written.wait(client.ObjectKeyFromObject(group), statusApart); wait > 0 {
 		return wait, nil
 	}
-	return 0, client.IgnoreNotFound(r.Client.Status().Patch(ctx, group, client.MergeFrom(before)))
+	if err := r.Client.Status().Patch(ctx, group, client.MergeFrom(before)); err != nil {
+		return 0, client.IgnoreNotFound(err)
+	}
+	r.tell(group, &before.Status)
+	return 0, nil
 }

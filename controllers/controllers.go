@@ -218,7 +218,9 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		Revocations: revocations, Residual: finder,
 		Memberships: memberships, Guard: guard, Progress: progress, Speed: speed, Evaluations: evaluations,
 	}
-	groups := &group.Reconciler{Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships}
+	groups := &group.Reconciler{
+		Client: mgr.GetClient(), Live: live, Policies: policies, Memberships: memberships, Recorder: recorder,
+	}
 	return errors.Join(
 		approlebinding.Add(ctx, mgr, syncer, others),
 		revocation.Add(ctx, mgr, revocations),
@@ -229,7 +231,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 			MayBind: syncer.MayBind, Recorder: recorder,
 			Revocations: revocations,
 		}),
-		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live}),
+		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live, Recorder: recorder}),
 		group.Add(mgr, groups),
 		memberships.Watch(ctx, mgr), // after the controllers that it tells
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),

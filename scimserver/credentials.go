@@ -22,6 +22,8 @@ import (
 type credential struct {
 	app     types.NamespacedName
 	tokenID string
+	// tokens are the ScimTokens that stand for it: one, as a rule.
+	tokens []types.NamespacedName
 }
 
 var (
@@ -89,12 +91,12 @@ func (c *credentials) authenticate(r *http.Request, named types.NamespacedName) 
 	case named.Name != "" && !slices.Contains(atOwnURL, named):
 		return credential{tokenID: token.ID(digest)}, errWrongApp
 	case named.Name != "":
-		return credential{app: named, tokenID: token.ID(digest)}, nil
+		return credential{app: named, tokenID: token.ID(digest), tokens: c.tokensOf(digest, named)}, nil
 	case len(elsewhere) != 1:
 		// The controller leaves a digest to one App here. Until it has, a request that names none opens none.
 		return credential{}, errBadCredentials
 	}
-	return credential{app: elsewhere[0], tokenID: token.ID(digest)}, nil
+	return credential{app: elsewhere[0], tokenID: token.ID(digest), tokens: c.tokensOf(digest, elsewhere[0])}, nil
 }
 
 // opens returns the Apps that a token of this digest opens now: at the URL that names the App, and elsewhere.
@@ -118,6 +120,26 @@ func (c *credentials) opens(digest string) (atOwnURL, elsewhere []types.Namespac
 		}
 	}
 	return atOwnURL, elsewhere
+}
+
+// tokensOf returns the ScimTokens of an App that a token of this digest stands for.
+func (c *credentials) tokensOf(digest string, app types.NamespacedName) []types.NamespacedName {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var names []types.NamespacedName
+	for _, t := range c.byID[token.ID(digest)] {
+		if t.Namespace == app.Namespace && t.Spec.App == app.Name && token.Equal(t.Status.Digest, digest) && c.usable(t) {
+			names = append(names, keyOf(t))
+		}
+	}
+	return names
+}
+
+// token returns a ScimToken as the watch last told, of those that have this identifier; nil where there is none.
+func (c *credentials) token(id string, name types.NamespacedName) *v1alpha1.ScimToken {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byID[id][name]
 }
 
 // usable holds a token against its own specification at this very moment, rather than trust that the controller has

@@ -1,6 +1,7 @@
 // Package scimserver is the HTTP side of scim-operator: a SCIM 2.0 service provider (RFC 7644) with Kubernetes as its
 // directory. It authenticates a request by its App's token, takes the path apart, and leaves what SCIM means to package
-// protocol and what is stored to package directory. It knows no RBAC, reads no Secret, and writes nothing but the directory.
+// protocol and what is stored to package directory. It knows no RBAC, reads no Secret, and writes nothing but the
+// directory, and into ScimTokens when they were last used.
 //
 // Every answer on every path is SCIM JSON, errors, unknown routes and panics included.
 package scimserver
@@ -17,7 +18,9 @@ import (
 	"github.com/go-logr/logr"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
@@ -46,6 +49,8 @@ type Options struct {
 	Pace *pace.Pace
 	// Log takes a line for every request.
 	Log logr.Logger
+	// Statuses writes into ScimTokens when they were last used; nil: nothing does.
+	Statuses client.StatusClient
 }
 
 // Server answers SCIM requests. Make one with New; it is an http.Handler.
@@ -58,6 +63,8 @@ type Server struct {
 	apps     *flowcontrol.Apps
 	failures *flowcontrol.Failures
 	refusals flowcontrol.Tally[refusedKey]
+	// uses is nil where nothing is written of them.
+	uses *tokenUses
 }
 
 // New returns a Server over a directory, with its ScimTokens watched through the given cache. It fails where the cache has
@@ -73,6 +80,10 @@ func New(ctx context.Context, people *directory.Directory, informers cache.Cache
 	s.summarise(ctx)
 	if options.ExternalURL == "" {
 		options.Log.Info("No external URL is set: meta.location begins with each request's Host header, but for Apps with spec.externalURL")
+	}
+	if options.Statuses != nil {
+		s.uses = newTokenUses(options.Statuses, func(used usedToken) *v1alpha1.ScimToken { return s.credentials.token(used.id, used.name) }, options.Log)
+		go s.uses.run(ctx)
 	}
 	var err error
 	s.synced, err = s.credentials.watch(ctx, informers)
@@ -185,6 +196,9 @@ func (s *Server) admit(x *exchange) error {
 		return protocol.Forbidden("The App %s in namespace %s, which this token opens, does not exist.", opened.app.Name, opened.app.Namespace)
 	}
 	x.app = app
+	if s.uses != nil {
+		s.uses.note(opened)
+	}
 	return nil
 }
 

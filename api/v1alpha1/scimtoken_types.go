@@ -71,7 +71,7 @@ type GenerateToken struct {
 	SecretName string `json:"secretName"`
 }
 
-// ScimTokenStatus is written by the controller.
+// ScimTokenStatus is written by the controller, but for lastUsedTime.
 type ScimTokenStatus struct {
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
 	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days.
@@ -94,6 +94,9 @@ type ScimTokenStatus struct {
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	// +optional
 	TokenID string `json:"tokenID,omitempty"`
+	// lastUsedTime is when the token last opened its App, to about a quarter of an hour. The SCIM server writes it.
+	// +optional
+	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
 }
 
 // ScimToken is one credential of one App.
@@ -108,6 +111,7 @@ type ScimTokenStatus struct {
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
 // +kubebuilder:printcolumn:name="Ready",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Last Used",type=date,JSONPath=`.status.lastUsedTime`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ScimToken struct {

@@ -412,6 +412,7 @@ const (
 // +kubebuilder:printcolumn:name="Roles",type=string,JSONPath=`.status.roleNames`
 // +kubebuilder:printcolumn:name="Granted",type=string,JSONPath=`.status.conditions[?(@.type=="AccessGranted")].status`
 // +kubebuilder:printcolumn:name="Revoked",type=string,JSONPath=`.status.conditions[?(@.type=="AccessRevoked")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="External ID",type=string,priority=1,JSONPath=`.spec.externalId`
 // +kubebuilder:printcolumn:name="Kubernetes User",type=string,priority=1,JSONPath=`.status.kubernetesUsername`
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspended`,priority=1

@@ -161,6 +161,7 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 		MaxRequestsPerSecond: flags.maxRequestsPerSecond,
 		Pace:                 speed,
 		Log:                  p.log,
+		Statuses:             live,
 	})
 	if err != nil {
 		return nil, err

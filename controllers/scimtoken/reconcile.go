@@ -50,6 +50,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
+		r.tell(object, before)
 	}
 	if before.Digest != "" && before.Digest != verdict.digest {
 		r.wake(r.digests.claimants(request.NamespacedName, before.Digest))

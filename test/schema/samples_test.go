@@ -23,7 +23,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 			`{"app":"a","digest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z"}`,
 			`{"app":"a","secretRef":{"name":"a"}}`, `{"app":"a","generate":{"secretName":"a"}}`,
 		},
-		statuses: []string{`{` + conditions + `}`},
+		statuses: []string{`{` + conditions + `,"lastUsedTime":"2030-01-01T00:00:00Z"}`},
 	},
 	"User": {
 		specs: []string{`{"app":"a","userName":"a","userNameKey":"a","active":true,"name":{},"emails":[{"value":"a"}],"phoneNumbers":[{"value":"a"}],"ims":[{"value":"a"}],

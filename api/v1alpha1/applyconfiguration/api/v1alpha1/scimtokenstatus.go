@@ -3,13 +3,14 @@
 package v1alpha1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
 // ScimTokenStatusApplyConfiguration represents a declarative configuration of the ScimTokenStatus type for use
 // with apply.
 //
-// ScimTokenStatus is written by the controller.
+// ScimTokenStatus is written by the controller, but for lastUsedTime.
 type ScimTokenStatusApplyConfiguration struct {
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
 	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days.
@@ -24,6 +25,8 @@ type ScimTokenStatusApplyConfiguration struct {
 	OwnURLOnly *bool `json:"ownURLOnly,omitempty"`
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	TokenID *string `json:"tokenID,omitempty"`
+	// lastUsedTime is when the token last opened its App, to about a quarter of an hour. The SCIM server writes it.
+	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
 }
 
 // ScimTokenStatusApplyConfiguration constructs a declarative configuration of the ScimTokenStatus type for use with
@@ -74,5 +77,13 @@ func (b *ScimTokenStatusApplyConfiguration) WithOwnURLOnly(value bool) *ScimToke
 // If called multiple times, the TokenID field is set to the value of the last call.
 func (b *ScimTokenStatusApplyConfiguration) WithTokenID(value string) *ScimTokenStatusApplyConfiguration {
 	b.TokenID = &value
+	return b
+}
+
+// WithLastUsedTime sets the LastUsedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastUsedTime field is set to the value of the last call.
+func (b *ScimTokenStatusApplyConfiguration) WithLastUsedTime(value metav1.Time) *ScimTokenStatusApplyConfiguration {
+	b.LastUsedTime = &value
 	return b
 }

@@ -50,6 +50,11 @@ func newAuthority() (*authority, error) {
 	return &authority{certificate: certificate, key: key, roots: roots, serial: 1}, nil
 }
 
+// pem returns the authority's certificate.
+func (a *authority) pem() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
+}
+
 // issue returns a Secret with a new certificate for the server, and its serial number.
 func (a *authority) issue(namespace, name string) (*corev1.Secret, *big.Int, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -58,7 +63,7 @@ func (a *authority) issue(namespace, name string) (*corev1.Secret, *big.Int, err
 	}
 	a.serial++
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: serverName}, DNSNames: []string{serverName},
+		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: serverName}, DNSNames: []string{serverName, publicName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

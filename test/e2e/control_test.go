@@ -49,7 +49,7 @@ func killLeader(t *testing.T, e *environment, _ installer, tr *traffic) {
 			return err
 		})
 		e.note(t, "another leader after %s", time.Since(killed).Round(100*time.Millisecond))
-		tr.await(t, 300)
+		tr.await(t, 200)
 		e.awaitReplicas(t, "controller", 2)
 	}
 }
@@ -121,16 +121,29 @@ func kill(victim leading) error {
 
 // apiServerAway stops the API server for a minute. The server answers 429 meanwhile; both are back soon after it.
 func apiServerAway(t *testing.T, e *environment, _ installer, tr *traffic) {
-	e.shell(t, e.stopAPIServer)
-	time.Sleep(time.Minute)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := e.run(t.Context(), "sh", "-c", e.stopAPIServer)
+		stopped <- err
+	}()
+	eventually(t, time.Minute, "the end of the API server", func(ctx context.Context) error {
+		if e.readyz(ctx) == nil {
+			return errors.New("it still answers")
+		}
+		return nil
+	})
+	gone := time.Now()
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Until(gone.Add(time.Minute))) // its process may have taken that long to end, refusing connections meanwhile
 	started := make(chan error, 1)
 	go func() {
 		_, err := e.run(t.Context(), "sh", "-c", e.startAPIServer)
 		started <- err
 	}()
-	eventually(t, 2*time.Minute, "the API server", func(ctx context.Context) error {
-		return e.clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
-	})
+	eventually(t, 2*time.Minute, "the API server", e.readyz)
+	away := time.Since(gone)
 	took := eventually(t, 2*time.Minute, "SCIM, after the API server", func(ctx context.Context) error {
 		scim := e.newClient(e.url, nil)
 		scim.Retries = 0
@@ -147,6 +160,14 @@ func apiServerAway(t *testing.T, e *environment, _ installer, tr *traffic) {
 	}
 	e.awaitReplicas(t, "server", 2)
 	e.awaitReplicas(t, "controller", 2)
-	e.note(t, "SCIM back %s after the API server, all Pods Ready %s later", took.Round(100*time.Millisecond), time.Since(back).Round(100*time.Millisecond))
+	e.note(t, "it was away for %s; SCIM back %s after it, all Pods Ready %s later", away.Round(time.Second),
+		took.Round(100*time.Millisecond), time.Since(back).Round(100*time.Millisecond))
 	tr.await(t, 300)
+}
+
+// readyz returns nil where the API server says within a second that it is ready.
+func (e *environment) readyz(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return e.clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }

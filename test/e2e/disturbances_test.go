@@ -24,8 +24,8 @@ func reportNote(name, note string) report.Row { return report.Row{Scenario: name
 
 func undisturbed(*testing.T, *environment, installer, *traffic) {}
 
-func restart(t *testing.T, e *environment, _ installer, tr *traffic) {
-	for range 2 {
+func restart(t *testing.T, e *environment, way installer, tr *traffic) {
+	for range way.restarts {
 		e.kubectl(t, "rollout", "restart", "deployment/"+server, "deployment/"+controller)
 		e.awaitRollout(t)
 		tr.await(t, 200)
@@ -49,12 +49,33 @@ func scale(t *testing.T, e *environment, _ installer, tr *traffic) {
 	}
 }
 
+// update follows docs/operations.md to another image, and back.
 func update(t *testing.T, e *environment, way installer, tr *traffic) {
-	for _, image := range []string{imageTwo, imageOne} {
-		way.image(t, e, image)
+	for _, follow := range []func(*testing.T, *environment){way.upgrade, way.back} {
+		follow(t, e)
 		e.awaitRollout(t)
 		tr.await(t, 200)
 	}
+}
+
+func needsEarlier(e *environment) string {
+	if e.earlier == "" {
+		return "no earlier version: there is no tag v* before this commit, and E2E_EARLIER names none"
+	}
+	return ""
+}
+
+// downgrade deploys an earlier version over this one, manifests and image, and this one over it again: each reads what the
+// other wrote.
+func downgrade(t *testing.T, e *environment, way installer, tr *traffic) {
+	e.must(t, "make", "-C", e.earlier, "deploy", "IMG="+imageEarlier, "CONFIG="+overlay)
+	e.awaitRollout(t)
+	tr.await(t, 200)
+	tr.verify(t)
+	way.configure(t, e)
+	e.awaitRollout(t)
+	tr.await(t, 200)
+	e.note(t, "from and to %s", e.earlierName)
 }
 
 // rotate makes a second token, gives it to every client, and deletes the first: two that overlap leave no gap.
@@ -67,9 +88,11 @@ func rotate(t *testing.T, e *environment, _ installer, tr *traffic) {
 	tr.await(t, 200)
 }
 
-// rotateCertificate replaces the Secret, and waits until every replica presents the new certificate.
+// rotateCertificate replaces the Secret, and waits until every replica presents the new certificate. The kubelet looks for
+// changed Secrets once in a minute or so, and at once where something about the Pod changes.
 func rotateCertificate(t *testing.T, e *environment, _ installer, _ *traffic) {
-	serial := e.applyCertificate(t)
+	serial := e.applyCertificate(t, tlsSecret)
+	e.kubectl(t, "annotate", "pods", "-l", "app.kubernetes.io/component=server", "--overwrite", "e2e/certificate="+serial)
 	took := eventually(t, 4*time.Minute, "the new certificate on every replica", func(ctx context.Context) error {
 		urls, err := e.replicas(ctx)
 		for _, url := range urls {
@@ -81,7 +104,7 @@ func rotateCertificate(t *testing.T, e *environment, _ installer, _ *traffic) {
 		}
 		return err
 	})
-	e.note(t, "every replica presents the new certificate after %s", took.Round(time.Second))
+	e.note(t, "every replica presents the new certificate %s after the kubelet was made to look", took.Round(100*time.Millisecond))
 }
 
 // presented returns the serial number of the certificate that a server presents.

@@ -39,8 +39,13 @@ const (
 type settings struct {
 	// stopAPIServer and startAPIServer are commands; empty where the cluster's API server cannot be stopped from here.
 	stopAPIServer, startAPIServer string
+	// startPolicies and stopPolicies are commands that have NetworkPolicies enforced where the cluster's own network does not;
+	// empty where it does, or where nothing is known that would.
+	startPolicies, stopPolicies string
 	// processes says that the Pods' processes are visible here and can be killed.
 	processes bool
+	// earlier is the tree of an earlier version whose image is imageEarlier, earlierName its tag or commit; empty for none.
+	earlier, earlierName string
 	// report is the document that the table is written into; empty for none.
 	report string
 }
@@ -56,8 +61,10 @@ type environment struct {
 	app       *app
 	players   []*player
 	ledger    *ledger.Ledger
-	// url is the Service's.
-	url string
+	// url is the Service's, scheme that of the replicas, too.
+	url, scheme string
+	// overlay is what make deploys; empty for config/default.
+	overlay string
 
 	mu    sync.Mutex
 	rows  []report.Row
@@ -74,15 +81,9 @@ func TestEndToEnd(t *testing.T) {
 	e.clear(t)
 	for _, way := range installers {
 		t.Run(way.name, func(t *testing.T) {
-			if way.needs != "" {
-				if _, err := os.Stat(filepath.Join(e.root, way.needs)); err != nil {
-					e.addRow(reportNote("install by "+way.name, "not run: there is no "+way.needs))
-					t.Skipf("there is no %s", way.needs)
-				}
-			}
 			e.install(t, way)
 			for _, s := range scenarios {
-				if s.kustomizeOnly && way.name != "kustomize" {
+				if s.only != "" && s.only != way.name {
 					continue
 				}
 				if !t.Run(s.name, func(t *testing.T) { e.play(t, way, s) }) && s.essential {
@@ -111,7 +112,8 @@ func newEnvironment() (*environment, error) {
 	}
 	e := &environment{root: root, ledger: newLedger(), settings: settings{
 		stopAPIServer: os.Getenv("E2E_STOP_APISERVER"), startAPIServer: os.Getenv("E2E_START_APISERVER"),
-		processes: os.Getenv("E2E_PROCESSES") != "", report: os.Getenv("E2E_REPORT"),
+		startPolicies: os.Getenv("E2E_START_POLICIES"), stopPolicies: os.Getenv("E2E_STOP_POLICIES"),
+		processes: os.Getenv("E2E_PROCESSES") != "", earlier: os.Getenv("E2E_EARLIER_TREE"), earlierName: os.Getenv("E2E_EARLIER"), report: os.Getenv("E2E_REPORT"),
 	}}
 	if os.Getenv("KUBECONFIG") == "" {
 		return nil, errors.New("KUBECONFIG names no cluster: this test installs, breaks and uninstalls the operator there, so that it must be said")
@@ -174,6 +176,9 @@ func (e *environment) writeReport(t *testing.T) {
 func (e *environment) run(ctx context.Context, name string, arguments ...string) (string, error) {
 	command := exec.CommandContext(ctx, name, arguments...)
 	command.Dir = e.root
+	if e.overlay != "" {
+		command.Env = append(os.Environ(), "CONFIG="+e.overlay)
+	}
 	command.WaitDelay = 5 * time.Second
 	output, err := command.CombinedOutput()
 	if err != nil {

@@ -159,16 +159,19 @@ func (p *player) awaitAccess(ctx context.Context, person *actor) bool {
 	}
 }
 
-// awaitDenial measures how long access outlived the answer. Time in which the API server answered no question does not count:
-// it gave no access either.
+// awaitDenial measures how long access outlived the answer. Time in which the API server answered no question does not count,
+// also not that in which a question waits for its answer while it starts: it gave no access either.
 func (p *player) awaitDenial(ctx context.Context, person *actor, begun time.Time) {
 	answered := time.Now()
-	for first := true; ; first = false {
+	for first, blind := true, false; ; first = false {
 		asked := time.Now()
 		allowed, err := p.e.mayAct(ctx, person.Profile.UserName)
+		if err == nil && blind {
+			answered, blind = time.Now(), false
+		}
 		switch {
 		case err != nil:
-			answered = time.Now()
+			blind = true
 		case !allowed && first:
 			p.meter.deny(asked.Sub(begun), 0)
 			return

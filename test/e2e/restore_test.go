@@ -17,27 +17,18 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/test/e2e/commands"
 )
 
-// block returns the commands of docs/operations.md that a comment names: what the page says is what is run.
-func (e *environment) block(t *testing.T, name string) string {
+// follow runs the commands of a document that a comment there names, as they are written.
+func (e *environment) follow(t *testing.T, document, name string) string {
 	t.Helper()
-	document, err := os.ReadFile(filepath.Join(e.root, "docs/operations.md"))
+	text, err := commands.Named(filepath.Join(e.root, document), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pattern := regexp.MustCompile("(?s)<!-- e2e: " + regexp.QuoteMeta(name) + " -->\n```sh\n(.*?)```")
-	found := pattern.FindSubmatch(document)
-	if found == nil {
-		t.Fatalf("docs/operations.md has no commands named %s", name)
-	}
-	return string(found[1])
-}
-
-// follow runs the commands of docs/operations.md that a comment names, as they are written there.
-func (e *environment) follow(t *testing.T, name string) string {
-	t.Helper()
-	return e.must(t, "sh", "-e", "-c", e.block(t, name))
+	return e.must(t, "sh", "-e", "-c", text)
 }
 
 const backup = "scim-operator-backup.yaml"
@@ -50,7 +41,7 @@ func restoreRunning(t *testing.T, e *environment, _ installer, _ *traffic) {
 	for _, document := range e.kindsOfBackup(t) {
 		e.applyText(t, document.text)
 		t.Logf("restored every %s", document.kind)
-		time.Sleep(3 * time.Second)
+		time.Sleep(time.Second)
 	}
 	e.restored(t)
 }
@@ -63,10 +54,7 @@ func restoreStopped(t *testing.T, e *environment, _ installer, _ *traffic) {
 	e.awaitReplicas(t, "server", 0)
 	e.awaitReplicas(t, "controller", 0)
 	e.loseOwners(t)
-	eventually(t, time.Minute, "the restore", func(ctx context.Context) error {
-		_, err := e.run(ctx, "sh", "-e", "-c", e.block(t, "restore"))
-		return err
-	})
+	e.follow(t, operations, "restore")
 	e.kubectl(t, "scale", "deployment/"+server, "deployment/"+controller, "--replicas=2")
 	e.awaitRollout(t)
 	e.restored(t)
@@ -75,7 +63,7 @@ func restoreStopped(t *testing.T, e *environment, _ installer, _ *traffic) {
 func (e *environment) backUp(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() { _ = os.Remove(filepath.Join(e.root, backup)) })
-	e.follow(t, "backup")
+	e.follow(t, operations, "backup")
 }
 
 // loseDirectory deletes the App's namespace. The people with access by it have none then. It is made again, empty.
@@ -182,7 +170,7 @@ func undeployTwice(t *testing.T, e *environment, way installer, _ *traffic) {
 			}
 		}
 	}
-	way.apply(t, e)
+	way.configure(t, e)
 	e.awaitRollout(t)
 	e.findService(t)
 	e.restored(t)
@@ -190,8 +178,8 @@ func undeployTwice(t *testing.T, e *environment, way installer, _ *traffic) {
 
 // uninstallEverything follows docs/operations.md: the command is cut off once, then run twice. No person has access at any
 // point after the first revocation, and nothing of the operator is left.
-func uninstallEverything(t *testing.T, e *environment, _ installer, _ *traffic) {
-	t.Log(e.follow(t, "uninstall-dry-run"))
+func uninstallEverything(t *testing.T, e *environment, way installer, _ *traffic) {
+	t.Log(e.follow(t, operations, "uninstall, only shown"))
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	output, err := e.run(ctx, filepath.Join(e.root, "bin/scim-operator"), "uninstall", "--yes")
 	cancel()
@@ -200,12 +188,15 @@ func uninstallEverything(t *testing.T, e *environment, _ installer, _ *traffic) 
 	}
 	t.Logf("killed after this:\n%s", output)
 	for range 2 {
-		t.Log(e.follow(t, "uninstall"))
+		t.Log(e.follow(t, operations, "uninstall"))
 		e.nobodyMayAct(t)
 	}
 	if left := e.must(t, "kubectl", "get", "crd,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings,rolebindings,leases", "-A",
 		"-o", "name", "-l", "app.kubernetes.io/part-of=scim-operator"); left != "" {
 		t.Errorf("left in the cluster:\n%s", left)
+	}
+	if way.forget != nil {
+		way.forget(t, e)
 	}
 	eventually(t, rollout, "the end of the operator's namespace", func(ctx context.Context) error {
 		err := e.client.Get(ctx, client.ObjectKey{Name: system}, &corev1.Namespace{})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -19,11 +20,13 @@ import (
 const (
 	// playersAtOnce is how many act at the same time.
 	playersAtOnce = 8
+	// readersAtOnce is how many look people up beside the players.
+	readersAtOnce = 3
 	// scimPort is the container's.
 	scimPort = 8080
 )
 
-// traffic is Okta at work: players that act until it is stopped.
+// traffic is Okta at work: players that act until it is stopped, and readers.
 type traffic struct {
 	e        *environment
 	meter    *meter
@@ -37,8 +40,15 @@ type traffic struct {
 
 // start has players act on what the last scenario left.
 func (e *environment) start(t *testing.T, m *meter) *traffic {
+	tr := &traffic{e: e, meter: m, rest: 40 * time.Millisecond}
+	tr.begin(t)
+	return tr
+}
+
+func (tr *traffic) begin(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	tr := &traffic{e: e, meter: m, rest: 40 * time.Millisecond, stop: cancel, replicas: &replicas{e: e, all: map[string]*okta.Client{}}}
+	e := tr.e
+	tr.stop, tr.replicas = cancel, &replicas{e: e, all: map[string]*okta.Client{}}
 	tr.replicas.refresh(ctx)
 	tr.wait.Go(func() { tr.replicas.follow(ctx) })
 	if e.players == nil {
@@ -51,10 +61,46 @@ func (e *environment) start(t *testing.T, m *meter) *traffic {
 		}
 	}
 	for _, p := range e.players {
-		p.traffic, p.scim = tr, e.newClient(e.url, m)
+		p.traffic, p.scim = tr, e.newClient(e.url, tr.meter)
 		tr.wait.Go(func() { p.play(ctx) })
 	}
-	return tr
+	for range readersAtOnce {
+		scim := e.newClient(e.url, tr.meter)
+		tr.wait.Go(func() { tr.read(ctx, scim) })
+	}
+}
+
+// verify stops the players for a comparison with the ledger and the oracle, and has them go on.
+func (tr *traffic) verify(t *testing.T) {
+	t.Helper()
+	tr.end()
+	tr.e.verify(t)
+	tr.begin(t)
+}
+
+// read looks people up by name on connections that it keeps. A user who was acknowledged is found, under the same id.
+func (tr *traffic) read(ctx context.Context, scim *okta.Client) {
+	defer scim.Close()
+	for ; ctx.Err() == nil; pause(ctx, time.Duration(rand.Int64N(int64(tr.rest)))) {
+		people := tr.e.ledger.People()
+		if len(people) == 0 {
+			continue
+		}
+		person := people[rand.IntN(len(people))]
+		finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		answer, err := scim.Do(finish, http.MethodGet, "/Users"+okta.FilterQuery(okta.Equals("userName", person.UserName)), nil)
+		cancel()
+		if err == nil {
+			err = answer.ExpectUsers()
+		}
+		if err != nil {
+			tr.meter.fail("%v", err)
+			continue
+		}
+		if found := answer.Resources(); len(found) != 1 || okta.At(found[0], "id") != person.ID {
+			tr.meter.fail("%s is not found under id %s: %s", person.UserName, person.ID, answer)
+		}
+	}
 }
 
 // await returns once so many more requests were sent.
@@ -89,7 +135,7 @@ func (e *environment) replicas(ctx context.Context) (urls map[string]string, err
 	urls = map[string]string{}
 	for i := range pods {
 		if pod := &pods[i]; isReady(pod) {
-			urls[pod.Name] = fmt.Sprintf("https://%s:%d", pod.Status.PodIP, scimPort)
+			urls[pod.Name] = fmt.Sprintf("%s://%s:%d", e.scheme, pod.Status.PodIP, scimPort)
 		}
 	}
 	return urls, err

@@ -53,6 +53,7 @@ var scenarios = []scenario{
 	{name: "certificate rotated", run: rotateCertificate, requests: 500, only: byKustomize},
 	{name: "drain", run: drain, requests: 2500, only: byKustomize},
 	{name: "API server away for a minute", run: apiServerAway, requests: 1000, lacks: needsAPIServer, only: byKustomize},
+	{name: "NetworkPolicies", run: networkPolicies, requests: 300, only: byKustomize},
 	{name: "restore while the operator runs", run: restoreRunning, quiet: true, only: byKustomize},
 	{name: "restore, then start the operator", run: restoreStopped, quiet: true, only: byKustomize},
 	{name: "after the restores", run: undisturbed, requests: 500, only: byKustomize},

@@ -2,6 +2,7 @@ package access
 
 import (
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/google/cel-go/common/types"
@@ -70,7 +71,7 @@ func expressionUser(user *v1alpha1.UserSpec) map[string]any {
 		Name: user.Name, NickName: user.NickName, ProfileURL: user.ProfileURL, Title: user.Title,
 		UserType: user.UserType, PreferredLanguage: user.PreferredLanguage, Locale: user.Locale,
 		Timezone: user.Timezone, Emails: user.Emails, PhoneNumbers: user.PhoneNumbers, IMs: user.IMs,
-		Photos: user.Photos, Addresses: user.Addresses, Entitlements: user.Entitlements, Roles: user.Roles,
+		Photos: user.Photos, Addresses: user.Addresses, Entitlements: user.Entitlements, Roles: assignedRoles(user.Roles),
 	}
 	known := objectOf(visible)
 	// The rest of UserSpec is this operator's own bookkeeping; fields without omitempty show up all the same.
@@ -94,6 +95,15 @@ func expressionUser(user *v1alpha1.UserSpec) map[string]any {
 		known[urn] = extension
 	}
 	return known
+}
+
+// assignedRoles returns roles with the role itself as value, where Entra wrote a whole assignment into it.
+func assignedRoles(roles []v1alpha1.MultiValue) []v1alpha1.MultiValue {
+	roles = slices.Clone(roles)
+	for i := range roles {
+		roles[i].Value = attributes.AssignedRole(roles[i].Value)
+	}
+	return roles
 }
 
 // objectOf gives a value the form that JSON gives it. API types always have one.

@@ -107,7 +107,7 @@ func coreValues(user *v1alpha1.UserSpec, name string) (values []string, multiVal
 	case "roles":
 		values, multiValued, found = multiple(user.Roles)
 		for i := range values {
-			values[i] = assignedRole(values[i])
+			values[i] = AssignedRole(values[i])
 		}
 		return values, multiValued, found
 	case "entitlements":
@@ -118,9 +118,9 @@ func coreValues(user *v1alpha1.UserSpec, name string) (values []string, multiVal
 	return nil, false, false
 }
 
-// assignedRole returns the role that a value of roles stands for: the value itself, or the one inside it where Entra's
+// AssignedRole returns the role that a value of roles stands for: the value itself, or the one inside it where Entra's
 // AppRoleAssignmentsComplex wrote the whole assignment into it as JSON: {"id":"…","value":"developer","displayName":"…"}.
-func assignedRole(value string) string {
+func AssignedRole(value string) string {
 	if !strings.HasPrefix(value, "{") {
 		return value
 	}

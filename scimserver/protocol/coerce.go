@@ -364,7 +364,8 @@ func elementKey(element any) string {
 	return string(appendValue(append(appendString(nil, names.Fold(kind)), ' '), value))
 }
 
-// clean normalises a value that no schema knows: nulls, empty strings, arrays and objects are absent at any depth.
+// clean normalises a value that no schema knows: nulls, empty strings, arrays and objects are absent at any depth, and what Entra
+// wrapped with $ref counts as the value in it.
 func clean(v any) (any, error) {
 	switch v := v.(type) {
 	case nil:
@@ -380,6 +381,13 @@ func clean(v any) (any, error) {
 		}
 		return v, nil
 	case []any:
+		if len(v) == 1 {
+			if object, ok := v[0].(map[string]any); ok {
+				if inner, wrapped := unwrapped(object); wrapped {
+					return clean(inner)
+				}
+			}
+		}
 		kept := v[:0]
 		for i, element := range v {
 			element, err := clean(element)

@@ -163,5 +163,10 @@ func reasonOf(cause metav1.StatusCause) string {
 	if reason == "" || strings.ContainsAny(reason[:1], "\"{[0123456789") {
 		return "is not valid"
 	}
-	return strings.TrimSuffix(reason, ".")
+	reason = strings.TrimSuffix(reason, ".")
+	if cause.Type == metav1.CauseTypeTooLong {
+		// A schema's maxLength counts characters, whatever the API server says.
+		reason = strings.TrimSuffix(reason, " bytes") + " characters"
+	}
+	return reason
 }

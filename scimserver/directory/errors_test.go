@@ -60,6 +60,7 @@ func TestErrorsAsClientsSee(t *testing.T) {
 		{what: "contended shards", err: membership.ErrContended, user: -1, wait: retrySoon},
 		{what: "too many members", err: membership.ErrTooLarge, user: -1, group: 413},
 		{what: "invalid", err: invalid(field.Invalid(field.NewPath("spec", "emails").Index(0), "secret value", "must be shorter")), user: 400, group: 400, says: "emails[0] must be shorter"},
+		{what: "too long", err: invalid(field.TooLong(field.NewPath("spec", "title"), "", 1024)), user: 400, group: 400, says: "title may not be more than 1024 characters"},
 		{what: "missing", err: invalid(field.Required(field.NewPath("spec", "userNameKey"), "")), user: 400, group: 400, says: "userName is required"},
 		{what: "an odd rule", err: invalid(field.Invalid(field.NewPath("spec", "title"), "secret value", `"secret value"`)), user: 400, group: 400, says: "title is not valid"},
 		{what: "invalid without a cause", err: invalid(), wait: retryRights, says: "admission refuses this write of user"},

@@ -181,3 +181,28 @@ func TestSchemasWithoutUpdates(t *testing.T) {
 		t.Errorf("a group's attribute is %v", got)
 	}
 }
+
+// A limit counts what its error says: a text of an attribute characters, however many bytes they have, and the text of a filter or
+// path bytes.
+func TestLimitsCountWhatTheySay(t *testing.T) {
+	p := newProvider(t, nil)
+	id := p.send("POST", "/Users", person("ada", nil)).expect(201).text("id")
+	text := func(count int) string { return strings.Repeat("ä", count) }
+	title := func(count int) answer {
+		return p.patch("/Users/"+id, object{"op": "replace", "path": "title", "value": text(count)})
+	}
+	title(1024).expect(200)
+	refused := title(1025).expect(400)
+	if !strings.Contains(refused.text("detail"), "1024 characters") {
+		t.Errorf("%s", refused.what)
+	}
+	p.send("POST", "/Groups", object{"schemas": []string{groupSchema}, "displayName": text(1024)}).expect(201)
+	if refused := p.send("POST", "/Groups", object{"schemas": []string{groupSchema}, "displayName": text(1025)}).expect(400); !strings.Contains(refused.text("detail"), "1024 characters") {
+		t.Errorf("%s", refused.what)
+	}
+	filter := "/Users?filter=" + url.QueryEscape(`title eq "`+text(2040)+`"`)
+	p.get(filter).expect(200)
+	if refused := p.get("/Users?filter=" + url.QueryEscape(`title eq "`+text(2048)+`"`)).expect(400); !strings.Contains(refused.text("detail"), "4096") || !strings.Contains(refused.text("detail"), "bytes") {
+		t.Errorf("%s", refused.what)
+	}
+}

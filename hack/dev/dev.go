@@ -14,10 +14,17 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
 	"github.com/scim-operator/scim-operator/hack/process"
@@ -68,6 +75,7 @@ type run struct {
 	Options
 	fail    context.CancelCauseFunc
 	plane   *controlplane.ControlPlane
+	mutex   sync.Mutex // of started, while processes start
 	started []*stack.Process
 }
 
@@ -82,19 +90,30 @@ func (r *run) start(ctx context.Context) error {
 	if err := r.startControlPlane(ctx); err != nil {
 		return err
 	}
-	r.say("installing CRDs and RBAC")
-	if err := stack.Install(ctx, r.plane.Config, config.FS); err != nil {
-		return err
-	}
-	if err := stack.AggregateClusterRoles(ctx, r.plane.Config); err != nil {
-		return err
-	}
-	r.say("applying the sample App")
-	sample, err := r.applySample(ctx)
+	again, err := r.isInstalled(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.startOperator(ctx); err != nil {
+	var sample *sample
+	install := func() (err error) {
+		sample, err = r.install(ctx)
+		return err
+	}
+	if again {
+		// All that the processes need is there: they read what there is while it is applied anew.
+		var steps errgroup.Group
+		steps.Go(install)
+		steps.Go(func() error { return r.startController(ctx) })
+		steps.Go(func() error { return r.startServer(ctx) })
+		err = steps.Wait()
+	} else {
+		for _, step := range []func() error{install, func() error { return r.startController(ctx) }, func() error { return r.startServer(ctx) }} {
+			if err = step(); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
 		return err
 	}
 	r.say("waiting for the App and its token")
@@ -102,6 +121,44 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	return r.announce(sample)
+}
+
+// install applies the operator and the sample App.
+func (r *run) install(ctx context.Context) (*sample, error) {
+	r.say("installing CRDs and RBAC")
+	if err := stack.Install(ctx, r.plane.Config, config.FS); err != nil {
+		return nil, err
+	}
+	if err := stack.AggregateClusterRoles(ctx, r.plane.Config); err != nil {
+		return nil, err
+	}
+	r.say("applying the sample App")
+	return r.applySample(ctx)
+}
+
+// isInstalled says whether an earlier run on the same data came as far as the App.
+func (r *run) isInstalled(ctx context.Context) (bool, error) {
+	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	if err != nil {
+		return false, err
+	}
+	app, err := findApp(objects)
+	if err != nil {
+		return false, err
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return false, err
+	}
+	c, err := client.New(r.plane.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		return false, err
+	}
+	err = c.Get(ctx, app, &v1alpha1.App{})
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (r *run) prepareDir() (err error) {
@@ -148,11 +205,12 @@ func (r *run) startControlPlane(ctx context.Context) error {
 	return nil
 }
 
-// startOperator runs the controller and the server, each by its own ServiceAccount's token.
-func (r *run) startOperator(ctx context.Context) error {
-	if err := r.startProcess(ctx, "controller", stack.ControllerAccount, stack.StartController, ""); err != nil {
-		return err
-	}
+// startController and startServer run the two processes, each by its own ServiceAccount's token, and return when they are ready.
+func (r *run) startController(ctx context.Context) error {
+	return r.startProcess(ctx, "controller", stack.ControllerAccount, stack.StartController, "")
+}
+
+func (r *run) startServer(ctx context.Context) error {
 	return r.startProcess(ctx, "server", stack.ServerAccount, stack.StartServer, r.Listen)
 }
 
@@ -172,7 +230,9 @@ func (r *run) startProcess(ctx context.Context, name, account string,
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
+	r.mutex.Lock()
 	r.started = append(r.started, p)
+	r.mutex.Unlock()
 	go func() {
 		<-p.Done()
 		_ = log.Close()

@@ -47,6 +47,15 @@ coverage: ## Run all tests as make test does, then print which share of each pac
 	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) -cover -coverpkg=$(COVERED) ./... -args -test.gocoverdir=$(GOCOVERDIR)
 	@go tool covdata percent -i $(GOCOVERDIR)
 
+# What needs no API server, and what does and has much at once: the directory's tests start one of their own.
+RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/... ./cmd/... ./hack/... | grep -v -e /internal/uninstall$$ -e /scimserver/directory$$ -e /controllers$$ -e /hack/)
+RACE_DIRECTORY ?= ./scimserver/directory
+
+.PHONY: test-race
+test-race: ## Run tests with the race detector, which needs a C compiler: all that need no API server, and those of RACE_DIRECTORY.
+	@go run ./hack/controlplane/ensure -controller-manager
+	CGO_ENABLED=1 go test -race -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) $(RACE_PACKAGES) $(RACE_DIRECTORY)
+
 .PHONY: e2e
 e2e: ## Install, disturb, restore and uninstall the image in a cluster: that of KUBECONFIG, or see docs/e2e.md.
 	E2E_REPORT=$${E2E_REPORT-docs/e2e.md} test/e2e/run.sh

@@ -76,7 +76,7 @@ func blocksOf(text string) (blocks []block) {
 func (b block) with(printed string) string {
 	text := "```sh\n" + b.commands + "```\n"
 	if printed != "" {
-		text += "\n```text\n" + stable(printed) + "```\n"
+		text += "\n```text\n" + strings.TrimRight(endings.ReplaceAllString(stable(printed), "\n"), "\n") + "\n```\n"
 	}
 	return text
 }
@@ -128,7 +128,8 @@ var (
 		regexp.MustCompile(`\b[0-9a-f]{16}\b`),                        // requests
 		regexp.MustCompile(`"version":"[^,}]*"`),                      // versions
 	}
-	blanks = regexp.MustCompile(`[ \t]+`)
+	blanks  = regexp.MustCompile(`[ \t]+`)
+	endings = regexp.MustCompile(`[ \t]+\n`)
 )
 
 // stable gives an answer the address that a page shows.

@@ -20,11 +20,15 @@ func (r *Reconciler) setRevocations(app *v1alpha1.App) {
 		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionRevocationsListed)
 		return
 	}
+	omitted, known := r.Revocations.Omitted(client.ObjectKeyFromObject(app))
+	if !known {
+		return // the former leader's word stands until the lists are read
+	}
 	listed := metav1.Condition{
 		Type: v1alpha1.ConditionRevocationsListed, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
 		Message: "The App's RevocationList names each user who left within 24 hours.",
 	}
-	if omitted := r.Revocations.Omitted(client.ObjectKeyFromObject(app)); omitted > 0 {
+	if omitted > 0 {
 		listed.Status, listed.Reason = metav1.ConditionFalse, reasonListFull
 		listed.Message = fmt.Sprintf("%d users who left within 24 hours are not on the App's RevocationList, which holds %d names: those who "+
 			"left first, and names of more than %d bytes. The App's bindings name them no more. What other bindings, tokens or "+

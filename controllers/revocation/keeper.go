@@ -93,14 +93,15 @@ type batch struct {
 // OnFull registers what is called with an App whose list begins or ceases to leave people out. Call it before the manager starts.
 func (k *Keeper) OnFull(f func(app types.NamespacedName)) { k.onFull = f }
 
-// Omitted returns how many people of an App lost access within 24 hours and are not on its list, for want of room.
-func (k *Keeper) Omitted(app types.NamespacedName) int32 {
+// Omitted returns how many people of an App lost access within 24 hours and are not on its list, for want of room. It is not
+// known before the process leads and has read the lists; OnFull's function is called with every App then.
+func (k *Keeper) Omitted(app types.NamespacedName) (omitted int32, known bool) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	if l := k.lists[app]; l != nil {
-		return l.omitted
+		omitted = l.omitted
 	}
-	return 0
+	return omitted, k.lists != nil
 }
 
 // Revoke has requests denied under the names by which an App's bindings name a user who is inactive, suspended or being
@@ -274,7 +275,7 @@ func (k *Keeper) load(ctx context.Context) error {
 			continue
 		}
 		l := k.list(app)
-		l.prefix = objects.Items[i].Spec.Prefix
+		l.prefix, l.omitted = objects.Items[i].Spec.Prefix, objects.Items[i].Spec.Omitted
 		k.merge(l, &objects.Items[i])
 		maps.DeleteFunc(l.entries, func(name string, _ time.Time) bool { return k.index.State(name) == subjects.Active })
 		l.dirty = true

@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -67,6 +68,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 		}
 	}
 	close(k.loaded)
+	k.tellApps()
 	<-ctx.Done()
 	k.workers.Wait() // nothing is written after the process gave the lead away
 	k.mutex.Lock()
@@ -77,6 +79,19 @@ func (k *Keeper) Start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tellApps has every App say anew whether its list is full.
+func (k *Keeper) tellApps() {
+	k.mutex.Lock()
+	apps := slices.Collect(maps.Keys(k.prefixes))
+	k.mutex.Unlock()
+	if k.onFull == nil {
+		return
+	}
+	for _, app := range apps {
+		k.onFull(app)
+	}
 }
 
 // NeedLeaderElection says that one process writes the lists.
@@ -117,6 +132,9 @@ func (k *Keeper) sawApp(app *v1alpha1.App) {
 
 func (k *Keeper) lostApp(app *v1alpha1.App) {
 	k.index.RemoveApp(app)
+	k.mutex.Lock()
+	delete(k.prefixes, client.ObjectKeyFromObject(app))
+	k.mutex.Unlock()
 	k.review()
 }
 

@@ -19,6 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -50,6 +51,9 @@ func newDirectory(t *testing.T, denyRequests bool) *directory {
 		Spec: v1alpha1.AppSpec{
 			Kubernetes:   v1alpha1.KubernetesMapping{UsernamePrefix: &d.prefix},
 			Deactivation: v1alpha1.Deactivation{DenyRequests: denyRequests},
+			// A RevocationList names people that the App bound.
+			RoleAssignment: v1alpha1.RoleAssignment{Default: []string{"viewer"}},
+			Roles:          []v1alpha1.Role{{Name: "viewer", Grants: []v1alpha1.Grant{{ClusterRole: "view"}}}},
 		},
 	}
 	if err := cluster.Client.Create(t.Context(), app); err != nil {
@@ -82,6 +86,14 @@ func (d *directory) provision(name string) *person {
 	if _, err := d.scim.Create(d.Context(), p.Assignment); err != nil {
 		d.Fatal(err)
 	}
+	harness.Eventually(d, limit, "the binding of the App", func(ctx context.Context) error {
+		user := &v1alpha1.User{}
+		err := cluster.Client.Get(ctx, types.NamespacedName{Namespace: d.namespace, Name: p.ID}, user)
+		if err == nil && user.Status.BoundAs == "" {
+			err = fmt.Errorf("the status is %+v", user.Status)
+		}
+		return err
+	})
 	p.client = d.bind(d.prefix + p.Profile.UserName)
 	d.eventuallyReads(p, true)
 	return p

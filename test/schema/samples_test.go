@@ -40,7 +40,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 	},
 	"MemberShard":    {specs: []string{`{"app":"a","group":"a","epoch":"aaaaaaaaaa","index":0,"members":["a"],"lastRequests":["a"]}`}},
 	"NameClaim":      {specs: []string{`{"app":"a","attribute":"userName","value":"a","holder":"a"}`}},
-	"RevocationList": {specs: []string{`{"users":{"schema:a":"2027-01-01T00:00:00Z"}}`}},
+	"RevocationList": {specs: []string{`{"app":{"namespace":"a","name":"a"},"prefix":"schema:","entries":"2027-01-01T00:00:00Z\tschema:a\n","omitted":1}`}},
 	"AppRoleBinding": {
 		specs:    []string{`{"app":"a","roleRef":{"name":"a"},"scope":"a","index":0,"subjects":[{"user":"a","name":"b"}]}`},
 		statuses: []string{`{"subjects":0,"nativeBindingCount":0,` + conditions + `,"nativeBindings":[{"kind":"a","name":"b"}]}`},

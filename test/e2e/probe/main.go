@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -21,15 +22,15 @@ func main() {
 		os.Exit(2)
 	}
 	if os.Args[1] == "listen" {
-		fmt.Fprintln(os.Stderr, listen(os.Args[2]))
+		fmt.Fprintln(os.Stderr, listen(context.Background(), os.Args[2]))
 		os.Exit(1)
 	}
-	dial(os.Args[2:])
+	dial(context.Background(), os.Args[2:])
 }
 
 // listen takes connections and closes them. It returns the error that ends it.
-func listen(address string) error {
-	listener, err := net.Listen("tcp", address)
+func listen(ctx context.Context, address string) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
@@ -43,12 +44,12 @@ func listen(address string) error {
 }
 
 // dial prints a line for each address, in their order: "open", or "closed" with the reason.
-func dial(addresses []string) {
+func dial(ctx context.Context, addresses []string) {
 	results := make([]string, len(addresses))
 	var wait sync.WaitGroup
 	for i, address := range addresses {
 		wait.Go(func() {
-			connection, err := net.DialTimeout("tcp", address, patience)
+			connection, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", address)
 			if err != nil {
 				results[i] = "closed: " + err.Error()
 				return

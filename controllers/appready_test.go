@@ -77,7 +77,7 @@ func (w *world) mayBind(resource, name, namespace string) {
 	w.create(&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
 }
 
-// An App whose ClusterRole does not exist, or not any more, says so, and is well again as soon as it does.
+// An App with a ClusterRole that does not exist, or not any more, says so, and is well again as soon as it does.
 func TestAppWithoutItsClusterRole(t *testing.T) {
 	role := fmt.Sprintf("test-absent-%d", userCount.Add(1))
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) { spec.Roles[0].Grants = []v1alpha1.Grant{{ClusterRole: role}} })
@@ -135,7 +135,7 @@ func TestAppWithoutTheRightToBind(t *testing.T) {
 	w.eventuallyReady()
 }
 
-// A selector binds nothing in kube-system unless it names it: whoever writes into that namespace has the cluster.
+// A selector binds nothing in kube-system unless it names it: an account that writes into that namespace has the cluster.
 func TestProtectedNamespace(t *testing.T) {
 	key := fmt.Sprintf("test-team-%d", userCount.Add(1))
 	system := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem}}
@@ -185,7 +185,7 @@ func TestProtectedNamespace(t *testing.T) {
 	w.eventuallyCan("okta:late", "get", system.Name, false)
 }
 
-// One scope of several without a namespace is told by ScopesFound; an App none of whose scopes has one can grant nothing.
+// ScopesFound tells of one scope of several without a namespace; an App can grant nothing if none of its scopes has one.
 func TestAppWithoutAnyNamespace(t *testing.T) {
 	later := fmt.Sprintf("later-%d", userCount.Add(1))
 	w := newWorld(t, func(spec *v1alpha1.AppSpec) {

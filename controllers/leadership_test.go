@@ -258,7 +258,7 @@ func TestDeposedLeaderBindsNobody(t *testing.T) {
 	}
 }
 
-// A leaver whom a leader without its Lease may not write about is tried again at a pace, not as fast as a failed write allows:
+// A leader without its Lease may not write about a leaver. It tries again at a pace, not as fast as a failed write allows:
 // an absence of the API server filled logs with errors that all had one cause.
 func TestWithoutTheLeaseRetriesArePaced(t *testing.T) {
 	w := newStoppedWorld(t, nil)

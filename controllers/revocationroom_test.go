@@ -49,7 +49,7 @@ func (w *world) eventuallyAppCondition(app *v1alpha1.App, kind string, status me
 	return found
 }
 
-// The leavers of one App take no room of another's: each has a list of its own, and the App whose list is full says so.
+// The leavers of one App take no room of another's: each has a list of its own, and an App with a full list says so.
 func TestRevocationListRoomOfOneApp(t *testing.T) {
 	w := newStoppedWorld(t, denying("room:"))
 	w.keepListHere()
@@ -79,7 +79,7 @@ func TestRevocationListRoomOfOneApp(t *testing.T) {
 		t.Errorf("condition %+v", told)
 	}
 	w.eventuallyAppCondition(second, v1alpha1.ConditionRevocationsListed, metav1.ConditionTrue)
-	// Those who are back make room.
+	// Users that are back make room.
 	for _, leaver := range leavers {
 		update(w, leaver, reactivate)
 	}
@@ -96,8 +96,8 @@ func TestRevocationListRoomOfOneApp(t *testing.T) {
 	})
 }
 
-// A name belongs to the App with the longest prefix of it: an App of a shorter one has nobody denied under it, and shields
-// nobody.
+// A name belongs to the App with the longest prefix of it: an App of a shorter one has no user denied under it, and shields
+// none.
 func TestRevocationListOverlappingPrefixes(t *testing.T) {
 	w := newDenyingWorld(t, denying("pine:"))
 	second := w.secondApp(func(spec *v1alpha1.AppSpec) {
@@ -131,7 +131,7 @@ func TestRevocationListOverlappingPrefixes(t *testing.T) {
 	w.eventuallyListed("pine:own")
 }
 
-// Only names that the App bound get on its list: a user who never had a role is denied nothing.
+// Only names that the App bound get on its list: a user that never had a role is denied nothing.
 func TestRevocationListNamesWhomTheAppBound(t *testing.T) {
 	w := newDenyingWorld(t, func(spec *v1alpha1.AppSpec) {
 		denying("bound:")(spec)

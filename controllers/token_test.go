@@ -85,7 +85,7 @@ func (w *world) eventuallyRefused(object *v1alpha1.ScimToken, reason string) met
 	return c
 }
 
-// eventuallyOwnURLOnly waits for a token whose digest another App had first.
+// eventuallyOwnURLOnly waits for a token with a digest that another App had first.
 func (w *world) eventuallyOwnURLOnly(object *v1alpha1.ScimToken, digest string) metav1.Condition {
 	w.Helper()
 	c := w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonOwnURLOnly)

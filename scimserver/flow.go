@@ -43,7 +43,7 @@ const (
 	groupCost = 512
 )
 
-// unknownLength is what a body counts as whose length the client does not tell.
+// unknownLength is what a body counts as if the client does not tell its length.
 const unknownLength = 8 << 10
 
 // costOf is what a request about one resource costs by the length of its body, in ordinary requests.

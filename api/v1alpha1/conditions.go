@@ -32,7 +32,7 @@ const (
 	// or cost more than the budget of one user, earns nothing.
 	ConditionExpressionsEvaluated = "ExpressionsEvaluated"
 
-	// ConditionRevocationsListed is False on an App while its RevocationList has no room for all users who left within a day.
+	// ConditionRevocationsListed is False on an App while its RevocationList has no room for all leavers of a day.
 	ConditionRevocationsListed = "RevocationsListed"
 
 	// ConditionExternalURLSet says of an App whether it fixes the URL that begins meta.location. Otherwise the server does, or

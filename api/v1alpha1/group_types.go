@@ -73,8 +73,8 @@ type GroupSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}([2468][048]|0[48]|[13579][26])-02-29|([02468][048]|[13579][26])00-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	LastModified *metav1.MicroTime `json:"lastModified,omitempty"`
-	// lastRequests are the ids of the SCIM requests whose changes the write at lastModified made, as the server's audit lines have
-	// them; several where requests that came at once were written together. Empty where the controller took users out that are gone.
+	// lastRequests are the ids of the SCIM requests behind the write at lastModified, as the server's audit lines have them;
+	// several where requests that came at once were written together. Empty where the controller removed deleted users.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

@@ -40,7 +40,7 @@ type MemberShardSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}([2468][048]|0[48]|[13579][26])-02-29|([02468][048]|[13579][26])00-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	LastModified *metav1.MicroTime `json:"lastModified,omitempty"`
-	// lastRequests are the ids of the SCIM requests whose changes that write made, as in a Group.
+	// lastRequests are the ids of the SCIM requests behind that write, as in a Group.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

@@ -312,7 +312,7 @@ type UserStatus struct {
 	// +optional
 	KubernetesUsername string `json:"kubernetesUsername,omitempty"`
 	// boundAs is the RBAC subject that bindings of this App named last; it stays when the access ended. Requests are denied
-	// to people whom the App bound, and to no others.
+	// to people that the App bound, and to no others.
 	// +optional
 	BoundAs string `json:"boundAs,omitempty"`
 	// reservedKey is the userNameKey that NameReserved was verified for.

@@ -1,10 +1,8 @@
 // Package app says of each App whether its specification is sound and whether what it grants can be bound, counts its users
-// and tokens, tells how far the evaluation of its users has come, which of its scopes no namespace is in, and what spec.safety
-// holds. Where an App is deleted whose
-// policy says so, it deletes the App's users and groups.
+// and tokens, tells how far the evaluation of its users has come, which of its scopes no namespace is in, and what
+// spec.safety holds. When an App is deleted with deletionPolicy Delete, it deletes the App's users and groups.
 //
-// What the App means for people is not its business: the user and role-binding controllers compile the same policy
-// (internal/access) by themselves.
+// It does not evaluate users: the user and role-binding controllers compile the same policy (internal/access) by themselves.
 package app
 
 import (
@@ -49,7 +47,7 @@ const (
 	progressEvery = time.Second
 	// conflictDelay is how long a reconcile that met a newer App waits for the informer to show it.
 	conflictDelay = 10 * time.Millisecond
-	// turnDelay is after how long an App is looked at again whose turn to be compiled it is not.
+	// turnDelay is after how long an App comes back if its turn to be compiled has not come.
 	turnDelay   = 100 * time.Millisecond
 	maxBackoff  = time.Minute
 	concurrency = 4
@@ -64,7 +62,7 @@ type Reconciler struct {
 	Policies *access.Cache
 	// Evaluations are the turns of Apps at compiling and evaluating expressions, shared with the user controller.
 	Evaluations *fair.Slots
-	// Index tells who was evaluated.
+	// Index tells which users were evaluated.
 	Index *earned.Index
 	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
 	Guard    *safety.Guard
@@ -81,14 +79,14 @@ type Reconciler struct {
 	tokens counter
 	queue  atomic.Pointer[queue]
 
-	// known are the Apps all of whose users this process evaluated at some time; mutex guards it.
+	// known are the Apps with users that this process has all evaluated at some time; mutex guards it.
 	mutex sync.Mutex
 	known map[types.NamespacedName]types.UID
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// Add registers the controller.
+// Add registers the controller. It fails where the manager refuses the controller or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	c, err := controller.New("app", mgr, controller.Options{
 		Reconciler: r,
@@ -161,7 +159,7 @@ func (r *Reconciler) statusChanged(app types.NamespacedName) {
 	}
 }
 
-// Reconcile writes the status of one App where it says anything new.
+// Reconcile writes the status of one App where it says anything new. It returns the errors of the API server.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	app := &v1alpha1.App{}
 	if err := r.Client.Get(ctx, request.NamespacedName, app); err != nil {

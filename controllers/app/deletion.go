@@ -39,9 +39,9 @@ func (r *Reconciler) keepFinalizer(ctx context.Context, app *v1alpha1.App) error
 	return r.Client.Patch(ctx, app, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }
 
-// finish deletes what a deleted App leaves, by steps that each wait for the one before: its bindings go first, which the
-// other controllers see to; then its groups, whose members nobody needs to take out one by one, and its users; then what
-// reserves their names; then the finalizer. Everything is read live: nothing of an App may outlive the App by a late informer.
+// finish deletes what a deleted App leaves, by steps that each wait for the one before. Its bindings go first, by the other
+// controllers; then its groups, whole, without removing members one by one, and its users; then what reserves their names;
+// then the finalizer. Everything is read live: nothing of an App may outlive the App by a late informer.
 func (r *Reconciler) finish(ctx context.Context, app *v1alpha1.App) (reconcile.Result, error) {
 	if !controllerutil.ContainsFinalizer(app, v1alpha1.FinalizerApp) {
 		return reconcile.Result{}, nil

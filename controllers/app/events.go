@@ -32,7 +32,7 @@ func (r *Reconciler) tell(app *v1alpha1.App, before *v1alpha1.AppStatus) {
 		was, is := meta.FindStatusCondition(before.Conditions, told.condition), meta.FindStatusCondition(app.Status.Conditions, told.condition)
 		wasBad, isBad := was != nil && was.Status == told.bad, is != nil && is.Status == told.bad
 		switch {
-		case isBad && is.Reason == v1alpha1.ReasonDeleted: // whoever deleted the App knows
+		case isBad && is.Reason == v1alpha1.ReasonDeleted: // the client that deleted the App knows
 		case isBad && (!wasBad || !told.counts && was.Message != is.Message):
 			r.Recorder.Eventf(app, nil, corev1.EventTypeWarning, is.Reason, told.condition, "%s", shortened(is.Message))
 		case wasBad && is != nil && !isBad:

@@ -303,7 +303,7 @@ func ClusterRoleMetadata() *metav1.PartialObjectMetadata {
 	return role
 }
 
-// OnlyNames is the transform of ClusterRoles on their way into the cache.
+// OnlyNames is the transform of ClusterRoles on their way into the cache. It returns no error.
 func OnlyNames(object any) (any, error) {
 	if role, isMetadata := object.(*metav1.PartialObjectMetadata); isMetadata {
 		role.ObjectMeta = metav1.ObjectMeta{Name: role.Name, UID: role.UID, ResourceVersion: role.ResourceVersion}

@@ -12,8 +12,8 @@ import (
 // maxLastError is what the schema admits of status.evaluation.lastError, in characters.
 const maxLastError = 1024
 
-// Progress keeps, of each App, what last kept a user from being evaluated or bound, and the users for whom an expression had
-// no result. The zero value is ready to use.
+// Progress keeps, of each App, what last kept a user from being evaluated or bound, and the users with an expression that
+// had no result. The zero value is ready to use.
 type Progress struct {
 	mutex sync.Mutex
 	last  map[types.NamespacedName]string
@@ -58,7 +58,8 @@ func (p *Progress) Expressions(app types.NamespacedName, user string, failure Ex
 	}
 }
 
-// failed counts the users for whom an App's expressions failed and for whom they cost too much, and names a role of each.
+// failed counts the users with failed expressions of an App, and those with expressions that cost too much, and names a role
+// of each.
 func (p *Progress) failed(app types.NamespacedName) (counts map[bool]int, roles map[bool]string) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -89,7 +90,7 @@ func (p *Progress) lastError(app types.NamespacedName) string {
 	return p.last[app]
 }
 
-// through forgets the last error of an App whose users were all evaluated.
+// through forgets the last error of an App after all its users were evaluated.
 func (p *Progress) through(app types.NamespacedName) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -104,8 +105,8 @@ func (p *Progress) forget(app types.NamespacedName) {
 	delete(p.failures, app)
 }
 
-// evaluationOf says how far the evaluation of an App's users has come for one generation. Once it is through it stays so:
-// who comes later is evaluated on the way in, and a restart is no change of the App.
+// evaluationOf says how far the evaluation of an App's users has come for one generation. Once it is through it stays so: a
+// user that comes later is evaluated on the way in, and a restart is no change of the App.
 func evaluationOf(before *v1alpha1.Evaluation, generation int64, users, done int32, lastError string) *v1alpha1.Evaluation {
 	if before != nil && before.Generation == generation && isThrough(before) {
 		return &v1alpha1.Evaluation{Generation: generation, Users: users, Done: users}

@@ -79,7 +79,7 @@ func notReady(reason, message string) metav1.Condition {
 	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message}
 }
 
-// readyCondition is that of an App whose specification is valid. Its reason is that of the first problem.
+// readyCondition is that of an App with a valid specification. Its reason is that of the first problem.
 func readyCondition(problems []grantProblem) metav1.Condition {
 	if len(problems) == 0 {
 		return metav1.Condition{
@@ -151,8 +151,8 @@ func (r *Reconciler) setMissing(app *v1alpha1.App, policy *access.Policy, existi
 	return missing
 }
 
-// setRemovals says what spec.safety counted and holds, and how to release it.
-// It must be called for an App whose specification is valid: by any other one no user is evaluated, and what was held stays so.
+// setRemovals says what spec.safety counted and holds, and how to release it. It must be called only for an App with a valid
+// specification: no user is evaluated by an invalid one, and what was held stays so.
 func (r *Reconciler) setRemovals(ctx context.Context, app *v1alpha1.App, evaluated bool) error {
 	removals, err := r.Guard.Status(ctx, app, evaluated)
 	if err != nil {

@@ -50,6 +50,7 @@ type queue = workqueue.TypedRateLimitingInterface[earned.RoleInScope]
 
 // Add registers the controller that keeps bindings as they should be. The manager's cache must hold RoleBindings and
 // ClusterRoleBindings that carry v1alpha1.LabelManagedBy, and others those that do not, with their names and roles at least.
+// It fails where the manager refuses an index, an informer or the controller.
 func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.Cache) error {
 	if err := errors.Join(addIndexes(ctx, mgr), addUnlabelled(ctx, mgr, syncer, others)); err != nil {
 		return err
@@ -191,7 +192,7 @@ func addWithPriority(q queue, key earned.RoleInScope, priority int) {
 	q.Add(key)
 }
 
-// watchApps brings back every key of an App whose specification changed, or that appeared or went.
+// watchApps brings back every key of an App that appeared, went or has another specification.
 func (c bindingController) watchApps() handler.TypedEventHandler[*v1alpha1.App, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
 		for key := range c.syncer.keysOfApp(ctx, app.Namespace, app.Name) {
@@ -216,7 +217,7 @@ func (c bindingController) watchApps() handler.TypedEventHandler[*v1alpha1.App, 
 	}
 }
 
-// watchNamespaces brings back the keys whose scope a namespace enters or leaves.
+// watchNamespaces brings back the keys with a scope that a namespace enters or leaves.
 func (c bindingController) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, q queue, states ...*metav1.PartialObjectMetadata) {
 		seen := map[earned.RoleInScope]bool{}

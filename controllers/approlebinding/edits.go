@@ -42,7 +42,7 @@ type edits struct {
 	mutex sync.Mutex
 	// byID are the edits of native bindings, found before this run wrote anything or met while it wrote.
 	byID map[overlay.ID]*edit
-	// uncertain are objects whose last write by this run has no certain outcome: nothing is claimed of their next state.
+	// uncertain are objects that this run wrote without a certain outcome: nothing is claimed of their next state.
 	uncertain map[overlay.ID]bool
 }
 

@@ -95,10 +95,10 @@ func (g *gatherer) readApp(ctx context.Context) error {
 	return nil
 }
 
-// findUnlabelled adds native bindings of this key that the informers do not show under it, because others took away or
-// changed the labels and annotations by which they are found: those that the last run left, and those that every replica
-// follows. They count as any other: labelled anew where they are wanted, and removed where not. Their names, which are hashes
-// of the key and the role, tell whose they are.
+// findUnlabelled adds native bindings of this key that the informers do not show under it, because others removed or changed
+// the labels and annotations by which they are found: those that the last run left, and those that every replica follows.
+// They count as any other: labelled anew where they are wanted, and removed where not. Their names, which are hashes of the
+// key and the role, tell which key they belong to.
 func (g *gatherer) findUnlabelled(ctx context.Context) error {
 	g.input.unlabelled = map[overlay.ID]bool{}
 	unseen := map[overlay.ID]bool{}

@@ -60,7 +60,7 @@ func (g *grantRequests) cancel(user types.NamespacedName) {
 	delete(g.byUser, user)
 }
 
-// finish records the end of a run in the requests that wait for it, and returns the users whose requests it completes.
+// finish records the end of a run in the requests that wait for it, and returns the users with a request that it completes.
 func (g *grantRequests) finish(key earned.RoleInScope, asked []*grantRequest, failure error) (finished []types.NamespacedName) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()

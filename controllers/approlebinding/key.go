@@ -47,7 +47,8 @@ func nativeName(k earned.RoleInScope, index int32, ref rbacv1.RoleRef) string {
 	return "scim-" + hash(20, k.Namespace, k.App, k.Role, k.Scope, fmt.Sprint(index), ref.Kind, ref.Name)
 }
 
-// surplusIndexes is how far beyond the present chunks indexes are looked for: of bindings whose AppRoleBinding is gone.
+// surplusIndexes is how far beyond the present chunks indexes are looked for: of bindings without an AppRoleBinding any
+// more.
 const surplusIndexes = 64
 
 // nativeNames tells by its name which chunk of a key a native binding was made from, for the chunks up to the last one and

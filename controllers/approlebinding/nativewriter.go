@@ -15,7 +15,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
 )
 
-// attempts of one write against others who write the same object.
+// attempts of one write against concurrent writers of the same object.
 const attempts = 5
 
 // nativeWriter writes the native bindings of a key.

@@ -43,14 +43,14 @@ func (a *appState) mode(existing *v1alpha1.AppRoleBinding) string {
 // input is all that a plan is made from.
 type input struct {
 	key earned.RoleInScope
-	// full runs look at everything, others at the chunks of users whose standing changed since the run before.
+	// full runs look at everything, others at the chunks of users with a standing that changed since the run before.
 	full bool
 	// status has the AppRoleBindings' status written, also of chunks where no standing changed.
 	status bool
 	appState
 	// memory is what the run before left.
 	memory memory
-	// dirty are the users whose standing changed.
+	// dirty are the users with a changed standing.
 	dirty  []string
 	chunks []packing.Chunk
 	names  *nativeNames

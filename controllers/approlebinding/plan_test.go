@@ -59,7 +59,7 @@ func exists(version, namespace string, index int32, users ...string) (overlay.ID
 	return id, nativeOf(object)
 }
 
-// baseInput is one chunk of an App in force whose scope is namespaces a and b, with the right to bind everything.
+// baseInput is one chunk of an App in force with the namespaces a and b as scope, and with the right to bind everything.
 func baseInput(t *testing.T, members ...packing.Member) input {
 	in := input{
 		key: viewer, namespaces: []string{"a", "b"}, names: newNativeNames(viewer, 1), chunks: []packing.Chunk{*packing.NewChunk(0, members...)},
@@ -184,7 +184,7 @@ func TestPlanLeavesOthersAlone(t *testing.T) {
 	}
 }
 
-// Who comes or goes by the run itself is traffic; a subject that nothing explains is an edit.
+// Users that come or go by the run itself are traffic; a subject that nothing explains is an edit.
 func TestMovedSubjects(t *testing.T) {
 	in := baseInput(t, testMember("jane", true), testMember("new", true))
 	in.dirty = []string{"touched"}
@@ -256,7 +256,7 @@ func TestEditsAreFound(t *testing.T) {
 }
 
 // The next run expects what this one left: an edit that was not undone is found again, and nothing is expected of an object
-// whose last write has no certain outcome.
+// after a write without a certain outcome.
 func TestMemoryOfARun(t *testing.T) {
 	in := baseInput(t, testMember("jane", true), packing.Member{AppRoleSubject: v1alpha1.AppRoleSubject{User: "late", Name: "n-late"}, Unevaluated: true})
 	in.generation = earned.AppGeneration{UID: "now"}

@@ -20,8 +20,8 @@ type bindingReader struct {
 	writes *overlay.Writes
 }
 
-// bindingsOf returns the AppRoleBindings of a key. One that others created under another name is none of them: it binds
-// nobody.
+// bindingsOf returns the AppRoleBindings of a key. One that others created under another name is none of them: it binds no
+// user.
 func (r bindingReader) bindingsOf(ctx context.Context, key earned.RoleInScope) ([]*v1alpha1.AppRoleBinding, error) {
 	writes := r.writes.Snapshot(key)
 	var list v1alpha1.AppRoleBindingList

@@ -43,7 +43,7 @@ func (r *rechecks) take(key earned.RoleInScope) bool {
 	return full
 }
 
-// retry puts a key whose run failed into the queue, with its backoff. Before the controller runs there is no queue, and it
+// retry puts a key into the queue after a failed run, with its backoff. Before the controller runs there is no queue, and it
 // looks at all keys when it starts.
 func (r *rechecks) retry(key earned.RoleInScope) {
 	r.mutex.Lock()

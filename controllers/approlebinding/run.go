@@ -17,7 +17,7 @@ type Outcome struct {
 	Removal error
 	// Grant tells why users that hold the role may not be bound.
 	Grant error
-	// Prune tells why bindings that bind nobody wrongly, but are not needed any more, may still be there.
+	// Prune tells why bindings that bind no user wrongly, but are not needed any more, may still be there.
 	Prune error
 }
 
@@ -58,7 +58,7 @@ func newRun(w writer) *run {
 }
 
 // write brings the bindings in line with the plan: removals of users first, then the AppRoleBindings, then grants, and last
-// what is not needed any more. It calls removed, at most once, as soon as nobody is bound wrongly.
+// what is not needed any more. It calls removed, at most once, as soon as no user is bound wrongly.
 func (r *run) write(ctx context.Context, removed func(error)) Outcome {
 	if err := r.removeUsers(ctx); err != nil {
 		removed(err)

@@ -31,7 +31,7 @@ type Syncer struct {
 	Index *earned.Index
 	// Recorder writes events.
 	Recorder recorder.EventRecorder
-	// Namespaces whose Apps are served; empty for all. Bindings of other Apps are another operator's.
+	// Namespaces with Apps that are served; empty for all. Bindings of other Apps are another operator's.
 	Namespaces []string
 	// Removals are those of leavers, and keep what only grants waiting. Loss of a role is none of them: a change of an App can
 	// take one from all its users.
@@ -69,8 +69,8 @@ func (s *Syncer) SyncUrgently(ctx context.Context, key earned.RoleInScope) Outco
 	return wait(ctx, s.runs().Schedule(key, want{}, true))
 }
 
-// syncWithStatus is Sync, and writes the status of the AppRoleBindings. A full run looks at everything, and not only at users
-// whose standing changed.
+// syncWithStatus is Sync, and writes the status of the AppRoleBindings. A full run looks at everything, and not only at
+// users with a changed standing.
 func (s *Syncer) syncWithStatus(ctx context.Context, key earned.RoleInScope, full bool) Outcome {
 	return wait(ctx, s.runs().Schedule(key, want{status: true, full: full}, false))
 }
@@ -105,8 +105,8 @@ func (s *Syncer) SyncRemoval(ctx context.Context, key earned.RoleInScope, user t
 	return errStillBound
 }
 
-// RequestGrants schedules a run per key for a user whose entry in the index has that revision, and returns at once; OnChange
-// fires with the user when all have finished. Requesting twice for one revision is a no-op.
+// RequestGrants schedules a run per key for a user with that revision of its entry in the index, and returns at once;
+// OnChange fires with the user when all have finished. Requesting twice for one revision is a no-op.
 func (s *Syncer) RequestGrants(user types.NamespacedName, revision uint64, keys []earned.RoleInScope) {
 	asked := s.requests.add(user, revision, len(keys))
 	if asked == nil {
@@ -126,8 +126,8 @@ func (s *Syncer) GrantResults(user types.NamespacedName, revision uint64) (map[e
 // Cancel drops the request of a user that is gone or holds nothing any more. The runs still happen.
 func (s *Syncer) Cancel(user types.NamespacedName) { s.requests.cancel(user) }
 
-// Bound returns the keys under which AppRoleBindings name a user, each with its RBAC user name. It is at least as new as this
-// process's own writes.
+// Bound returns the keys under which AppRoleBindings name a user, each with its RBAC user name. It is at least as new as
+// this process's own writes. Errors are those of reading AppRoleBindings.
 func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]string, error) {
 	subjects, err := s.Subjects(ctx, user)
 	if err != nil {

@@ -51,7 +51,7 @@ func newQueue(_ string, limiter workqueue.TypedRateLimiter[earned.RoleInScope]) 
 	})
 }
 
-// turnClient is a client whose writes wait for the App's turn.
+// turnClient is a client with writes that wait for the App's turn.
 type turnClient struct {
 	client.Client
 	slots *fair.Slots
@@ -82,17 +82,17 @@ func (w turnClient) inTurn(ctx context.Context, write func() error) error {
 	return write()
 }
 
-// Create implements client.Writer.
+// Create implements client.Writer. The error is ctx's before the turn, and then the API server's.
 func (w turnClient) Create(ctx context.Context, object client.Object, options ...client.CreateOption) error {
 	return w.inTurn(ctx, func() error { return w.Client.Create(ctx, object, options...) })
 }
 
-// Update implements client.Writer.
+// Update implements client.Writer. The error is ctx's before the turn, and then the API server's.
 func (w turnClient) Update(ctx context.Context, object client.Object, options ...client.UpdateOption) error {
 	return w.inTurn(ctx, func() error { return w.Client.Update(ctx, object, options...) })
 }
 
-// Delete implements client.Writer.
+// Delete implements client.Writer. The error is ctx's before the turn, and then the API server's.
 func (w turnClient) Delete(ctx context.Context, object client.Object, options ...client.DeleteOption) error {
 	return w.inTurn(ctx, func() error { return w.Client.Delete(ctx, object, options...) })
 }
@@ -105,7 +105,7 @@ type turnStatusWriter struct {
 	writer turnClient
 }
 
-// Update implements client.SubResourceWriter.
+// Update implements client.SubResourceWriter. The error is ctx's before the turn, and then the API server's.
 func (w turnStatusWriter) Update(ctx context.Context, object client.Object, options ...client.SubResourceUpdateOption) error {
 	return w.writer.inTurn(ctx, func() error { return w.SubResourceWriter.Update(ctx, object, options...) })
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// restoreSkew is how far the clock of the server may be behind that of the API server. An object whose last change is older than the
-// object itself comes from a backup: the requests that it names are history.
+// restoreSkew is how far the clock of the server may be behind that of the API server. An object that is younger than its
+// own last change comes from a backup: the requests that it names are history.
 const restoreSkew = time.Minute
 
 // Cause is a change of a group by clients' requests.

@@ -1,8 +1,8 @@
 // Package revocation keeps the RevocationLists: for each App that has requests of its leavers denied
-// (spec.deactivation.denyRequests), the Kubernetes user names that it bound and whose access was revoked in the last 24 hours.
+// (spec.deactivation.denyRequests), the Kubernetes user names that it bound and that lost their access in the last 24 hours.
 // An admission policy and the authorizer read them. Each App has a list of its own, so that no App takes another's room.
 //
-// The user controller tells the Keeper whose access ended, and waits until the App's list says so. The Keeper is the only
+// The user controller tells the Keeper which access ended, and waits until the App's list says so. The Keeper is the only
 // writer: it gathers what waits into one write a list, drops entries when they expire, and takes off active users. What it
 // knows survives its process in the lists themselves and in the status of the Users.
 package revocation
@@ -90,7 +90,8 @@ type batch struct {
 	err  error
 }
 
-// OnFull registers what is called with an App whose list begins or ceases to leave people out. Call it before the manager starts.
+// OnFull registers what is called with an App when its list begins or ceases to leave people out. Call it before the manager
+// starts.
 func (k *Keeper) OnFull(f func(app types.NamespacedName)) { k.onFull = f }
 
 // Omitted returns how many people of an App lost access within 24 hours and are not on its list, for want of room. It is not
@@ -104,10 +105,10 @@ func (k *Keeper) Omitted(app types.NamespacedName) (omitted int32, known bool) {
 	return omitted, k.lists != nil
 }
 
-// Revoke has requests denied under the names by which an App's bindings name a user who is inactive, suspended or being
-// deleted, and returns when the App's list says so. bound are the names in the bindings at the end of the access; status.boundAs
-// is added. It does nothing for Apps that do not ask for it, for users whom the App never bound, and for access that was
-// revoked more than 24 hours ago.
+// Revoke has requests denied under the names by which an App's bindings name a user that is inactive, suspended or being
+// deleted, and returns when the App's list says so. bound are the names in the bindings at the end of the access;
+// status.boundAs is added. It does nothing for Apps that do not ask for it, for users that the App never bound, and for
+// access that was revoked more than 24 hours ago. Errors are the API server's, and ctx's while the list is not written.
 func (k *Keeper) Revoke(ctx context.Context, user *v1alpha1.User, bound []string) error {
 	app, err := k.denyingApp(ctx, user)
 	if app == nil || err != nil {
@@ -125,7 +126,7 @@ func (k *Keeper) Revoke(ctx context.Context, user *v1alpha1.User, bound []string
 	return k.add(ctx, app, revokedAt(user).Add(lifetime), names)
 }
 
-// Renamed has requests denied under the name by which the App bound a user, who may have access, before; see Revoke.
+// Renamed has requests denied under the former name by which the App bound a user, which may have access; see Revoke.
 func (k *Keeper) Renamed(ctx context.Context, user *v1alpha1.User, former string) error {
 	app, err := k.denyingApp(ctx, user)
 	if app == nil || err != nil {
@@ -150,7 +151,7 @@ func revokedAt(user *v1alpha1.User) time.Time {
 	revoked := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
 	generation := user.Generation
 	if !user.DeletionTimestamp.IsZero() && !user.Spec.Active {
-		generation-- // the deletion of somebody who left before revokes nothing
+		generation-- // the deletion of a user that left before revokes nothing
 	}
 	if !v1alpha1.IsRevocationSettled(revoked) || revoked.ObservedGeneration < generation || user.Status.InactiveSince == nil {
 		return time.Now()

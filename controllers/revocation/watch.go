@@ -19,8 +19,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
-// Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationLists are in a cache of their own. Every
-// replica follows them; only the leader writes.
+// Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationLists are in a cache of their own.
+// Every replica follows them; only the leader writes. It fails where an informer or the cache cannot be had.
 func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 	k.index = subjects.New(subjects.UsersIn(k.Client))
 	k.loaded = make(chan struct{})
@@ -45,7 +45,7 @@ func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 }
 
 // newCache makes a cache of the RevocationLists of one namespace. The manager's own cannot be restricted to it: it takes a
-// kind whose name ends in List for the list of another.
+// kind with a name that ends in List for the list of another.
 func newCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
 	return informers.NewCache(mgr, cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 }
@@ -103,7 +103,7 @@ func (k *Keeper) sawUser(user *v1alpha1.User) {
 	}
 }
 
-// lostUser revokes the names of an active user whom the App bound and whose object vanished: the finalizer was taken off by
+// lostUser revokes the names of an active user that the App bound, after the object vanished: the finalizer was taken off by
 // hand.
 func (k *Keeper) lostUser(user *v1alpha1.User) {
 	names, hadAccess := k.index.RemoveUser(user)

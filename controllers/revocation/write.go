@@ -38,8 +38,8 @@ func (k *Keeper) enqueue(l *appList) *batch {
 	return l.next
 }
 
-// work writes batches of a list, one after the other, until none is left or the process leads no more. Whoever waits then
-// waits for their own context.
+// work writes batches of a list, one after the other, until none is left or the process leads no more. A caller that waits
+// then waits for its own context.
 func (k *Keeper) work(l *appList) {
 	for {
 		k.mutex.Lock()

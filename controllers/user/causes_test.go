@@ -41,7 +41,7 @@ func TestCausesAreSettledByWhoSawThem(t *testing.T) {
 	}
 }
 
-// An audit line names the requests whose changes an evaluation takes into account, and no other.
+// An audit line names the requests behind the changes that an evaluation takes into account, and no other.
 func TestOrigin(t *testing.T) {
 	created := metav1.NewTime(time.Now().Add(-time.Hour))
 	user := func(change func(*v1alpha1.User)) *v1alpha1.User {

@@ -23,8 +23,9 @@ import (
 const (
 	// conflictDelay is how long a reconcile that met a newer User waits for the informer to show it.
 	conflictDelay = 5 * time.Millisecond
-	// notLeadingDelay is how long a reconcile waits whose write was not sent for want of the Lease. The delays of the rate limiter
-	// do not fit: they are forgotten whenever a reconcile asks for bindings, and otherwise outlast the cause by up to a minute.
+	// notLeadingDelay is how long a reconcile waits after its write was not sent for want of the Lease. The delays of the
+	// rate limiter do not fit: they are forgotten whenever a reconcile asks for bindings, and otherwise outlast the cause by
+	// up to a minute.
 	notLeadingDelay = 250 * time.Millisecond
 )
 

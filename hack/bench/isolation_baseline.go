@@ -49,8 +49,8 @@ const (
 	baselineBytes = 1000
 )
 
-// sameWrites measures a bare GET while an administrator's client creates ConfigMaps, so many a second: what the API server, etcd and
-// the machine make of that many writes, whoever sends them.
+// sameWrites measures a bare GET while an administrator's client creates ConfigMaps, so many a second: what the API server,
+// etcd and the machine make of that many writes, whatever sends them.
 func (s *suite) sameWrites(ctx context.Context, e *environment, perSecond float64, get func(context.Context) error) ([]time.Duration, error) {
 	s.progress.say("the same %.0f writes a second of ConfigMaps", perSecond)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "baseline-"}}

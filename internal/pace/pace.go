@@ -1,9 +1,10 @@
-// Package pace tells how fast work that can wait goes on, by how fast the API server answers. Where it answers slower than it can, an App
-// that asks for much slows down, so that what others ask for in the meantime does not.
+// Package pace tells how fast work that can wait goes on, by how fast the API server answers. Where it answers slower than
+// it can, an App that asks for much slows down, so that what others ask for in the meantime does not.
 //
-// Requests of one kind are compared with the fastest of the same kind in the last ten minutes: a round trip that takes twice as long has
-// waited for processors or for other requests. The part of the full speed, the share, falls quickly and rises slowly, as the window of a
-// background transfer does (LEDBAT, RFC 6817). Whoever uses a share decides which work it slows down; removals of access are never among it.
+// Requests of one kind are compared with the fastest of the same kind in the last ten minutes: a round trip that takes twice
+// as long has waited for processors or for other requests. The part of the full speed, the share, falls quickly and rises
+// slowly, as the window of a background transfer does (LEDBAT, RFC 6817). The user of a share decides which work it slows
+// down; removals of access are never among it.
 package pace
 
 import (

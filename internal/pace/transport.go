@@ -14,7 +14,7 @@ type transport struct {
 	pace *Pace
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. Errors are those of the transport below.
 func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	of, about := kindOf(request.Method, request.URL.Path)
 	if !about {

@@ -86,7 +86,7 @@ func UsersIn(users client.Reader) func(app types.NamespacedName) []*v1alpha1.Use
 }
 
 // State tells what is known of a Kubernetes user name. It is never Revoked for a name that begins with system:. People of an
-// App whose prefix is Outranked for the name do not count.
+// App with a prefix that is Outranked for the name do not count.
 func (x *Index) State(name string) State {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

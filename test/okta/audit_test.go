@@ -173,7 +173,8 @@ func TestAuditTrail(t *testing.T) {
 	}
 }
 
-// "Who took Jane out of the group, when, by which credential?": from what one group cost her, back to the request, by the lines alone.
+// Which credential took Jane out of the group, and when? From what one group cost her, back to the request, by the lines
+// alone.
 func TestAuditAnswersWhoTookAMemberOut(t *testing.T) {
 	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "audited-groups", func(spec *v1alpha1.AppSpec) {
 		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "by-group", Groups: []string{"Crew"}, Grants: spec.Roles[0].Grants})

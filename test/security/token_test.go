@@ -244,7 +244,8 @@ func (n *tenant) squattingApp(t testing.TB, digest string) *v1alpha1.App {
 // base is the path under which a tenant's App is opened by name.
 func (n *tenant) base(app string) string { return "/apps/" + n.namespace + "/" + app + "/scim/v2" }
 
-// Digests are public: another tenant who copies one takes nothing from the App whose token works, and learns nothing of it.
+// Digests are public: another tenant that copies one takes nothing from the App with the working token, and learns nothing
+// of it.
 func TestDigestOfAnotherTenant(t *testing.T) {
 	victim, n := newTenant(t), newTenant(t)
 	app := victim.newApp("victim")

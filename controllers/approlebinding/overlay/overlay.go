@@ -53,8 +53,8 @@ type Write struct {
 	since    time.Time
 }
 
-// ghostLifetime bounds how long a deletion is remembered whose event never comes: its object appeared and vanished between
-// two lists of an informer.
+// ghostLifetime bounds how long a deletion without an event is remembered: its object appeared and vanished between two
+// lists of an informer.
 const ghostLifetime = 10 * time.Minute
 
 // Remember records an object as a write returned it, or as a live read did.

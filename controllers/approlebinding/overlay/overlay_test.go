@@ -96,7 +96,7 @@ func TestObserveTellsOwnEventsFromOthers(t *testing.T) {
 	}
 }
 
-// The event of a write can come before its answer: whose doing it was tells the answer.
+// The event of a write can come before its answer: the answer tells which process wrote.
 func TestUndeterminedUntilAnswered(t *testing.T) {
 	key, id := earned.RoleInScope{Namespace: "ns"}, IDOf(written("a", "1"))
 	for name, test := range map[string]struct {

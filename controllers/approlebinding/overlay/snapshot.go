@@ -51,7 +51,7 @@ func (w *Writes) Merge(cached map[ID]client.Object, writes Snapshot, kinds ...st
 	return merged
 }
 
-// expire forgets writes that informers show, and deletions whose event never came.
+// expire forgets writes that informers show, and deletions without an event.
 func (w *Writes) expire(writes Snapshot, cached map[ID]client.Object) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()

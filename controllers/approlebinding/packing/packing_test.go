@@ -63,7 +63,7 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// packAll packs people who have been evaluated for the App as it is; decide says under what name one stays, or "".
+// packAll packs people that have been evaluated for the App as it is; decide says under what name one stays, or "".
 func packAll(existing []*v1alpha1.AppRoleBinding, holders map[string]string, decide func(v1alpha1.AppRoleSubject) string) []Chunk {
 	p := Input{Newcomers: map[string]Member{}}
 	for user, name := range holders {
@@ -85,7 +85,7 @@ func without(users ...string) func(v1alpha1.AppRoleSubject) string {
 	}
 }
 
-// Whatever comes and goes: everybody is in exactly one chunk, no chunk is too large, and those who stay do not move.
+// Whatever comes and goes: each user is in exactly one chunk, no chunk is too large, and a user that stays does not move.
 func TestPackIsStable(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var bindings []*v1alpha1.AppRoleBinding
@@ -127,7 +127,7 @@ func TestPackIsStable(t *testing.T) {
 	}
 }
 
-// Objects may hold as many as their schema admits: who is in one stays there, and nobody is added.
+// Objects may hold as many as their schema admits: a user in one stays there, and none is added.
 func TestPackKeepsLargerObjects(t *testing.T) {
 	large := &v1alpha1.AppRoleBinding{}
 	for i := range 4 * MaxSubjects {
@@ -147,7 +147,7 @@ func person(user, group string, current bool) Member {
 	return Member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user, Group: group}, Current: current}
 }
 
-// Chunks that a run does not look at stay as they are, and nobody is put into them.
+// Chunks that a run does not look at stay as they are, and no user is put into them.
 func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
 	binding := func(index int32, users ...string) *v1alpha1.AppRoleBinding {
 		b := &v1alpha1.AppRoleBinding{Spec: v1alpha1.AppRoleBindingSpec{Index: index}}
@@ -173,7 +173,7 @@ func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
 	}
 }
 
-// Names that Kubernetes keeps for itself are never bound, whoever asks.
+// Names that Kubernetes keeps for itself are never bound, whatever asks for them.
 func TestPackRefusesReservedNames(t *testing.T) {
 	p := Input{
 		Decide: func(s v1alpha1.AppRoleSubject) (Member, bool) { return Member{AppRoleSubject: s, Current: true}, true },
@@ -192,8 +192,8 @@ func TestPackRefusesReservedNames(t *testing.T) {
 	}
 }
 
-// Who is in a native binding: of those who were evaluated for the App as it is, everybody; of the others, who is in it
-// now.
+// The subjects of a native binding: all users that were evaluated for the App as it is, and of the others those that are in
+// it now.
 func TestSubjectsOfNatives(t *testing.T) {
 	user := func(name string) rbacv1.Subject {
 		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}
@@ -254,7 +254,7 @@ func TestSubjectsOfNatives(t *testing.T) {
 	}
 }
 
-// Who is kept under another name stays in the native bindings in which they are. What others are bound by is no claim to it.
+// A user that is kept under another name stays in its native bindings. The names that bind others are no claim to it.
 func TestKeptUnderAnotherName(t *testing.T) {
 	user := func(name string) rbacv1.Subject {
 		return rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: "n-" + name}

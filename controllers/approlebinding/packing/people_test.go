@@ -11,8 +11,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// Facts decide who stays bound. A user that was never evaluated stays only under a name that its User object allows; a user
-// that was evaluated stays if it holds the role, whatever the binding says.
+// Facts decide which users stay bound. A user that was never evaluated stays only under a name that its User object allows;
+// a user that was evaluated stays if it holds the role, whatever the binding says.
 func TestFactsDecide(t *testing.T) {
 	now := earned.AppGeneration{UID: types.UID("now")}
 	before := earned.AppGeneration{UID: types.UID("before")}
@@ -91,7 +91,7 @@ func TestFactsDecide(t *testing.T) {
 	}
 }
 
-// Nobody is added to a binding by a state of the App that is over, or while held by spec.safety.
+// No user is added to a binding by a state of the App that is over, or while held by spec.safety.
 func TestFactsNewcomer(t *testing.T) {
 	now := earned.AppGeneration{UID: types.UID("now")}
 	for name, test := range map[string]struct {

@@ -40,8 +40,8 @@ type GroupSpecApplyConfiguration struct {
 	CreatedAt *v1.MicroTime `json:"createdAt,omitempty"`
 	// lastModified is meta.lastModified.
 	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
-	// lastRequests are the ids of the SCIM requests whose changes the write at lastModified made, as the server's audit lines have
-	// them; several where requests that came at once were written together. Empty where the controller took users out that are gone.
+	// lastRequests are the ids of the SCIM requests behind the write at lastModified, as the server's audit lines have them;
+	// several where requests that came at once were written together. Empty where the controller removed deleted users.
 	LastRequests []string `json:"lastRequests,omitempty"`
 }
 

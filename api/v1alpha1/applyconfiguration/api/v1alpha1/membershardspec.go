@@ -23,7 +23,7 @@ type MemberShardSpecApplyConfiguration struct {
 	Members []string `json:"members,omitempty"`
 	// lastModified is when the members last changed.
 	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
-	// lastRequests are the ids of the SCIM requests whose changes that write made, as in a Group.
+	// lastRequests are the ids of the SCIM requests behind that write, as in a Group.
 	LastRequests []string `json:"lastRequests,omitempty"`
 }
 

@@ -8,7 +8,7 @@ package v1alpha1
 // RevocationListSpec names people of one App with denied requests. It is written by the controller, and read by the
 // ValidatingAdmissionPolicy scim-operator-revoked and by the authorizer.
 type RevocationListSpecApplyConfiguration struct {
-	// app is the App whose people these are. The list is called after it: <namespace>.<name>. Another list means nothing.
+	// app is the App of these people. The list is named after it: <namespace>.<name>. Another list means nothing.
 	App *RevocationListAppApplyConfiguration `json:"app,omitempty"`
 	// prefix of the App's user names when the list was written.
 	Prefix *string `json:"prefix,omitempty"`

@@ -19,7 +19,7 @@ type UserStatusApplyConfiguration struct {
 	// kubernetesUsername is the RBAC subject that stands for the person.
 	KubernetesUsername *string `json:"kubernetesUsername,omitempty"`
 	// boundAs is the RBAC subject that bindings of this App named last; it stays when the access ended. Requests are denied
-	// to people whom the App bound, and to no others.
+	// to people that the App bound, and to no others.
 	BoundAs *string `json:"boundAs,omitempty"`
 	// reservedKey is the userNameKey that NameReserved was verified for.
 	ReservedKey *string `json:"reservedKey,omitempty"`

@@ -46,7 +46,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		},
 		"the role binding is deleted": {
 			edit:  func() { w.delete(native()) },
-			event: "was deleted by someone else; it was restored",
+			event: "was deleted by another client; it was restored",
 		},
 		"the labels are stripped": {
 			edit: func() {
@@ -116,7 +116,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		},
 		"the AppRoleBinding is deleted": {
 			edit:  func() { w.delete(binding()) },
-			event: "The binding was deleted by someone else; it was restored",
+			event: "The binding was deleted by another client; it was restored",
 		},
 		"the AppRoleBinding loses its finalizer": {
 			edit: func() { update(w, binding(), func(b *v1alpha1.AppRoleBinding) { b.Finalizers, b.Labels = nil, nil }) },

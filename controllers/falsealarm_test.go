@@ -155,7 +155,7 @@ func editsAreNamed(t *testing.T) bool {
 		time.Sleep(100 * time.Millisecond)
 		if i%4 == 3 {
 			w.delete(&rbacv1.RoleBinding{ObjectMeta: native.ObjectMeta})
-			expected = append(expected, "was deleted by someone else")
+			expected = append(expected, "was deleted by another client")
 			w.eventually(func() string {
 				return w.repairs(name, "stays", func(b *rbacv1.RoleBinding) bool { return b.UID != native.UID })
 			})

@@ -23,7 +23,7 @@ var (
 	}, appLabels)
 	heldUsers = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "scim_operator_app_held_users",
-		Help: "Users of an App who keep roles that they no longer earn, by spec.safety. The leader tells it.",
+		Help: "Users of an App that keep roles that they no longer earn, by spec.safety. The leader tells it.",
 	}, appLabels)
 )
 

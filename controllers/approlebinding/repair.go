@@ -25,7 +25,7 @@ const (
 
 	// unknownEditor stands for the editor that managed fields do not name: they name managers and not users, and keep nothing
 	// of a deletion.
-	unknownEditor = "someone else"
+	unknownEditor = "another client"
 	// maxNamed differences are named in an event.
 	maxNamed = 5
 )

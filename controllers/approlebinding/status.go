@@ -81,7 +81,7 @@ func (p *plan) ready(object *v1alpha1.AppRoleBinding, grant error, natives int) 
 	case grant != nil:
 		refuse(FailureReason(grant), FailureMessage(grant))
 	case p.dropped:
-		refuse(v1alpha1.ReasonTooManyRemovals, "The App has no such role in this scope any more: who is still bound is held by its spec.safety.")
+		refuse(v1alpha1.ReasonTooManyRemovals, "The App has no such role in this scope any more: people still bound are held by its spec.safety.")
 	case p.frozen:
 		refuse(v1alpha1.ReasonAppNotReady, "The App's specification is invalid: nothing new is granted until it is corrected.")
 	case len(p.missing) > 0:

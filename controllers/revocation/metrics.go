@@ -13,7 +13,7 @@ var (
 	}, []string{"namespace", "app"})
 	revocationsOmitted = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "scim_operator_revocations_omitted",
-		Help: "People of an App revoked within a day whom its RevocationList has no room for.",
+		Help: "People of an App revoked within a day that its RevocationList has no room for.",
 	}, []string{"namespace", "app"})
 	writes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scim_operator_revocation_writes_total",

@@ -64,7 +64,7 @@ func whyMissing(scope access.Scope, there map[string]labels.Set) string {
 				return ""
 			}
 		}
-		return shorten(fmt.Sprintf("No namespace has the labels of scope %q: %s.", scope.Name, scope.Selector))
+		return shorten(fmt.Sprintf("No namespace has the labels of scope %q: %s.", scope.Name, scope.Written()))
 	}
 	for _, name := range scope.Namespaces {
 		if _, found := there[name]; found {

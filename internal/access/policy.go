@@ -66,6 +66,9 @@ type Scope struct {
 	protected []string
 }
 
+// Written returns the selector as the App has it, for messages: Selector leaves protected namespaces out, too.
+func (s *Scope) Written() labels.Selector { return s.written }
+
 // LeftOut returns the protected namespaces that the selector of the scope takes in without naming them, of those that exist,
 // with their labels. Nothing is bound there.
 func (s *Scope) LeftOut(existing map[string]labels.Set) []string {

@@ -20,9 +20,13 @@ obstacle() {
   for tool in ip unshare mount openssl; do
     command -v "$tool" >/dev/null || { echo "$tool is not installed"; return; }
   done
-  for tool in dockerd containerd runc nft conntrack; do
-    command -v "$tool" >/dev/null || command -v apt-get >/dev/null || { echo "$tool is not installed, and there is no apt-get"; return; }
-  done
+  local lacking=""
+  for tool in dockerd containerd runc nft conntrack ipset; do command -v "$tool" >/dev/null || lacking=$tool; done
+  if [ -n "$lacking" ]; then
+    command -v apt-get >/dev/null || { echo "$lacking is not installed, and there is no apt-get"; return; }
+    { apt-get update -qq && apt-get install --simulate -qq docker.io containerd runc containernetworking-plugins nftables iptables conntrack ipset; } \
+      >/dev/null 2>&1 || { echo "$lacking is not installed, and apt-get cannot install it"; return; }
+  fi
   unshare --net ip link add e2e0 type bridge 2>/dev/null || { echo "network namespaces with bridges are not permitted"; return; }
   unshare --net ip link add e2e0 type veth peer name e2e1 2>/dev/null || { echo "network namespaces with veth pairs are not permitted"; return; }
   ! command -v nft >/dev/null || unshare --net nft add table ip e2e 2>/dev/null || { echo "nftables are not permitted"; return; }

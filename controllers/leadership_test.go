@@ -287,7 +287,9 @@ func TestWithoutTheLeaseRetriesArePaced(t *testing.T) {
 			t.Errorf("%s: a leader without its Lease wrote a status", leaver.Name)
 		}
 	}
-	<-w.done
+	if err := <-w.done; err == nil {
+		t.Error("the manager ended as if nothing had happened")
+	}
 	w.stop = func() {}
 }
 

@@ -161,7 +161,7 @@ func TestPagesByIndexAndCursorAgree(t *testing.T) {
 				}
 				byIndex = append(byIndex, ids(page)...)
 			}
-			next, previous := "", ""
+			var next, previous string
 			var pages [][]string
 			for {
 				page := ask(t, c, fmt.Sprintf("%s&cursor=%s&count=%d", query, next, count))

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"fmt"
 	"net"
 )
@@ -8,7 +9,7 @@ import (
 // FreeAddress returns a loopback address, host:port, on which nothing listens now. Another program may take the port before
 // the caller does, so the caller must be ready to ask again. It fails where no port is free.
 func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
 	}
@@ -18,7 +19,7 @@ func FreeAddress() (string, error) {
 
 // IsFree says whether the address can be listened on now.
 func IsFree(address string) bool {
-	listener, err := net.Listen("tcp", address)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return false
 	}

@@ -44,6 +44,7 @@ type Process struct {
 // having stopped it. It fails where the program cannot be run.
 func Start(options Options) (*Process, error) {
 	p := &Process{name: options.Name, tail: &tailBuffer{}, done: make(chan struct{})}
+	//nolint:noctx // The process outlives the call; Stop ends it, in its turn.
 	p.cmd = exec.Command(options.Path, options.Args...)
 	p.cmd.Env = append(os.Environ(), options.Env...)
 	p.cmd.SysProcAttr = childAttributes()

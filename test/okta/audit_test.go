@@ -278,3 +278,40 @@ func awaitAudit(t *testing.T, log *harness.Log, app, what string, wanted func(au
 	})
 	return found
 }
+
+// Every answer has a line with its status, under the id that the audit line of the change has; a refused request has no other.
+func TestEveryResponseIsLogged(t *testing.T) {
+	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "answered", nil)
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	name := app.Namespace + "/" + app.Name
+	person := okta.Assign(okta.NewProfile(newName(t, "answered")))
+	say(t)(scim.Create(t.Context(), person))
+	refused, err := scim.Do(t.Context(), http.MethodPatch, "/Users/"+person.ID, []byte(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"active","value":"perhaps"}]}`))
+	must(t, err)
+	must(t, refused.ExpectStatus(400))
+	type answer struct {
+		Msg, RequestID, App, TokenID, Method, Detail string
+		Status                                       int
+	}
+	harness.Eventually(t, patience, "the lines of both answers", func(context.Context) error {
+		statuses := map[string]int{}
+		detail := ""
+		for raw := range strings.SplitSeq(operator.ServerLog.String(), "\n") {
+			var line answer
+			if json.Unmarshal([]byte(raw), &line) == nil && line.Msg == "Answered" && line.App == name && line.TokenID != "" {
+				statuses[line.RequestID] = line.Status
+				if line.Status == 400 {
+					detail = line.Detail
+				}
+			}
+		}
+		changes, _ := auditLines(operator.ServerLog, name)
+		if len(changes) != 1 || statuses[changes[0].RequestID] != 201 {
+			return fmt.Errorf("the changes are %+v, the answers %v", changes, statuses)
+		}
+		if !strings.Contains(detail, "active") || strings.Contains(detail, person.Profile.UserName) {
+			return fmt.Errorf("the refusal is logged as %q", detail)
+		}
+		return nil
+	})
+}

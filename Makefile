@@ -137,11 +137,12 @@ generate: ## Generate deep copies and apply configurations from api/.
 manifests: ## Generate the CRDs in config/crd/bases from api/, and what the chart has in common with config/.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 	go run ./hack/crds config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=scim-operator,fileName=roles.yaml paths="{./scimserver/...,./controllers/...}" output:rbac:dir=config/rbac
 	$(KUSTOMIZE) build config/default | go run ./hack/chart charts/scim-operator/templates/generated
 
 .PHONY: verify-generated
 verify-generated: generate manifests ## Fail when generated files are not what api/ and config/ say.
-	git diff --exit-code -- api config/crd charts
+	git diff --exit-code -- api config/crd config/rbac charts
 	@test -z "$$(git ls-files --others --exclude-standard charts)" || { echo "untracked files in charts"; exit 1; }
 
 .PHONY: lint

@@ -74,6 +74,10 @@ type Options struct {
 	SkipNameValidation bool
 }
 
+// Events of every controller.
+//
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch,roleName=scim-operator-controller
+
 // NewManager returns a manager with every controller registered. ctx ends no later than the manager. It fails where the
 // configuration makes no client, and where a controller cannot be registered.
 func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (manager.Manager, error) {

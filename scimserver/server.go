@@ -67,6 +67,11 @@ type Server struct {
 	uses *tokenUses
 }
 
+// Credentials; of a token only the time of its last use is written (policy scim-operator-directory).
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens,verbs=get;list;watch,roleName=scim-operator-server
+// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/status,verbs=patch,roleName=scim-operator-server
+
 // New returns a Server over a directory, with its ScimTokens watched through the given cache. It fails where the cache has
 // no informer for them.
 func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {

@@ -86,6 +86,15 @@ type Reconciler struct {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
+// An App is patched for its finalizer alone: policy scim-operator-controller refuses a change of its spec. Roles are listed to tell
+// which of those that an App grants are missing.
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=apps,verbs=get;list;watch;patch,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=apps/status,verbs=update;patch,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,verbs=list;watch,roleName=scim-operator-controller
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles,verbs=list,roleName=scim-operator-controller
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch,roleName=scim-operator-controller
+
 // Add registers the controller. It fails where the manager refuses the controller or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	c, err := controller.New("app", mgr, controller.Options{

@@ -48,6 +48,12 @@ type bindingController struct{ syncer *Syncer }
 // queue of the controller.
 type queue = workqueue.TypedRateLimitingInterface[earned.RoleInScope]
 
+// Bindings of the roles that config/rbac/bindable_roles.yaml, and the like of it, lists; there is no right to escalate.
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=approlebindings,verbs=get;list;watch;create;update;delete,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=approlebindings/status,verbs=update,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings;clusterrolebindings,verbs=get;list;watch;create;update;delete,roleName=scim-operator-controller
+
 // Add registers the controller that keeps bindings as they should be. The manager's cache must hold RoleBindings and
 // ClusterRoleBindings that carry v1alpha1.LabelManagedBy, and others those that do not, with their names and roles at least.
 // It fails where the manager refuses an index, an informer or the controller.

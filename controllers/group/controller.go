@@ -61,6 +61,11 @@ type Reconciler struct {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
+// Members that are no users any more leave their groups; what a crashed request left is deleted. No member is added.
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=groups;membershards,verbs=get;list;watch;update;delete,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=groups/status,verbs=patch,roleName=scim-operator-controller-apps
+
 // Add registers the controller. The memberships must be watched already. It fails where the manager refuses the controller
 // or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {

@@ -55,6 +55,13 @@ type Reconciler struct {
 	enqueue func(types.NamespacedName)
 }
 
+// The finalizers are for the Secret of a generated token, which its ScimToken owns, where the API server asks for that.
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens,verbs=get;list;watch,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/status,verbs=update,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/finalizers,verbs=update,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create,roleName=scim-operator-controller-apps
+
 // Add registers the controller. The manager's cache must hold Secrets with LabelToken only. It fails where the manager
 // refuses the controller, an index or a watch.
 func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {

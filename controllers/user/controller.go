@@ -95,6 +95,12 @@ type Reconciler struct {
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
+// Users get their status and lose their finalizer; records that crashed requests left are deleted, with their claims.
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=users,verbs=get;list;watch;update;patch;delete,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=users/status,verbs=update,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=nameclaims,verbs=get;list;create;update;delete,roleName=scim-operator-controller-apps
+
 // Add registers the controller. It fails where the manager refuses the controller or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	r.turns = newTurns(r.Speed)

@@ -39,6 +39,12 @@ type Directory struct {
 	inlineLimit int
 }
 
+// The server writes the directory, and no status of it.
+//
+// +kubebuilder:rbac:groups=scim-operator.io,resources=users;groups;membershards,verbs=get;list;watch;create;update;delete,roleName=scim-operator-server
+// +kubebuilder:rbac:groups=scim-operator.io,resources=nameclaims,verbs=get;create;update;delete,roleName=scim-operator-server
+// +kubebuilder:rbac:groups=scim-operator.io,resources=apps,verbs=get;list;watch,roleName=scim-operator-server
+
 // New returns a Directory. live must not read from a cache, nor limit its own rate. informers must transform objects by
 // Compact, and watch Users, Groups, MemberShards and Apps in every namespace served. They need not run yet. It fails where
 // an informer cannot be had from informers.

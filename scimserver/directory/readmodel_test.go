@@ -303,7 +303,7 @@ func TestFind(t *testing.T) {
 
 func TestSchemasFollowTheApp(t *testing.T) {
 	t.Parallel()
-	app := newApp(t, v1alpha1.CustomAttribute{Name: "level"}, v1alpha1.CustomAttribute{Name: "password"})
+	app := newApp(t, v1alpha1.CustomAttribute{Name: "level"}, v1alpha1.CustomAttribute{Name: "LEVEL"})
 	d := replica(t, app)
 	mustCreate(t, d, app, person("ada", "level", "3"))
 	before := d.Schemas(app)

@@ -27,6 +27,10 @@ const intruder = "intruder@example.com"
 func (c *chaos) createNamespace(name string, labels map[string]string) {
 	err := c.client.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	if err == nil {
+		// An App whose roles grant a Role that some namespace lacks is not Ready.
+		err = c.client.Create(c.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "chaos-deployer"}})
+	}
+	if err == nil {
 		c.count("namespace created")
 		c.note("namespace %s: created, %v", name, labels)
 	} else if !apierrors.IsAlreadyExists(err) { // or it is still being deleted

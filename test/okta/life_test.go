@@ -73,7 +73,7 @@ func (l *life) assigned(t *testing.T) {
 func (l *life) shown(t *testing.T) {
 	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "viewer", "GRANTED": "True", "REVOKED": "False"})
 	titles, row := operator.Table(t, "users", l.app.Namespace, l.person.ID)
-	want := []string{"NAME", "USERNAME", "DISPLAY NAME", "ACTIVE", "APP", "ROLES", "GRANTED", "REVOKED", "AGE"}
+	want := []string{"NAME", "USERNAME", "DISPLAY NAME", "ACTIVE", "APP", "ROLES", "GRANTED", "REVOKED", "REASON", "AGE"}
 	if !slices.Equal(titles, want) {
 		t.Errorf("kubectl get users shows the columns %q, want %q", titles, want)
 	}

@@ -27,8 +27,7 @@ const intruder = "intruder@example.com"
 func (c *chaos) createNamespace(name string, labels map[string]string) {
 	err := c.client.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	if err == nil {
-		// An App whose roles grant a Role that some namespace lacks is not Ready.
-		err = c.client.Create(c.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "chaos-deployer"}})
+		err = c.createDeployer(name)
 	}
 	if err == nil {
 		c.count("namespace created")
@@ -36,6 +35,11 @@ func (c *chaos) createNamespace(name string, labels map[string]string) {
 	} else if !apierrors.IsAlreadyExists(err) { // or it is still being deleted
 		c.t.Errorf("creating namespace %s: %v", name, err)
 	}
+}
+
+// createDeployer creates the Role that the Apps' role deployer grants: an App is not Ready while one of its namespaces lacks it.
+func (c *chaos) createDeployer(namespace string) error {
+	return c.client.Create(c.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "chaos-deployer"}})
 }
 
 func (c *chaos) labels(region, tier string) map[string]string {

@@ -144,6 +144,9 @@ func newChaos(t *testing.T) *chaos {
 	startControllerManager(t)
 	c.createRoles()
 	directory := operator.Env.Namespace(t, nil)
+	if err := c.createDeployer(directory); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 5 {
 		c.namespaces = append(c.namespaces, fmt.Sprintf("%s-place-%d", directory, i))
 	}

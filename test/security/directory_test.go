@@ -111,7 +111,7 @@ func TestEditsOfTheDirectory(t *testing.T) {
 		{"a group's name", "Group", `{"spec":{"displayName":"Root","displayNameKey":"root"}}`},
 		{"a shard's members", "MemberShard", `{"spec":{"members":["somebody"]}}`},
 		{"a claim", "NameClaim", `{"spec":{"touches":7}}`},
-		{"the revoked users", "RevocationList", `{"spec":{"users":{"okta:root":"2100-01-01T00:00:00Z"}}}`},
+		{"the revoked users", "RevocationList", `{"spec":{"entries":"2100-01-01T00:00:00Z\tokta:root\n"}}`},
 	} {
 		t.Run(edit.name, func(t *testing.T) {
 			refusedBy(t, n.client.Patch(t.Context(), copyOf(objects[edit.kind]), mergePatch(edit.patch)), writersPolicy)

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 
+	"github.com/scim-operator/scim-operator/internal/clip"
 	"github.com/scim-operator/scim-operator/internal/informers"
 )
 
@@ -26,15 +27,8 @@ func (e *unreadableEvents) Start(ctx context.Context) error {
 		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: u.Name.Namespace, Name: u.Name.Name, UID: u.UID}}
 		object.SetGroupVersionKind(u.Kind)
 		e.recorder.Eventf(object, nil, corev1.EventTypeWarning, "Unreadable", "Read", "%s",
-			clipped("It grants and opens nothing until it is mended: "+u.Error()))
+			clip.Text("It grants and opens nothing until it is mended: "+u.Error(), maxEventNote))
 	})
 	<-ctx.Done()
 	return nil
-}
-
-func clipped(note string) string {
-	if len(note) <= maxEventNote {
-		return note
-	}
-	return note[:maxEventNote] + "…"
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/clip"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -155,9 +156,7 @@ func union(a, b map[string]any) map[string]bool {
 func bounded(list []string) []string {
 	kept := slices.Clone(list[:min(len(list), maxAuditNames)])
 	for i, name := range kept {
-		if len(name) > maxAuditName {
-			kept[i] = strings.ToValidUTF8(name[:maxAuditName], "") + "…"
-		}
+		kept[i] = clip.Text(name, maxAuditName)
 	}
 	return kept
 }

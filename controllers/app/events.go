@@ -1,17 +1,13 @@
 package app
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/clip"
 )
-
-// maxNote is below the 1,024 bytes that the API server takes of an Event's note.
-const maxNote = 1000
 
 // tell writes an Event on the App for each condition that began or ceased to call for action, after the status that says so.
 // The action is the condition: Events that have action and reason in common are one to Kubernetes. A message that counts users
@@ -34,16 +30,9 @@ func (r *Reconciler) tell(app *v1alpha1.App, before *v1alpha1.AppStatus) {
 		switch {
 		case isBad && is.Reason == v1alpha1.ReasonDeleted: // the client that deleted the App knows
 		case isBad && (!wasBad || !told.counts && was.Message != is.Message):
-			r.Recorder.Eventf(app, nil, corev1.EventTypeWarning, is.Reason, told.condition, "%s", shortened(is.Message))
+			r.Recorder.Eventf(app, nil, corev1.EventTypeWarning, is.Reason, told.condition, "%s", clip.Text(is.Message, clip.EventNote))
 		case wasBad && is != nil && !isBad:
-			r.Recorder.Eventf(app, nil, corev1.EventTypeNormal, is.Reason, told.condition, "%s", shortened(is.Message))
+			r.Recorder.Eventf(app, nil, corev1.EventTypeNormal, is.Reason, told.condition, "%s", clip.Text(is.Message, clip.EventNote))
 		}
 	}
-}
-
-func shortened(note string) string {
-	if len(note) > maxNote {
-		return strings.ToValidUTF8(note[:maxNote], "") + "…"
-	}
-	return note
 }

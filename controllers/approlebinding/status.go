@@ -16,6 +16,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/overlay"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding/packing"
+	"github.com/scim-operator/scim-operator/internal/clip"
 )
 
 // maxListed bounds status.nativeBindings.
@@ -115,9 +116,5 @@ func FailureReason(err error) string {
 // FailureMessage is the condition message of a failed grant, of bounded length.
 func FailureMessage(err error) string {
 	const limit = 2048
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
-	}
-	return text
+	return clip.Text(strings.ReplaceAll(err.Error(), "\n", "; "), limit)
 }

@@ -9,10 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/clip"
 )
-
-// maxNote is below the 1,024 bytes that the API server takes of an Event's note.
-const maxNote = 1000
 
 // tell writes Events on a group after the status that says the same: members that were left out, a name that another group
 // has, and roles that membership began or ceased to confer.
@@ -38,10 +36,7 @@ func (r *Reconciler) tell(group *v1alpha1.Group, before *v1alpha1.GroupStatus) {
 }
 
 func (r *Reconciler) event(group *v1alpha1.Group, kind, reason, action, note string) {
-	if len(note) > maxNote {
-		note = strings.ToValidUTF8(note[:maxNote], "") + "…"
-	}
-	r.Recorder.Eventf(group, nil, kind, reason, action, "%s", note)
+	r.Recorder.Eventf(group, nil, kind, reason, action, "%s", clip.Text(note, clip.EventNote))
 }
 
 // lacking returns the roles that the other list does not have.

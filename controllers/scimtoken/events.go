@@ -1,17 +1,13 @@
 package scimtoken
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/clip"
 )
-
-// maxNote is below the 1,024 bytes that the API server takes of an Event's note.
-const maxNote = 1000
 
 // tell writes Events on a token after the status that says the same: that it does not open its App, and why, unless its
 // specification asks for that; that it does again; that it expires within 30 days.
@@ -36,9 +32,5 @@ func (r *Reconciler) tell(object *v1alpha1.ScimToken, before *v1alpha1.ScimToken
 }
 
 func (r *Reconciler) event(object *v1alpha1.ScimToken, kind string, condition *metav1.Condition) {
-	note := condition.Message
-	if len(note) > maxNote {
-		note = strings.ToValidUTF8(note[:maxNote], "") + "…"
-	}
-	r.Recorder.Eventf(object, nil, kind, condition.Reason, condition.Type, "%s", note)
+	r.Recorder.Eventf(object, nil, kind, condition.Reason, condition.Type, "%s", clip.Text(condition.Message, clip.EventNote))
 }

@@ -3,7 +3,6 @@ package user
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/clip"
 )
 
 const (
@@ -115,11 +115,7 @@ func (e *evaluation) tellRefused(before *v1alpha1.UserStatus) {
 	if message == "" || message == refusalIn(before) || !e.grantEvents.accept(e.appName()) {
 		return
 	}
-	const limit = 1000 // the API server takes 1,024 characters
-	if len(message) > limit {
-		message = strings.ToValidUTF8(message[:limit], "") + "…"
-	}
-	e.Recorder.Eventf(e.user, nil, corev1.EventTypeWarning, "AccessNotGranted", "Grant", "%s", message)
+	e.Recorder.Eventf(e.user, nil, corev1.EventTypeWarning, "AccessNotGranted", "Grant", "%s", clip.Text(message, clip.EventNote))
 }
 
 // refusalIn returns why a status says that roles which are held are not bound; "" where it does not.

@@ -6,7 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
+
+	"github.com/scim-operator/scim-operator/internal/clip"
 )
 
 // MaxDepth bounds the levels of objects and arrays inside each other, in a request and in a resource; the resource itself is the
@@ -123,9 +124,4 @@ func isDeep(raw []byte) bool {
 }
 
 // shortPath is a path as an error text has it.
-func shortPath(path string) string {
-	if len(path) <= maxPathInError {
-		return path
-	}
-	return strings.ToValidUTF8(path[:maxPathInError], "") + "…"
-}
+func shortPath(path string) string { return clip.Text(path, maxPathInError) }

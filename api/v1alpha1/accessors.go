@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -28,6 +29,14 @@ const (
 	IdentifierEmail      = "email"
 	IdentifierExternalID = "externalId"
 )
+
+// RoleRef returns the native role that the grant names.
+func (g Grant) RoleRef() rbacv1.RoleRef {
+	if g.ClusterRole != "" {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: g.ClusterRole}
+	}
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: g.Role}
+}
 
 // ImportsUsers says whether the client may list users.
 func (p Provisioning) ImportsUsers() bool { return isOn(p.ImportUsers) }

@@ -141,13 +141,6 @@ const (
 	kindClusterRole = "ClusterRole"
 )
 
-func refOf(grant v1alpha1.Grant) rbacv1.RoleRef {
-	if grant.ClusterRole != "" {
-		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kindClusterRole, Name: grant.ClusterRole}
-	}
-	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kindRole, Name: grant.Role}
-}
-
 func compareRefs(a, b rbacv1.RoleRef) int {
 	return strings.Compare(a.Kind+"/"+a.Name, b.Kind+"/"+b.Name)
 }
@@ -164,12 +157,12 @@ type places struct {
 func placesOf(policy *access.Policy, existing map[string]labels.Set) map[rbacv1.RoleRef]*places {
 	byScope := map[string][]string{}
 	for _, scope := range policy.Scopes() {
-		byScope[scope.Name] = namespacesOf(scope, existing)
+		byScope[scope.Name] = slices.Collect(namespacesOf(scope, existing))
 	}
 	granted := map[rbacv1.RoleRef]*places{}
 	seen := map[rbacv1.RoleRef]map[string]bool{}
 	policy.EachGrant(func(role string, grant v1alpha1.Grant, scope *access.Scope) {
-		ref := refOf(grant)
+		ref := grant.RoleRef()
 		if granted[ref] == nil {
 			granted[ref], seen[ref] = &places{namespaces: map[string]bool{}, role: role}, map[string]bool{}
 		}
@@ -183,27 +176,6 @@ func placesOf(policy *access.Policy, existing map[string]labels.Set) map[rbacv1.
 		}
 	})
 	return granted
-}
-
-// namespacesOf returns the namespaces of a scope that exist.
-func namespacesOf(scope access.Scope, existing map[string]labels.Set) []string {
-	var names []string
-	switch {
-	case scope.ClusterWide:
-	case scope.Selector != nil:
-		for name, set := range existing {
-			if scope.Selector.Matches(set) {
-				names = append(names, name)
-			}
-		}
-	default:
-		for _, name := range scope.Namespaces {
-			if _, exists := existing[name]; exists {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
 }
 
 // checkGrant says what keeps a native role from being granted: it does not exist, or the controller may not bind it.
@@ -315,16 +287,13 @@ func OnlyNames(object any) (any, error) {
 func (r *Reconciler) watchClusterRoles() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	type object = *metav1.PartialObjectMetadata
 	enqueue := func(ctx context.Context, role object, q queue) {
-		var list v1alpha1.AppList
-		if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-			return // an informer's list does not fail once it is synchronised, and before that every App comes as an event
-		}
-		for i := range list.Items {
-			if app := &list.Items[i]; grantsClusterRole(app, role.Name) {
-				r.grants.forget(client.ObjectKeyFromObject(app))
-				q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(app)}, scopeDelay)
+		r.enqueueApps(ctx, q, func(app *v1alpha1.App) bool {
+			if !grantsClusterRole(app, role.Name) {
+				return false
 			}
-		}
+			r.grants.forget(client.ObjectKeyFromObject(app))
+			return true
+		})
 	}
 	return handler.TypedFuncs[object, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[object], q queue) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -53,23 +54,37 @@ func missingScopes(scopes []access.Scope, there map[string]labels.Set) []v1alpha
 	return missing
 }
 
-// whyMissing tells why a scope holds nowhere; "" where it holds somewhere.
-func whyMissing(scope access.Scope, there map[string]labels.Set) string {
-	switch {
-	case scope.ClusterWide:
-		return ""
-	case scope.Selector != nil:
-		for _, set := range there {
-			if scope.Selector.Matches(set) {
-				return ""
+// namespacesOf yields the namespaces of a scope that exist, in no order; none of one that is clusterWide.
+func namespacesOf(scope access.Scope, existing map[string]labels.Set) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		switch {
+		case scope.ClusterWide:
+		case scope.Selector != nil:
+			for name, set := range existing {
+				if scope.Selector.Matches(set) && !yield(name) {
+					return
+				}
+			}
+		default:
+			for _, name := range scope.Namespaces {
+				if _, exists := existing[name]; exists && !yield(name) {
+					return
+				}
 			}
 		}
-		return shorten(fmt.Sprintf("No namespace has the labels of scope %q: %s.", scope.Name, scope.Written()))
 	}
-	for _, name := range scope.Namespaces {
-		if _, found := there[name]; found {
-			return ""
-		}
+}
+
+// whyMissing tells why a scope holds nowhere; "" where it holds somewhere.
+func whyMissing(scope access.Scope, there map[string]labels.Set) string {
+	if scope.ClusterWide {
+		return ""
+	}
+	for range namespacesOf(scope, there) {
+		return ""
+	}
+	if scope.Selector != nil {
+		return shorten(fmt.Sprintf("No namespace has the labels of scope %q: %s.", scope.Name, scope.Written()))
 	}
 	return shorten(fmt.Sprintf("No namespace of scope %q exists: %s.", scope.Name, strings.Join(scope.Namespaces, ", ")))
 }
@@ -102,17 +117,24 @@ func scopesCondition(missing []v1alpha1.MissingScope) metav1.Condition {
 	}
 }
 
+// enqueueApps has the Apps looked at for which is returns true.
+func (r *Reconciler) enqueueApps(ctx context.Context, q queue, is func(*v1alpha1.App) bool) {
+	var list v1alpha1.AppList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return // an informer's list does not fail once it is synchronised, and before that every App comes as an event
+	}
+	for i := range list.Items {
+		if app := &list.Items[i]; is(app) {
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(app)}, scopeDelay)
+		}
+	}
+}
+
 // watchNamespaces has every App looked at when a namespace comes, goes or gets other labels.
 func (r *Reconciler) watchNamespaces() handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request] {
 	enqueue := func(ctx context.Context, q queue) {
 		r.grants.changed()
-		var list v1alpha1.AppList
-		if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-			return // an informer's list does not fail once it is synchronised, and before that every App comes as an event
-		}
-		for i := range list.Items {
-			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, scopeDelay)
-		}
+		r.enqueueApps(ctx, q, func(*v1alpha1.App) bool { return true })
 	}
 	type object = *metav1.PartialObjectMetadata
 	return handler.TypedFuncs[object, reconcile.Request]{

@@ -148,5 +148,3 @@ func joinErrors(errs []error) error {
 	}
 	return errors.Join(errs...)
 }
-
-func equalSubjects(a, b []rbacv1.Subject) bool { return slices.Equal(a, b) }

@@ -2,6 +2,7 @@ package approlebinding
 
 import (
 	"errors"
+	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
@@ -156,7 +157,7 @@ func (p *plan) planGranted() {
 			continue
 		}
 		for _, grant := range p.grants {
-			ref := roleRef(grant)
+			ref := grant.RoleRef()
 			name := nativeName(p.key, c.Index, ref)
 			if p.clusterWide {
 				p.desire(overlay.ID{Kind: overlay.KindClusterRoleBinding, Name: name}, ref, c)
@@ -222,7 +223,7 @@ func (p *plan) chunkOf(id overlay.ID, ref rbacv1.RoleRef) *packing.Chunk {
 
 // isAsWanted reports whether a native binding needs no write.
 func (p *plan) isAsWanted(existing native, want desiredNative) bool {
-	return existing.roleRef == want.roleRef && equalSubjects(existing.subjects, want.subjects) &&
+	return existing.roleRef == want.roleRef && slices.Equal(existing.subjects, want.subjects) &&
 		isMarkedFor(p.key, existing.object, want.chunk.Index) && isFree(existing.object)
 }
 
@@ -275,11 +276,4 @@ func (p *plan) noteMoved(m *packing.Member) {
 	for _, subject := range m.Natives() {
 		p.moved[subject] = true
 	}
-}
-
-func roleRef(grant v1alpha1.Grant) rbacv1.RoleRef {
-	if grant.ClusterRole != "" {
-		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: grant.ClusterRole}
-	}
-	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: grant.Role}
 }

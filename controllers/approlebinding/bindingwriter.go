@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -131,13 +132,11 @@ func merged(have, want map[string]string) map[string]string {
 // pruneNatives failed, its AppRoleBinding stays.
 func (w *bindingWriter) pruneBindings(ctx context.Context) error {
 	var errs []error
+	natives := sync.OnceValue(w.nativesByChunk)
 	for i := range w.plan.chunks {
 		c := &w.plan.chunks[i]
 		existing := w.objects.binding(c.Index)
-		if !c.Touched || len(c.Members) > 0 || existing == nil {
-			continue
-		}
-		if w.hasNatives(c) {
+		if !c.Touched || len(c.Members) > 0 || existing == nil || len(natives()[c]) > 0 {
 			continue
 		}
 		if err := w.releaseBinding(ctx, existing); err != nil {
@@ -148,15 +147,6 @@ func (w *bindingWriter) pruneBindings(ctx context.Context) error {
 		w.objects.setBinding(c.Index, nil)
 	}
 	return joinErrors(errs)
-}
-
-func (w *bindingWriter) hasNatives(c *packing.Chunk) bool {
-	for id, existing := range w.objects.allNatives() {
-		if w.plan.chunkOf(id, existing.roleRef) == c {
-			return true
-		}
-	}
-	return false
 }
 
 // releaseBinding deletes an AppRoleBinding and takes every finalizer off it: one of others would keep the name of what later

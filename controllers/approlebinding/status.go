@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,7 @@ const maxListed = 100
 // users has many of them.
 func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 	var errs []error
+	natives := sync.OnceValue(w.nativesByChunk)
 	for i := range w.plan.chunks {
 		c := &w.plan.chunks[i]
 		existing := w.objects.binding(c.Index)
@@ -33,7 +35,7 @@ func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 			continue
 		}
 		object := existing.DeepCopy()
-		w.setStatus(c, object, grant)
+		w.setStatus(object, natives()[c], grant)
 		if apiequality.Semantic.DeepEqual(object.Status, existing.Status) {
 			continue
 		}
@@ -54,19 +56,23 @@ func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 	return joinErrors(errs)
 }
 
-func (w *bindingWriter) setStatus(c *packing.Chunk, object *v1alpha1.AppRoleBinding, grant error) {
-	natives := []v1alpha1.NativeBinding{}
+// nativesByChunk returns the native bindings that there are of each chunk, sorted. The nil chunk has those of none.
+func (w *bindingWriter) nativesByChunk() map[*packing.Chunk][]v1alpha1.NativeBinding {
+	natives := map[*packing.Chunk][]v1alpha1.NativeBinding{}
 	existing := w.objects.allNatives()
 	for _, id := range slices.SortedFunc(maps.Keys(existing), overlay.Compare) {
-		if w.plan.chunkOf(id, existing[id].roleRef) == c {
-			natives = append(natives, v1alpha1.NativeBinding{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name})
-		}
+		c := w.plan.chunkOf(id, existing[id].roleRef)
+		natives[c] = append(natives[c], v1alpha1.NativeBinding{Kind: id.Kind, Namespace: id.Namespace, Name: id.Name})
 	}
+	return natives
+}
+
+func (w *bindingWriter) setStatus(object *v1alpha1.AppRoleBinding, natives []v1alpha1.NativeBinding, grant error) {
 	status := &object.Status
 	status.ObservedGeneration = object.Generation
 	status.Subjects = int32(len(object.Spec.Subjects))
 	status.NativeBindingCount = int32(len(natives))
-	status.NativeBindings = natives[:min(len(natives), maxListed)]
+	status.NativeBindings = append([]v1alpha1.NativeBinding{}, natives[:min(len(natives), maxListed)]...) // a list, also of none
 	meta.SetStatusCondition(&status.Conditions, w.plan.ready(object, grant, len(natives)))
 }
 

@@ -35,8 +35,8 @@ func BuildOperator(ctx context.Context) (string, error) {
 
 	built := filepath.Join(scratch, "scim-operator")
 	command := exec.CommandContext(ctx, "go", "build", "-o", built)
-	if os.Getenv("GOCOVERDIR") != "" { // make coverage: the process writes there what it has reached
-		command.Args = append(command.Args, "-cover", "-coverpkg=./api/v1alpha1,./cmd/...,./controllers/...,./internal/...,./scimserver/...")
+	if packages := os.Getenv("COVERPKG"); packages != "" { // make coverage: the process writes into GOCOVERDIR what it has reached
+		command.Args = append(command.Args, "-cover", "-coverpkg="+packages)
 	}
 	command.Args = append(command.Args, "./cmd/scim-operator")
 	command.Dir = root

@@ -18,8 +18,9 @@ import (
 const (
 	// usesApart is the least time between two writes of a token's lastUsedTime, by whatever replica.
 	usesApart = 15 * time.Minute
-	// usesEvery is how often noted uses are looked at, and usesRetry the rest after an attempt that wrote nothing.
-	usesEvery = 5 * time.Second
+	// usesEvery is how often noted uses are looked at: a token's first use shows when an administrator looks for it right after
+	// Okta's connection test. usesRetry is the rest after an attempt.
+	usesEvery = time.Second
 	usesRetry = time.Minute
 	// usesTimeout bounds one write, and usesAtOnce those of one look: the rest waits for the next one.
 	usesTimeout = 5 * time.Second
@@ -89,9 +90,24 @@ func (u *tokenUses) write(ctx context.Context) {
 		u.mu.Lock()
 		u.rest[used] = u.now().Add(usesRetry)
 		u.mu.Unlock()
-		if err := u.patch(ctx, token, at); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && ctx.Err() == nil {
+		err := u.patch(ctx, token, at)
+		switch {
+		case apierrors.IsConflict(err):
+			// Another writer changed the token: the watch shows its version by the next look.
+			u.again(used, at)
+		case err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil:
 			u.log.V(1).Info("The time of a token's last use was not written", "token", used.name.String(), "cause", err.Error())
 		}
+	}
+}
+
+// again leaves a use for the next look, and the token without a rest.
+func (u *tokenUses) again(used usedToken, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.rest, used)
+	if _, later := u.noted[used]; !later {
+		u.noted[used] = at
 	}
 }
 

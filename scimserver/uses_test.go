@@ -65,3 +65,22 @@ func TestUsesRest(t *testing.T) {
 		t.Errorf("one look takes %d", len(got))
 	}
 }
+
+// A use that met another writer's change is due at the next look, and does not replace a later one.
+func TestUseIsLeftForTheNextLook(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	u := newTokenUses(nil, nil, logr.Discard())
+	u.now = func() time.Time { return now }
+	name := types.NamespacedName{Namespace: "directory", Name: "token"}
+	used := usedToken{name, "01234567"}
+	u.rest[used] = now.Add(usesRetry)
+	u.again(used, now.Add(-time.Second))
+	if got := u.due(); !got[used].Equal(now.Add(-time.Second)) {
+		t.Errorf("due: %v", got)
+	}
+	u.note(credential{tokenID: "01234567", tokens: []types.NamespacedName{name}})
+	u.again(used, now.Add(-time.Second))
+	if got := u.due(); !got[used].Equal(now) {
+		t.Errorf("due: %v", got)
+	}
+}

@@ -3,8 +3,10 @@
 //
 //	make test TEST_ARGS=-json | tee events | go run ./hack/tracecheck -show
 //	go run ./hack/tracecheck events
+//	go run ./hack/tracecheck -rerun events
 //
-// With -show it only passes standard input on, as go test prints without -json.
+// With -show it only passes standard input on, as go test prints without -json. With -rerun it prints the package and the -run
+// pattern of what did not pass, and fails where nothing or too much did not.
 //
 // It stands at the end of the checks, imports test/conformance/trace only, and changes nothing.
 package main
@@ -20,15 +22,21 @@ import (
 const (
 	module = "github.com/scim-operator/scim-operator"
 	table  = "docs/protocol.md"
+	// mostRerun is how many test functions a busy machine may upset before a run counts as failed.
+	mostRerun = 4
 )
 
 func main() {
 	show := flag.Bool("show", false, "print what go test -json says on standard input, as go test does without -json")
+	rerun := flag.Bool("rerun", false, "print the package and the -run pattern of what did not pass")
 	flag.Parse()
 	var err error
-	if *show {
+	switch {
+	case *show:
 		err = trace.Show(os.Stdin, os.Stdout)
-	} else {
+	case *rerun:
+		err = printRerun(flag.Args())
+	default:
 		err = check(flag.Args())
 	}
 	if err != nil {
@@ -46,11 +54,9 @@ func check(files []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", table, err)
 	}
-	runs := trace.Runs{}
-	for _, file := range files {
-		if err := readFile(runs, file); err != nil {
-			return err
-		}
+	runs, err := readFiles(files)
+	if err != nil {
+		return err
 	}
 	missing := runs.Missing(rows)
 	for _, test := range missing {
@@ -61,6 +67,28 @@ func check(files []string) error {
 	}
 	fmt.Printf("all tests of %d requirements in %s have passed\n", len(rows), table)
 	return nil
+}
+
+func printRerun(files []string) error {
+	runs, err := readFiles(files)
+	if err != nil {
+		return err
+	}
+	lines, err := runs.Rerun(mostRerun)
+	for _, line := range lines {
+		fmt.Println(line)
+	}
+	return err
+}
+
+func readFiles(files []string) (trace.Runs, error) {
+	runs := trace.Runs{}
+	for _, file := range files {
+		if err := readFile(runs, file); err != nil {
+			return nil, err
+		}
+	}
+	return runs, nil
 }
 
 func readFile(runs trace.Runs, name string) error {

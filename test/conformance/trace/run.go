@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -21,12 +23,17 @@ type event struct{ Action, Package, Test, Output string }
 func (r Runs) Read(events io.Reader, module string) error {
 	return each(events, func(e event, _ string) {
 		folder, ok := strings.CutPrefix(e.Package, module+"/")
-		if e.Test == "" || !ok {
+		if !ok {
 			return
 		}
 		switch e.Action {
 		case "run", "pass", "fail", "skip":
+			// A package's own outcome stands under an empty name.
 			r[folder+"."+e.Test] = e.Action
+		case "output":
+			if crash.MatchString(e.Output) {
+				r[folder+"."+crashed] = "fail"
+			}
 		}
 	})
 }
@@ -118,6 +125,48 @@ func each(events io.Reader, f func(e event, line string)) error {
 			return err
 		}
 	}
+}
+
+// crashed stands for a test in whose package a crash kept others from running.
+const crashed = "!crashed"
+
+// crash is what the runtime or the testing package says before it ends a test binary.
+var crash = regexp.MustCompile(`^(panic: |fatal error: )`)
+
+// Rerun says how go test runs again what did not pass: a package, and a -run pattern of its test functions, a line each. The
+// error says that there is none, or more than most functions: so much is no test that a busy machine upset; or that a package
+// did not build, crashed, or failed of itself, so that others of its tests did not run.
+func (r Runs) Rerun(most int) ([]string, error) {
+	functions := map[string][]string{}
+	var failed []string
+	n := 0
+	for test, outcome := range r {
+		folder, name, _ := strings.Cut(test, ".")
+		switch {
+		case outcome == "pass" || outcome == "skip" || strings.Contains(name, "/"):
+		case name == "":
+			failed = append(failed, folder)
+		case outcome == "run" || name == crashed:
+			return nil, fmt.Errorf("%s: tests of it did not end", folder)
+		default:
+			functions[folder] = append(functions[folder], name)
+			n++
+		}
+	}
+	for _, folder := range failed {
+		if len(functions[folder]) == 0 {
+			return nil, fmt.Errorf("%s: failed, and none of its tests did", folder)
+		}
+	}
+	if n == 0 || n > most {
+		return nil, fmt.Errorf("%d test functions did not pass; 1 to %d can be run again", n, most)
+	}
+	var lines []string
+	for _, folder := range slices.Sorted(maps.Keys(functions)) {
+		slices.Sort(functions[folder])
+		lines = append(lines, fmt.Sprintf("./%s ^(%s)$", folder, strings.Join(functions[folder], "|")))
+	}
+	return lines, nil
 }
 
 // Missing are the tests that the rows name and that did not pass, each once, with what happened to them.

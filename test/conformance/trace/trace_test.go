@@ -130,3 +130,33 @@ func TestFunctions(t *testing.T) {
 		t.Error("found tests nowhere")
 	}
 }
+
+func TestRerun(t *testing.T) {
+	const module = "example.com/m"
+	event := func(folder, test, action string) string {
+		return fmt.Sprintf(`{"Action":%q,"Package":"%s/%s","Test":%q}`+"\n", action, module, folder, test)
+	}
+	two := event("test/okta", "TestLife", "fail") + event("test/okta", "TestPages/own", "fail") + event("test/okta", "TestPages", "fail") +
+		event("test/okta", "", "fail") + event("internal/clip", "TestSkipped", "skip") + event("internal/clip", "", "pass")
+	for name, test := range map[string]struct {
+		events string
+		want   []string
+	}{
+		"some": {two + event("internal/names", "TestFold", "fail") + event("internal/names", "", "fail"),
+			[]string{"./internal/names ^(TestFold)$", "./test/okta ^(TestLife|TestPages)$"}},
+		"more than most": {two + event("internal/names", "TestFold", "fail") + event("internal/names", "TestOther", "fail"), nil},
+		"none":           {event("internal/clip", "TestClip", "pass"), nil},
+		"no build":       {two + event("internal/names", "", "fail"), nil},
+		"no end":         {two + event("internal/names", "TestFold", "run") + event("internal/names", "", "fail"), nil},
+		"a crash":        {two + `{"Action":"output","Package":"example.com/m/test/okta","Output":"panic: no\n"}` + "\n", nil},
+	} {
+		runs := Runs{}
+		if err := runs.Read(strings.NewReader(test.events), module); err != nil {
+			t.Fatal(err)
+		}
+		got, err := runs.Rerun(3)
+		if !reflect.DeepEqual(got, test.want) || (err == nil) != (test.want != nil) {
+			t.Errorf("%s: %q, error %v", name, got, err)
+		}
+	}
+}

@@ -111,7 +111,7 @@ func TestBulkRemovalIsHeldAndReleased(t *testing.T) {
 	w.eventuallyRemovals(3, 7, 7)
 	c := w.eventuallyCondition(w.app, v1alpha1.ConditionRemovalsHeld, metav1.ConditionTrue, v1alpha1.ReasonTooManyRemovals)
 	w.eventuallyEvent(w.app, v1alpha1.ReasonTooManyRemovals, "keep roles that they do not earn any more")
-	if want := fmt.Sprintf("kubectl annotate app demo -n %s scim-operator.io/release-removals=", w.namespace); !strings.Contains(c.Message, want) || !strings.HasPrefix(c.Message, "7 people") {
+	if want := fmt.Sprintf("kubectl annotate sapp demo -n %s scim-operator.io/release-removals=", w.namespace); !strings.Contains(c.Message, want) || !strings.HasPrefix(c.Message, "7 people") {
 		t.Errorf("message = %q, want %q", c.Message, want)
 	}
 	w.eventually(func() string {

@@ -38,12 +38,12 @@ Create a user as Okta does:
 
 See her, and what she may do:
 
-  kubectl get users
+  kubectl get suser
   kubectl auth can-i create pods --namespace team-a --as okta:jane@example.com
 
 Deactivate her, and ask again:
 
-  curl -sS -X PATCH "$SCIM_URL/Users/$(kubectl get users -o jsonpath='{.items[?(@.spec.userName=="jane@example.com")].metadata.name}')" \
+  curl -sS -X PATCH "$SCIM_URL/Users/$(kubectl get suser -o jsonpath='{.items[?(@.spec.userName=="jane@example.com")].metadata.name}')" \
     -H "Authorization: Bearer $SCIM_TOKEN" \
     -H 'Accept: application/scim+json' -H 'Content-Type: application/scim+json; charset=utf-8' \
     -H 'User-Agent: Okta SCIM Client 1.0.0' -d '{
@@ -69,7 +69,7 @@ func (r *run) announce(s *sample) error {
 	})
 }
 
-// writeKubeconfig makes the sample's namespace the default one, so that `kubectl get users`
+// writeKubeconfig makes the sample's namespace the default one, so that `kubectl get suser`
 // needs no more words.
 func (r *run) writeKubeconfig(namespace string) error {
 	data, err := r.plane.Kubeconfig("admin", "system:masters")

@@ -134,7 +134,7 @@ func TestDevCommandAndWhatItPrints(t *testing.T) {
 	canI := "kubectl auth can-i create pods --namespace team-a --as okta:jane@example.com"
 	waitForOutput(t, dir, canI, "yes")
 	if listed := inAnotherTerminal(t, dir, printedCommands(t, screen, "See her, and what she may do:")); !strings.Contains(listed, "jane@example.com") {
-		t.Errorf("kubectl get users does not show her:\n%s", listed)
+		t.Errorf("kubectl get suser does not show her:\n%s", listed)
 	}
 	deactivated, active := userOf(t, inAnotherTerminal(t, dir, printedCommands(t, screen, "Deactivate her, and ask again:")))
 	if deactivated != id || active {

@@ -10,8 +10,8 @@ import (
 
 // condition is what If-Match and If-None-Match ask of the version that a change is made to (RFC 7644 section 3.14,
 // RFC 9110 section 13.1).
-func (x *exchange) condition() directory.Condition {
-	return directory.Condition{Match: x.etags("If-Match"), NoneMatch: x.etags("If-None-Match")}
+func (x *exchange) condition() directory.Precondition {
+	return directory.Precondition{Match: x.etags("If-Match"), NoneMatch: x.etags("If-None-Match")}
 }
 
 // notModified answers 304 where the client has this version already, and says whether it did.

@@ -35,9 +35,9 @@ func (s *Server) serviceProviderConfig(x *exchange) error {
 
 // resourceTypes are what this server has for the App. Roles and entitlements are there where the App has some.
 func (s *Server) resourceTypes(x *exchange) []*protocol.SchemaSet {
-	types := []*protocol.SchemaSet{s.directory.Schemas(x.app)}
+	types := []*protocol.SchemaSet{s.directory.Users.Schemas(x.app)}
 	if x.app.Spec.Provisioning.PushesGroups() {
-		types = append(types, s.directory.GroupSchemas())
+		types = append(types, s.directory.Groups.Schemas())
 	}
 	if len(x.app.Spec.Roles) > 0 {
 		types = append(types, protocol.NewRoleSchemas())

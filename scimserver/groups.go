@@ -28,16 +28,16 @@ func (s *Server) createGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.directory.GroupSchemas().Validate(group.Attributes); err != nil {
+	if err := s.directory.Groups.Schemas().Validate(group.Attributes); err != nil {
 		return err
 	}
 	var moved movedMembers
-	created, err := s.directory.CreateGroup(x.context(), x.app, group, func(members []string) { moved.observe(members, nil) })
+	created, err := s.directory.Groups.Create(x.context(), x.app, group, func(members []string) { moved.observe(members, nil) })
 	if err != nil {
 		return err
 	}
 	x.audit(auditCreate, "Group", created.Name, moved.values()...)
-	x.writer.Header().Set("Location", s.directory.GroupMeta(created, s.baseURL(x)).Location)
+	x.writer.Header().Set("Location", s.directory.Groups.Meta(created, s.baseURL(x)).Location)
 	return s.answerGroup(x, http.StatusCreated, created)
 }
 
@@ -50,7 +50,7 @@ func (s *Server) decodeGroup(x *exchange) (protocol.GroupResource, error) {
 	if err != nil {
 		return protocol.GroupResource{}, err
 	}
-	group, err := s.directory.GroupSchemas().DecodeGroup(body)
+	group, err := s.directory.Groups.Schemas().DecodeGroup(body)
 	return group, readError(err, maxGroupBody)
 }
 
@@ -60,11 +60,11 @@ func (s *Server) getGroup(x *exchange) error {
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		return protocol.NotFound("There is no group with this id: the App %s takes no groups.", x.app.Name)
 	}
-	group, err := s.directory.GetGroup(x.context(), x.app, x.route.id)
+	group, err := s.directory.Groups.Get(x.context(), x.app, x.route.id)
 	if err != nil {
 		return err
 	}
-	if x.notModified(s.directory.GroupMeta(group, "").Version) {
+	if x.notModified(s.directory.Groups.Meta(group, "").Version) {
 		return nil
 	}
 	return s.answerGroup(x, http.StatusOK, group)
@@ -77,7 +77,7 @@ func (s *Server) replaceGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.directory.GroupSchemas().ValidateUpdate(protocol.Resource{}, group.Attributes); err != nil {
+	if err := s.directory.Groups.Schemas().ValidateUpdate(protocol.Resource{}, group.Attributes); err != nil {
 		return err
 	}
 	var made resourceChange
@@ -87,7 +87,7 @@ func (s *Server) replaceGroup(x *exchange) error {
 		return group.Attributes.DeepCopy(), true, nil
 	}
 	members := directory.MembersChange{Delta: group.Membership(), Observe: moved.observe}
-	updated, _, err := s.directory.UpdateGroup(x.context(), x.app, x.route.id, change, members, x.condition())
+	updated, _, err := s.directory.Groups.Update(x.context(), x.app, x.route.id, change, members, x.condition())
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *Server) patchGroup(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	schemas := s.directory.GroupSchemas()
+	schemas := s.directory.Groups.Schemas()
 	patch, err := schemas.ParseGroupPatch(body)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (s *Server) patchGroup(x *exchange) error {
 	} else {
 		members.Resolve, members.Joining = patch.NormaliseOver, patch.Joining()
 	}
-	updated, _, err := s.directory.UpdateGroup(x.context(), x.app, x.route.id, change, members, x.condition())
+	updated, _, err := s.directory.Groups.Update(x.context(), x.app, x.route.id, change, members, x.condition())
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *Server) patchGroup(x *exchange) error {
 	if x.request.URL.Query().Has("attributes") {
 		return s.answerGroup(x, http.StatusOK, updated)
 	}
-	x.writer.Header().Set("ETag", s.directory.GroupMeta(updated, "").Version)
+	x.writer.Header().Set("ETag", s.directory.Groups.Meta(updated, "").Version)
 	x.noContent()
 	return nil
 }
@@ -150,7 +150,7 @@ func (s *Server) deleteGroup(x *exchange) error {
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		return switchedOff(x.app, "pushGroups")
 	}
-	if err := s.directory.DeleteGroup(x.context(), x.app, x.route.id, x.condition()); err != nil {
+	if err := s.directory.Groups.Delete(x.context(), x.app, x.route.id, x.condition()); err != nil {
 		return err
 	}
 	x.audit(auditDelete, "Group", x.route.id)
@@ -169,21 +169,21 @@ func (s *Server) listGroups(x *exchange) error {
 // groups is the App's groups as lists go through them. Where the App takes no groups, lists are empty, so that the
 // connection test passes.
 func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
-	base, schemas := s.baseURL(x), s.directory.GroupSchemas()
+	base, schemas := s.baseURL(x), s.directory.Groups.Schemas()
 	live := false
 	groups := collection[*v1alpha1.Group]{
 		schemas: schemas,
 		page: func(startIndex, count int) ([]*v1alpha1.Group, int) {
-			return s.directory.ListGroups(x.app, startIndex, count)
+			return s.directory.Groups.Page(x.app, startIndex, count)
 		},
 		after: func(created time.Time, id string, count int) ([]*v1alpha1.Group, int) {
-			return s.directory.GroupsAfter(x.app, created, id, count)
+			return s.directory.Groups.After(x.app, created, id, count)
 		},
 		before: func(created time.Time, id string, count int) []*v1alpha1.Group {
-			return s.directory.GroupsBefore(x.app, created, id, count)
+			return s.directory.Groups.Before(x.app, created, id, count)
 		},
 		find: func(filter *protocol.Filter) ([]*v1alpha1.Group, error) {
-			found, err := s.directory.FindGroups(directory.WithPace(x.context(), x.step), x.app, filter, base)
+			found, err := s.directory.Groups.Find(directory.WithPace(x.context(), x.step), x.app, filter, base)
 			live = len(found) <= fewGroups
 			return found, err
 		},
@@ -192,7 +192,7 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 			if err != nil {
 				return nil, err
 			}
-			return schemas.Complete(attributes, s.directory.GroupMeta(group, base)), nil
+			return schemas.Complete(attributes, s.directory.Groups.Meta(group, base)), nil
 		},
 		render: func(w *answerWriter, group *v1alpha1.Group, projection protocol.Projection) error {
 			rendering, err := s.groupRendering(x, group, projection, live)
@@ -243,22 +243,22 @@ func (r groupRendering) write(w io.Writer) error {
 }
 
 func (s *Server) groupRendering(x *exchange, group *v1alpha1.Group, projection protocol.Projection, live bool) (groupRendering, error) {
-	r := groupRendering{schemas: s.directory.GroupSchemas(), projection: projection}
+	r := groupRendering{schemas: s.directory.Groups.Schemas(), projection: projection}
 	var err error
 	if r.attributes, err = directory.GroupAttributes(group); err != nil {
 		return r, err
 	}
 	if !projection.Includes("members") {
-		r.meta = s.directory.GroupMeta(group, s.baseURL(x))
+		r.meta = s.directory.Groups.Meta(group, s.baseURL(x))
 		return r, nil
 	}
 	var members []protocol.Member
 	if live {
-		if members, err = s.directory.Members(x.context(), group); err != nil {
+		if members, err = s.directory.Groups.Members(x.context(), group); err != nil {
 			return r, err
 		}
 	} else {
-		members = s.directory.CachedMembers(group)
+		members = s.directory.Groups.CachedMembers(group)
 	}
 	r.meta, r.members = directory.GroupMetaWith(group, s.baseURL(x), members), slices.Values(members)
 	return r, nil

@@ -26,7 +26,7 @@ func (s *Server) createUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	schemas := s.directory.Schemas(x.app)
+	schemas := s.directory.Users.Schemas(x.app)
 	resource, err := schemas.DecodeUser(body)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func (s *Server) createUser(x *exchange) error {
 	if !x.inBulk { // which has as much time for a thousand operations
 		s.apps.Yield(x.context(), x.credential.app, x.limits)
 	}
-	user, back, err := s.directory.CreateOrRestoreUser(x.context(), x.app, resource, restored(x.app, resource))
+	user, back, err := s.directory.Users.CreateOrRestore(x.context(), x.app, resource, restored(x.app, resource))
 	if err != nil {
 		return err
 	}
@@ -57,11 +57,11 @@ func (s *Server) createUser(x *exchange) error {
 // getUser answers GET /Users/{id} from the API server itself (RFC 7644 section 3.4.1).
 func (s *Server) getUser(x *exchange) error {
 	x.resourceID = x.route.id
-	user, err := s.directory.GetUser(x.context(), x.app, x.route.id)
+	user, err := s.directory.Users.Get(x.context(), x.app, x.route.id)
 	if err != nil {
 		return err
 	}
-	meta := s.directory.UserMeta(user, s.baseURL(x))
+	meta := s.directory.Users.Meta(user, s.baseURL(x))
 	if x.notModified(meta.Version) {
 		return nil
 	}
@@ -107,13 +107,13 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	}
 	reassigned := false
 	if !x.app.Spec.Provisioning.UpdatesUsers() {
-		stored, err := s.directory.GetUser(x.context(), x.app, x.route.id)
+		stored, err := s.directory.Users.Get(x.context(), x.app, x.route.id)
 		if err != nil {
 			return err
 		}
 		reassigned = isReassigned(stored)
 	}
-	schemas := s.directory.Schemas(x.app)
+	schemas := s.directory.Users.Schemas(x.app)
 	wanted := change(schemas, body)
 	sound := func(current protocol.Resource) (protocol.Resource, bool, error) {
 		before := protocol.Resource{Attributes: map[string]any{"userName": current.Attributes["userName"]}} // wanted may write into current
@@ -130,7 +130,7 @@ func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte
 	if mayDeactivate(body) {
 		defer s.apps.BeginRemoval(x.credential.app, x.limits)()
 	}
-	user, err := s.directory.UpdateUser(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
+	user, err := s.directory.Users.Update(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
 		before := current.DeepCopy()
 		next, changed, err := apply(current)
 		made = resourceChange{before, next}
@@ -166,7 +166,7 @@ func (s *Server) confirmRevocation(x *exchange, user *v1alpha1.User) {
 	if wait <= 0 {
 		return
 	}
-	switch s.directory.WaitRevoked(x.context(), user, wait) {
+	switch s.directory.Users.WaitRevoked(x.context(), user, wait) {
 	case directory.Revoked:
 		revocations.WithLabelValues("true").Inc()
 	case directory.RevocationOutlasted:
@@ -193,7 +193,7 @@ func (s *Server) deleteUser(x *exchange) error {
 	defer s.apps.BeginRemoval(x.credential.app, x.limits)()
 	started := time.Now()
 	wait := x.app.Spec.Deactivation.Confirmation()
-	if err := s.directory.DeleteUser(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {
+	if err := s.directory.Users.Delete(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {
 		return err
 	}
 	x.audit(auditDelete, "User", x.route.id)
@@ -225,39 +225,39 @@ func (s *Server) answerUsers(x *exchange, query listQuery) error {
 func (s *Server) users(x *exchange) collection[*directory.Entry] {
 	base, paced := s.baseURL(x), directory.WithPace(x.context(), x.step)
 	users := collection[*directory.Entry]{
-		schemas: s.directory.Schemas(x.app),
+		schemas: s.directory.Users.Schemas(x.app),
 		page: func(startIndex, count int) ([]*directory.Entry, int) {
-			return s.directory.Users(x.app, startIndex, count)
+			return s.directory.Users.Page(x.app, startIndex, count)
 		},
 		after: func(created time.Time, id string, count int) ([]*directory.Entry, int) {
-			return s.directory.UsersAfter(x.app, created, id, count)
+			return s.directory.Users.After(x.app, created, id, count)
 		},
 		before: func(created time.Time, id string, count int) []*directory.Entry {
-			return s.directory.UsersBefore(x.app, created, id, count)
+			return s.directory.Users.Before(x.app, created, id, count)
 		},
 		find: func(filter *protocol.Filter) ([]*directory.Entry, error) {
-			return s.directory.Find(paced, x.app, filter, base)
+			return s.directory.Users.Find(paced, x.app, filter, base)
 		},
 		complete: func(user *directory.Entry) (map[string]any, error) {
-			return s.directory.Complete(x.app, base, user)
+			return s.directory.Users.Complete(x.app, base, user)
 		},
 		render: func(w *answerWriter, user *directory.Entry, projection protocol.Projection) error {
 			return w.grow(func(dst []byte) ([]byte, error) {
-				return s.directory.AppendUser(dst, x.app, base, user, projection)
+				return s.directory.Users.Append(dst, x.app, base, user, projection)
 			})
 		},
 		step:  x.step,
 		place: func(user *directory.Entry) (time.Time, string) { return user.CreatedAt(), user.ID() },
 		ordered: func(by protocol.Sort, startIndex, count int) ([]row[*directory.Entry], int, bool, error) {
-			sorted, total, ok, err := s.directory.Ordered(paced, x.app, by, startIndex, count)
+			sorted, total, ok, err := s.directory.Users.Ordered(paced, x.app, by, startIndex, count)
 			return rowsOf(sorted), total, ok, err
 		},
 		orderedAfter: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], int, bool, error) {
-			sorted, total, ok, err := s.directory.OrderedAfter(paced, x.app, by, place.key, place.created, place.id, count)
+			sorted, total, ok, err := s.directory.Users.OrderedAfter(paced, x.app, by, place.key, place.created, place.id, count)
 			return rowsOf(sorted), total, ok, err
 		},
 		orderedBefore: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], error) {
-			sorted, err := s.directory.OrderedBefore(paced, x.app, by, place.key, place.created, place.id, count)
+			sorted, err := s.directory.Users.OrderedBefore(paced, x.app, by, place.key, place.created, place.id, count)
 			return rowsOf(sorted), err
 		},
 	}
@@ -280,7 +280,7 @@ func rowsOf(sorted []directory.Sorted) []row[*directory.Entry] {
 
 // answerUser answers one user, with the attributes that the request asks for.
 func (s *Server) answerUser(x *exchange, status int, user *v1alpha1.User) error {
-	return s.answerUserAs(x, status, user, s.directory.UserMeta(user, s.baseURL(x)))
+	return s.answerUserAs(x, status, user, s.directory.Users.Meta(user, s.baseURL(x)))
 }
 
 // answerUserAs is answerUser with the groups and the version that the caller has decided by.
@@ -304,5 +304,5 @@ func (s *Server) renderUser(x *exchange, user *v1alpha1.User, meta protocol.Meta
 	if err != nil {
 		return nil, err
 	}
-	return s.directory.Schemas(x.app).Render(resource, meta, projection)
+	return s.directory.Users.Schemas(x.app).Render(resource, meta, projection)
 }

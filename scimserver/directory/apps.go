@@ -51,18 +51,9 @@ func (a *apps) get(name types.NamespacedName) *appState {
 	return a.held[name]
 }
 
-// App returns an App as the watch last told. It is shared: not to be changed.
-func (d *Directory) App(name types.NamespacedName) (*v1alpha1.App, bool) {
-	state := d.apps.get(name)
-	if state == nil {
-		return nil, false
-	}
-	return state.app, true
-}
-
-// Schemas returns what the App knows about users: RFC 7643 and the App's own attributes.
-func (d *Directory) Schemas(app *v1alpha1.App) *protocol.SchemaSet {
-	if state := d.apps.get(appName(app)); state != nil && state.app.UID == app.UID {
+// schemas returns what the App knows about users: RFC 7643 and the App's own attributes.
+func (a *apps) schemas(app *v1alpha1.App) *protocol.SchemaSet {
+	if state := a.get(appName(app)); state != nil && state.app.UID == app.UID {
 		return state.schemas
 	}
 	return schemasOf(app)

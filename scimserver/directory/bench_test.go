@@ -16,7 +16,7 @@ func BenchmarkCreate(b *testing.B) {
 	app := newApp(b)
 	d := replica(b, app)
 	inParallel(b, func(n int64) error {
-		_, _, err := d.CreateUser(b.Context(), app, person(fmt.Sprintf("ada%d@example.com", n), "externalId", fmt.Sprint(n)))
+		_, _, err := d.Users.Create(b.Context(), app, person(fmt.Sprintf("ada%d@example.com", n), "externalId", fmt.Sprint(n)))
 		return err
 	})
 }
@@ -25,15 +25,15 @@ func BenchmarkBarePair(b *testing.B) {
 	app := newApp(b)
 	d := replica(b, app)
 	inParallel(b, func(n int64) error {
-		user, err := d.newUser(app, person(fmt.Sprintf("ada%d@example.com", n), "externalId", fmt.Sprint(n)))
+		user, err := d.Users.newUser(app, person(fmt.Sprintf("ada%d@example.com", n), "externalId", fmt.Sprint(n)))
 		if err != nil {
 			return err
 		}
-		if err := d.live.Create(b.Context(), user); err != nil {
+		if err := d.Users.live.Create(b.Context(), user); err != nil {
 			return err
 		}
 		key := user.Spec.UserNameKey
-		return d.live.Create(b.Context(), &v1alpha1.NameClaim{
+		return d.Users.live.Create(b.Context(), &v1alpha1.NameClaim{
 			ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: claims.Name(app.Name, v1alpha1.ClaimUserName, key)},
 			Spec:       v1alpha1.NameClaimSpec{App: app.Name, Attribute: v1alpha1.ClaimUserName, Value: key, Holder: user.Name},
 		})
@@ -68,7 +68,7 @@ func BenchmarkPatchOneMember(b *testing.B) {
 				if n%2 == 1 {
 					change = addMembers(ids[n/2%size])
 				}
-				if _, changed, err := d.UpdateGroup(b.Context(), app, group.Name, nil, change); err != nil || !changed {
+				if _, changed, err := d.Groups.Update(b.Context(), app, group.Name, nil, change); err != nil || !changed {
 					b.Fatal(changed, err)
 				}
 				n++
@@ -86,7 +86,7 @@ func BenchmarkListWithGroups(b *testing.B) {
 		mustCreateGroup(b, d, app, fmt.Sprint("group ", i), ids...)
 	}
 	for b.Loop() {
-		if page, _, err := d.List(app, baseURL, 1, 1000); err != nil || len(page) != 1000 {
+		if page, _, err := d.Users.List(app, baseURL, 1, 1000); err != nil || len(page) != 1000 {
 			b.Fatal(len(page), err)
 		}
 	}

@@ -60,19 +60,19 @@ func TestSameNamesOverTwoReplicas(t *testing.T) {
 		clients.Go(func() {
 			d := replicas[n%2]
 			for round := range 12 {
-				user, _, err := d.CreateUser(t.Context(), app, person(wanted[round%3]))
+				user, _, err := d.Users.Create(t.Context(), app, person(wanted[round%3]))
 				if !expected(err) {
 					t.Errorf("create: %v", err)
 				}
 				if err != nil {
-					if user, _, err = d.CreateUser(t.Context(), app, person(fmt.Sprintf("own-%d-%d", n, round))); err != nil {
+					if user, _, err = d.Users.Create(t.Context(), app, person(fmt.Sprintf("own-%d-%d", n, round))); err != nil {
 						t.Errorf("create under a name of one's own: %v", err)
 						continue
 					}
 				}
 				created.Add(1)
 				acknowledged.Store(user.Name, user.Spec.UserNameKey)
-				renamed, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", wanted[(round+n)%3]))
+				renamed, err := d.Users.Update(t.Context(), app, user.Name, setting("userName", wanted[(round+n)%3]))
 				if !expected(err) {
 					t.Errorf("rename: %v", err)
 				}
@@ -81,7 +81,7 @@ func TestSameNamesOverTwoReplicas(t *testing.T) {
 				}
 				// Free the name for others in every second round.
 				if round%2 == 0 {
-					if _, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", fmt.Sprintf("free-%d-%d", n, round))); err != nil {
+					if _, err := d.Users.Update(t.Context(), app, user.Name, setting("userName", fmt.Sprintf("free-%d-%d", n, round))); err != nil {
 						t.Errorf("rename to a name of one's own: %v", err)
 					}
 					acknowledged.Store(user.Name, fmt.Sprintf("free-%d-%d", n, round))
@@ -109,7 +109,7 @@ func TestSameNamesOverTwoReplicas(t *testing.T) {
 		t.Errorf("%d users are effective, %d were acknowledged", len(holders), created.Load())
 	}
 	for _, d := range replicas {
-		eventually(t, "every replica lists every user", func() bool { return d.Count(app) == len(holders) })
+		eventually(t, "every replica lists every user", func() bool { return d.Users.Count(app) == len(holders) })
 	}
 }
 
@@ -126,7 +126,7 @@ func TestConcurrentChangesOfOneUser(t *testing.T) {
 				attribute := fmt.Sprintf("field%d", n)
 				// A client tries again what it is told to try again.
 				err := wait.PollUntilContextTimeout(t.Context(), time.Second, time.Minute, true, func(ctx context.Context) (bool, error) {
-					_, err := replicas[(n+round)%2].UpdateUser(ctx, app, user.Name, setting(attribute, fmt.Sprint(round)))
+					_, err := replicas[(n+round)%2].Users.Update(ctx, app, user.Name, setting(attribute, fmt.Sprint(round)))
 					var unavailable *UnavailableError
 					if errors.As(err, &unavailable) {
 						return false, nil
@@ -140,7 +140,7 @@ func TestConcurrentChangesOfOneUser(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	final, err := replicas[0].GetUser(t.Context(), app, user.Name)
+	final, err := replicas[0].Users.Get(t.Context(), app, user.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestManyRestoreOnePerson(t *testing.T) {
 	var clients sync.WaitGroup
 	for n := range 16 {
 		clients.Go(func() {
-			_, _, err := replicas[n%2].CreateUser(t.Context(), app, person("ada", "externalId", "00u1", "title", fmt.Sprint(n)))
+			_, _, err := replicas[n%2].Users.Create(t.Context(), app, person("ada", "externalId", "00u1", "title", fmt.Sprint(n)))
 			if !expected(err) {
 				t.Errorf("create: %v", err)
 			}
@@ -189,7 +189,7 @@ func TestOneExternalIDUnderManyNames(t *testing.T) {
 	var refused atomic.Int64
 	for n := range 8 {
 		clients.Go(func() {
-			_, _, err := d.CreateUser(t.Context(), app, person(fmt.Sprintf("name%d@example.com", n), "externalId", "00u1"))
+			_, _, err := d.Users.Create(t.Context(), app, person(fmt.Sprintf("name%d@example.com", n), "externalId", "00u1"))
 			var problem *protocol.Error
 			if errors.As(err, &problem) && problem.Status == 409 && problem.ScimType == "uniqueness" {
 				refused.Add(1)
@@ -209,26 +209,26 @@ func TestLeftoversStayUnseen(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	d := replica(t, app)
-	leftover, err := d.newUser(app, person("ada"))
+	leftover, err := d.Users.newUser(app, person("ada"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := env.Client.Create(t.Context(), leftover); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.GetUser(t.Context(), app, leftover.Name)
+	_, err = d.Users.Get(t.Context(), app, leftover.Name)
 	wantStatus(t, err, 404)
-	if found, err := d.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
+	if found, err := d.Users.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
 		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
 	user := mustCreate(t, d, app, person("ADA"))
 	eventually(t, "the read model knows both", func() bool {
-		d.users.mu.RLock()
-		defer d.users.mu.RUnlock()
-		return len(d.users.users) == 2
+		d.Users.model.mu.RLock()
+		defer d.Users.model.mu.RUnlock()
+		return len(d.Users.model.entries) == 2
 	})
-	if d.Count(app) != 1 {
-		t.Errorf("%d users are listed", d.Count(app))
+	if d.Users.Count(app) != 1 {
+		t.Errorf("%d users are listed", d.Users.Count(app))
 	}
 
 	protocol := claims.ForUsers(env.Client, app.Namespace)
@@ -252,7 +252,7 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	kept, gone := mustCreate(t, d, app, person("ada")), mustCreate(t, d, app, person("bob"))
-	if err := d.DeleteUser(t.Context(), app, gone.Name, 0); err != nil {
+	if err := d.Users.Delete(t.Context(), app, gone.Name, 0); err != nil {
 		t.Fatal(err)
 	}
 	finalize(t, app, gone.Name)
@@ -274,7 +274,7 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 	if ensured, err := protocol.Ensure(t.Context(), manual.Name); !ensured || err != nil {
 		t.Errorf("ensured: %v, %v", ensured, err)
 	}
-	if found, err := d.FindByUserName(t.Context(), app, "cyd"); err != nil || len(found) != 1 {
+	if found, err := d.Users.FindByUserName(t.Context(), app, "cyd"); err != nil || len(found) != 1 {
 		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
 }
@@ -292,9 +292,9 @@ func TestRenamesElsewhereHideNobody(t *testing.T) {
 		ids = append(ids, mustCreate(t, here, app, person(fmt.Sprint("ada", i), "externalId", fmt.Sprint("x", i))).Name)
 	}
 	group := mustCreateGroup(t, here, app, "Staff", ids...)
-	groups := func() int { _, total := there.GroupsAfter(app, time.Time{}, "", 10); return total }
+	groups := func() int { _, total := there.Groups.After(app, time.Time{}, "", 10); return total }
 	eventually(t, "all are in the other replica's lists", func() bool {
-		return there.Count(app) == count && groups() == 1 && len(there.GroupsOf(app, ids[0])) == 1
+		return there.Users.Count(app) == count && groups() == 1 && len(there.Users.GroupsOf(app, ids[0])) == 1
 	})
 	var renaming sync.WaitGroup
 	var done atomic.Bool
@@ -302,9 +302,9 @@ func TestRenamesElsewhereHideNobody(t *testing.T) {
 	renaming.Go(func() {
 		defer done.Store(true)
 		for i := range renames {
-			_, err := here.UpdateUser(t.Context(), app, ids[0], setting("userName", fmt.Sprint("grace", i)))
+			_, err := here.Users.Update(t.Context(), app, ids[0], setting("userName", fmt.Sprint("grace", i)))
 			if err == nil {
-				_, _, err = here.UpdateGroup(t.Context(), app, group.Name, setting("displayName", fmt.Sprint("Crew ", i)), MembersChange{})
+				_, _, err = here.Groups.Update(t.Context(), app, group.Name, setting("displayName", fmt.Sprint("Crew ", i)), MembersChange{})
 			}
 			if err != nil {
 				t.Error(err)
@@ -313,25 +313,25 @@ func TestRenamesElsewhereHideNobody(t *testing.T) {
 	})
 	looks := 0
 	for ; !done.Load() && !t.Failed(); looks++ {
-		if users, total := there.Users(app, 1, 10); total != count || len(users) != count {
+		if users, total := there.Users.Page(app, 1, 10); total != count || len(users) != count {
 			t.Errorf("%d of %d users are listed, %d in all", len(users), count, total)
 		}
-		if proposed := there.users.byExternalID(appName(app), "x0"); len(proposed) != 1 {
+		if proposed := there.Users.model.byExternalID(appName(app), "x0"); len(proposed) != 1 {
 			t.Errorf("%d users are known by externalId", len(proposed))
 		}
 		if total := groups(); total != 1 {
 			t.Errorf("%d groups are listed", total)
 		}
-		if refs := there.GroupsOf(app, ids[0]); len(refs) != 1 {
+		if refs := there.Users.GroupsOf(app, ids[0]); len(refs) != 1 {
 			t.Errorf("the user is in %d groups", len(refs))
 		}
 		time.Sleep(time.Millisecond)
 	}
 	renaming.Wait()
 	eventually(t, "the last names are known, and were looked at", func() bool {
-		user, group := there.users.get(types.NamespacedName{Namespace: app.Namespace, Name: ids[0]}), there.groups.get(nameOf(group))
-		return user.userName == fmt.Sprint("grace", renames-1) && !user.open() && user.visible() &&
-			group.group.Spec.DisplayName == fmt.Sprint("Crew ", renames-1) && !group.open() && group.visible()
+		user, group := there.Users.model.get(types.NamespacedName{Namespace: app.Namespace, Name: ids[0]}), there.Groups.model.get(nameOf(group))
+		return user.userName == fmt.Sprint("grace", renames-1) && !user.needsVerification() && user.visible() &&
+			group.group.Spec.DisplayName == fmt.Sprint("Crew ", renames-1) && !group.needsVerification() && group.visible()
 	})
 	if looks < renames {
 		t.Errorf("looked %d times only", looks)
@@ -346,7 +346,7 @@ func TestRenamesElsewhereHideNobody(t *testing.T) {
 	if err := env.Client.Update(t.Context(), forged); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the name that is another's is not shown", func() bool { return there.Count(app) == count-1 })
+	eventually(t, "the name that is another's is not shown", func() bool { return there.Users.Count(app) == count-1 })
 	guests := mustCreateGroup(t, here, app, "Guests")
 	eventually(t, "both groups are listed", func() bool { return groups() == 2 })
 	crew := read(t, here, app, group.Name).DeepCopy()

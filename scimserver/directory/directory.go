@@ -2,41 +2,29 @@ package directory
 
 import (
 	"context"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/membership"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
-
-// maxSpecBytes bounds what the directory keeps of one user, as JSON, whatever a client sends. The status and the API
-// server's own bookkeeping have the rest of the 256 KiB that no object grows past.
-const maxSpecBytes = 192 << 10
 
 // Directory is the users and groups of all Apps. Make one with New, run it with Start.
 //
 // Groups and Apps that its methods return are shared with the read model: not to be changed.
 type Directory struct {
-	live       client.Client
-	users      *readModel
-	apps       apps
-	creating   keyedLocks
-	unverified workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	synced     []toolscache.InformerSynced
+	Users  *Users
+	Groups *Groups
 
-	groups           *groupModel
-	members          *membership.Index
-	writers          *groupWriters
-	groupSchemas     *protocol.SchemaSet
-	unverifiedGroups workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	// inlineLimit is membership.InlineLimit, but for tests.
-	inlineLimit int
+	apps    *apps
+	members *memberships
+	synced  []toolscache.InformerSynced
 }
 
 // The server writes the directory, and no status of it.
@@ -65,16 +53,38 @@ func newDirectory(live client.Client) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, members := newReadModel(), membership.NewIndex()
-	users.named = members.PutName
-	d := &Directory{
-		live: admitted{live}, users: users, unverified: newVerifyQueue(),
-		groups: newGroupModel(), members: members,
-		groupSchemas: schemas, unverifiedGroups: newVerifyQueue(), inlineLimit: membership.InlineLimit,
-	}
-	d.writers = newGroupWriters(d)
+	live = admitted{live}
+	d := &Directory{apps: &apps{}, members: &memberships{live: live, index: membership.NewIndex(), inlineLimit: membership.InlineLimit}}
+	d.Users = newUsers(live, d.apps, d.members)
+	d.Groups = newGroups(live, schemas, d.members)
+	d.members.users, d.members.groups = d.Users.collection, d.Groups.model
 	return d, nil
 }
+
+// follow feeds what is kept of users, groups, their members and Apps from the cache's informers.
+func (d *Directory) follow(ctx context.Context, from cache.Cache) error {
+	var err error
+	d.synced, err = informers.Feed(ctx,
+		informers.Of(from, &v1alpha1.User{}, informers.States(d.Users.onUserEvent, d.Users.onUserDelete)),
+		informers.Of(from, &v1alpha1.App{}, informers.States(d.apps.put, d.apps.remove)),
+		informers.Of(from, &v1alpha1.Group{}, informers.States(d.Groups.onGroupEvent, d.Groups.onGroupDelete)),
+		informers.Of(from, &v1alpha1.MemberShard{}, informers.States(d.members.putShard, d.members.index.RemoveShard)),
+	)
+	return err
+}
+
+// Start verifies the claims of new users and groups until ctx ends. A list shows a user or group only after that. It runs in
+// every replica. It returns nil.
+func (d *Directory) Start(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { d.Users.verifyAll(ctx, userVerifyWorkers) })
+	running.Go(func() { d.Groups.verifyAll(ctx, groupVerifyWorkers) })
+	running.Wait()
+	return nil
+}
+
+// NeedLeaderElection says that every replica runs a Directory.
+func (d *Directory) NeedLeaderElection() bool { return false }
 
 // Synced says whether the read model has seen every User, Group and App that there was when it began.
 func (d *Directory) Synced() bool {
@@ -86,25 +96,35 @@ func (d *Directory) Synced() bool {
 	return true
 }
 
-// claims returns the uniqueness protocol of one namespace.
-func (d *Directory) claims(namespace string) *claims.Protocol[*v1alpha1.User] {
-	return claims.ForUsers(d.live, namespace)
+// App returns an App as the watch last told. It is shared: not to be changed.
+func (d *Directory) App(name types.NamespacedName) (*v1alpha1.App, bool) {
+	state := d.apps.get(name)
+	if state == nil {
+		return nil, false
+	}
+	return state.app, true
 }
 
-// groupClaims returns the uniqueness protocol of group names in one namespace.
-func (d *Directory) groupClaims(namespace string) *claims.Protocol[*v1alpha1.Group] {
-	return claims.ForGroups(d.live, namespace)
+// NamesOf returns the names that a user or group of the App has in memory, by attribute; nil where there is none.
+func (d *Directory) NamesOf(app *v1alpha1.App, endpoint, id string) map[string]string {
+	name := types.NamespacedName{Namespace: app.Namespace, Name: id}
+	if endpoint == "Groups" {
+		if e := d.Groups.model.get(name); e != nil && e.app.Value() == appName(app) {
+			return map[string]string{"displayName": e.group.Spec.DisplayName}
+		}
+		return nil
+	}
+	e := d.Users.model.get(name)
+	if e == nil || e.app.Value() != appName(app) {
+		return nil
+	}
+	names := map[string]string{"userName": e.userName}
+	if e.externalID != "" {
+		names["externalId"] = e.externalID
+	}
+	return names
 }
 
-// wroteGroup puts a group into the read model that this process has just written or read, and verified as the holder of its
-// name.
-func (d *Directory) wroteGroup(group *v1alpha1.Group) {
-	group.ManagedFields = nil
-	d.groups.put(group, group.Spec.DisplayNameKey)
-	d.members.PutGroup(group)
-}
-
-// wrote puts a user into the read model that this process has just written, and that holds its name.
-func (d *Directory) wrote(user *v1alpha1.User) {
-	d.users.put(newEntry(user), user.Spec.UserNameKey)
+func appName(app *v1alpha1.App) types.NamespacedName {
+	return types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
 }

@@ -5,6 +5,9 @@
 // GET, by name too, because the read model proposes and the live object confirms. Lists, other filters and paging come from
 // the read model, a copy in memory fed by watches, one in every replica.
 //
+// Users and Groups are two collections of the same make (collection.go) over one read model (readmodel.go, pages.go, header.go),
+// each with its own writes. members.go joins them.
+//
 // Package claims ensures uniqueness, package membership stores members, package protocol speaks SCIM. Only effective users
 // and groups are visible: those that the claim of their name names. What a crashed request left behind is not visible, nor
 // is a user after losing the name to another user.

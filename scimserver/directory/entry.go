@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unique"
@@ -22,29 +21,14 @@ import (
 // Entry is one user as the read model has it: the bytes that lists show, and what finds and orders them. The object itself,
 // which takes several times the memory, is not kept. An Entry never changes: a newer state is another one.
 type Entry struct {
-	id  string
-	app unique.Handle[types.NamespacedName]
-	uid types.UID
-	// resourceVersion tells the newer of two states.
-	resourceVersion string
-
-	userName, key, externalID string
-	emails                    []string // folded, each once
-	// created and lastModified are in microseconds since 1970, which is how the API server keeps them.
-	created, lastModified int64
+	header
+	userName string
+	// lastModified is in microseconds since 1970, as header.created is.
+	lastModified int64
 
 	// observed is the generation that the controller has seen; revocation tells how far it has ended the person's access.
 	observed   int64
 	revocation Revocation
-	// reserved says that the controller has verified the claim of the user's present name.
-	reserved bool
-	// terminating is set once the object is being deleted; deleted by this process' own deletion, before the watch tells.
-	terminating, deleted bool
-	// verified says that this process saw the claim of the key naming the user. It stays true while the user has the key.
-	verified bool
-	// trusted says that clients saw the user under another name, and that this process has not read the claim of the new one
-	// yet. A rename claims before it commits: until the claim is read, lists still show the user.
-	trusted bool
 
 	rendering
 }
@@ -66,14 +50,17 @@ var noContainers unique.Handle[string]
 func newEntry(user *v1alpha1.User) *Entry {
 	spec := &user.Spec
 	e := &Entry{
-		id: user.Name, app: unique.Make(types.NamespacedName{Namespace: user.Namespace, Name: spec.App}),
-		uid: user.UID, resourceVersion: user.ResourceVersion,
-		userName: spec.UserName, key: spec.UserNameKey, externalID: spec.ExternalID,
-		created: createdAt(user).UnixMicro(), lastModified: lastModified(user).UnixMicro(),
-		observed:    user.Status.ObservedGeneration,
-		revocation:  revocationOf(user),
-		reserved:    user.IsNameReserved(),
-		terminating: user.DeletionTimestamp != nil,
+		header: header{
+			id: user.Name, app: unique.Make(types.NamespacedName{Namespace: user.Namespace, Name: spec.App}),
+			uid: user.UID, resourceVersion: user.ResourceVersion,
+			key: spec.UserNameKey, externalID: spec.ExternalID,
+			created:  createdAt(user, spec.CreatedAt).UnixMicro(),
+			reserved: user.IsNameReserved(), terminating: user.DeletionTimestamp != nil,
+		},
+		userName:     spec.UserName,
+		lastModified: lastModified(user).UnixMicro(),
+		observed:     user.Status.ObservedGeneration,
+		revocation:   revocationOf(user),
 	}
 	if e.key == e.userName {
 		e.key = e.userName // one copy of the text
@@ -86,18 +73,15 @@ func newEntry(user *v1alpha1.User) *Entry {
 	return e
 }
 
-// knowing returns the entry with what this process knows about the user, or itself where that is nothing new.
-func (e *Entry) knowing(verified, deleted, trusted bool) *Entry {
-	// What the controller has verified need not be known twice.
-	verified = verified && !e.reserved
-	trusted = trusted && !verified && !e.reserved
-	if e.verified == verified && e.deleted == deleted && e.trusted == trusted {
-		return e
-	}
+func (e *Entry) head() *header { return &e.header }
+
+func (e *Entry) with(header header) *Entry {
 	next := *e
-	next.verified, next.deleted, next.trusted = verified, deleted, trusted
+	next.header = header
 	return &next
 }
+
+func (*Entry) at(p position) *Entry { return &Entry{header: header{id: p.id, created: p.created}} }
 
 // Compact is the transformation of the cache that a Directory is made with. Of users it keeps Entries only, of other objects
 // everything but managed fields. It returns no error.
@@ -116,54 +100,11 @@ func (e *Entry) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: e.app.Value().Namespace, Name: e.id, UID: e.uid, ResourceVersion: e.resourceVersion}
 }
 
-// ID is the user's SCIM id.
-func (e *Entry) ID() string { return e.id }
-
-// CreatedAt is when the user was created, as lists are ordered by it.
-func (e *Entry) CreatedAt() time.Time { return time.UnixMicro(e.created).UTC() }
-
-func (e *Entry) name() types.NamespacedName {
-	return types.NamespacedName{Namespace: e.app.Value().Namespace, Name: e.id}
-}
-
-func createdAt(user *v1alpha1.User) time.Time {
-	if user.Spec.CreatedAt != nil {
-		return user.Spec.CreatedAt.Time
-	}
-	return user.CreationTimestamp.Time
-}
-
 func lastModified(user *v1alpha1.User) time.Time {
 	if user.Spec.LastModified != nil {
 		return user.Spec.LastModified.Time
 	}
-	return createdAt(user)
-}
-
-// visible says whether SCIM clients see the user.
-func (e *Entry) visible() bool {
-	return !e.deleted && !e.terminating && (e.verified || e.reserved || e.trusted)
-}
-
-// open says whether this process still has to read the claim of the user's name.
-func (e *Entry) open() bool {
-	return !e.deleted && !e.terminating && !e.verified && !e.reserved
-}
-
-// compare is the order of lists: by creation, then by name. It is total, and a user's place in it never changes.
-func (e *Entry) compare(other *Entry) int {
-	switch {
-	case e.created < other.created:
-		return -1
-	case e.created > other.created:
-		return 1
-	}
-	return strings.Compare(e.id, other.id)
-}
-
-// placeOf returns an entry that stands for a place in the order of lists.
-func placeOf(created time.Time, id string) *Entry {
-	return &Entry{id: id, created: created.UnixMicro()}
+	return createdAt(user, user.Spec.CreatedAt)
 }
 
 // emails returns the folded addresses of a user, without repetition.
@@ -181,7 +122,7 @@ func emails(user *v1alpha1.User) []string {
 func Meta(user *v1alpha1.User, baseURL string) protocol.Meta {
 	return protocol.Meta{
 		ID: user.Name, Location: baseURL + location(user.Name), Version: userVersion(user, nil).String(),
-		Created: createdAt(user), LastModified: lastModified(user),
+		Created: createdAt(user, user.Spec.CreatedAt), LastModified: lastModified(user),
 	}
 }
 

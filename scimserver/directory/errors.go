@@ -100,6 +100,14 @@ func outage(err error) (time.Duration, bool) {
 	return 0, false
 }
 
+// asUserClientSees is asClientSees for a request about the user with the id.
+func asUserClientSees(err error, id string) error {
+	if id != "" && apierrors.IsNotFound(err) {
+		return errNotFound(id)
+	}
+	return asClientSees(err)
+}
+
 func errNotFound(id string) error {
 	return protocol.NotFound("There is no user with id %q in this App.", id)
 }

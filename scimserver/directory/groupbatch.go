@@ -16,13 +16,13 @@ const maxTogether = 64
 
 // writeBatch makes changes of one group, in their order: as many as can be in one go. One with conditions is made by
 // itself.
-func (d *Directory) writeBatch(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
+func (g *Groups) writeBatch(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
 	for len(batch) > 0 {
 		count := 1
 		for count < min(len(batch), maxTogether) && len(batch[0].conditions) == 0 && len(batch[count].conditions) == 0 {
 			count++
 		}
-		d.writeTogether(ctx, app, id, batch[:count])
+		g.writeTogether(ctx, app, id, batch[:count])
 		batch = batch[count:]
 	}
 }
@@ -36,25 +36,25 @@ func (e *renamesError) Error() string { return "a change of the name" }
 var errReserve = errors.New("the version must be reserved")
 
 // writeTogether makes changes in one go, if it can.
-func (d *Directory) writeTogether(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
+func (g *Groups) writeTogether(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) {
 	if len(batch) == 0 {
 		return
 	}
-	group, changed, err := d.applyTogether(ctx, app, id, batch)
+	group, changed, err := g.applyTogether(ctx, app, id, batch)
 	var renames *renamesError
 	switch {
 	case errors.As(err, &renames):
-		d.writeTogether(ctx, app, id, batch[:renames.index])
-		d.writeRename(ctx, app, id, batch[renames.index])
-		d.writeTogether(ctx, app, id, batch[renames.index+1:])
+		g.writeTogether(ctx, app, id, batch[:renames.index])
+		g.writeRename(ctx, app, id, batch[renames.index])
+		g.writeTogether(ctx, app, id, batch[renames.index+1:])
 		return
 	case errors.Is(err, errReserve):
-		d.writeReserved(ctx, app, id, batch[0])
+		g.writeReserved(ctx, app, id, batch[0])
 		return
 	case len(batch) > 1 && (apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) || errors.Is(err, membership.ErrTooLarge)):
 		// One of them is to blame.
 		for i := range batch {
-			d.writeTogether(ctx, app, id, batch[i:i+1])
+			g.writeTogether(ctx, app, id, batch[i:i+1])
 		}
 		return
 	}
@@ -67,10 +67,10 @@ func (d *Directory) writeTogether(ctx context.Context, app *v1alpha1.App, id str
 
 // applyTogether writes what the requests come to on the group as it is. A request that is refused has its own error, and
 // no part in it.
-func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) (*v1alpha1.Group, bool, error) {
-	group, changed, err := d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
+func (g *Groups) applyTogether(ctx context.Context, app *v1alpha1.App, id string, batch []*groupRequest) (*v1alpha1.Group, bool, error) {
+	group, changed, err := g.members.in(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
 		var decision membership.Decision
-		seen, err := d.seesGroup(ctx, app, next)
+		seen, err := g.sees(ctx, appName(app), next)
 		if err != nil {
 			return decision, err
 		}
@@ -79,7 +79,7 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 		}
 		key := next.Spec.DisplayNameKey
 		for i, request := range batch {
-			if err := request.decide(d, next, &decision); err != nil {
+			if err := request.decide(g, next, &decision); err != nil {
 				return decision, err
 			}
 			if next.Spec.DisplayNameKey != key {
@@ -91,7 +91,7 @@ func (d *Directory) applyTogether(ctx context.Context, app *v1alpha1.App, id str
 		return decision, nil
 	})
 	if err == nil {
-		d.wroteGroup(group)
+		g.applyOwnWrite(group)
 	}
 	return group, changed, err
 }
@@ -123,9 +123,9 @@ func observe(batch []*groupRequest, joined, left []string) {
 }
 
 // decide adds to a decision what the request comes to, and leaves the reason in err where it is refused.
-func (r *groupRequest) decide(d *Directory, next *v1alpha1.Group, decision *membership.Decision) error {
+func (r *groupRequest) decide(g *Groups, next *v1alpha1.Group, decision *membership.Decision) error {
 	var changed bool
-	if changed, r.err = r.apply(d, next); r.err == nil {
+	if changed, r.err = r.apply(g, next); r.err == nil {
 		if len(r.conditions) > 0 && next.Spec.Sharding != nil && !r.members.IsZero() {
 			return errReserve
 		}
@@ -138,8 +138,8 @@ func (r *groupRequest) decide(d *Directory, next *v1alpha1.Group, decision *memb
 
 // apply makes the group's next attributes in place, if the conditions hold, and reports whether they differ. After an
 // error the group is as it was.
-func (r *groupRequest) apply(d *Directory, next *v1alpha1.Group) (bool, error) {
-	if err := check(r.conditions, d.groupVersion(next)); err != nil {
+func (r *groupRequest) apply(g *Groups, next *v1alpha1.Group) (bool, error) {
+	if err := check(r.conditions, g.version(next)); err != nil {
 		return false, err
 	}
 	before := next.Spec
@@ -152,69 +152,62 @@ func (r *groupRequest) apply(d *Directory, next *v1alpha1.Group) (bool, error) {
 
 // writeReserved makes a change of shards on a condition. Shards are written before the Group. So the Group is written once
 // before them, and another change on the same condition finds that it does not hold any more.
-func (d *Directory) writeReserved(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
-	_, _, request.err = d.membership(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
-		return membership.Decision{Attributes: true, Requests: requestIDs([]*groupRequest{request})}, check(request.conditions, d.groupVersion(next))
+func (g *Groups) writeReserved(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
+	_, _, request.err = g.members.in(app.Namespace).Apply(ctx, id, func(next *v1alpha1.Group) (membership.Decision, error) {
+		return membership.Decision{Attributes: true, Requests: requestIDs([]*groupRequest{request})}, check(request.conditions, g.version(next))
 	})
 	if request.err == nil {
 		request.conditions = nil
-		d.writeTogether(ctx, app, id, []*groupRequest{request})
+		g.writeTogether(ctx, app, id, []*groupRequest{request})
 	}
 }
 
 // writeRename makes a change that gives the group another name: the name and the other attributes first, by the protocol
 // of names, then the members.
-func (d *Directory) writeRename(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
-	backoff := conflictBackoff()
-	for {
-		renamed, err := d.rename(ctx, app, id, request)
-		if err == nil {
-			d.writeMembers(ctx, app, id, request, renamed)
-			return
-		}
-		if apierrors.IsConflict(err) && backoff.Steps > 1 {
-			if err = sleep(ctx, backoff.Step()); err == nil {
-				continue
-			}
-		}
-		request.err = err
-		return
+func (g *Groups) writeRename(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) {
+	var renamed *v1alpha1.Group
+	request.err = onConflict(ctx, func(ctx context.Context) (err error) {
+		renamed, err = g.rename(ctx, app, id, request)
+		return err
+	})
+	if request.err == nil {
+		g.writeMembers(ctx, app, id, request, renamed)
 	}
 }
 
 // rename is one attempt. The result is nil where the group has the name by now.
-func (d *Directory) rename(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) (*v1alpha1.Group, error) {
-	group, err := d.GetGroup(ctx, app, id)
+func (g *Groups) rename(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest) (*v1alpha1.Group, error) {
+	group, err := g.Get(ctx, app, id)
 	if err != nil {
 		return nil, err
 	}
-	if err := check(request.conditions, d.groupVersion(group)); err != nil {
+	if err := check(request.conditions, g.version(group)); err != nil {
 		return nil, err
 	}
 	next := group.DeepCopy()
 	if _, err := applyToGroup(next, request.change); err != nil || next.Spec.DisplayNameKey == group.Spec.DisplayNameKey {
 		return nil, err
 	}
-	renamed, err := d.groupClaims(app.Namespace).Rename(ctx, group.DeepCopy(), next.Spec.DisplayNameKey, func(group *v1alpha1.Group) error {
+	renamed, err := g.claimsIn(app.Namespace).Rename(ctx, group.DeepCopy(), next.Spec.DisplayNameKey, func(group *v1alpha1.Group) error {
 		membership.Touch(group)
 		group.Spec.LastRequests = requestIDs([]*groupRequest{request})
 		_, err := applyToGroup(group, request.change)
 		return err
 	})
 	if err == nil {
-		d.wroteGroup(renamed)
+		g.applyOwnWrite(renamed)
 	}
 	return renamed, err
 }
 
 // writeMembers makes the rest of a change after its name was written, or the whole change where the name stays (renamed is
 // nil).
-func (d *Directory) writeMembers(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest, renamed *v1alpha1.Group) {
+func (g *Groups) writeMembers(ctx context.Context, app *v1alpha1.App, id string, request *groupRequest, renamed *v1alpha1.Group) {
 	if renamed == nil {
-		d.writeTogether(ctx, app, id, []*groupRequest{request})
+		g.writeTogether(ctx, app, id, []*groupRequest{request})
 		return
 	}
 	request.change, request.conditions = nil, nil
-	d.writeTogether(ctx, app, id, []*groupRequest{request})
+	g.writeTogether(ctx, app, id, []*groupRequest{request})
 	request.changed = request.err == nil
 }

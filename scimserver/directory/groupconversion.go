@@ -75,13 +75,7 @@ func GroupAttributes(group *v1alpha1.Group) (protocol.Resource, error) {
 	return resource, nil
 }
 
-// GroupMeta returns what the server knows about a group (RFC 7643 section 3.1). baseURL has no slash at the end. The
-// version is by the members and their names as they are in memory.
-func (d *Directory) GroupMeta(group *v1alpha1.Group, baseURL string) protocol.Meta {
-	return groupMeta(group, baseURL, d.groupVersion(group))
-}
-
-// GroupMetaWith is GroupMeta for an answer that shows these members: the version is by them.
+// GroupMetaWith is Groups.Meta for an answer that shows these members: the version is by them.
 func GroupMetaWith(group *v1alpha1.Group, baseURL string, members []protocol.Member) protocol.Meta {
 	return groupMeta(group, baseURL, shownVersion(group, members))
 }
@@ -89,7 +83,7 @@ func GroupMetaWith(group *v1alpha1.Group, baseURL string, members []protocol.Mem
 func groupMeta(group *v1alpha1.Group, baseURL string, v version) protocol.Meta {
 	m := protocol.Meta{
 		ID: group.Name, Location: baseURL + "/Groups/" + group.Name, Version: v.String(),
-		Created: groupCreatedAt(group), LastModified: groupCreatedAt(group),
+		Created: GroupCreatedAt(group), LastModified: GroupCreatedAt(group),
 	}
 	if group.Spec.LastModified != nil {
 		m.LastModified = group.Spec.LastModified.Time

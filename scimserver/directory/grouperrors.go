@@ -1,9 +1,7 @@
 package directory
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -62,14 +60,8 @@ func errGroupTaken() error {
 
 // checkGroupSize refuses attributes that would grow past what a Group may have beside its members.
 func checkGroupSize(spec, before *v1alpha1.GroupSpec) error {
-	size, err := groupSizeOf(spec)
-	if err != nil || size <= maxGroupBytes {
+	if tooLarge, err := outgrows(maxGroupBytes, spec, before, groupsOwn); err != nil || !tooLarge {
 		return err
-	}
-	if before != nil {
-		if held, err := groupSizeOf(before); err != nil || size <= held {
-			return err
-		}
 	}
 	return protocol.PayloadTooLarge("The group, members apart, would be larger than the %d KiB that the directory keeps of one group.", maxGroupBytes>>10)
 }
@@ -77,12 +69,8 @@ func checkGroupSize(spec, before *v1alpha1.GroupSpec) error {
 // maxGroupBytes bounds what is kept of a group beside its members, as JSON. 500 of those have 128 KiB at most.
 const maxGroupBytes = 64 << 10
 
-func groupSizeOf(spec *v1alpha1.GroupSpec) (int, error) {
-	measured := *spec
-	measured.Members, measured.LastModified, measured.LastRequests = nil, nil, nil
-	body, err := json.Marshal(&measured)
-	if err != nil {
-		return 0, fmt.Errorf("encode group: %w", err)
-	}
-	return len(body), nil
+// groupsOwn leaves out the members, and what every change writes.
+func groupsOwn(spec v1alpha1.GroupSpec) any {
+	spec.Members, spec.LastModified, spec.LastRequests = nil, nil, nil
+	return &spec
 }

@@ -30,7 +30,7 @@ type groupRequest struct {
 	members     membership.Delta
 	replacesAll bool
 	unknown     []string
-	conditions  []Condition
+	conditions  []Precondition
 	observe     func(joined, left []string)
 
 	group   *v1alpha1.Group
@@ -38,13 +38,13 @@ type groupRequest struct {
 	err     error
 }
 
-func newGroupWriters(d *Directory) *groupWriters {
+func newGroupWriters(g *Groups) *groupWriters {
 	return &groupWriters{schedule.New(schedule.Options[types.NamespacedName, []*groupRequest, struct{}]{
 		Merge: func(into *[]*groupRequest, request []*groupRequest) { *into = append(*into, request...) },
 		Run: func(_ context.Context, group types.NamespacedName, run *schedule.Run[[]*groupRequest]) (struct{}, schedule.Ending) {
 			ctx, cancel := together(run.Want)
 			defer cancel()
-			d.writeBatch(ctx, run.Want[0].app, group.Name, run.Want) //nolint:contextcheck // it ends with the last of the requests
+			g.writeBatch(ctx, run.Want[0].app, group.Name, run.Want) //nolint:contextcheck // it ends with the last of the requests
 			return struct{}{}, schedule.Ended
 		},
 	})}

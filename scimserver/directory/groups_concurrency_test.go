@@ -36,7 +36,7 @@ func TestPatchesAcrossTheFlip(t *testing.T) {
 	app := newApp(t)
 	replicas := []*Directory{replica(t, app), replica(t, app), replica(t, app)}
 	for _, d := range replicas {
-		d.inlineLimit = 40
+		d.members.inlineLimit = 40
 	}
 	const writers, each, rounds = 8, 12, 25
 	ids := people(t, replicas[0], app, writers*each)
@@ -47,7 +47,7 @@ func TestPatchesAcrossTheFlip(t *testing.T) {
 	renamer.Go(func() {
 		for ; !done.Load(); names++ {
 			patiently(t, func() error {
-				_, _, err := replicas[2].UpdateGroup(t.Context(), app, group.Name, setting("displayName", fmt.Sprint("Staff ", names)), MembersChange{})
+				_, _, err := replicas[2].Groups.Update(t.Context(), app, group.Name, setting("displayName", fmt.Sprint("Staff ", names)), MembersChange{})
 				return err
 			})
 		}
@@ -71,7 +71,7 @@ func TestPatchesAcrossTheFlip(t *testing.T) {
 					}
 				}
 				patiently(t, func() error {
-					_, _, err := replicas[n%2].UpdateGroup(t.Context(), app, group.Name, nil, MembersChange{Delta: delta})
+					_, _, err := replicas[n%2].Groups.Update(t.Context(), app, group.Name, nil, MembersChange{Delta: delta})
 					return err
 				})
 				// What is acknowledged is there at once, on another replica too.
@@ -106,7 +106,7 @@ func TestPatchesAcrossTheFlip(t *testing.T) {
 		wantMembers(t, d, app, group.Name, slices.Clone(want)...)
 		eventually(t, "every replica has the members in memory", func() bool {
 			slices.Sort(want)
-			return slices.Equal(idsOf(d.CachedMembers(final)), want)
+			return slices.Equal(idsOf(d.Groups.CachedMembers(final)), want)
 		})
 	}
 }
@@ -121,14 +121,14 @@ func TestChangesOfOneGroupAreWrittenTogether(t *testing.T) {
 	var clients sync.WaitGroup
 	for _, id := range ids {
 		clients.Go(func() {
-			if _, _, err := d.UpdateGroup(t.Context(), app, group.Name, nil, addMembers(id)); err != nil {
+			if _, _, err := d.Groups.Update(t.Context(), app, group.Name, nil, addMembers(id)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	// One refused request among them harms no other.
 	clients.Go(func() {
-		_, _, err := d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", nil), addMembers(ids...))
+		_, _, err := d.Groups.Update(t.Context(), app, group.Name, setting("displayName", nil), addMembers(ids...))
 		wantStatus(t, err, 400)
 	})
 	clients.Wait()
@@ -146,7 +146,7 @@ func TestSameGroupNamesOverTwoReplicas(t *testing.T) {
 	var created atomic.Int64
 	for n := range 16 {
 		clients.Go(func() {
-			_, err := replicas[n%2].CreateGroup(t.Context(), app, team([]string{"Staff", "sTAFF"}[n/8]))
+			_, err := replicas[n%2].Groups.Create(t.Context(), app, team([]string{"Staff", "sTAFF"}[n/8]))
 			if err == nil {
 				created.Add(1)
 			} else if !expected(err) {
@@ -159,6 +159,6 @@ func TestSameGroupNamesOverTwoReplicas(t *testing.T) {
 		t.Errorf("%d groups were created under one name", created.Load())
 	}
 	for _, d := range replicas {
-		eventually(t, "every replica lists it", func() bool { _, total := d.ListGroups(app, 1, 10); return total == 1 })
+		eventually(t, "every replica lists it", func() bool { _, total := d.Groups.Page(app, 1, 10); return total == 1 })
 	}
 }

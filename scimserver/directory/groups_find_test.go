@@ -19,7 +19,7 @@ func groupFilter(t testing.TB, d *Directory, text string) *protocol.Filter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound, err := parsed.Bind(d.GroupSchemas())
+	bound, err := parsed.Bind(d.Groups.Schemas())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,12 +30,12 @@ func TestFindGroups(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	d, other := replica(t, app), replica(t, app)
-	d.inlineLimit = 3
+	d.members.inlineLimit = 3
 	ids := people(t, d, app, 8)
 	group := func(name, externalID string, members ...string) *v1alpha1.Group {
 		resource := team(name, members...)
 		resource.Attributes.Attributes["externalId"] = externalID
-		made, err := d.CreateGroup(t.Context(), app, resource)
+		made, err := d.Groups.Create(t.Context(), app, resource)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestFindGroups(t *testing.T) {
 		for name, d := range map[string]*Directory{"writer": d, "other": other} {
 			filter := groupFilter(t, d, text)
 			check := func() bool {
-				found, err := d.FindGroups(t.Context(), app, filter, baseURL)
+				found, err := d.Groups.Find(t.Context(), app, filter, baseURL)
 				if err != nil {
 					t.Fatalf("%s: %v", text, err)
 				}
@@ -95,7 +95,7 @@ func TestGroupPages(t *testing.T) {
 	}
 	var byIndex, byPlace []string
 	for start := 1; start <= 25; start += 7 {
-		page, total := d.ListGroups(app, start, 7)
+		page, total := d.Groups.Page(app, start, 7)
 		if total != 25 {
 			t.Fatalf("%d groups in all", total)
 		}
@@ -103,23 +103,23 @@ func TestGroupPages(t *testing.T) {
 			byIndex = append(byIndex, group.Name)
 		}
 	}
-	page, total := d.GroupsAfter(app, GroupCreatedAt(&v1alpha1.Group{}), "", 7)
+	page, total := d.Groups.After(app, GroupCreatedAt(&v1alpha1.Group{}), "", 7)
 	for len(page) > 0 && total == 25 {
 		for _, group := range page {
 			byPlace = append(byPlace, group.Name)
 		}
 		last := page[len(page)-1]
-		page, total = d.GroupsAfter(app, GroupCreatedAt(last), last.Name, 7)
+		page, total = d.Groups.After(app, GroupCreatedAt(last), last.Name, 7)
 	}
 	if !slices.Equal(byIndex, want) || !slices.Equal(byPlace, want) {
 		t.Errorf("by index %v\nby place %v\nwant %v", byIndex, byPlace, want)
 	}
 	for _, of := range [][2]int{{26, 5}, {1, 0}, {1, -1}} {
-		if page, total := d.ListGroups(app, of[0], of[1]); len(page) != 0 || total != 25 {
+		if page, total := d.Groups.Page(app, of[0], of[1]); len(page) != 0 || total != 25 {
 			t.Errorf("page %v has %d of %d", of, len(page), total)
 		}
 	}
-	if page, _ := d.ListGroups(app, -3, 2); len(page) != 2 || page[0].Name != want[0] {
+	if page, _ := d.Groups.Page(app, -3, 2); len(page) != 2 || page[0].Name != want[0] {
 		t.Errorf("a page before the first: %d", len(page))
 	}
 }
@@ -136,7 +136,7 @@ func TestUsersShowTheirGroups(t *testing.T) {
 		want[ids[0]], want[ids[1]] = append(want[ids[0]], group.Name), append(want[ids[1]], group.Name)
 	}
 	check := func(d *Directory) string {
-		page, _, err := d.List(app, baseURL, 1, 10)
+		page, _, err := d.Users.List(app, baseURL, 1, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestUsersShowTheirGroups(t *testing.T) {
 			if err := json.Unmarshal(body, &listed); err != nil {
 				t.Fatalf("%s: %v", body, err)
 			}
-			user, err := d.GetUser(t.Context(), app, listed["id"].(string))
+			user, err := d.Users.Get(t.Context(), app, listed["id"].(string))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +156,7 @@ func TestUsersShowTheirGroups(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rendered, err := d.Schemas(app).Render(resource, d.UserMeta(user, baseURL), protocol.Projection{})
+			rendered, err := d.Users.Schemas(app).Render(resource, d.Users.Meta(user, baseURL), protocol.Projection{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,17 +180,17 @@ func TestUsersShowTheirGroups(t *testing.T) {
 
 	// A change of members shows without a change of the user.
 	gone := want[ids[0]][0]
-	if _, _, err := d.UpdateGroup(t.Context(), app, gone, nil, removeMembers(ids[0])); err != nil {
+	if _, _, err := d.Groups.Update(t.Context(), app, gone, nil, removeMembers(ids[0])); err != nil {
 		t.Fatal(err)
 	}
 	want[ids[0]] = want[ids[0]][1:]
-	if _, _, err := d.UpdateGroup(t.Context(), app, gone, setting("displayName", "Renamed"), MembersChange{}); err != nil {
+	if _, _, err := d.Groups.Update(t.Context(), app, gone, setting("displayName", "Renamed"), MembersChange{}); err != nil {
 		t.Fatal(err)
 	}
 	if problem := check(d); problem != "" {
 		t.Fatal(problem)
 	}
-	page, _, err := d.List(app, baseURL, 1, 10)
+	page, _, err := d.Users.List(app, baseURL, 1, 10)
 	if err != nil || !bytes.Contains(slices.Concat(page[0], page[1], page[2]), []byte(`"display":"Renamed"`)) {
 		t.Errorf("the new name is not shown (%v)", err)
 	}
@@ -203,11 +203,11 @@ func TestUsersShowTheirGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		filter, err := parsed.Bind(d.Schemas(app))
+		filter, err := parsed.Bind(d.Users.Schemas(app))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found, err := d.Find(t.Context(), app, filter, baseURL); err != nil || len(found) != count {
+		if found, err := d.Users.Find(t.Context(), app, filter, baseURL); err != nil || len(found) != count {
 			t.Errorf("%s: %v, %v", text, strings.Join(namesOf(found), ","), err)
 		}
 	}

@@ -20,12 +20,12 @@ func remember(t testing.TB, d *Directory, app *v1alpha1.App, count int) []string
 	t.Helper()
 	ids := make([]string, count)
 	for i := range ids {
-		user, err := d.newUser(app, person(fmt.Sprintf("person%d@example.com", i)))
+		user, err := d.Users.newUser(app, person(fmt.Sprintf("person%d@example.com", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		user.UID, user.ResourceVersion = types.UID(user.Name), "1"
-		d.users.put(newEntry(user), user.Spec.UserNameKey)
+		d.Users.model.put(newEntry(user), user.Spec.UserNameKey)
 		ids[i] = user.Name
 	}
 	slices.Sort(ids)
@@ -57,7 +57,7 @@ func TestLargeGroup(t *testing.T) {
 	}
 	update := func(change MembersChange, changes bool) func() error {
 		return func() error {
-			_, changed, err := d.UpdateGroup(t.Context(), app, group.Name, nil, change)
+			_, changed, err := d.Groups.Update(t.Context(), app, group.Name, nil, change)
 			if err == nil && changed != changes {
 				err = fmt.Errorf("changed: %v", changed)
 			}
@@ -66,11 +66,11 @@ func TestLargeGroup(t *testing.T) {
 	}
 	listed := func(want int) func() error {
 		return func() error {
-			group, err := d.GetGroup(t.Context(), app, group.Name)
+			group, err := d.Groups.Get(t.Context(), app, group.Name)
 			if err != nil {
 				return err
 			}
-			found, err := d.Members(t.Context(), group)
+			found, err := d.Groups.Members(t.Context(), group)
 			if err == nil && len(found) != want {
 				err = fmt.Errorf("%d members, want %d", len(found), want)
 			}
@@ -79,7 +79,7 @@ func TestLargeGroup(t *testing.T) {
 	}
 	timed("PUT 100,000 into an empty group", update(replaceAll(members...), true))
 	timed("GET with members", listed(count))
-	timed("GET without members", func() error { _, err := d.GetGroup(t.Context(), app, group.Name); return err })
+	timed("GET without members", func() error { _, err := d.Groups.Get(t.Context(), app, group.Name); return err })
 	timed("PUT the same 100,000", update(replaceAll(members...), false))
 	timed("PUT 100,000 with one other", update(replaceAll(append(slices.Clone(members[1:]), more[0])...), true))
 	timed("PATCH one", update(addMembers(members[0]), true))
@@ -88,22 +88,22 @@ func TestLargeGroup(t *testing.T) {
 	timed("PATCH 1,000 out", update(removeMembers(more...), true))
 	timed("GET with members", listed(count))
 	timed("find by a member", func() error {
-		found, err := d.FindGroups(t.Context(), app, groupFilter(t, d, `id eq "`+group.Name+`" and members eq "`+members[7]+`"`), baseURL)
+		found, err := d.Groups.Find(t.Context(), app, groupFilter(t, d, `id eq "`+group.Name+`" and members eq "`+members[7]+`"`), baseURL)
 		if err == nil && len(found) != 1 {
 			err = fmt.Errorf("found %d", len(found))
 		}
 		return err
 	})
-	eventually(t, "the members are in memory", func() bool { return d.members.Count(nameOf(group)) == count })
-	if refs := d.GroupsOf(app, members[3]); len(refs) != 1 {
+	eventually(t, "the members are in memory", func() bool { return d.members.index.Count(nameOf(group)) == count })
+	if refs := d.Users.GroupsOf(app, members[3]); len(refs) != 1 {
 		t.Errorf("groups of a member: %v", refs)
 	}
 	checkSizes(t, app)
 	timed("PUT one", update(replaceAll(members[0]), true))
 	timed("PUT 100,000 again", update(replaceAll(members...), true))
-	timed("DELETE", func() error { return d.DeleteGroup(t.Context(), app, group.Name) })
+	timed("DELETE", func() error { return d.Groups.Delete(t.Context(), app, group.Name) })
 	timed("POST with 100,000", func() error {
-		made, err := d.CreateGroup(t.Context(), app, protocol.GroupResource{
+		made, err := d.Groups.Create(t.Context(), app, protocol.GroupResource{
 			Attributes: protocol.Resource{Attributes: map[string]any{"displayName": "everybody"}}, Members: members, MembersSet: true,
 		})
 		group = made

@@ -32,7 +32,7 @@ func people(t testing.TB, d *Directory, app *v1alpha1.App, count int) []string {
 	for worker := range 8 {
 		clients.Go(func() {
 			for i := worker; i < count; i += 8 {
-				user, _, err := d.CreateUser(t.Context(), app, person(fmt.Sprintf("person%d", i)))
+				user, _, err := d.Users.Create(t.Context(), app, person(fmt.Sprintf("person%d", i)))
 				if err != nil {
 					t.Errorf("create: %v", err)
 					return
@@ -51,7 +51,7 @@ func people(t testing.TB, d *Directory, app *v1alpha1.App, count int) []string {
 
 func mustCreateGroup(t testing.TB, d *Directory, app *v1alpha1.App, displayName string, members ...string) *v1alpha1.Group {
 	t.Helper()
-	group, err := d.CreateGroup(t.Context(), app, team(displayName, members...))
+	group, err := d.Groups.Create(t.Context(), app, team(displayName, members...))
 	if err != nil {
 		t.Fatalf("create group: %v", err)
 	}
@@ -73,11 +73,11 @@ func removeMembers(ids ...string) MembersChange {
 // memberIDs reads the members from the API server, as a GET does.
 func memberIDs(t testing.TB, d *Directory, app *v1alpha1.App, id string) []string {
 	t.Helper()
-	group, err := d.GetGroup(t.Context(), app, id)
+	group, err := d.Groups.Get(t.Context(), app, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	members, err := d.Members(t.Context(), group)
+	members, err := d.Groups.Members(t.Context(), group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestGroupLife(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	ids := people(t, d, app, 3)
-	group, err := d.CreateGroup(t.Context(), app, protocol.GroupResource{
+	group, err := d.Groups.Create(t.Context(), app, protocol.GroupResource{
 		Attributes: protocol.Resource{Attributes: map[string]any{
 			"displayName": "Platform Admins", "externalId": "00g1", "costCenter": "77",
 			"urn:example:ext:2.0:Group": map[string]any{"floor": "3"},
@@ -115,7 +115,7 @@ func TestGroupLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := d.GetGroup(t.Context(), app, group.Name)
+	read, err := d.Groups.Get(t.Context(), app, group.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,31 +129,31 @@ func TestGroupLife(t *testing.T) {
 		t.Errorf("read %v", resource.Attributes)
 	}
 	wantMembers(t, d, app, group.Name, ids[0], ids[1])
-	members, err := d.Members(t.Context(), read)
+	members, err := d.Groups.Members(t.Context(), read)
 	if err != nil || members[0].Display == "" {
 		t.Errorf("members %v, %v", members, err)
 	}
 	for _, id := range ids[:2] {
-		if refs := d.GroupsOf(app, id); len(refs) != 1 || refs[0] != (GroupRef{ID: group.Name, Display: "Platform Admins"}) {
+		if refs := d.Users.GroupsOf(app, id); len(refs) != 1 || refs[0] != (GroupRef{ID: group.Name, Display: "Platform Admins"}) {
 			t.Errorf("%s is in %v", id, refs)
 		}
 	}
-	if refs := d.GroupsOf(app, ids[2]); refs != nil {
+	if refs := d.Users.GroupsOf(app, ids[2]); refs != nil {
 		t.Errorf("a stranger is in %v", refs)
 	}
 
-	if err := d.DeleteGroup(t.Context(), app, group.Name); err != nil {
+	if err := d.Groups.Delete(t.Context(), app, group.Name); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.GetGroup(t.Context(), app, group.Name)
+	_, err = d.Groups.Get(t.Context(), app, group.Name)
 	wantStatus(t, err, 404)
-	wantStatus(t, d.DeleteGroup(t.Context(), app, group.Name), 404)
-	_, _, err = d.UpdateGroup(t.Context(), app, group.Name, nil, addMembers(ids[2]))
+	wantStatus(t, d.Groups.Delete(t.Context(), app, group.Name), 404)
+	_, _, err = d.Groups.Update(t.Context(), app, group.Name, nil, addMembers(ids[2]))
 	wantStatus(t, err, 404)
-	if refs := d.GroupsOf(app, ids[0]); refs != nil {
+	if refs := d.Users.GroupsOf(app, ids[0]); refs != nil {
 		t.Errorf("after the deletion still in %v", refs)
 	}
-	if _, total := d.ListGroups(app, 1, 10); total != 0 {
+	if _, total := d.Groups.Page(app, 1, 10); total != 0 {
 		t.Errorf("%d groups are listed after the deletion", total)
 	}
 	mustCreateGroup(t, d, app, "PLATFORM admins")
@@ -165,7 +165,7 @@ func TestGroupNames(t *testing.T) {
 	d, other := replica(t, app), replica(t, app)
 	first := mustCreateGroup(t, d, app, "Staff")
 	second := mustCreateGroup(t, other, app, "Guests")
-	_, err := other.CreateGroup(t.Context(), app, team("STAFF"))
+	_, err := other.Groups.Create(t.Context(), app, team("STAFF"))
 	wantStatus(t, err, 409)
 	if problem := problemOf(err); problem.ScimType != "uniqueness" {
 		t.Errorf("scimType %q", problem.ScimType)
@@ -173,29 +173,29 @@ func TestGroupNames(t *testing.T) {
 
 	// Its own name is no conflict, in whatever case, and the name of another is one.
 	for _, name := range []string{"Staff", "sTAFF"} {
-		group, _, err := other.UpdateGroup(t.Context(), app, first.Name, setting("displayName", name), MembersChange{})
+		group, _, err := other.Groups.Update(t.Context(), app, first.Name, setting("displayName", name), MembersChange{})
 		if err != nil || group.Spec.DisplayName != name {
 			t.Fatalf("rename to its own name: %v", err)
 		}
 	}
-	_, _, err = d.UpdateGroup(t.Context(), app, second.Name, setting("displayName", "staff"), MembersChange{})
+	_, _, err = d.Groups.Update(t.Context(), app, second.Name, setting("displayName", "staff"), MembersChange{})
 	wantStatus(t, err, 409)
 
-	renamed, changed, err := d.UpdateGroup(t.Context(), app, first.Name, setting("displayName", "Crew"), MembersChange{})
+	renamed, changed, err := d.Groups.Update(t.Context(), app, first.Name, setting("displayName", "Crew"), MembersChange{})
 	if err != nil || !changed || renamed.Spec.DisplayName != "Crew" || renamed.Name != first.Name {
 		t.Fatalf("renamed: %v %v", changed, err)
 	}
 	for _, d := range []*Directory{d, other} {
-		found, err := d.FindGroupsByName(t.Context(), app, "crew")
+		found, err := d.Groups.FindByName(t.Context(), app, "crew")
 		if err != nil || len(found) != 1 || found[0].Name != first.Name {
 			t.Errorf("found %v, %v", found, err)
 		}
-		if found, err = d.FindGroupsByName(t.Context(), app, "staff"); err != nil || len(found) != 0 {
+		if found, err = d.Groups.FindByName(t.Context(), app, "staff"); err != nil || len(found) != 0 {
 			t.Errorf("found by the old name %v, %v", found, err)
 		}
 	}
 	mustCreateGroup(t, other, app, "staff")
-	_, _, err = d.UpdateGroup(t.Context(), app, first.Name, setting("displayName", ""), MembersChange{})
+	_, _, err = d.Groups.Update(t.Context(), app, first.Name, setting("displayName", ""), MembersChange{})
 	wantStatus(t, err, 400)
 
 	// A user and a group may have one name; so may groups of two Apps.
@@ -205,7 +205,7 @@ func TestGroupNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustCreateGroup(t, d, elsewhere, "crew")
-	_, err = d.GetGroup(t.Context(), elsewhere, first.Name)
+	_, err = d.Groups.Get(t.Context(), elsewhere, first.Name)
 	wantStatus(t, err, 404)
 }
 
@@ -217,18 +217,18 @@ func TestMemberDeltas(t *testing.T) {
 	ids := people(t, d, app, 60)
 	for name, limit := range map[string]int{"inline": 500, "sharded": 0, "crossing": 20} {
 		t.Run(name, func(t *testing.T) {
-			d.inlineLimit = limit
+			d.members.inlineLimit = limit
 			group := mustCreateGroup(t, d, app, name, ids[:10]...)
-			version := func() string { return d.GroupMeta(read(t, d, app, group.Name), "").Version }
+			version := func() string { return d.Groups.Meta(read(t, d, app, group.Name), "").Version }
 			step := func(what string, change MembersChange, changes bool, want ...string) {
 				t.Helper()
 				before := version()
-				_, changed, err := d.UpdateGroup(t.Context(), app, group.Name, nil, change)
+				_, changed, err := d.Groups.Update(t.Context(), app, group.Name, nil, change)
 				if err != nil || changed != changes || (version() != before) != changes {
 					t.Fatalf("%s: changed %v, version from %s to %s, %v", what, changed, before, version(), err)
 				}
 				wantMembers(t, d, app, group.Name, slices.Clone(want)...)
-				if got := idsOf(d.CachedMembers(read(t, d, app, group.Name))); !slices.Equal(got, memberIDs(t, d, app, group.Name)) {
+				if got := idsOf(d.Groups.CachedMembers(read(t, d, app, group.Name))); !slices.Equal(got, memberIDs(t, d, app, group.Name)) {
 					t.Fatalf("%s: in memory %v", what, got)
 				}
 			}
@@ -255,27 +255,27 @@ func TestMemberDeltas(t *testing.T) {
 			step("add after that", addMembers(ids[0]), true, ids[0])
 
 			// Attributes and members in one request; attributes that stay as they are.
-			_, changed, err := d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", name), addMembers(ids[0]))
+			_, changed, err := d.Groups.Update(t.Context(), app, group.Name, setting("displayName", name), addMembers(ids[0]))
 			if err != nil || changed {
 				t.Errorf("its own name and its own member: %v %v", changed, err)
 			}
-			updated, changed, err := d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", name+" two"), addMembers(ids[1]))
+			updated, changed, err := d.Groups.Update(t.Context(), app, group.Name, setting("displayName", name+" two"), addMembers(ids[1]))
 			if err != nil || !changed || updated.Spec.DisplayName != name+" two" {
 				t.Errorf("rename and add: %v %v", changed, err)
 			}
 			wantMembers(t, d, app, group.Name, ids[0], ids[1])
 			// A request that is refused has no effect on members either.
 			mustCreateGroup(t, d, app, name+" three")
-			_, _, err = d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", name+" three"), replaceAll(ids[2]))
+			_, _, err = d.Groups.Update(t.Context(), app, group.Name, setting("displayName", name+" three"), replaceAll(ids[2]))
 			wantStatus(t, err, 409)
-			_, _, err = d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", nil), replaceAll(ids[2]))
+			_, _, err = d.Groups.Update(t.Context(), app, group.Name, setting("displayName", nil), replaceAll(ids[2]))
 			wantStatus(t, err, 400)
 			wantMembers(t, d, app, group.Name, ids[0], ids[1])
 			epoch := "none"
 			if sharding := read(t, d, app, group.Name).Spec.Sharding; sharding != nil {
 				epoch = sharding.Epoch
 			}
-			if err := d.DeleteGroup(t.Context(), app, group.Name); err != nil {
+			if err := d.Groups.Delete(t.Context(), app, group.Name); err != nil {
 				t.Fatal(err)
 			}
 			var shards v1alpha1.MemberShardList
@@ -289,7 +289,7 @@ func TestMemberDeltas(t *testing.T) {
 
 func read(t testing.TB, d *Directory, app *v1alpha1.App, id string) *v1alpha1.Group {
 	t.Helper()
-	group, err := d.GetGroup(t.Context(), app, id)
+	group, err := d.Groups.Get(t.Context(), app, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestGroupLeftoversStayUnseen(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	ids := people(t, d, app, 1)
-	leftover, err := d.newGroup(app, team("Staff").Attributes)
+	leftover, err := d.Groups.newGroup(app, team("Staff").Attributes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,18 +309,18 @@ func TestGroupLeftoversStayUnseen(t *testing.T) {
 	if err := env.Client.Create(t.Context(), leftover); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.GetGroup(t.Context(), app, leftover.Name)
+	_, err = d.Groups.Get(t.Context(), app, leftover.Name)
 	wantStatus(t, err, 404)
-	_, _, err = d.UpdateGroup(t.Context(), app, leftover.Name, nil, removeMembers(ids...))
+	_, _, err = d.Groups.Update(t.Context(), app, leftover.Name, nil, removeMembers(ids...))
 	wantStatus(t, err, 404)
 	group := mustCreateGroup(t, d, app, "STAFF")
 	eventually(t, "the model knows both", func() bool {
-		return d.groups.get(nameOf(leftover)) != nil && d.groups.get(nameOf(group)) != nil
+		return d.Groups.model.get(nameOf(leftover)) != nil && d.Groups.model.get(nameOf(group)) != nil
 	})
-	if _, total := d.ListGroups(app, 1, 10); total != 1 {
+	if _, total := d.Groups.Page(app, 1, 10); total != 1 {
 		t.Errorf("%d groups are listed", total)
 	}
-	if refs := d.GroupsOf(app, ids[0]); refs != nil {
+	if refs := d.Users.GroupsOf(app, ids[0]); refs != nil {
 		t.Errorf("member of %v", refs)
 	}
 	protocol := claims.ForGroups(env.Client, app.Namespace)
@@ -337,7 +337,7 @@ func TestGroupWithALongName(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	d := replica(t, app)
-	d.inlineLimit = 4
+	d.members.inlineLimit = 4
 	ids := people(t, d, app, 10)
 	group := &v1alpha1.Group{Spec: v1alpha1.GroupSpec{App: app.Name, DisplayName: "Staff", DisplayNameKey: "staff", Members: []string{ids[3], ids[1]}}}
 	group.Namespace, group.Name = app.Namespace, strings.Repeat("staff-", 15)+"1"
@@ -352,12 +352,12 @@ func TestGroupWithALongName(t *testing.T) {
 		change MembersChange
 		want   []string
 	}{{addMembers(ids...), ids}, {removeMembers(ids[2:4]...), slices.Concat(ids[:2], ids[4:])}, {replaceAll(ids[5:]...), ids[5:]}} {
-		if _, changed, err := d.UpdateGroup(t.Context(), app, group.Name, nil, step.change); err != nil || !changed {
+		if _, changed, err := d.Groups.Update(t.Context(), app, group.Name, nil, step.change); err != nil || !changed {
 			t.Fatal(changed, err)
 		}
 		wantMembers(t, d, app, group.Name, slices.Clone(step.want)...)
 	}
-	if err := d.DeleteGroup(t.Context(), app, group.Name); err != nil {
+	if err := d.Groups.Delete(t.Context(), app, group.Name); err != nil {
 		t.Fatal(err)
 	}
 	var shards v1alpha1.MemberShardList

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -26,17 +25,17 @@ type MembersChange struct {
 	Observe func(joined, left []string)
 }
 
-// CreateGroup makes a group. Members that are no users of the App are left out, and reported on the Group. observe is told
+// Create makes a group. Members that are no users of the App are left out, and reported on the Group. observe is told
 // the ids that are members. Errors are 409 for another group's displayName, in any letter case, 400 for what the API
 // server's validation refuses, 413 beyond the largest group, and *UnavailableError.
-func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource, observe ...func(members []string)) (*v1alpha1.Group, error) {
+func (g *Groups) Create(ctx context.Context, app *v1alpha1.App, resource protocol.GroupResource, observe ...func(members []string)) (*v1alpha1.Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, membership.FlipTimeout)
 	defer cancel()
-	group, err := d.newGroup(app, resource.Attributes)
+	group, err := g.newGroup(app, resource.Attributes)
 	if err != nil {
 		return nil, asGroupClientSees(err, "")
 	}
-	known, unknown, err := d.knownMembers(ctx, app, resource.Members)
+	known, unknown, err := g.members.known(ctx, app, resource.Members)
 	if err != nil {
 		return nil, asGroupClientSees(err, "")
 	}
@@ -44,22 +43,22 @@ func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource
 	if id := requestID(ctx); id != "" {
 		group.Spec.LastRequests = []string{id}
 	}
-	if len(known) > d.inlineLimit {
+	if len(known) > g.members.inlineLimit {
 		// Before 128 shards are written for nothing.
-		if other, err := d.readGroupByKey(ctx, app, group.Spec.DisplayNameKey); err != nil || other != nil {
+		if other, err := g.readByKey(ctx, appName(app), group.Spec.DisplayNameKey); err != nil || other != nil {
 			return nil, orGroupTaken(err)
 		}
 	}
-	if err = d.membership(app.Namespace).Place(ctx, group, known...); err != nil {
+	if err = g.members.in(app.Namespace).Place(ctx, group, known...); err != nil {
 		return nil, asGroupClientSees(err, "")
 	}
-	if err = d.groupClaims(app.Namespace).Create(ctx, group); err != nil {
+	if err = g.claimsIn(app.Namespace).Create(ctx, group); err != nil {
 		if lostName(err) {
-			d.removeShards(ctx, group)
+			g.removeShards(ctx, group)
 		}
 		return nil, asGroupClientSees(err, "")
 	}
-	d.wroteGroup(group)
+	g.applyOwnWrite(group)
 	tellUnknown(ctx, app, group.Name, unknown)
 	for _, told := range observe {
 		told(known)
@@ -67,7 +66,7 @@ func (d *Directory) CreateGroup(ctx context.Context, app *v1alpha1.App, resource
 	return group, nil
 }
 
-func (d *Directory) newGroup(app *v1alpha1.App, resource protocol.Resource) (*v1alpha1.Group, error) {
+func (g *Groups) newGroup(app *v1alpha1.App, resource protocol.Resource) (*v1alpha1.Group, error) {
 	group := &v1alpha1.Group{Spec: v1alpha1.GroupSpec{App: app.Name}}
 	if err := setGroupResource(&group.Spec, resource); err != nil {
 		return nil, err
@@ -84,7 +83,7 @@ func (d *Directory) newGroup(app *v1alpha1.App, resource protocol.Resource) (*v1
 	return group, checkGroupSize(&group.Spec, nil)
 }
 
-// UpdateGroup changes a group's attributes, its members, or both, by compare-and-swap on live objects. It returns the
+// Update changes a group's attributes, its members, or both, by compare-and-swap on live objects. It returns the
 // group as it is afterwards, and whether that differs for clients from before; where it does not, nothing was written, and
 // lastModified stays. change may be nil. Members that are no users of the App are left out, and reported on the Group.
 //
@@ -93,24 +92,24 @@ func (d *Directory) newGroup(app *v1alpha1.App, resource protocol.Resource) (*v1
 //
 // Errors are change's own, 404, 409 for another group's displayName, 400 for what the API server's validation refuses,
 // 413 beyond what can be kept of a group, those of the conditions, and *UnavailableError.
-func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id string, change Change, members MembersChange, conditions ...Condition) (*v1alpha1.Group, bool, error) {
-	delta, err := d.resolve(ctx, app, id, members)
+func (g *Groups) Update(ctx context.Context, app *v1alpha1.App, id string, change Change, members MembersChange, conditions ...Precondition) (*v1alpha1.Group, bool, error) {
+	delta, err := g.resolve(ctx, app, id, members)
 	if err != nil {
 		return nil, false, asGroupClientSees(err, id)
 	}
-	known, unknown, err := d.knownMembers(ctx, app, delta.Add)
+	known, unknown, err := g.members.known(ctx, app, delta.Add)
 	if err != nil {
 		return nil, false, asGroupClientSees(err, id)
 	}
 	request := &groupRequest{
 		change: change, replacesAll: delta.ReplaceAll, unknown: unknown,
-		conditions: slices.DeleteFunc(conditions, Condition.IsZero), observe: members.Observe,
+		conditions: slices.DeleteFunc(conditions, Precondition.IsZero), observe: members.Observe,
 	}
 	if len(request.conditions) > 0 {
 		// The wait is here, outside of the queue: no other change has to wait for it.
-		group, err := d.GetGroup(ctx, app, id)
+		group, err := g.Get(ctx, app, id)
 		if err == nil {
-			err = d.awaitGroup(ctx, group, request.conditions)
+			err = g.await(ctx, group, request.conditions)
 		}
 		if err != nil {
 			return nil, false, asGroupClientSees(err, id)
@@ -122,26 +121,26 @@ func (d *Directory) UpdateGroup(ctx context.Context, app *v1alpha1.App, id strin
 		request.members.Add(known...)
 		request.members.Remove(delta.Remove...)
 	}
-	if err := d.writers.submit(ctx, app, id, request); err != nil {
+	if err := g.writers.submit(ctx, app, id, request); err != nil {
 		return nil, false, asGroupClientSees(err, id)
 	}
 	tellUnknown(ctx, app, id, unknown)
 	return request.group, request.changed, nil
 }
 
-func (d *Directory) resolve(ctx context.Context, app *v1alpha1.App, id string, members MembersChange) (protocol.MembershipDelta, error) {
+func (g *Groups) resolve(ctx context.Context, app *v1alpha1.App, id string, members MembersChange) (protocol.MembershipDelta, error) {
 	if members.Resolve == nil {
 		return members.Delta, nil
 	}
-	group, err := d.GetGroup(ctx, app, id)
+	group, err := g.Get(ctx, app, id)
 	if err != nil {
 		return protocol.MembershipDelta{}, err
 	}
-	current, err := d.Members(ctx, group)
+	current, err := g.Members(ctx, group)
 	if err != nil {
 		return protocol.MembershipDelta{}, err
 	}
-	names, err := d.userNames(ctx, appName(app), members.Joining)
+	names, err := g.members.userNames(ctx, appName(app), members.Joining)
 	if err != nil {
 		return protocol.MembershipDelta{}, err
 	}
@@ -174,47 +173,24 @@ func applyToGroup(group *v1alpha1.Group, change Change) (bool, error) {
 	return true, checkGroupSize(&group.Spec, &before)
 }
 
-// DeleteGroup deletes a group, frees its name and removes its shards. Once the first is durable the answer is nil; what
+// Delete deletes a group, frees its name and removes its shards. Once the first is durable the answer is nil; what
 // is left of the others does no harm, and the controller removes it.
-func (d *Directory) DeleteGroup(ctx context.Context, app *v1alpha1.App, id string, conditions ...Condition) error {
-	group, err := d.deleteGroupLive(ctx, app, id, conditions)
+func (g *Groups) Delete(ctx context.Context, app *v1alpha1.App, id string, conditions ...Precondition) error {
+	group, err := g.delete(ctx, app, id, conditions)
 	if err != nil {
-		return asGroupClientSees(err, id)
+		return err
 	}
-	d.groups.remove(group)
-	d.members.RemoveGroup(group)
-	if err := d.groupClaims(app.Namespace).Release(ctx, group); err != nil {
+	g.forget(newGroupEntry(group))
+	if err := g.claimsIn(app.Namespace).Release(ctx, group); err != nil {
 		logr.FromContextOrDiscard(ctx).V(1).Info("Left the claim of a deleted group to be released later", "group", id, "error", err.Error())
 	}
-	d.removeShards(ctx, group)
+	g.removeShards(ctx, group)
 	return nil
 }
 
-// deleteGroupLive deletes the group as it was read, and reads it again where it changed in between.
-func (d *Directory) deleteGroupLive(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition) (*v1alpha1.Group, error) {
-	backoff := conflictBackoff()
-	for {
-		group, err := d.GetGroup(ctx, app, id)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.awaitGroup(ctx, group, conditions); err != nil {
-			return nil, err
-		}
-		d.noteDeletion(ctx, group)
-		err = d.groupClaims(app.Namespace).Delete(ctx, group)
-		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
-			return group, err
-		}
-		if err := sleep(ctx, backoff.Step()); err != nil {
-			return nil, err
-		}
-	}
-}
-
 // removeShards is an attempt: what it leaves, the controller sweeps.
-func (d *Directory) removeShards(ctx context.Context, group *v1alpha1.Group) {
-	if err := d.membership(group.Namespace).RemoveShards(ctx, group); err != nil {
+func (g *Groups) removeShards(ctx context.Context, group *v1alpha1.Group) {
+	if err := g.members.in(group.Namespace).RemoveShards(ctx, group); err != nil {
 		logr.FromContextOrDiscard(ctx).V(1).Info("Left shards to be removed later", "group", group.Name, "error", err.Error())
 	}
 }

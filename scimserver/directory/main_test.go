@@ -88,7 +88,7 @@ func person(userName string, more ...any) protocol.Resource {
 
 func mustCreate(t testing.TB, d *Directory, app *v1alpha1.App, resource protocol.Resource) *v1alpha1.User {
 	t.Helper()
-	user, restored, err := d.CreateUser(t.Context(), app, resource)
+	user, restored, err := d.Users.Create(t.Context(), app, resource)
 	if err != nil || restored {
 		t.Fatalf("create: %v (restored %v)", err, restored)
 	}

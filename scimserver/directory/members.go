@@ -2,8 +2,6 @@ package directory
 
 import (
 	"context"
-	"iter"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,27 +20,50 @@ const (
 	usersPerPage = 500
 )
 
-// Members returns the members of a group just read, in the order of their ids: those that are users of the App and visible,
-// with the userName as display. Members are read live. The userNames come from memory where the user is there. The error is
-// *UnavailableError where the API server cannot be read.
-func (d *Directory) Members(ctx context.Context, group *v1alpha1.Group) ([]protocol.Member, error) {
-	ids, _, err := d.membership(group.Namespace).Members(ctx, group)
+// memberships tells which users are in which groups of all Apps, live and from memory, with the names that clients see.
+type memberships struct {
+	live   client.Client
+	users  *collection[*v1alpha1.User, *Entry]
+	groups *readModel[*groupEntry]
+	index  *membership.Index
+	// inlineLimit is membership.InlineLimit, but for tests.
+	inlineLimit int
+}
+
+// in returns the protocol of members in one namespace.
+func (m *memberships) in(namespace string) *membership.Protocol {
+	return membership.New(membership.NewStore(m.live, namespace, m.putShard), m.inlineLimit)
+}
+
+func (m *memberships) putShard(shard *v1alpha1.MemberShard) { m.index.PutShard(shard) }
+
+// of returns the members of a group just read. Its ids are read live; the userNames come from memory where the user is there.
+func (m *memberships) of(ctx context.Context, group *v1alpha1.Group) ([]protocol.Member, error) {
+	ids, _, err := m.in(group.Namespace).Members(ctx, group)
 	if err != nil {
 		return nil, asGroupClientSees(err, group.Name)
 	}
-	app := types.NamespacedName{Namespace: group.Namespace, Name: group.Spec.App}
-	names, err := d.userNames(ctx, app, ids)
+	names, err := m.userNames(ctx, appOf(group), ids)
 	if err != nil {
 		return nil, asGroupClientSees(err, group.Name)
 	}
 	return withNames(ids, names), nil
 }
 
-// CachedMembers returns the members of a group as they are in memory, in the order of their ids.
-func (d *Directory) CachedMembers(group *v1alpha1.Group) []protocol.Member {
-	ids := d.members.Members(nameOf(group))
-	names, _ := d.users.names(types.NamespacedName{Namespace: group.Namespace, Name: group.Spec.App}, ids)
+// cached returns the members of a group as they are in memory, in the order of their ids.
+func (m *memberships) cached(group *v1alpha1.Group) []protocol.Member {
+	ids := m.index.Members(nameOf(group))
+	names, _ := m.cachedNames(appOf(group), ids)
 	return withNames(ids, names)
+}
+
+// versionOf is a group's version by the members and names in memory.
+func (m *memberships) versionOf(group *v1alpha1.Group) version {
+	return version{objectVersion(group, group.Spec.UnseenWrites), m.index.Names(nameOf(group))}
+}
+
+func appOf(group *v1alpha1.Group) types.NamespacedName {
+	return types.NamespacedName{Namespace: group.Namespace, Name: group.Spec.App}
 }
 
 // withNames leaves those out that have no name.
@@ -56,16 +77,13 @@ func withNames(ids, names []string) []protocol.Member {
 	return members
 }
 
-// names returns the userNames of the App's visible users with these ids, "" where there is none in memory, and how many
+// cachedNames returns the userNames of the App's visible users with these ids, "" where there is none in memory, and how many
 // there are not.
-func (m *readModel) names(app types.NamespacedName, ids []string) (names []string, missing int) {
+func (m *memberships) cachedNames(app types.NamespacedName, ids []string) (names []string, missing int) {
 	names = make([]string, len(ids))
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	for i, id := range ids {
-		entry := m.users[types.NamespacedName{Namespace: app.Namespace, Name: id}]
-		if entry != nil && entry.visible() && entry.app.Value() == app {
-			names[i] = entry.userName
+	for i, e := range m.users.model.visibleOf(app, ids) {
+		if e != nil {
+			names[i] = e.userName
 		} else {
 			missing++
 		}
@@ -75,8 +93,8 @@ func (m *readModel) names(app types.NamespacedName, ids []string) (names []strin
 
 // userNames returns the userNames of the App's visible users with these ids, "" for an id that is no such user. It asks the
 // API server before it reports one as no user.
-func (d *Directory) userNames(ctx context.Context, app types.NamespacedName, ids []string) ([]string, error) {
-	names, missing := d.users.names(app, ids)
+func (m *memberships) userNames(ctx context.Context, app types.NamespacedName, ids []string) ([]string, error) {
+	names, missing := m.cachedNames(app, ids)
 	if missing == 0 {
 		return names, nil
 	}
@@ -87,45 +105,43 @@ func (d *Directory) userNames(ctx context.Context, app types.NamespacedName, ids
 		}
 	}
 	if len(asked) > readOneByOne {
-		return names, d.namesByList(ctx, app, ids, names, asked)
+		return names, m.namesByList(ctx, app, ids, names, asked)
 	}
-	of := &v1alpha1.App{}
-	of.Namespace, of.Name = app.Namespace, app.Name
 	return names, readEach(ctx, asked, func(ctx context.Context, i int) error {
-		user, err := d.readUser(ctx, of, ids[i])
+		user, err := m.users.read(ctx, app, ids[i])
 		if user != nil {
 			names[i] = user.Spec.UserName
-			d.wrote(user)
+			m.users.applyOwnWrite(user)
 		}
 		return err
 	})
 }
 
 // namesByList looks for many users in one live list of the App's.
-func (d *Directory) namesByList(ctx context.Context, app types.NamespacedName, ids, names []string, asked []int) error {
+func (m *memberships) namesByList(ctx context.Context, app types.NamespacedName, ids, names []string, asked []int) error {
 	wanted := make(map[string]int, len(asked))
 	for _, i := range asked {
 		wanted[ids[i]] = i
 	}
 	for next := ""; ; {
 		page := &v1alpha1.UserList{}
-		err := d.live.List(ctx, page, client.InNamespace(app.Namespace), client.MatchingFields{"spec.app": app.Name},
+		err := m.live.List(ctx, page, client.InNamespace(app.Namespace), client.MatchingFields{"spec.app": app.Name},
 			client.Limit(usersPerPage), client.Continue(next))
 		if err != nil {
 			return err
 		}
 		found := make([]int, 0, len(page.Items))
 		for n := range page.Items {
-			if _, ok := wanted[page.Items[n].Name]; ok && page.Items[n].DeletionTimestamp == nil {
+			if _, ok := wanted[page.Items[n].Name]; ok {
 				found = append(found, n)
 			}
 		}
 		err = readEach(ctx, found, func(ctx context.Context, n int) error {
 			user := page.Items[n].DeepCopy()
-			effective, err := d.effective(ctx, user)
-			if effective {
+			seen, err := m.users.sees(ctx, app, user)
+			if seen {
 				names[wanted[user.Name]] = user.Spec.UserName
-				d.wrote(user)
+				m.users.applyOwnWrite(user)
 			}
 			return err
 		})
@@ -142,64 +158,4 @@ func readEach(ctx context.Context, indexes []int, read func(context.Context, int
 		workers.Go(func() error { return read(ctx, i) })
 	}
 	return workers.Wait()
-}
-
-// indexedMembers are a group's members in memory, for filters.
-type indexedMembers struct {
-	directory *Directory
-	group     *v1alpha1.Group
-}
-
-func (s indexedMembers) Member(id string) (protocol.Member, bool) {
-	if !s.directory.members.Contains(nameOf(s.group), id) {
-		return protocol.Member{}, false
-	}
-	names, missing := s.directory.users.names(types.NamespacedName{Namespace: s.group.Namespace, Name: s.group.Spec.App}, []string{id})
-	return protocol.Member{ID: id, Display: names[0]}, missing == 0
-}
-
-func (s indexedMembers) All() iter.Seq[protocol.Member] {
-	return slices.Values(s.directory.CachedMembers(s.group))
-}
-
-// liveMembers are a group's members as they are, for filters. err tells what kept it from finding out.
-type liveMembers struct {
-	directory *Directory
-	ctx       context.Context
-	app       *v1alpha1.App
-	group     *v1alpha1.Group
-	err       error
-}
-
-func (s *liveMembers) Member(id string) (protocol.Member, bool) {
-	if !s.contains(id) {
-		return protocol.Member{}, false
-	}
-	names, err := s.directory.userNames(s.ctx, appName(s.app), []string{id})
-	if err != nil {
-		s.err = err
-		return protocol.Member{}, false
-	}
-	return protocol.Member{ID: id, Display: names[0]}, names[0] != ""
-}
-
-func (s *liveMembers) contains(id string) bool {
-	found, err := s.directory.membership(s.group.Namespace).Contains(s.ctx, s.group, id)
-	if err != nil {
-		s.err = err
-	}
-	return found
-}
-
-func (s *liveMembers) All() iter.Seq[protocol.Member] {
-	members, err := s.directory.Members(s.ctx, s.group)
-	if err != nil {
-		s.err = err
-	}
-	return slices.Values(members)
-}
-
-// membership returns the protocol of members in one namespace.
-func (d *Directory) membership(namespace string) *membership.Protocol {
-	return membership.New(membership.NewStore(d.live, namespace, func(shard *v1alpha1.MemberShard) { d.members.PutShard(shard) }), d.inlineLimit)
 }

@@ -137,7 +137,7 @@ func sortOf(t testing.TB, d *Directory, by, sortOrder string) protocol.Sort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound, err := parsed.Bind(d.Schemas(wiki))
+	bound, err := parsed.Bind(d.Users.Schemas(wiki))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (h *human) shuffle(random *rand.Rand) {
 
 // change does to one human what users go through, and tells the read model as the informer, the requests and the verifier do.
 func (h *human) change(d *Directory, random *rand.Rand) {
-	put := func() { d.users.put(newEntry(h.object()), "") }
+	put := func() { d.Users.model.put(newEntry(h.object()), "") }
 	switch random.IntN(7) {
 	case 0:
 		h.shuffle(random)
@@ -174,9 +174,9 @@ func (h *human) change(d *Directory, random *rand.Rand) {
 		h.userName, h.unverified = fmt.Sprintf("late-%d-%s", random.IntN(1000), h.id), true
 		put()
 		if random.IntN(2) == 0 {
-			d.users.distrust(h.name(), names.Fold(h.userName))
+			d.Users.model.distrust(h.name(), names.Fold(h.userName))
 		}
-		d.users.verify(h.name(), names.Fold(h.userName))
+		d.Users.model.verify(h.name(), names.Fold(h.userName))
 		h.unverified = false
 	case 3: // deactivate, or the way back
 		h.active = !h.active
@@ -184,16 +184,16 @@ func (h *human) change(d *Directory, random *rand.Rand) {
 	case 4: // an answer that comes late
 		late := h.object()
 		put()
-		d.users.put(newEntry(late), names.Fold(h.userName))
+		d.Users.model.put(newEntry(late), names.Fold(h.userName))
 	case 5:
 		if !h.gone {
-			d.users.hide(h.name())
-			d.users.remove(h.name(), h.uid())
+			d.Users.model.hide(h.name())
+			d.Users.model.remove(h.name(), h.uid())
 			h.gone = true
-			d.users.put(newEntry(h.object()), names.Fold(h.userName)) // brings no deleted user back
+			d.Users.model.put(newEntry(h.object()), names.Fold(h.userName)) // brings no deleted user back
 		}
 	case 6:
-		d.users.verify(h.name(), names.Fold(h.userName)) // once more
+		d.Users.model.verify(h.name(), names.Fold(h.userName)) // once more
 	}
 	if h.gone && random.IntN(2) == 0 { // another user comes
 		h.id, h.version, h.gone = h.id+"n", 0, false
@@ -213,11 +213,11 @@ func places(users []Sorted) (ids []string) {
 // forward reads everything after one place after the other.
 func forward(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []string) {
 	t.Helper()
-	page, _, ok, _ := d.Ordered(t.Context(), wiki, by, 1, count)
+	page, _, ok, _ := d.Users.Ordered(t.Context(), wiki, by, 1, count)
 	for ok && len(page) > 0 {
 		ids = append(ids, places(page)...)
 		last := throughCursor(t, page[len(page)-1])
-		page, _, ok, _ = d.OrderedAfter(t.Context(), wiki, by, last.Key, last.User.CreatedAt(), last.User.ID(), count)
+		page, _, ok, _ = d.Users.OrderedAfter(t.Context(), wiki, by, last.Key, last.User.CreatedAt(), last.User.ID(), count)
 	}
 	if !ok {
 		t.Error("no order is kept")
@@ -230,21 +230,21 @@ func backward(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []st
 	t.Helper()
 	var page []Sorted
 	for len(page) == 0 {
-		_, total, ok, _ := d.Ordered(t.Context(), wiki, by, 1, 0)
+		_, total, ok, _ := d.Users.Ordered(t.Context(), wiki, by, 1, 0)
 		if !ok || total == 0 {
 			t.Error("no order is kept")
 			return nil
 		}
-		page, _, _, _ = d.Ordered(t.Context(), wiki, by, total, 1)
+		page, _, _, _ = d.Users.Ordered(t.Context(), wiki, by, total, 1)
 	}
 	for next := page; len(next) > 0; {
 		page = next[len(next)-1:]
-		next, _, _, _ = d.OrderedAfter(t.Context(), wiki, by, page[0].Key, page[0].User.CreatedAt(), page[0].User.ID(), count)
+		next, _, _, _ = d.Users.OrderedAfter(t.Context(), wiki, by, page[0].Key, page[0].User.CreatedAt(), page[0].User.ID(), count)
 	}
 	for len(page) > 0 {
 		ids = append(places(page), ids...)
 		first := throughCursor(t, page[0])
-		page, _ = d.OrderedBefore(t.Context(), wiki, by, first.Key, first.User.CreatedAt(), first.User.ID(), count)
+		page, _ = d.Users.OrderedBefore(t.Context(), wiki, by, first.Key, first.User.CreatedAt(), first.User.ID(), count)
 	}
 	return ids
 }
@@ -253,7 +253,7 @@ func backward(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []st
 func byIndex(t testing.TB, d *Directory, by protocol.Sort, count int) (ids []string) {
 	t.Helper()
 	for {
-		page, total, ok, _ := d.Ordered(t.Context(), wiki, by, len(ids)+1, count)
+		page, total, ok, _ := d.Users.Ordered(t.Context(), wiki, by, len(ids)+1, count)
 		if !ok {
 			t.Error("no order is kept")
 		}
@@ -293,7 +293,7 @@ func TestOrdersFollowEveryChange(t *testing.T) {
 		if i%2 == 0 {
 			steady[h.id] = true
 		}
-		d.users.put(newEntry(h.object()), "")
+		d.Users.model.put(newEntry(h.object()), "")
 	}
 	directions := allDirections()
 	for round := range rounds {
@@ -307,7 +307,7 @@ func TestOrdersFollowEveryChange(t *testing.T) {
 					h.change(d, random)
 					// A steady user is written again, in the same place.
 					same := people[2*random.IntN(len(people)/2/writers)+len(people)/writers*w]
-					d.users.put(newEntry(same.object()), "")
+					d.Users.model.put(newEntry(same.object()), "")
 				}
 			})
 		}
@@ -363,7 +363,7 @@ func TestPagesByIndexAreStable(t *testing.T) {
 	for i := range 300 {
 		people = append(people, someHuman(i, random))
 		everybody[people[i].id] = true
-		d.users.put(newEntry(people[i].object()), "")
+		d.Users.model.put(newEntry(people[i].object()), "")
 	}
 	stop := make(chan struct{})
 	var writing sync.WaitGroup
@@ -377,8 +377,8 @@ func TestPagesByIndexAreStable(t *testing.T) {
 				default:
 				}
 				h := people[2*random.IntN(len(people)/2)+w]
-				d.users.put(newEntry(h.object()), "")
-				d.users.verify(h.name(), names.Fold(h.userName))
+				d.Users.model.put(newEntry(h.object()), "")
+				d.Users.model.verify(h.name(), names.Fold(h.userName))
 			}
 		})
 	}
@@ -407,14 +407,14 @@ func TestOrdersMakeRoom(t *testing.T) {
 			h := someHuman(next, random)
 			next++
 			people = append(people, h)
-			d.users.put(newEntry(h.object()), "")
+			d.Users.model.put(newEntry(h.object()), "")
 		}
 	}
 	add(50)
 	directions := slices.SortedFunc(slices.Values(allDirections()), func(a, b direction) int { return cmp.Compare(a.String(), b.String()) })
 	kept := func() (kept []direction) {
 		for _, o := range directions {
-			if d.users.apps[appName(wiki)].orders[o.sort(t, d).Order()] != nil {
+			if d.Users.orders.byApp[appName(wiki)][o.sort(t, d).Order()] != nil {
 				kept = append(kept, o)
 			}
 		}
@@ -437,12 +437,12 @@ func TestOrdersMakeRoom(t *testing.T) {
 	}
 	add(10)
 	ask(directions[1])
-	if len(d.users.apps[appName(wiki)].orders) != maxOrders {
-		t.Errorf("%d orders are kept", len(d.users.apps[appName(wiki)].orders))
+	if len(d.Users.orders.byApp[appName(wiki)]) != maxOrders {
+		t.Errorf("%d orders are kept", len(d.Users.orders.byApp[appName(wiki)]))
 	}
 
 	// All orders but one were not read for a long time: the next change forgets them.
-	for _, o := range d.users.apps[appName(wiki)].orders {
+	for _, o := range d.Users.orders.byApp[appName(wiki)] {
 		o.used = o.used.Add(-2 * keepOrder)
 	}
 	ask(directions[1])
@@ -455,9 +455,9 @@ func TestOrdersMakeRoom(t *testing.T) {
 
 	// With the last user everything goes.
 	for _, h := range people {
-		d.users.remove(h.name(), h.uid())
+		d.Users.model.remove(h.name(), h.uid())
 	}
-	if _, _, ok, _ := d.Ordered(t.Context(), wiki, directions[0].sort(t, d), 1, 10); ok || len(d.users.apps) != 0 {
+	if _, _, ok, _ := d.Users.Ordered(t.Context(), wiki, directions[0].sort(t, d), 1, 10); ok || len(d.Users.model.apps) != 0 {
 		t.Error("something is kept of an App without users")
 	}
 	people = nil
@@ -474,7 +474,7 @@ func TestOrdersPushedOut(t *testing.T) {
 	for i := range 100 {
 		h := someHuman(i, random)
 		everybody[h.id] = true
-		d.users.put(newEntry(h.object()), "")
+		d.Users.model.put(newEntry(h.object()), "")
 	}
 	var asking sync.WaitGroup
 	for _, o := range allDirections() {
@@ -498,7 +498,7 @@ func TestOrdersFollowTheSchemas(t *testing.T) {
 		if err := setResource(&user.Spec, person("name "+level, "level", level)); err != nil {
 			t.Fatal(err)
 		}
-		d.users.put(newEntry(user), "")
+		d.Users.model.put(newEntry(user), "")
 	}
 	expect := func(by protocol.Sort, want ...string) {
 		t.Helper()

@@ -24,7 +24,7 @@ func TestIdentifierEmail(t *testing.T) {
 	ada := mustCreate(t, a, app, mailed("ada", "Ada@Example.com"))
 	find := func(d *Directory, value string) string {
 		t.Helper()
-		users, err := d.FindByUserName(t.Context(), app, value)
+		users, err := d.Users.FindByUserName(t.Context(), app, value)
 		if err != nil || len(users) > 1 {
 			t.Fatalf("%d users, %v", len(users), err)
 		}
@@ -40,21 +40,21 @@ func TestIdentifierEmail(t *testing.T) {
 			}
 		}
 	}
-	_, _, err := b.CreateUser(t.Context(), app, mailed("augusta", "ada@example.com"))
+	_, _, err := b.Users.Create(t.Context(), app, mailed("augusta", "ada@example.com"))
 	wantStatus(t, err, 409)
 	if got := find(b, "augusta"); got != "" {
 		t.Errorf("the refused user is there: %s", got)
 	}
 	// A refused user leaves nothing behind, and an update is never refused.
 	augusta := mustCreate(t, b, app, mailed("augusta", "augusta@example.com"))
-	if _, err := b.UpdateUser(t.Context(), app, augusta.Name, setting("emails", []any{map[string]any{"value": "ada@example.com"}})); err != nil {
+	if _, err := b.Users.Update(t.Context(), app, augusta.Name, setting("emails", []any{map[string]any{"value": "ada@example.com"}})); err != nil {
 		t.Errorf("an update to an address that is taken: %v", err)
 	}
 	if got := find(b, "ada@example.com"); got != ada.Name {
 		t.Errorf("the shared address finds %q, want its holder %q", got, ada.Name)
 	}
 	// The address is free once its holder has another.
-	if _, err := a.UpdateUser(t.Context(), app, ada.Name, setting("emails", []any{map[string]any{"value": "new@example.com"}})); err != nil {
+	if _, err := a.Users.Update(t.Context(), app, ada.Name, setting("emails", []any{map[string]any{"value": "new@example.com"}})); err != nil {
 		t.Fatal(err)
 	}
 	if got := find(a, "new@example.com"); got != ada.Name {
@@ -77,7 +77,7 @@ func TestOneKubernetesNameOfMany(t *testing.T) {
 			for n := range 12 {
 				clients.Go(func() {
 					someone := mailed(fmt.Sprintf("user%d", n), "shared@example.com", "externalId", "00u1")
-					_, _, err := replicas[n%2].CreateUser(t.Context(), app, someone)
+					_, _, err := replicas[n%2].Users.Create(t.Context(), app, someone)
 					if err == nil {
 						created.Add(1)
 					} else if !expected(err) {

@@ -1,125 +1,150 @@
 package directory
 
 import (
-	"encoding/json"
-	"time"
+	"slices"
 
+	"github.com/tidwall/btree"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// List returns the App's users from startIndex on, which counts from 1 (RFC 7644 section 3.4.2.4), as JSON, at most count of
-// them, and how many there are in all. The order is that of creation. Locations begin with baseURL, which has no slash at
-// the end. It fails where a user on the page cannot be rendered.
-//
-// The answer comes from the read model: it shows this process' own writes at once, other replicas' after the watch.
-func (d *Directory) List(app *v1alpha1.App, baseURL string, startIndex, count int) ([]json.RawMessage, int, error) {
-	entries, total := d.users.page(appName(app), max(startIndex, 1)-1, count)
-	rendered, err := d.RenderAll(app, baseURL, entries)
-	return rendered, total, err
+// get returns an object's latest state, visible or not; nil where there is none.
+func (m *readModel[E]) get(name types.NamespacedName) E {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.entries[name]
 }
 
-// Users returns the users of the same page as List.
-func (d *Directory) Users(app *v1alpha1.App, startIndex, count int) ([]*Entry, int) {
-	return d.users.page(appName(app), max(startIndex, 1)-1, count)
+// visible returns the App's user or group with the id, if clients see it, else nil.
+func (m *readModel[E]) visible(app types.NamespacedName, id string) E {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.visibleNow(app, id)
 }
 
-// UsersAfter returns the first count users that come after a place in the order of creation, or from the beginning where
-// the id is "", and how many there are in all. The user in that place need not be there any more.
-func (d *Directory) UsersAfter(app *v1alpha1.App, created time.Time, id string, count int) ([]*Entry, int) {
-	if id == "" {
-		return d.users.after(appName(app), nil, count)
+// visibleOf is visible for many ids at one time: nil stands for an id that clients do not see.
+func (m *readModel[E]) visibleOf(app types.NamespacedName, ids []string) []E {
+	entries := make([]E, len(ids))
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for i, id := range ids {
+		entries[i] = m.visibleNow(app, id)
 	}
-	return d.users.after(appName(app), placeOf(created, id), count)
+	return entries
 }
 
-// Count returns how many users the App has.
-func (d *Directory) Count(app *v1alpha1.App) int {
-	_, total := d.users.page(appName(app), 0, 0)
-	return total
-}
-
-// Scan hands every user of the App, in the order of creation, to visit, until that returns false. It works on the users as
-// they were when it began, and blocks no write.
-func (d *Directory) Scan(app *v1alpha1.App, visit func(*Entry) bool) {
-	d.users.snapshot(appName(app)).Scan(visit)
-}
-
-// RenderAll returns entries as JSON. It fails where one of them cannot be rendered.
-func (d *Directory) RenderAll(app *v1alpha1.App, baseURL string, entries []*Entry) ([]json.RawMessage, error) {
-	base, err := jsonBase(baseURL)
-	if err != nil {
-		return nil, err
+// visibleNow is visible, under the lock.
+func (m *readModel[E]) visibleNow(app types.NamespacedName, id string) (none E) {
+	e, held := m.entries[types.NamespacedName{Namespace: app.Namespace, Name: id}]
+	if held && e.head().visible() && e.head().app.Value() == app {
+		return e
 	}
-	groups, size := make([][]GroupRef, len(entries)), 0
-	for i, entry := range entries {
-		if err := entry.problem(); err != nil {
-			return nil, err
+	return none
+}
+
+// byKey, byExternalID and byEmail propose users and groups, by folded name, by externalId and by folded address; the live
+// objects decide.
+func (m *readModel[E]) byKey(app types.NamespacedName, key string) (e E) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return index.key[key]
+	}
+	return e
+}
+
+func (m *readModel[E]) byExternalID(app types.NamespacedName, externalID string) []E {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return slices.Clone(index.externalID[externalID])
+	}
+	return nil
+}
+
+func (m *readModel[E]) byEmail(app types.NamespacedName, key string) []E {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return slices.Clone(index.email[key])
+	}
+	return nil
+}
+
+// page returns the entries from a position on, counted from 0, and how many there are in all.
+func (m *readModel[E]) page(app types.NamespacedName, from, count int) ([]E, int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if index := m.apps[app]; index != nil {
+		return pageOf(index.sorted, from, count), index.sorted.Len()
+	}
+	return nil, 0
+}
+
+// after returns the first count entries after a position, or from the beginning where the id is "", and how many there are in
+// all. The entry in that position need not be there any more.
+func (m *readModel[E]) after(app types.NamespacedName, at position, count int) ([]E, int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	index := m.apps[app]
+	switch {
+	case index == nil:
+		return nil, 0
+	case at.id == "":
+		return pageOf(index.sorted, 0, count), index.sorted.Len()
+	}
+	var none E
+	return pageAfter(index.sorted, none.at(at), compare[E], count), index.sorted.Len()
+}
+
+// before returns the last count entries before a position, in the order of lists. The entry in that position need not be
+// there any more.
+func (m *readModel[E]) before(app types.NamespacedName, at position, count int) []E {
+	var none E
+	return pageBefore(m.snapshot(app), none.at(at), compare[E], count)
+}
+
+// snapshot returns the App's entries as they are now, for a reading that takes its time. It copies nothing yet.
+func (m *readModel[E]) snapshot(app types.NamespacedName) *btree.BTreeG[E] {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if index := m.apps[app]; index != nil {
+		return index.sorted.Copy()
+	}
+	return newAppIndex[E]().sorted
+}
+
+func pageOf[T any](sorted *btree.BTreeG[T], from, count int) []T {
+	first, found := sorted.GetAt(from)
+	if !found || count <= 0 {
+		return nil
+	}
+	items := make([]T, 0, min(count, sorted.Len()-from))
+	sorted.Ascend(first, func(item T) bool {
+		items = append(items, item)
+		return len(items) < count
+	})
+	return items
+}
+
+func pageAfter[T any](sorted *btree.BTreeG[T], at T, compare func(a, b T) int, count int) []T {
+	found := make([]T, 0, max(0, min(count, sorted.Len())))
+	sorted.Ascend(at, func(one T) bool {
+		if len(found) < count && compare(one, at) > 0 {
+			found = append(found, one)
 		}
-		groups[i] = d.GroupsOf(app, entry.id)
-		size += len(entry.body) + len(base)
-		for _, group := range groups[i] {
-			size += groupBytes + len(base) + 2*len(group.ID) + len(group.Display)
+		return len(found) < count
+	})
+	return found
+}
+
+func pageBefore[T any](sorted *btree.BTreeG[T], at T, compare func(a, b T) int, count int) []T {
+	found := make([]T, 0, max(0, min(count, sorted.Len())))
+	sorted.Descend(at, func(one T) bool {
+		if len(found) < count && compare(one, at) < 0 {
+			found = append(found, one)
 		}
-	}
-	buffer, page := make([]byte, 0, size), make([]json.RawMessage, len(entries))
-	for i, entry := range entries {
-		from := len(buffer)
-		if buffer, err = entry.append(buffer, groups[i], base); err != nil {
-			return nil, err
-		}
-		page[i] = buffer[from:len(buffer):len(buffer)]
-	}
-	return page, nil
-}
-
-// AppendUser appends one user as JSON, with the attributes that a request asks for, to dst: for pages that are written part by
-// part. The error is of a user that cannot be shown; dst is as it was then.
-func (d *Directory) AppendUser(dst []byte, app *v1alpha1.App, baseURL string, entry *Entry, projection protocol.Projection) ([]byte, error) {
-	if err := entry.problem(); err != nil {
-		return dst, err
-	}
-	if !projection.IsZero() {
-		rendered, err := d.Render(app, baseURL, entry, projection)
-		return append(dst, rendered...), err
-	}
-	base, err := jsonBase(baseURL)
-	if err != nil {
-		return dst, err
-	}
-	return entry.append(dst, d.GroupsOf(app, entry.id), base)
-}
-
-// groupBytes is about what a group takes in a user's JSON beside its names.
-const groupBytes = 80
-
-// Render returns one user as JSON, with the attributes that a request asks for. It fails where the user cannot be rendered.
-func (d *Directory) Render(app *v1alpha1.App, baseURL string, entry *Entry, projection protocol.Projection) (json.RawMessage, error) {
-	if projection.IsZero() {
-		page, err := d.RenderAll(app, baseURL, []*Entry{entry})
-		if err != nil {
-			return nil, err
-		}
-		return page[0], nil
-	}
-	resource, err := entry.resource()
-	if err != nil {
-		return nil, err
-	}
-	return d.Schemas(app).Render(resource, entry.meta(baseURL, d.GroupsOf(app, entry.id)), projection)
-}
-
-// Complete returns a user as filters and orders see it, with its groups. It fails where the user cannot be rendered.
-func (d *Directory) Complete(app *v1alpha1.App, baseURL string, entry *Entry) (map[string]any, error) {
-	resource, err := entry.resource()
-	if err != nil {
-		return nil, err
-	}
-	return d.Schemas(app).Complete(resource, entry.meta(baseURL, d.GroupsOf(app, entry.id))), nil
-}
-
-func appName(app *v1alpha1.App) types.NamespacedName {
-	return types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
+		return len(found) < count
+	})
+	slices.Reverse(found)
+	return found
 }

@@ -12,18 +12,25 @@ import (
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
-// readModel holds every user of every App in memory, sorted and indexed. Watch events feed it, and so do this process'
-// own writes, so that a list shows them at once; whatever comes late, and is older than what is there, is dropped.
-type readModel struct {
-	mu    sync.RWMutex
-	users map[types.NamespacedName]*Entry // visible or not
-	apps  map[types.NamespacedName]*appIndex
+// readModel holds every user, or every group, of all Apps in memory, sorted and indexed. Watch events feed it, and so do this
+// process' own writes, so that a list shows them at once; whatever comes late, and is older than what is there, is dropped.
+type readModel[E entry[E]] struct {
+	mu      sync.RWMutex
+	entries map[types.NamespacedName]E // visible or not
+	apps    map[types.NamespacedName]*appIndex[E]
 	// gone remembers which objects went, so that the late answer to an earlier write brings none back.
 	gone     map[types.NamespacedName]removal
 	forgetAt int
 	watchers map[types.NamespacedName][]chan struct{}
-	// named is told under which name clients of an App see a user; "" where they do not.
-	named func(user types.NamespacedName, app, userName string)
+	observer observer[E]
+}
+
+// observer follows a read model, under its lock. Each function may be nil.
+type observer[E any] struct {
+	// added and removed tell of an entry that clients see from now on, or do not see any more.
+	added, removed func(app types.NamespacedName, e E)
+	// replaced tells of every new state of an object, and whether clients see it.
+	replaced func(name types.NamespacedName, e E, visible bool)
 }
 
 type removal struct {
@@ -31,87 +38,91 @@ type removal struct {
 	when time.Time
 }
 
-// appIndex holds the visible users of one App.
-type appIndex struct {
-	sorted     *btree.BTreeG[*Entry]
-	userName   map[string]*Entry
-	externalID map[string][]*Entry
-	email      map[string][]*Entry
-	// orders are those other than that of creation that clients have lately asked for; see order.go.
-	orders map[string]*order
+// appIndex holds the visible users, or groups, of one App.
+type appIndex[E any] struct {
+	sorted     *btree.BTreeG[E]
+	key        map[string]E
+	externalID map[string][]E
+	email      map[string][]E
 }
 
-func newReadModel() *readModel {
-	return &readModel{
-		users:    map[types.NamespacedName]*Entry{},
-		apps:     map[types.NamespacedName]*appIndex{},
+func newReadModel[E entry[E]](observer observer[E]) *readModel[E] {
+	return &readModel[E]{
+		entries:  map[types.NamespacedName]E{},
+		apps:     map[types.NamespacedName]*appIndex[E]{},
 		gone:     map[types.NamespacedName]removal{},
 		forgetAt: 1024,
 		watchers: map[types.NamespacedName][]chan struct{}{},
+		observer: observer,
 	}
 }
 
-func newAppIndex() *appIndex {
-	return &appIndex{
-		sorted:   btree.NewBTreeGOptions(func(a, b *Entry) bool { return a.compare(b) < 0 }, btree.Options{NoLocks: true}),
-		userName: map[string]*Entry{}, externalID: map[string][]*Entry{}, email: map[string][]*Entry{},
-		orders: map[string]*order{},
+func newAppIndex[E entry[E]]() *appIndex[E] {
+	return &appIndex[E]{
+		sorted: btree.NewBTreeGOptions(func(a, b E) bool { return compare(a, b) < 0 }, btree.Options{NoLocks: true}),
+		key:    map[string]E{}, externalID: map[string][]E{}, email: map[string][]E{},
 	}
 }
 
-// put takes in a state of a user, unless the model has a newer one. verified is the key that the caller has verified the
-// user's claim for, "" for none. It reports whether the claim of the user's name remains to be verified.
-func (m *readModel) put(entry *Entry, verified string) (unverified bool) {
-	name := entry.name()
+// put takes in a state of an object, unless the model has a newer one. verified is the key that the caller has verified the
+// object's claim for, "" for none. It reports whether the claim of the name remains to be verified.
+func (m *readModel[E]) put(e E, verified string) (unverified bool) {
+	name := e.head().name()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.gone[name].uid == entry.uid {
+	if m.gone[name].uid == e.head().uid {
 		return false
 	}
-	old := m.users[name]
-	if old != nil && informers.Older(entry.resourceVersion, old.resourceVersion) {
-		entry = old
+	current, held := m.entries[name]
+	if held && informers.Older(e.head().resourceVersion, current.head().resourceVersion) {
+		e = current
 	}
-	known, deleted, trusted := verified != "" && verified == entry.key, false, false
-	if old != nil && old.uid == entry.uid {
-		same := old.key == entry.key
-		known, deleted = known || old.verified && same, old.deleted
-		trusted = same && old.trusted || !same && old.visible()
+	known := verification{verified: verified != "" && verified == e.head().key}
+	if held && current.head().uid == e.head().uid {
+		old, same := current.head(), current.head().key == e.head().key
+		known.verified = known.verified || old.verified && same
+		known.deleted = old.deleted
+		known.provisional = same && old.provisional || !same && old.visible()
 	}
-	entry = entry.knowing(known, deleted, trusted)
-	m.replace(name, old, entry)
-	return entry.open()
+	e = withVerification(e, known)
+	m.replace(name, e)
+	return e.head().needsVerification()
 }
 
-// verify notes that the claim of a key names the user.
-func (m *readModel) verify(name types.NamespacedName, key string) {
+// verify notes that the claim of a key names the object.
+func (m *readModel[E]) verify(name types.NamespacedName, key string) {
+	m.change(name, func(old *header) (verification, bool) {
+		return verification{verified: true, deleted: old.deleted}, old.key == key
+	})
+}
+
+// distrust notes that the claim of a key does not name the object.
+func (m *readModel[E]) distrust(name types.NamespacedName, key string) {
+	m.change(name, func(old *header) (verification, bool) {
+		return verification{deleted: old.deleted}, old.provisional && old.key == key
+	})
+}
+
+// hide takes an object out of sight once the deletion was accepted.
+func (m *readModel[E]) hide(name types.NamespacedName) {
+	m.change(name, func(old *header) (verification, bool) {
+		return verification{verified: old.verified, deleted: true}, !old.deleted
+	})
+}
+
+// change gives an entry what this process has learnt about its object, if next wants that.
+func (m *readModel[E]) change(name types.NamespacedName, next func(*header) (verification, bool)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if old := m.users[name]; old != nil && old.key == key {
-		m.replace(name, old, old.knowing(true, old.deleted, false))
+	if e, held := m.entries[name]; held {
+		if known, wanted := next(e.head()); wanted {
+			m.replace(name, withVerification(e, known))
+		}
 	}
 }
 
-// distrust notes that the claim of a key does not name the user.
-func (m *readModel) distrust(name types.NamespacedName, key string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if old := m.users[name]; old != nil && old.trusted && old.key == key {
-		m.replace(name, old, old.knowing(false, old.deleted, false))
-	}
-}
-
-// hide takes a user out of sight once the deletion was accepted.
-func (m *readModel) hide(name types.NamespacedName) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if old := m.users[name]; old != nil && !old.deleted {
-		m.replace(name, old, old.knowing(old.verified, true, false))
-	}
-}
-
-// remove forgets a user after its object is gone.
-func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
+// remove forgets an object that is gone.
+func (m *readModel[E]) remove(name types.NamespacedName, uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -124,31 +135,30 @@ func (m *readModel) remove(name types.NamespacedName, uid types.UID) {
 		}
 		m.forgetAt = 2*len(m.gone) + 1024
 	}
-	if old := m.users[name]; old != nil && old.uid == uid {
-		m.replace(name, old, nil)
+	if old, held := m.entries[name]; held && old.head().uid == uid {
+		var none E
+		m.replace(name, none)
 	}
 }
 
-// replace puts a new state of a user, or none, in the place of the old one in every index, and wakes the requests that wait
-// for it.
-func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
-	if old != nil && old.visible() {
+// replace puts a new state of an object, or none, in the place of the old one in every index, and wakes the requests that
+// wait for it.
+func (m *readModel[E]) replace(name types.NamespacedName, e E) {
+	if old, held := m.entries[name]; held && old.head().visible() {
 		m.unindex(old)
 	}
-	if entry == nil {
-		delete(m.users, name)
+	var none E
+	visible := e != none && e.head().visible()
+	if e == none {
+		delete(m.entries, name)
 	} else {
-		m.users[name] = entry
-		if entry.visible() {
-			m.index(entry)
-		}
+		m.entries[name] = e
 	}
-	if m.named != nil {
-		if entry != nil && entry.visible() {
-			m.named(name, entry.app.Value().Name, entry.userName)
-		} else {
-			m.named(name, "", "")
-		}
+	if visible {
+		m.index(e)
+	}
+	if m.observer.replaced != nil {
+		m.observer.replaced(name, e, visible)
 	}
 	for _, waiting := range m.watchers[name] {
 		select {
@@ -158,43 +168,49 @@ func (m *readModel) replace(name types.NamespacedName, old, entry *Entry) {
 	}
 }
 
-func (m *readModel) index(entry *Entry) {
-	name := entry.app.Value()
+func (m *readModel[E]) index(e E) {
+	header := e.head()
+	name := header.app.Value()
 	app := m.apps[name]
 	if app == nil {
-		app = newAppIndex()
+		app = newAppIndex[E]()
 		m.apps[name] = app
 	}
-	app.sorted.Set(entry)
-	app.userName[entry.key] = entry
-	if entry.externalID != "" {
-		app.externalID[entry.externalID] = append(app.externalID[entry.externalID], entry)
+	app.sorted.Set(e)
+	app.key[header.key] = e
+	if header.externalID != "" {
+		app.externalID[header.externalID] = append(app.externalID[header.externalID], e)
 	}
-	for _, email := range entry.emails {
-		app.email[email] = append(app.email[email], entry)
+	for _, email := range header.emails {
+		app.email[email] = append(app.email[email], e)
 	}
-	app.follow(entry, (*order).add)
+	if m.observer.added != nil {
+		m.observer.added(name, e)
+	}
 }
 
-func (m *readModel) unindex(entry *Entry) {
-	name := entry.app.Value()
+func (m *readModel[E]) unindex(e E) {
+	header := e.head()
+	name := header.app.Value()
 	app := m.apps[name]
-	app.sorted.Delete(entry)
-	if app.userName[entry.key] == entry {
-		delete(app.userName, entry.key)
+	app.sorted.Delete(e)
+	if app.key[header.key] == e {
+		delete(app.key, header.key)
 	}
-	dropFrom(app.externalID, entry.externalID, entry)
-	for _, email := range entry.emails {
-		dropFrom(app.email, email, entry)
+	dropFrom(app.externalID, header.externalID, e)
+	for _, email := range header.emails {
+		dropFrom(app.email, email, e)
 	}
-	app.follow(entry, (*order).remove)
 	if app.sorted.Len() == 0 {
 		delete(m.apps, name)
 	}
+	if m.observer.removed != nil {
+		m.observer.removed(name, e)
+	}
 }
 
-func dropFrom(index map[string][]*Entry, key string, entry *Entry) {
-	rest := slices.DeleteFunc(index[key], func(other *Entry) bool { return other == entry })
+func dropFrom[E comparable](index map[string][]E, key string, e E) {
+	rest := slices.DeleteFunc(index[key], func(other E) bool { return other == e })
 	if len(rest) == 0 {
 		delete(index, key)
 	} else {
@@ -202,99 +218,8 @@ func dropFrom(index map[string][]*Entry, key string, entry *Entry) {
 	}
 }
 
-// get returns a user's latest state, visible or not.
-func (m *readModel) get(name types.NamespacedName) *Entry {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.users[name]
-}
-
-// byKey, byExternalID and byEmail propose users, by folded userName, by externalId and by folded address; the live
-// objects decide.
-func (m *readModel) byKey(app types.NamespacedName, key string) *Entry {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if index := m.apps[app]; index != nil {
-		return index.userName[key]
-	}
-	return nil
-}
-
-func (m *readModel) byExternalID(app types.NamespacedName, externalID string) []*Entry {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if index := m.apps[app]; index != nil {
-		return slices.Clone(index.externalID[externalID])
-	}
-	return nil
-}
-
-func (m *readModel) byEmail(app types.NamespacedName, key string) []*Entry {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if index := m.apps[app]; index != nil {
-		return slices.Clone(index.email[key])
-	}
-	return nil
-}
-
-// page returns the entries from a place on, counted from 0, and how many there are in all.
-func (m *readModel) page(app types.NamespacedName, from, count int) ([]*Entry, int) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if index := m.apps[app]; index != nil {
-		return pageOf(index.sorted, from, count), index.sorted.Len()
-	}
-	return nil, 0
-}
-
-func pageOf[T any](sorted *btree.BTreeG[T], from, count int) []T {
-	first, found := sorted.GetAt(from)
-	if !found || count <= 0 {
-		return nil
-	}
-	items := make([]T, 0, min(count, sorted.Len()-from))
-	sorted.Ascend(first, func(item T) bool {
-		items = append(items, item)
-		return len(items) < count
-	})
-	return items
-}
-
-// after returns the entries after a place, and how many there are in all. The place need not be an entry's any more; nil is
-// the beginning.
-func (m *readModel) after(app types.NamespacedName, place *Entry, count int) ([]*Entry, int) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	index := m.apps[app]
-	if index == nil {
-		return nil, 0
-	}
-	if place == nil {
-		return pageOf(index.sorted, 0, count), index.sorted.Len()
-	}
-	entries := make([]*Entry, 0, min(count, index.sorted.Len()))
-	index.sorted.Ascend(place, func(entry *Entry) bool {
-		if len(entries) < count && entry.compare(place) > 0 {
-			entries = append(entries, entry)
-		}
-		return len(entries) < count
-	})
-	return entries, index.sorted.Len()
-}
-
-// snapshot returns the App's users as they are now, for a reading that takes its time. It copies nothing yet.
-func (m *readModel) snapshot(app types.NamespacedName) *btree.BTreeG[*Entry] {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if index := m.apps[app]; index != nil {
-		return index.sorted.Copy()
-	}
-	return newAppIndex().sorted
-}
-
-// watch returns a channel that gets a value after a change of the user. The caller calls stop in the end.
-func (m *readModel) watch(name types.NamespacedName) (changed <-chan struct{}, stop func()) {
+// watch returns a channel that gets a value after a change of the object. The caller calls stop in the end.
+func (m *readModel[E]) watch(name types.NamespacedName) (changed <-chan struct{}, stop func()) {
 	waiting := make(chan struct{}, 1)
 	m.mu.Lock()
 	defer m.mu.Unlock()

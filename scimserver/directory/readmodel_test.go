@@ -57,16 +57,16 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 		// Many share a creation time: the name decides then.
 		name := fmt.Sprintf("u%04d", i)
 		want = append(want, name)
-		d.users.put(newEntry(reserve(stored(name, name, 1, epoch.Add(time.Duration(i/10)*time.Second)))), "")
+		d.Users.model.put(newEntry(reserve(stored(name, name, 1, epoch.Add(time.Duration(i/10)*time.Second)))), "")
 	}
 	for _, i := range rand.Perm(n) { // updates move no user
 		user := reserve(stored(want[i], want[i]+"-renamed", 2, epoch.Add(time.Duration(i/10)*time.Second)))
-		d.users.put(newEntry(user), "")
+		d.Users.model.put(newEntry(user), "")
 	}
 	var got []string
 	for start := 1; start <= n; start += 100 {
-		users, total := d.Users(wiki, start, 100)
-		page, pageTotal, err := d.List(wiki, baseURL, start, 100)
+		users, total := d.Users.Page(wiki, start, 100)
+		page, pageTotal, err := d.Users.List(wiki, baseURL, start, 100)
 		if err != nil || total != n || pageTotal != n || len(page) != len(users) {
 			t.Fatalf("page at %d: %d of %d, %v", start, len(page), total, err)
 		}
@@ -83,7 +83,7 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 	}
 	var forward, backward []string
 	for place := (&Entry{}); ; {
-		users, total := d.UsersAfter(wiki, place.CreatedAt(), place.ID(), 90)
+		users, total := d.Users.After(wiki, place.CreatedAt(), place.ID(), 90)
 		if total != n {
 			t.Fatalf("%d users in all", total)
 		}
@@ -92,8 +92,8 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 		}
 		forward, place = append(forward, namesOfEntries(users)...), users[len(users)-1]
 	}
-	for place := placeOf(epoch.Add(time.Hour), "z"); ; {
-		users := d.UsersBefore(wiki, place.CreatedAt(), place.ID(), 90)
+	for place := (*Entry)(nil).at(positionOf(epoch.Add(time.Hour), "z")); ; {
+		users := d.Users.Before(wiki, place.CreatedAt(), place.ID(), 90)
 		if len(users) == 0 {
 			break
 		}
@@ -103,11 +103,11 @@ func TestPagesAreStableAndComplete(t *testing.T) {
 		t.Errorf("pages by place show %d users forward and %d backward, want %d in order", len(forward), len(backward), n)
 	}
 	for _, odd := range [][2]int{{n + 1, 10}, {1, 0}, {1, -1}, {n + 1000, 1}} {
-		if users, total := d.Users(wiki, odd[0], odd[1]); len(users) != 0 || total != n {
+		if users, total := d.Users.Page(wiki, odd[0], odd[1]); len(users) != 0 || total != n {
 			t.Errorf("startIndex %d count %d: %d of %d", odd[0], odd[1], len(users), total)
 		}
 	}
-	if users, _ := d.Users(wiki, -5, 2); len(users) != 2 || users[0].ID() != want[0] {
+	if users, _ := d.Users.Page(wiki, -5, 2); len(users) != 2 || users[0].ID() != want[0] {
 		t.Error("a negative startIndex is not the first")
 	}
 }
@@ -126,8 +126,8 @@ func TestEditedByHand(t *testing.T) {
 	user.Spec.Active = false
 	user.Spec.Attributes = &runtime.RawExtension{Raw: []byte(`{"active":true,"groups":[{"value":"admins"}],"id":"other","meta":{"location":"elsewhere"},"userName":5,"nickName":["x"]}`)}
 	user.Spec.Extensions = &runtime.RawExtension{Raw: []byte(`{"urn:x":"no object"}`)}
-	d.users.put(newEntry(user), "")
-	page, _, err := d.List(wiki, baseURL, 1, 10)
+	d.Users.model.put(newEntry(user), "")
+	page, _, err := d.Users.List(wiki, baseURL, 1, 10)
 	if err != nil || len(page) != 1 {
 		t.Fatalf("listed %d, %v", len(page), err)
 	}
@@ -146,9 +146,9 @@ func TestEditedByHand(t *testing.T) {
 func TestListedBytesAreWhatGetRenders(t *testing.T) {
 	d := offline()
 	user := reserve(stored("ada-x", `a "location":"/Users/ada-x`, 1, epoch))
-	d.users.put(newEntry(user), "")
+	d.Users.model.put(newEntry(user), "")
 	for _, base := range []string{baseURL, `http://h"ost\x`, ""} {
-		page, _, err := d.List(wiki, base, 1, 10)
+		page, _, err := d.Users.List(wiki, base, 1, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestListedBytesAreWhatGetRenders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := d.Schemas(wiki).Render(resource, Meta(user, base), protocol.Projection{})
+		want, err := d.Users.Schemas(wiki).Render(resource, Meta(user, base), protocol.Projection{})
 		if err != nil || !bytes.Equal(page[0], want) {
 			t.Errorf("listed\n%s, want\n%s (%v)", page[0], want, err)
 		}
@@ -167,60 +167,60 @@ func TestOnlyEffectiveUsersShow(t *testing.T) {
 	d := offline()
 	count := func(want int, when string) {
 		t.Helper()
-		if got := d.Count(wiki); got != want {
+		if got := d.Users.Count(wiki); got != want {
 			t.Errorf("%s: %d users, want %d", when, got, want)
 		}
 	}
 	name := types.NamespacedName{Namespace: "ns", Name: "u"}
-	if !d.users.put(newEntry(stored("u", "ada", 1, epoch)), "") {
+	if !d.Users.model.put(newEntry(stored("u", "ada", 1, epoch)), "") {
 		t.Error("no verification is asked for")
 	}
 	count(0, "unverified")
-	d.users.verify(name, "bob")
+	d.Users.model.verify(name, "bob")
 	count(0, "verified for another name")
-	d.users.verify(name, "ada")
+	d.Users.model.verify(name, "ada")
 	count(1, "verified")
-	d.users.put(newEntry(stored("u", "ada", 2, epoch)), "")
+	d.Users.model.put(newEntry(stored("u", "ada", 2, epoch)), "")
 	count(1, "verified before")
 	renamed := stored("u", "bob", 3, epoch)
 	renamed.Status = reserve(stored("u", "ada", 2, epoch)).Status
-	if !d.users.put(newEntry(renamed), "") {
+	if !d.Users.model.put(newEntry(renamed), "") {
 		t.Error("no verification of the new name is asked for")
 	}
 	count(1, "renamed, the status speaks of the old name: the new one was claimed before")
-	d.users.distrust(name, "ada")
+	d.Users.model.distrust(name, "ada")
 	count(1, "distrusted by the old name")
-	d.users.distrust(name, "bob")
+	d.Users.model.distrust(name, "bob")
 	count(0, "the claim of the new name does not name the user")
-	if !d.users.put(newEntry(renamed), "") {
+	if !d.Users.model.put(newEntry(renamed), "") {
 		t.Error("no verification is asked for again")
 	}
 	count(0, "seen once more")
-	d.users.put(newEntry(reserve(stored("u", "bob", 4, epoch))), "")
+	d.Users.model.put(newEntry(reserve(stored("u", "bob", 4, epoch))), "")
 	count(1, "reserved")
-	d.users.put(newEntry(stored("u", "ada", 3, epoch)), "ada") // late, and older
-	if entry := d.users.byKey(appName(wiki), "bob"); entry == nil || d.users.byKey(appName(wiki), "ada") != nil {
+	d.Users.model.put(newEntry(stored("u", "ada", 3, epoch)), "ada") // late, and older
+	if entry := d.Users.model.byKey(appName(wiki), "bob"); entry == nil || d.Users.model.byKey(appName(wiki), "ada") != nil {
 		t.Error("an older state overwrote a newer one")
 	}
-	d.users.hide(name)
+	d.Users.model.hide(name)
 	count(0, "deleted here")
-	d.users.put(newEntry(reserve(stored("u", "bob", 5, epoch))), "bob")
+	d.Users.model.put(newEntry(reserve(stored("u", "bob", 5, epoch))), "bob")
 	count(0, "deleted here, and written before that")
-	d.users.remove(name, "uid of u")
-	d.users.put(newEntry(reserve(stored("u", "bob", 4, epoch))), "bob")
+	d.Users.model.remove(name, "uid of u")
+	d.Users.model.put(newEntry(reserve(stored("u", "bob", 4, epoch))), "bob")
 	count(0, "gone")
 	restored := reserve(stored("u", "bob", 9, epoch))
 	restored.UID = "another"
-	d.users.put(newEntry(restored), "")
+	d.Users.model.put(newEntry(restored), "")
 	count(1, "restored from a backup")
-	d.users.remove(name, "uid of u")
+	d.Users.model.remove(name, "uid of u")
 	count(1, "the late removal of the object before it")
 	terminating := reserve(stored("u", "bob", 10, epoch))
 	terminating.UID, terminating.DeletionTimestamp = "another", &metav1.Time{Time: epoch}
-	d.users.put(newEntry(terminating), "")
+	d.Users.model.put(newEntry(terminating), "")
 	count(0, "terminating")
-	d.users.remove(name, "another")
-	if len(d.users.users) != 0 || len(d.users.apps) != 0 {
+	d.Users.model.remove(name, "another")
+	if len(d.Users.model.entries) != 0 || len(d.Users.model.apps) != 0 {
 		t.Error("something is left of the last user")
 	}
 }
@@ -232,22 +232,22 @@ func TestIndexesFollowChanges(t *testing.T) {
 		user := reserve(stored(fmt.Sprint("u", i), fmt.Sprint("name", i), 1, epoch))
 		user.Spec.ExternalID = "shared"
 		user.Spec.Emails = []v1alpha1.MultiValue{{Value: "A@x"}, {Value: "a@X"}, {Value: fmt.Sprint(i, "@x")}}
-		d.users.put(newEntry(user), "")
+		d.Users.model.put(newEntry(user), "")
 	}
-	if got := len(d.users.byExternalID(app, "shared")); got != 3 {
+	if got := len(d.Users.model.byExternalID(app, "shared")); got != 3 {
 		t.Errorf("%d users by externalId", got)
 	}
-	if got := len(d.users.byEmail(app, "a@x")); got != 3 {
+	if got := len(d.Users.model.byEmail(app, "a@x")); got != 3 {
 		t.Errorf("%d users by email", got)
 	}
 	changed := reserve(stored("u1", "name1", 2, epoch))
 	changed.Spec.ExternalID = "own"
-	d.users.put(newEntry(changed), "")
-	d.users.remove(types.NamespacedName{Namespace: "ns", Name: "u2"}, "uid of u2")
-	if got := len(d.users.byExternalID(app, "shared")); got != 1 || len(d.users.byExternalID(app, "own")) != 1 {
+	d.Users.model.put(newEntry(changed), "")
+	d.Users.model.remove(types.NamespacedName{Namespace: "ns", Name: "u2"}, "uid of u2")
+	if got := len(d.Users.model.byExternalID(app, "shared")); got != 1 || len(d.Users.model.byExternalID(app, "own")) != 1 {
 		t.Errorf("%d users by externalId after the changes", got)
 	}
-	if got := len(d.users.byEmail(app, "a@x")); got != 1 || len(d.users.byEmail(app, "1@x")) != 0 {
+	if got := len(d.Users.model.byEmail(app, "a@x")); got != 1 || len(d.Users.model.byEmail(app, "1@x")) != 0 {
 		t.Errorf("%d users by email after the changes", got)
 	}
 }
@@ -255,18 +255,18 @@ func TestIndexesFollowChanges(t *testing.T) {
 func TestScanIsASnapshot(t *testing.T) {
 	d := offline()
 	for i := range 200 {
-		d.users.put(newEntry(reserve(stored(fmt.Sprintf("u%03d", i), fmt.Sprint("n", i), 1, epoch))), "")
+		d.Users.model.put(newEntry(reserve(stored(fmt.Sprintf("u%03d", i), fmt.Sprint("n", i), 1, epoch))), "")
 	}
 	seen := 0
-	d.Scan(wiki, func(*Entry) bool {
+	d.Users.Scan(wiki, func(*Entry) bool {
 		// Changes while it runs neither block nor show.
-		d.users.put(newEntry(reserve(stored(fmt.Sprintf("v%03d", seen), fmt.Sprint("m", seen), 1, epoch))), "")
-		d.users.remove(types.NamespacedName{Namespace: "ns", Name: fmt.Sprintf("u%03d", 199-seen)}, types.UID(fmt.Sprintf("uid of u%03d", 199-seen)))
+		d.Users.model.put(newEntry(reserve(stored(fmt.Sprintf("v%03d", seen), fmt.Sprint("m", seen), 1, epoch))), "")
+		d.Users.model.remove(types.NamespacedName{Namespace: "ns", Name: fmt.Sprintf("u%03d", 199-seen)}, types.UID(fmt.Sprintf("uid of u%03d", 199-seen)))
 		seen++
 		return true
 	})
-	if seen != 200 || d.Count(wiki) != 200 {
-		t.Errorf("saw %d users, %d are left", seen, d.Count(wiki))
+	if seen != 200 || d.Users.Count(wiki) != 200 {
+		t.Errorf("saw %d users, %d are left", seen, d.Users.Count(wiki))
 	}
 }
 
@@ -291,11 +291,11 @@ func TestFind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bound, err := parsed.Bind(d.Schemas(app))
+		bound, err := parsed.Bind(d.Users.Schemas(app))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if users, err := d.Find(t.Context(), app, bound, baseURL); err != nil || !slices.Equal(namesOf(users), want) {
+		if users, err := d.Users.Find(t.Context(), app, bound, baseURL); err != nil || !slices.Equal(namesOf(users), want) {
 			t.Errorf("%s finds %v, want %v (%v)", filter, namesOf(users), want, err)
 		}
 	}
@@ -306,11 +306,11 @@ func TestSchemasFollowTheApp(t *testing.T) {
 	app := newApp(t, v1alpha1.CustomAttribute{Name: "level"}, v1alpha1.CustomAttribute{Name: "LEVEL"})
 	d := replica(t, app)
 	mustCreate(t, d, app, person("ada", "level", "3"))
-	before := d.Schemas(app)
+	before := d.Users.Schemas(app)
 	if _, err := before.DecodeUser([]byte(`{"userName":"x","level":["3","4"]}`)); err == nil {
 		t.Error("level is not the App's attribute")
 	}
-	if _, _, err := d.List(app, baseURL, 1, 1); err != nil {
+	if _, _, err := d.Users.List(app, baseURL, 1, 1); err != nil {
 		t.Fatal(err)
 	}
 	app = app.DeepCopy()
@@ -318,8 +318,8 @@ func TestSchemasFollowTheApp(t *testing.T) {
 	if err := env.Client.Update(t.Context(), app); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the schemas change", func() bool { return d.Schemas(app) != before })
-	if _, err := d.Schemas(app).DecodeUser([]byte(`{"userName":"x","level":["3","4"]}`)); err != nil {
+	eventually(t, "the schemas change", func() bool { return d.Users.Schemas(app) != before })
+	if _, err := d.Users.Schemas(app).DecodeUser([]byte(`{"userName":"x","level":["3","4"]}`)); err != nil {
 		t.Error(err)
 	}
 	if err := env.Client.Delete(t.Context(), app); err != nil {
@@ -332,11 +332,11 @@ func BenchmarkPage(b *testing.B) {
 	d := offline()
 	for i := range 10000 {
 		name := fmt.Sprintf("u%05d", i)
-		d.users.put(newEntry(reserve(stored(name, name, 1, epoch))), "")
+		d.Users.model.put(newEntry(reserve(stored(name, name, 1, epoch))), "")
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if _, _, err := d.List(wiki, baseURL, 1+i%100*100, 100); err != nil {
+		if _, _, err := d.Users.List(wiki, baseURL, 1+i%100*100, 100); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -53,7 +53,7 @@ func TestRefusalsByAdmission(t *testing.T) {
 			app := newApp(t)
 			d := replica(t, app)
 			user := mustCreate(t, d, app, person("jane@example.com"))
-			group, err := d.CreateGroup(t.Context(), app, team("Staff"))
+			group, err := d.Groups.Create(t.Context(), app, team("Staff"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,25 +61,25 @@ func TestRefusalsByAdmission(t *testing.T) {
 			awaitRefusal(t, user, test.createOnly)
 			writes := map[string]func() error{
 				"create a user": func() error {
-					_, _, err := d.CreateUser(t.Context(), app, person("joe@example.com"))
+					_, _, err := d.Users.Create(t.Context(), app, person("joe@example.com"))
 					return err
 				},
 				"create a group": func() error {
-					_, err := d.CreateGroup(t.Context(), app, team("More"))
+					_, err := d.Groups.Create(t.Context(), app, team("More"))
 					return err
 				},
 			}
 			if !test.createOnly {
 				writes["deactivate"] = func() error {
-					_, err := d.UpdateUser(t.Context(), app, user.Name, setting("active", false))
+					_, err := d.Users.Update(t.Context(), app, user.Name, setting("active", false))
 					return err
 				}
 				writes["rename"] = func() error {
-					_, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", "june@example.com"))
+					_, err := d.Users.Update(t.Context(), app, user.Name, setting("userName", "june@example.com"))
 					return err
 				}
 				writes["rename a group"] = func() error {
-					_, _, err := d.UpdateGroup(t.Context(), app, group.Name, setting("displayName", "Other"), MembersChange{})
+					_, _, err := d.Groups.Update(t.Context(), app, group.Name, setting("displayName", "Other"), MembersChange{})
 					return err
 				}
 			}

@@ -26,7 +26,7 @@ func requestID(ctx context.Context) string {
 // noteDeletion leaves the id of the request on an object that is about to be deleted, so that the loss of access that follows can
 // be traced to it. Without it the object is deleted all the same. The object gets the resourceVersion of the write; generation and
 // meta.version stay.
-func (d *Directory) noteDeletion(ctx context.Context, object client.Object) {
+func noteDeletion(ctx context.Context, live client.Client, object client.Object) {
 	id := requestID(ctx)
 	if id == "" || object.GetDeletionTimestamp() != nil {
 		return
@@ -38,7 +38,7 @@ func (d *Directory) noteDeletion(ctx context.Context, object client.Object) {
 	}
 	annotations[v1alpha1.AnnotationDeletedBy] = id + " " + time.Now().UTC().Format(time.RFC3339Nano)
 	noted.SetAnnotations(annotations)
-	if err := d.live.Update(ctx, noted); err != nil {
+	if err := live.Update(ctx, noted); err != nil {
 		logr.FromContextOrDiscard(ctx).V(1).Info("Deletes without a note of the request", "object", object.GetName(), "error", err.Error())
 		return
 	}

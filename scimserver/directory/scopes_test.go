@@ -85,7 +85,7 @@ func TestMissingScopeRefusesNobodyWhoComesBack(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	user := mustCreate(t, d, app, person("jane@example.com", "externalId", "00u1"))
-	if _, err := d.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil {
+	if _, err := d.Users.Update(t.Context(), app, user.Name, setting("active", false)); err != nil {
 		t.Fatal(err)
 	}
 	app = app.DeepCopy()
@@ -94,10 +94,10 @@ func TestMissingScopeRefusesNobodyWhoComesBack(t *testing.T) {
 	app.Spec.Scopes = v1alpha1.Scopes{RequireAll: true, List: []v1alpha1.Scope{{Name: "us1"}}}
 	app.Status.MissingScopes = []v1alpha1.MissingScope{{Name: "us1", Message: "gone"}}
 	eventually(t, "the record is known to be inactive", func() bool {
-		back, restored, err := d.CreateUser(t.Context(), app, person("jane@example.com", "externalId", "00u1"))
+		back, restored, err := d.Users.Create(t.Context(), app, person("jane@example.com", "externalId", "00u1"))
 		return err == nil && restored && back.Name == user.Name
 	})
-	if _, _, err := d.CreateUser(t.Context(), app, person("joe@example.com", "externalId", "00u2")); err == nil {
+	if _, _, err := d.Users.Create(t.Context(), app, person("joe@example.com", "externalId", "00u2")); err == nil {
 		t.Error("a new user is created")
 	}
 }

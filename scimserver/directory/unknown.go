@@ -25,10 +25,10 @@ const (
 	unknownLength = 128
 )
 
-// knownMembers parts ids into those of visible users of the App, and the others. A push never fails for an unknown member:
+// known parts ids into those of visible users of the App, and the others. A push never fails for an unknown member:
 // the others are left out, counted, and reported on the Group.
-func (d *Directory) knownMembers(ctx context.Context, app *v1alpha1.App, ids []string) (known, unknown []string, err error) {
-	names, err := d.userNames(ctx, appName(app), ids)
+func (m *memberships) known(ctx context.Context, app *v1alpha1.App, ids []string) (known, unknown []string, err error) {
+	names, err := m.userNames(ctx, appName(app), ids)
 	if err != nil {
 		return nil, nil, err
 	}

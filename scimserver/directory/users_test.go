@@ -64,7 +64,7 @@ func TestCreateAndRead(t *testing.T) {
 	}
 
 	// At once, on a replica that has not seen the write, and with no controller running.
-	read, err := b.GetUser(t.Context(), app, user.Name)
+	read, err := b.Users.Get(t.Context(), app, user.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,18 +73,18 @@ func TestCreateAndRead(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(back, sent) {
 		t.Errorf("read back %v (%v), want %v", back, err, sent)
 	}
-	found, err := b.FindByUserName(t.Context(), app, "ADA.lovelace@example.COM")
+	found, err := b.Users.FindByUserName(t.Context(), app, "ADA.lovelace@example.COM")
 	if err != nil || len(found) != 1 || found[0].Name != user.Name {
 		t.Errorf("found by userName: %v, %v", userNamesOf(found), err)
 	}
-	if page, total, err := a.List(app, baseURL, 1, 10); err != nil || total != 1 || len(page) != 1 {
+	if page, total, err := a.Users.List(app, baseURL, 1, 10); err != nil || total != 1 || len(page) != 1 {
 		t.Errorf("the replica that wrote lists %d users, total %d, %v", len(page), total, err)
 	}
 	// A moment later everywhere: this process verifies what no controller does.
-	eventually(t, "the other replica lists the user", func() bool { return b.Count(app) == 1 })
+	eventually(t, "the other replica lists the user", func() bool { return b.Users.Count(app) == 1 })
 	for _, find := range []func() ([]*v1alpha1.User, error){
-		func() ([]*v1alpha1.User, error) { return b.FindByExternalID(t.Context(), app, "00u1") },
-		func() ([]*v1alpha1.User, error) { return b.FindByEmail(t.Context(), app, "ADA@example.com") },
+		func() ([]*v1alpha1.User, error) { return b.Users.FindByExternalID(t.Context(), app, "00u1") },
+		func() ([]*v1alpha1.User, error) { return b.Users.FindByEmail(t.Context(), app, "ADA@example.com") },
 	} {
 		if found, err := find(); err != nil || len(found) != 1 {
 			t.Errorf("found %v, %v", userNamesOf(found), err)
@@ -99,19 +99,19 @@ func TestNotFound(t *testing.T) {
 	other := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: "crm"}}
 	user := mustCreate(t, d, app, person("ada"))
 	for _, id := range []string{"nobody-aaaaaaaaaa", "", "UPPER", "a/b", "..", strings.Repeat("x", 300), "a%2Fb", "ü"} {
-		_, err := d.GetUser(t.Context(), app, id)
+		_, err := d.Users.Get(t.Context(), app, id)
 		wantStatus(t, err, 404)
 	}
-	_, err := d.GetUser(t.Context(), other, user.Name)
+	_, err := d.Users.Get(t.Context(), other, user.Name)
 	wantStatus(t, err, 404)
-	_, err = d.UpdateUser(t.Context(), other, user.Name, setting("title", "x"))
+	_, err = d.Users.Update(t.Context(), other, user.Name, setting("title", "x"))
 	wantStatus(t, err, 404)
-	wantStatus(t, d.DeleteUser(t.Context(), other, user.Name, time.Second), 404)
-	if found, err := d.FindByUserName(t.Context(), other, "ada"); err != nil || len(found) != 0 {
+	wantStatus(t, d.Users.Delete(t.Context(), other, user.Name, time.Second), 404)
+	if found, err := d.Users.FindByUserName(t.Context(), other, "ada"); err != nil || len(found) != 0 {
 		t.Errorf("another App finds %v, %v", userNamesOf(found), err)
 	}
 	// The same name in another App is another name.
-	if _, _, err := d.CreateUser(t.Context(), other, person("ada")); err != nil {
+	if _, _, err := d.Users.Create(t.Context(), other, person("ada")); err != nil {
 		t.Error(err)
 	}
 }
@@ -122,7 +122,7 @@ func TestNameTaken(t *testing.T) {
 	a, b := replica(t, app), replica(t, app)
 	mustCreate(t, a, app, person("Straße@x"))
 	for _, d := range []*Directory{a, b} {
-		_, _, err := d.CreateUser(t.Context(), app, person("STRASSE@x", "externalId", "other"))
+		_, _, err := d.Users.Create(t.Context(), app, person("STRASSE@x", "externalId", "other"))
 		if problem := problemOf(err); problem.Status != 409 || problem.ScimType != "uniqueness" || strings.Contains(problem.Detail, "STRASSE") {
 			t.Errorf("problem = %+v", problem)
 		}
@@ -144,7 +144,7 @@ func TestUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	updated, err := d.ReplaceUser(t.Context(), app, user.Name, person("ADA@x", "displayName", "Ada"))
+	updated, err := d.Users.Replace(t.Context(), app, user.Name, person("ADA@x", "displayName", "Ada"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,12 +162,12 @@ func TestUpdate(t *testing.T) {
 			return person("ADA@x", "displayName", "Ada", "active", true), true, nil
 		},
 	} {
-		same, err := d.UpdateUser(t.Context(), app, user.Name, change)
+		same, err := d.Users.Update(t.Context(), app, user.Name, change)
 		if err != nil || same.ResourceVersion != updated.ResourceVersion {
 			t.Errorf("%s: written (%v)", name, err)
 		}
 	}
-	_, err = d.UpdateUser(t.Context(), app, user.Name, func(r protocol.Resource) (protocol.Resource, bool, error) {
+	_, err = d.Users.Update(t.Context(), app, user.Name, func(r protocol.Resource) (protocol.Resource, bool, error) {
 		return r, true, protocol.InvalidPath("no")
 	})
 	wantStatus(t, err, 400)
@@ -179,9 +179,9 @@ func TestRename(t *testing.T) {
 	a, b := replica(t, app), replica(t, app)
 	ada, bob := mustCreate(t, a, app, person("ada")), mustCreate(t, a, app, person("bob"))
 
-	_, err := b.UpdateUser(t.Context(), app, ada.Name, setting("userName", "BOB"))
+	_, err := b.Users.Update(t.Context(), app, ada.Name, setting("userName", "BOB"))
 	wantStatus(t, err, 409)
-	renamed, err := b.UpdateUser(t.Context(), app, ada.Name, func(r protocol.Resource) (protocol.Resource, bool, error) {
+	renamed, err := b.Users.Update(t.Context(), app, ada.Name, func(r protocol.Resource) (protocol.Resource, bool, error) {
 		r.Attributes["userName"], r.Attributes["title"] = "Augusta", "Lady"
 		return r, true, nil
 	})
@@ -190,7 +190,7 @@ func TestRename(t *testing.T) {
 	}
 	for userName, want := range map[string]string{"ada": "", "augusta": ada.Name, "bob": bob.Name} {
 		for _, d := range []*Directory{a, b} {
-			found, err := d.FindByUserName(t.Context(), app, userName)
+			found, err := d.Users.FindByUserName(t.Context(), app, userName)
 			if err != nil || len(found) > 1 || (len(found) == 1) != (want != "") || len(found) == 1 && found[0].Name != want {
 				t.Errorf("%s finds %v, %v", userName, userNamesOf(found), err)
 			}
@@ -208,19 +208,19 @@ func TestDeleteAndReuse(t *testing.T) {
 	d := replica(t, app)
 	user := mustCreate(t, d, app, person("ada"))
 
-	if err := d.DeleteUser(t.Context(), app, user.Name, 0); err != nil {
+	if err := d.Users.Delete(t.Context(), app, user.Name, 0); err != nil {
 		t.Fatal(err)
 	}
 	// Deleted for every reader, though the controller has not let the object go.
-	_, err := d.GetUser(t.Context(), app, user.Name)
+	_, err := d.Users.Get(t.Context(), app, user.Name)
 	wantStatus(t, err, 404)
-	if d.Count(app) != 0 {
+	if d.Users.Count(app) != 0 {
 		t.Error("a deleted user is listed")
 	}
-	if found, err := d.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
+	if found, err := d.Users.FindByUserName(t.Context(), app, "ada"); err != nil || len(found) != 0 {
 		t.Errorf("found %v, %v", userNamesOf(found), err)
 	}
-	_, _, err = d.CreateUser(t.Context(), app, person("ada"))
+	_, _, err = d.Users.Create(t.Context(), app, person("ada"))
 	var unavailable *UnavailableError
 	if !errors.As(err, &unavailable) || unavailable.RetryAfter != time.Second {
 		t.Errorf("create while the name is released: %v", err)
@@ -230,15 +230,15 @@ func TestDeleteAndReuse(t *testing.T) {
 
 	// With a controller at work the name is free by the time of the answer.
 	deleted := make(chan error, 1)
-	go func() { deleted <- d.DeleteUser(t.Context(), app, again.Name, 10*time.Second) }()
+	go func() { deleted <- d.Users.Delete(t.Context(), app, again.Name, 10*time.Second) }()
 	finalize(t, app, again.Name)
 	if err := <-deleted; err != nil {
 		t.Fatal(err)
 	}
-	if owner, err := d.claims(app.Namespace).Owner(t.Context(), app.Name, "ada"); err != nil || owner != "" {
+	if owner, err := d.Users.claimsIn(app.Namespace).Owner(t.Context(), app.Name, "ada"); err != nil || owner != "" {
 		t.Errorf("the claim still names %q (%v)", owner, err)
 	}
-	wantStatus(t, d.DeleteUser(t.Context(), app, again.Name, 0), 404)
+	wantStatus(t, d.Users.Delete(t.Context(), app, again.Name, 0), 404)
 }
 
 func TestRestoreByExternalID(t *testing.T) {
@@ -246,32 +246,32 @@ func TestRestoreByExternalID(t *testing.T) {
 	app := newApp(t)
 	a, b := replica(t, app), replica(t, app)
 	user := mustCreate(t, a, app, person("ada", "externalId", "00u1", "title", "Dr"))
-	if _, err := a.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil {
+	if _, err := a.Users.Update(t.Context(), app, user.Name, setting("active", false)); err != nil {
 		t.Fatal(err)
 	}
 	// The claim leads the other replica to the person, even before its watch does.
-	back, restored, err := b.CreateUser(t.Context(), app, person("Ada", "externalId", "00u1"))
+	back, restored, err := b.Users.Create(t.Context(), app, person("Ada", "externalId", "00u1"))
 	if err != nil || !restored || back.Name != user.Name || !back.Spec.Active || back.Spec.Title != "" {
 		t.Fatalf("restored %v: %+v, %v", restored, back, err)
 	}
 	// An active record is never taken over, whatever the userName.
 	for _, userName := range []string{"ada", "augusta"} {
-		_, _, err = a.CreateUser(t.Context(), app, person(userName, "externalId", "00u1"))
+		_, _, err = a.Users.Create(t.Context(), app, person(userName, "externalId", "00u1"))
 		wantStatus(t, err, 409)
 	}
-	if kept, err := a.GetUser(t.Context(), app, user.Name); err != nil || kept.Spec.UserName != "Ada" || !kept.Spec.Active {
+	if kept, err := a.Users.Get(t.Context(), app, user.Name); err != nil || kept.Spec.UserName != "Ada" || !kept.Spec.Active {
 		t.Fatalf("after a POST with its externalId: %+v, %v", kept, err)
 	}
 	// An inactive one comes back under another name, too; and inactive where the client says so.
-	if _, err := b.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil {
+	if _, err := b.Users.Update(t.Context(), app, user.Name, setting("active", false)); err != nil {
 		t.Fatal(err)
 	}
-	back, restored, err = a.CreateUser(t.Context(), app, person("augusta", "externalId", "00u1", "active", false))
+	back, restored, err = a.Users.Create(t.Context(), app, person("augusta", "externalId", "00u1", "active", false))
 	if err != nil || !restored || back.Name != user.Name || back.Spec.UserName != "augusta" || back.Spec.Active {
 		t.Fatalf("restored %v: %+v, %v", restored, back, err)
 	}
 	mustCreate(t, a, app, person("ada", "externalId", "00u2"))
-	_, _, err = a.CreateUser(t.Context(), app, person("ada", "externalId", "00u1"))
+	_, _, err = a.Users.Create(t.Context(), app, person("ada", "externalId", "00u1"))
 	wantStatus(t, err, 409)
 }
 
@@ -283,19 +283,19 @@ func TestRestoreAmongSeveral(t *testing.T) {
 	var records []*v1alpha1.User
 	for _, userName := range []string{"ada", "augusta"} {
 		record := mustCreate(t, d, app, person(userName, "externalId", "of "+userName))
-		if _, err := d.UpdateUser(t.Context(), app, record.Name, setting("externalId", "shared")); err != nil {
+		if _, err := d.Users.Update(t.Context(), app, record.Name, setting("externalId", "shared")); err != nil {
 			t.Fatal(err)
 		}
 		records = append(records, record)
 	}
 	refused := func(userName string) {
 		t.Helper()
-		_, _, err := d.CreateUser(t.Context(), app, person(userName, "externalId", "shared"))
+		_, _, err := d.Users.Create(t.Context(), app, person(userName, "externalId", "shared"))
 		wantStatus(t, err, 409)
 	}
 	deactivate := func(record *v1alpha1.User) {
 		t.Helper()
-		if _, err := d.UpdateUser(t.Context(), app, record.Name, setting("active", false)); err != nil {
+		if _, err := d.Users.Update(t.Context(), app, record.Name, setting("active", false)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -305,7 +305,7 @@ func TestRestoreAmongSeveral(t *testing.T) {
 	refused("ada") // augusta is active
 	deactivate(records[1])
 	refused("newcomer")
-	back, restored, err := d.CreateUser(t.Context(), app, person("augusta", "externalId", "shared"))
+	back, restored, err := d.Users.Create(t.Context(), app, person("augusta", "externalId", "shared"))
 	if err != nil || !restored || back.Name != records[1].Name {
 		t.Fatalf("restored %v: %+v, %v; want the record of the userName", restored, back, err)
 	}
@@ -320,7 +320,7 @@ func TestRefusedByTheSchema(t *testing.T) {
 		"title":       person("ada", "title", strings.Repeat("x", 2000)),
 		"displayName": person("ada", "displayName", strings.Repeat("x", 2000)),
 	} {
-		_, _, err := d.CreateUser(t.Context(), app, resource)
+		_, _, err := d.Users.Create(t.Context(), app, resource)
 		problem := problemOf(err)
 		if problem.Status != 400 || problem.ScimType != "invalidValue" || !strings.Contains(problem.Detail, name) || strings.Contains(problem.Detail, "masters") ||
 			strings.Contains(problem.Detail, "spec") || strings.Contains(problem.Detail, "Invalid value") {
@@ -328,17 +328,17 @@ func TestRefusedByTheSchema(t *testing.T) {
 		}
 	}
 	user := mustCreate(t, d, app, person("ada"))
-	_, err := d.UpdateUser(t.Context(), app, user.Name, setting("userName", "system:admin"))
+	_, err := d.Users.Update(t.Context(), app, user.Name, setting("userName", "system:admin"))
 	wantStatus(t, err, 400)
-	if kept, err := d.GetUser(t.Context(), app, user.Name); err != nil || kept.Spec.PendingKey != "" || kept.Spec.UserName != "ada" {
+	if kept, err := d.Users.Get(t.Context(), app, user.Name); err != nil || kept.Spec.PendingKey != "" || kept.Spec.UserName != "ada" {
 		t.Errorf("after a refused rename: %+v, %v", kept, err)
 	}
-	_, _, err = d.CreateUser(t.Context(), app, person("bob", "notes", strings.Repeat("x", maxSpecBytes)))
+	_, _, err = d.Users.Create(t.Context(), app, person("bob", "notes", strings.Repeat("x", maxSpecBytes)))
 	wantStatus(t, err, 413)
-	_, err = d.UpdateUser(t.Context(), app, user.Name, setting("notes", strings.Repeat("x", maxSpecBytes)))
+	_, err = d.Users.Update(t.Context(), app, user.Name, setting("notes", strings.Repeat("x", maxSpecBytes)))
 	wantStatus(t, err, 413)
 	// A profile that is too large already, by whatever hand, does not keep a deactivation out.
-	user, err = d.GetUser(t.Context(), app, user.Name)
+	user, err = d.Users.Get(t.Context(), app, user.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,12 +346,12 @@ func TestRefusedByTheSchema(t *testing.T) {
 	if err := env.Client.Update(t.Context(), user); err != nil {
 		t.Fatal(err)
 	}
-	if user, err = d.UpdateUser(t.Context(), app, user.Name, setting("active", false)); err != nil || user.Spec.Active {
+	if user, err = d.Users.Update(t.Context(), app, user.Name, setting("active", false)); err != nil || user.Spec.Active {
 		t.Errorf("deactivation of a large user: %v", err)
 	}
-	_, err = d.UpdateUser(t.Context(), app, user.Name, setting("title", "x"))
+	_, err = d.Users.Update(t.Context(), app, user.Name, setting("title", "x"))
 	wantStatus(t, err, 413)
-	_, _, err = d.CreateUser(t.Context(), app, protocol.Resource{Attributes: map[string]any{"title": "x"}})
+	_, _, err = d.Users.Create(t.Context(), app, protocol.Resource{Attributes: map[string]any{"title": "x"}})
 	wantStatus(t, err, 400)
 }
 
@@ -360,11 +360,11 @@ func TestWaitRevoked(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	user := mustCreate(t, d, app, person("ada"))
-	user, err := d.UpdateUser(t.Context(), app, user.Name, setting("active", false))
+	user, err := d.Users.Update(t.Context(), app, user.Name, setting("active", false))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.WaitRevoked(t.Context(), user, 50*time.Millisecond) != RevocationPending {
+	if d.Users.WaitRevoked(t.Context(), user, 50*time.Millisecond) != RevocationPending {
 		t.Fatal("revoked, no status says")
 	}
 	report := func(generation int64) {
@@ -381,12 +381,12 @@ func TestWaitRevoked(t *testing.T) {
 		}
 	}
 	report(user.Generation - 1)
-	if d.WaitRevoked(t.Context(), user, 200*time.Millisecond) != RevocationPending {
+	if d.Users.WaitRevoked(t.Context(), user, 200*time.Millisecond) != RevocationPending {
 		t.Fatal("a status about an older generation was believed")
 	}
 	var reporter sync.WaitGroup
 	reporter.Go(func() { report(user.Generation) })
-	if d.WaitRevoked(t.Context(), user, 10*time.Second) != Revoked {
+	if d.Users.WaitRevoked(t.Context(), user, 10*time.Second) != Revoked {
 		t.Error("the revocation was not seen")
 	}
 	reporter.Wait() // the watch may be faster than the answer

@@ -14,14 +14,14 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// Condition is what a client asks of the version that its change is made to (RFC 7644 section 3.14, RFC 9110 section
+// Precondition is what a client asks of the version that its change is made to (RFC 7644 section 3.14, RFC 9110 section
 // 13.1). The zero value asks nothing.
-type Condition struct{ Match, NoneMatch protocol.ETags }
+type Precondition struct{ Match, NoneMatch protocol.ETags }
 
 // IsZero says that any version will do.
-func (c Condition) IsZero() bool { return c.Match.IsZero() && c.NoneMatch.IsZero() }
+func (c Precondition) IsZero() bool { return c.Match.IsZero() && c.NoneMatch.IsZero() }
 
-func (c Condition) check(current version) error {
+func (c Precondition) check(current version) error {
 	text := current.String()
 	if !c.Match.IsZero() && !c.Match.MatchStrong(text) {
 		return protocol.PreconditionFailed("The resource has changed: it has the version %s, which If-Match does not name.", text)
@@ -32,7 +32,7 @@ func (c Condition) check(current version) error {
 	return nil
 }
 
-func check(conditions []Condition, current version) error {
+func check(conditions []Precondition, current version) error {
 	for _, condition := range conditions {
 		if err := condition.check(current); err != nil {
 			return err
@@ -83,11 +83,6 @@ func groupsDigest(groups []GroupRef) uint64 {
 	return digest.Sum64()
 }
 
-// groupVersion is a group's version by the members and names in memory.
-func (d *Directory) groupVersion(group *v1alpha1.Group) version {
-	return version{objectVersion(group, group.Spec.UnseenWrites), d.members.Names(nameOf(group))}
-}
-
 // shownVersion is a group's version by the members that an answer shows.
 func shownVersion(group *v1alpha1.Group, members []protocol.Member) version {
 	v := version{object: objectVersion(group, group.Spec.UnseenWrites)}
@@ -102,19 +97,19 @@ func shownVersion(group *v1alpha1.Group, members []protocol.Member) version {
 // is refused after that time.
 const lagPatience = time.Second
 
-// await checks conditions, and does so again while this process may only be behind.
-func (d *Directory) await(ctx context.Context, conditions []Condition, current func() version) error {
+// await checks conditions, and does so again while this process may only be behind: each time that changed tells of news.
+func await(ctx context.Context, conditions []Precondition, changed func() <-chan struct{}, current func() version) error {
 	timer := time.NewTimer(lagPatience)
 	defer timer.Stop()
 	for {
-		changed := d.members.Changed()
+		news := changed()
 		now := current()
 		err := check(conditions, now)
 		if err == nil || !mayCatchUp(conditions, now) {
 			return err
 		}
 		select {
-		case <-changed:
+		case <-news:
 		case <-timer.C:
 			return err
 		case <-ctx.Done():
@@ -124,27 +119,11 @@ func (d *Directory) await(ctx context.Context, conditions []Condition, current f
 }
 
 // mayCatchUp says whether every condition that fails names the stored object as it is.
-func mayCatchUp(conditions []Condition, current version) bool {
+func mayCatchUp(conditions []Precondition, current version) bool {
 	for _, condition := range conditions {
 		if condition.check(current) != nil && !condition.Match.NamePrefix(current.object) {
 			return false
 		}
 	}
 	return true
-}
-
-// awaitUser is await for a user just read.
-func (d *Directory) awaitUser(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User, conditions []Condition) error {
-	if len(conditions) == 0 {
-		return nil
-	}
-	return d.await(ctx, conditions, func() version { return userVersion(user, d.GroupsOf(app, user.Name)) })
-}
-
-// awaitGroup is await for a group just read.
-func (d *Directory) awaitGroup(ctx context.Context, group *v1alpha1.Group, conditions []Condition) error {
-	if len(conditions) == 0 {
-		return nil
-	}
-	return d.await(ctx, conditions, func() version { return d.groupVersion(group) })
 }

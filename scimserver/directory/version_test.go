@@ -19,9 +19,9 @@ func TestVersionOfAReplicaThatIsBehind(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	user := mustCreate(t, d, app, person("ada"))
-	old := d.UserMeta(user, "").Version
+	old := d.Users.Meta(user, "").Version
 	group := mustCreateGroup(t, d, app, "Pioneers", user.Name)
-	version := d.UserMeta(user, "").Version
+	version := d.Users.Meta(user, "").Version
 	if version == old {
 		t.Fatalf("the version is still %s in a group", old)
 	}
@@ -33,34 +33,34 @@ func TestVersionOfAReplicaThatIsBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	match := func(version string) Condition { return Condition{Match: protocol.ParseETags(version)} }
+	match := func(version string) Precondition { return Precondition{Match: protocol.ParseETags(version)} }
 	done := make(chan error, 1)
 	go func() {
-		_, err := behind.UpdateUser(t.Context(), app, user.Name, setting("title", "Countess"), match(version))
+		_, err := behind.Users.Update(t.Context(), app, user.Name, setting("title", "Countess"), match(version))
 		done <- err
 	}()
 	err = wait.PollUntilContextTimeout(t.Context(), time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		return behind.users.byKey(appName(app), user.Spec.UserNameKey) != nil, nil
+		return behind.Users.model.byKey(appName(app), user.Spec.UserNameKey) != nil, nil
 	})
 	if err != nil {
 		t.Fatal("the change was not begun: ", err)
 	}
-	behind.wroteGroup(group.DeepCopy())
+	behind.Groups.applyOwnWrite(group.DeepCopy())
 	if err := <-done; err != nil {
 		t.Errorf("the replica caught up, and the change was refused: %v", err)
 	}
 	var problem *protocol.Error
 	for _, stale := range []string{old, version} {
-		if _, err := behind.UpdateUser(t.Context(), app, user.Name, setting("title", "Other"), match(stale)); !errors.As(err, &problem) || problem.Status != 412 {
+		if _, err := behind.Users.Update(t.Context(), app, user.Name, setting("title", "Other"), match(stale)); !errors.As(err, &problem) || problem.Status != 412 {
 			t.Errorf("a change of the old version %s: %v", stale, err)
 		}
 	}
 	// Only what is shown of others differs: the answer comes, if late.
-	now, err := behind.GetUser(t.Context(), app, user.Name)
+	now, err := behind.Users.Get(t.Context(), app, user.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := behind.DeleteUser(t.Context(), app, user.Name, time.Millisecond, match(userVersion(now, nil).String())); !errors.As(err, &problem) || problem.Status != 412 {
+	if err := behind.Users.Delete(t.Context(), app, user.Name, time.Millisecond, match(userVersion(now, nil).String())); !errors.As(err, &problem) || problem.Status != 412 {
 		t.Errorf("a deletion of the version without the group: %v", err)
 	}
 }

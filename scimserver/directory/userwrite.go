@@ -2,15 +2,10 @@ package directory
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/claims"
@@ -21,34 +16,34 @@ import (
 // nothing to write. It is called again with a newer state after a concurrent write, so it must not have effects of its own.
 type Change func(current protocol.Resource) (next protocol.Resource, changed bool, err error)
 
-// CreateUser makes a user: active, unless the resource says otherwise. An inactive user of the App with the same externalId
+// Create makes a user: active, unless the resource says otherwise. An inactive user of the App with the same externalId
 // is the same person coming back: the resource takes the place of that record, which keeps its id, and restored is true.
 // An active user is never taken over, whatever externalId a request names: externalId is the client's note, not a proof of
 // identity. Errors are 409 uniqueness for the userName of another user, for the externalId of an active one, and for an
 // externalId that several inactive users have; and 400 for a scope that the person would need and that is missing.
-func (d *Directory) CreateUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource) (user *v1alpha1.User, restored bool, err error) {
+func (u *Users) Create(ctx context.Context, app *v1alpha1.App, resource protocol.Resource) (user *v1alpha1.User, restored bool, err error) {
 	resource = activated(resource)
-	return d.CreateOrRestoreUser(ctx, app, resource, func(protocol.Resource) (protocol.Resource, bool, error) {
+	return u.CreateOrRestore(ctx, app, resource, func(protocol.Resource) (protocol.Resource, bool, error) {
 		return resource, true, nil
 	})
 }
 
-// CreateOrRestoreUser is CreateUser with a say in what becomes of the record of a person that comes back: restore makes the
-// next state from the old one. Errors are those of CreateUser and of restore.
-func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, resource protocol.Resource, restore Change) (user *v1alpha1.User, restored bool, err error) {
-	user, err = d.newUser(app, resource)
+// CreateOrRestore is Create with a say in what becomes of the record of a person that comes back: restore makes the
+// next state from the old one. Errors are those of Create and of restore.
+func (u *Users) CreateOrRestore(ctx context.Context, app *v1alpha1.App, resource protocol.Resource, restore Change) (user *v1alpha1.User, restored bool, err error) {
+	user, err = u.newUser(app, resource)
 	if err != nil {
 		return nil, false, err
 	}
 	user.Spec.LastRequest = requestID(ctx)
 	if user.Spec.ExternalID != "" {
-		unlock, err := d.creating.lock(ctx, appName(app).String()+"/"+user.Spec.ExternalID)
+		unlock, err := u.creating.lock(ctx, appName(app).String()+"/"+user.Spec.ExternalID)
 		if err != nil {
 			return nil, false, asClientSees(err)
 		}
 		defer unlock()
 	}
-	known, err := d.knownAs(ctx, app, user)
+	known, err := u.knownAs(ctx, app, user)
 	if err != nil {
 		return nil, false, asClientSees(err)
 	}
@@ -57,9 +52,9 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 		if err := checkScopes(app, &user.Spec); err != nil {
 			return nil, false, err
 		}
-		err = d.claims(app.Namespace).Create(ctx, user, claims.ForOtherNames(d.live, app)...)
+		err = u.claimsIn(app.Namespace).Create(ctx, user, claims.ForOtherNames(u.live, app)...)
 		if err == nil {
-			d.wrote(user)
+			u.applyOwnWrite(user)
 			return user, false, nil
 		}
 		var taken *claims.TakenError
@@ -67,20 +62,20 @@ func (d *Directory) CreateOrRestoreUser(ctx context.Context, app *v1alpha1.App, 
 			return nil, false, asClientSees(err)
 		}
 		attribute = taken.Attribute
-		if known, err = d.readUser(ctx, app, taken.Holder); err != nil {
+		if known, err = u.read(ctx, appName(app), taken.Holder); err != nil {
 			return nil, false, asClientSees(err)
 		}
 	}
 	if known == nil || user.Spec.ExternalID == "" || known.Spec.ExternalID != user.Spec.ExternalID {
 		return nil, false, errTaken(attribute)
 	}
-	return d.restoreUser(ctx, app, known.Name, user.Spec.ExternalID, restore)
+	return u.restore(ctx, app, known.Name, user.Spec.ExternalID, restore)
 }
 
-// restoreUser lets restore change an inactive record. A record that is active, or has another externalId by the time of the
+// restore lets restore change an inactive record. A record that is active, or has another externalId by the time of the
 // write, is left as it is: 409.
-func (d *Directory) restoreUser(ctx context.Context, app *v1alpha1.App, id, externalID string, restore Change) (*v1alpha1.User, bool, error) {
-	user, err := d.UpdateUser(ctx, app, id, func(current protocol.Resource) (protocol.Resource, bool, error) {
+func (u *Users) restore(ctx context.Context, app *v1alpha1.App, id, externalID string, restore Change) (*v1alpha1.User, bool, error) {
+	user, err := u.Update(ctx, app, id, func(current protocol.Resource) (protocol.Resource, bool, error) {
 		if current.Attributes["active"] != false || current.Attributes["externalId"] != externalID {
 			return current, false, errExternalIDTaken()
 		}
@@ -104,7 +99,7 @@ func activated(resource protocol.Resource) protocol.Resource {
 }
 
 // newUser makes the object of a user that is not written yet.
-func (d *Directory) newUser(app *v1alpha1.App, resource protocol.Resource) (*v1alpha1.User, error) {
+func (u *Users) newUser(app *v1alpha1.App, resource protocol.Resource) (*v1alpha1.User, error) {
 	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{App: app.Name, Active: true}}
 	if err := setResource(&user.Spec, resource); err != nil {
 		return nil, err
@@ -125,9 +120,9 @@ func (d *Directory) newUser(app *v1alpha1.App, resource protocol.Resource) (*v1a
 
 // knownAs returns the user that a new one would collide with: by externalId, or by userName. nil says only that the
 // read model knows none: the claim decides.
-func (d *Directory) knownAs(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User) (*v1alpha1.User, error) {
+func (u *Users) knownAs(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User) (*v1alpha1.User, error) {
 	if user.Spec.ExternalID != "" {
-		known, err := d.FindByExternalID(ctx, app, user.Spec.ExternalID)
+		known, err := u.FindByExternalID(ctx, app, user.Spec.ExternalID)
 		if err != nil || len(known) > 0 {
 			if err != nil {
 				return nil, err
@@ -135,10 +130,10 @@ func (d *Directory) knownAs(ctx context.Context, app *v1alpha1.App, user *v1alph
 			return onlyInactive(known, user.Spec.UserNameKey)
 		}
 	}
-	if d.users.byKey(appName(app), user.Spec.UserNameKey) == nil {
+	if u.model.byKey(appName(app), user.Spec.UserNameKey) == nil {
 		return nil, nil
 	}
-	return d.readByKey(ctx, app, user.Spec.UserNameKey)
+	return u.readByKey(ctx, appName(app), user.Spec.UserNameKey)
 }
 
 // onlyInactive returns the record that a POST with the externalId of these users may restore: the inactive one with the
@@ -159,60 +154,28 @@ func onlyInactive(users []*v1alpha1.User, key string) (*v1alpha1.User, error) {
 	return restorable, nil
 }
 
-// ReplaceUser puts a resource in the place of the user's current one, as PUT does (RFC 7644 section 3.5.1). active stays as
-// it is where the resource does not say. Errors are those of UpdateUser.
-func (d *Directory) ReplaceUser(ctx context.Context, app *v1alpha1.App, id string, resource protocol.Resource) (*v1alpha1.User, error) {
-	return d.UpdateUser(ctx, app, id, func(protocol.Resource) (protocol.Resource, bool, error) {
+// Replace puts a resource in the place of the user's current one, as PUT does (RFC 7644 section 3.5.1). active stays as
+// it is where the resource does not say. Errors are those of Update.
+func (u *Users) Replace(ctx context.Context, app *v1alpha1.App, id string, resource protocol.Resource) (*v1alpha1.User, error) {
+	return u.Update(ctx, app, id, func(protocol.Resource) (protocol.Resource, bool, error) {
 		return resource, true, nil
 	})
 }
 
-// conflictBackoff spreads writers of one user out: 20 attempts within about six seconds.
-func conflictBackoff() wait.Backoff {
-	return wait.Backoff{Duration: 4 * time.Millisecond, Factor: 1.6, Jitter: 1, Steps: 20, Cap: 500 * time.Millisecond}
-}
-
-// UpdateUser changes a user by compare-and-swap: it reads live, calls change, and writes. After a concurrent write it starts
+// Update changes a user by compare-and-swap: it reads live, calls change, and writes. After a concurrent write it starts
 // from the beginning. A state that equals the current one is not written, and lastModified stays. What is the cluster's own
 // (suspended) and what never changes (the id, createdAt) survives whatever change returns.
 //
 // Errors are change's own, 404, 409 for another user's userName, 400 for what the API server's validation refuses, 413
 // beyond what the directory keeps of one user, those of the conditions, and *UnavailableError.
-func (d *Directory) UpdateUser(ctx context.Context, app *v1alpha1.App, id string, change Change, conditions ...Condition) (*v1alpha1.User, error) {
-	return d.attempts(ctx, app, id, conditions, func(user *v1alpha1.User) (*v1alpha1.User, error) {
-		return d.attempt(ctx, app, user, change)
+func (u *Users) Update(ctx context.Context, app *v1alpha1.App, id string, change Change, conditions ...Precondition) (*v1alpha1.User, error) {
+	return u.change(ctx, app, id, conditions, func(ctx context.Context, user *v1alpha1.User) (*v1alpha1.User, error) {
+		return u.attempt(ctx, app, user, change)
 	})
 }
 
-// attempts reads a user live and calls attempt with it, again after a concurrent write.
-func (d *Directory) attempts(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition, attempt func(*v1alpha1.User) (*v1alpha1.User, error)) (*v1alpha1.User, error) {
-	backoff := conflictBackoff()
-	for {
-		user, err := d.GetUser(ctx, app, id)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.awaitUser(ctx, app, user, conditions); err != nil {
-			return nil, err
-		}
-		user, err = attempt(user)
-		if err == nil {
-			return user, nil
-		}
-		if apierrors.IsNotFound(err) {
-			return nil, errNotFound(id)
-		}
-		if !apierrors.IsConflict(err) || backoff.Steps <= 1 {
-			return nil, asClientSees(err)
-		}
-		if err := sleep(ctx, backoff.Step()); err != nil {
-			return nil, asClientSees(err)
-		}
-	}
-}
-
 // attempt changes a user just read. Conflict asks for another attempt.
-func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User, change Change) (*v1alpha1.User, error) {
+func (u *Users) attempt(ctx context.Context, app *v1alpha1.App, user *v1alpha1.User, change Change) (*v1alpha1.User, error) {
 	next := user.DeepCopy()
 	changed, err := apply(ctx, next, change)
 	if err != nil || !changed {
@@ -220,10 +183,10 @@ func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alph
 	}
 	if next.Spec.UserNameKey == user.Spec.UserNameKey {
 		next.ManagedFields = nil // absent: the API server keeps its own
-		err = d.live.Update(ctx, next)
+		err = u.live.Update(ctx, next)
 	} else {
 		// A copy: the read model may have the object that was read.
-		next, err = d.claims(app.Namespace).Rename(ctx, user.DeepCopy(), next.Spec.UserNameKey, func(user *v1alpha1.User) error {
+		next, err = u.claimsIn(app.Namespace).Rename(ctx, user.DeepCopy(), next.Spec.UserNameKey, func(user *v1alpha1.User) error {
 			_, err := apply(ctx, user, change)
 			return err
 		})
@@ -231,7 +194,7 @@ func (d *Directory) attempt(ctx context.Context, app *v1alpha1.App, user *v1alph
 	if err != nil {
 		return nil, err
 	}
-	d.wrote(next)
+	u.applyOwnWrite(next)
 	return next, nil
 }
 
@@ -264,39 +227,20 @@ func apply(ctx context.Context, user *v1alpha1.User, change Change) (bool, error
 	return true, checkSize(&user.Spec, &before)
 }
 
-func sleep(ctx context.Context, duration time.Duration) error {
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// maxSpecBytes bounds what the directory keeps of one user, as JSON, whatever a client sends. The status and the API
+// server's own bookkeeping have the rest of the 256 KiB that no object grows past.
+const maxSpecBytes = 192 << 10
 
-// checkSize refuses a spec that would grow past what a User may have of it. One that shrinks is always taken: a
-// deactivation must never fail for the size of a profile.
+// checkSize refuses a spec that would grow past what a User may have of it.
 func checkSize(spec, before *v1alpha1.UserSpec) error {
-	size, err := sizeOf(spec)
-	if err != nil || size <= maxSpecBytes {
+	if tooLarge, err := outgrows(maxSpecBytes, spec, before, clientsOwn); err != nil || !tooLarge {
 		return err
-	}
-	if before != nil {
-		if held, err := sizeOf(before); err != nil || size <= held {
-			return err
-		}
 	}
 	return errTooLarge()
 }
 
-// sizeOf leaves out what every change writes.
-func sizeOf(spec *v1alpha1.UserSpec) (int, error) {
-	measured := *spec
-	measured.Active, measured.LastModified, measured.ReactivatedAt, measured.LastRequest = false, nil, nil, ""
-	body, err := json.Marshal(&measured)
-	if err != nil {
-		return 0, fmt.Errorf("encode user: %w", err)
-	}
-	return len(body), nil
+// clientsOwn leaves out what every change writes.
+func clientsOwn(spec v1alpha1.UserSpec) any {
+	spec.Active, spec.LastModified, spec.ReactivatedAt, spec.LastRequest = false, nil, nil, ""
+	return &spec
 }

@@ -21,6 +21,15 @@ const maxOrders = 4
 // client that pages by it, or lists by it every hour, keeps it.
 const keepOrder = 2 * time.Hour
 
+// orders are those other than that of creation that clients have lately asked for. They share the lock of the read model that
+// they follow.
+type orders struct {
+	model *readModel[*Entry]
+	byApp map[types.NamespacedName]map[string]*order
+}
+
+func newOrders() *orders { return &orders{byApp: map[types.NamespacedName]map[string]*order{}} }
+
 // order keeps an App's visible users sorted by an attribute. The first request that asks for it makes it; from then on it
 // follows every change, so that the cost of a page depends on its size only.
 type order struct {
@@ -52,7 +61,7 @@ func newOrder(by protocol.Sort) (*order, bool) {
 
 // compare breaks ties as lists do, whichever way the order goes.
 func (o *order) compare(a, b Sorted) int {
-	return cmp.Or(o.by.Compare(a.Key, b.Key), a.User.compare(b.User))
+	return cmp.Or(o.by.Compare(a.Key, b.Key), compare(a.User, b.User))
 }
 
 func (o *order) of(keys *protocol.Keys, entry *Entry) Sorted {
@@ -80,7 +89,7 @@ func (o *order) remove(entry *Entry) {
 
 // fill makes the order of a snapshot, at the pace of ctx, and then, under the read model's lock, adds what changed. It gives the
 // order up where the pace ends early, with its error.
-func (m *readModel) fill(ctx context.Context, o *order, name string, index *appIndex, snapshot *btree.BTreeG[*Entry]) error {
+func (x *orders) fill(ctx context.Context, o *order, app types.NamespacedName, name string, snapshot *btree.BTreeG[*Entry]) error {
 	keys, _ := o.by.Keys()
 	all := make([]Sorted, 0, snapshot.Len())
 	step := pace(ctx)
@@ -98,10 +107,10 @@ func (m *readModel) fill(ctx context.Context, o *order, name string, index *appI
 		return o.compare(a, b)
 	})
 	if err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if index.orders[name] == o {
-			delete(index.orders, name)
+		x.model.mu.Lock()
+		defer x.model.mu.Unlock()
+		if x.byApp[app][name] == o {
+			delete(x.byApp[app], name)
 		}
 		close(o.ready)
 		return err
@@ -110,8 +119,8 @@ func (m *readModel) fill(ctx context.Context, o *order, name string, index *appI
 	for _, one := range all {
 		sorted.Load(one)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	x.model.mu.Lock()
+	defer x.model.mu.Unlock()
 	o.sorted = sorted
 	for _, change := range o.missed {
 		if change.added {
@@ -125,14 +134,14 @@ func (m *readModel) fill(ctx context.Context, o *order, name string, index *appI
 	return nil
 }
 
-// inOrder calls read with an App's users in an order, and makes the order where there is none yet. ok is false where the App
+// read calls visit with an App's users in an order, and makes the order where there is none yet. ok is false where the App
 // has no users, where entries do not have the attribute, and where the request that was making the order gave up. The error
 // is the end of ctx, or of the pace that it carries.
 //
 // An order that was pushed out in the meantime is as good: it does not change any more, and it has all that was there at the
 // time of the request.
-func (m *readModel) inOrder(ctx context.Context, app types.NamespacedName, by protocol.Sort, read func(*order)) (ok bool, err error) {
-	o, err := m.order(ctx, app, by)
+func (x *orders) read(ctx context.Context, app types.NamespacedName, by protocol.Sort, visit func(*order)) (ok bool, err error) {
+	o, err := x.order(ctx, app, by)
 	if o == nil || err != nil {
 		return false, err
 	}
@@ -141,50 +150,63 @@ func (m *readModel) inOrder(ctx context.Context, app types.NamespacedName, by pr
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	x.model.mu.RLock()
+	defer x.model.mu.RUnlock()
 	if o.sorted == nil {
 		return false, nil
 	}
-	read(o)
+	visit(o)
 	return true, nil
 }
 
-func (m *readModel) order(ctx context.Context, app types.NamespacedName, by protocol.Sort) (*order, error) {
+func (x *orders) order(ctx context.Context, app types.NamespacedName, by protocol.Sort) (*order, error) {
 	name := by.Order()
-	m.mu.Lock()
-	index := m.apps[app]
+	x.model.mu.Lock()
+	index := x.model.apps[app]
 	if index == nil {
-		m.mu.Unlock()
+		x.model.mu.Unlock()
 		return nil, nil
 	}
-	if o := index.orders[name]; o != nil && o.by.Schemas() == by.Schemas() {
+	if o := x.byApp[app][name]; o != nil && o.by.Schemas() == by.Schemas() {
 		o.used = time.Now()
-		m.mu.Unlock()
+		x.model.mu.Unlock()
 		return o, nil
 	}
 	o, ok := newOrder(by)
 	if !ok {
-		m.mu.Unlock()
+		x.model.mu.Unlock()
 		return nil, nil
 	}
-	delete(index.orders, name)
-	index.makeRoom()
-	index.orders[name] = o
+	if x.byApp[app] == nil {
+		x.byApp[app] = map[string]*order{}
+	}
+	delete(x.byApp[app], name)
+	makeRoom(x.byApp[app])
+	x.byApp[app][name] = o
 	snapshot := index.sorted.Copy()
-	m.mu.Unlock()
-	return o, m.fill(ctx, o, name, index, snapshot)
+	x.model.mu.Unlock()
+	return o, x.fill(ctx, o, app, name, snapshot)
+}
+
+// add and remove pass a change on to an App's orders.
+func (x *orders) add(app types.NamespacedName, entry *Entry) { x.follow(app, entry, (*order).add) }
+
+func (x *orders) remove(app types.NamespacedName, entry *Entry) {
+	x.follow(app, entry, (*order).remove)
+	if x.model.apps[app] == nil {
+		delete(x.byApp, app)
+	}
 }
 
 // follow passes a change on to the orders, and forgets an order that was not read for keepOrder.
-func (x *appIndex) follow(entry *Entry, change func(*order, *Entry)) {
-	if len(x.orders) == 0 {
+func (x *orders) follow(app types.NamespacedName, entry *Entry, change func(*order, *Entry)) {
+	if len(x.byApp[app]) == 0 {
 		return
 	}
 	now := time.Now()
-	for name, o := range x.orders {
+	for name, o := range x.byApp[app] {
 		if now.Sub(o.used) > keepOrder {
-			delete(x.orders, name)
+			delete(x.byApp[app], name)
 			continue
 		}
 		change(o, entry)
@@ -192,23 +214,23 @@ func (x *appIndex) follow(entry *Entry, change func(*order, *Entry)) {
 }
 
 // makeRoom forgets the order that was asked for longest ago, where there are as many as there may be.
-func (x *appIndex) makeRoom() {
-	for len(x.orders) >= maxOrders {
+func makeRoom(orders map[string]*order) {
+	for len(orders) >= maxOrders {
 		oldest := ""
-		for name, o := range x.orders {
-			if oldest == "" || o.used.Before(x.orders[oldest].used) {
+		for name, o := range orders {
+			if oldest == "" || o.used.Before(orders[oldest].used) {
 				oldest = name
 			}
 		}
-		delete(x.orders, oldest)
+		delete(orders, oldest)
 	}
 }
 
 // Ordered returns the App's users from startIndex on, which counts from 1, in another order than that of creation, and how
 // many there are in all. by is bound to the App's schemas. ok is false where nothing is kept to answer this from. The error is of
 // the pace of ctx.
-func (d *Directory) Ordered(ctx context.Context, app *v1alpha1.App, by protocol.Sort, startIndex, count int) (users []Sorted, total int, ok bool, err error) {
-	ok, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {
+func (u *Users) Ordered(ctx context.Context, app *v1alpha1.App, by protocol.Sort, startIndex, count int) (users []Sorted, total int, ok bool, err error) {
+	ok, err = u.orders.read(ctx, appName(app), by, func(o *order) {
 		users, total = pageOf(o.sorted, max(startIndex, 1)-1, count), o.sorted.Len()
 	})
 	return users, total, ok, err
@@ -216,16 +238,20 @@ func (d *Directory) Ordered(ctx context.Context, app *v1alpha1.App, by protocol.
 
 // OrderedAfter is Ordered from the first user after a place. The user in that place need not be there any more. The only
 // error is the end of ctx.
-func (d *Directory) OrderedAfter(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool, err error) {
-	place := Sorted{Key: key, User: placeOf(created, id)}
-	ok, err = d.users.inOrder(ctx, appName(app), by, func(o *order) {
-		users, total = make([]Sorted, 0, min(count, o.sorted.Len())), o.sorted.Len()
-		o.sorted.Ascend(place, func(one Sorted) bool {
-			if len(users) < count && o.compare(one, place) > 0 {
-				users = append(users, one)
-			}
-			return len(users) < count
-		})
+func (u *Users) OrderedAfter(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, total int, ok bool, err error) {
+	at := Sorted{Key: key, User: (*Entry)(nil).at(positionOf(created, id))}
+	ok, err = u.orders.read(ctx, appName(app), by, func(o *order) {
+		users, total = pageAfter(o.sorted, at, o.compare, count), o.sorted.Len()
 	})
 	return users, total, ok, err
+}
+
+// OrderedBefore is Before in the order that OrderedAfter uses. It returns no users where no such order can be kept. The only
+// error is the end of ctx.
+func (u *Users) OrderedBefore(ctx context.Context, app *v1alpha1.App, by protocol.Sort, key protocol.SortKey, created time.Time, id string, count int) (users []Sorted, err error) {
+	at := Sorted{Key: key, User: (*Entry)(nil).at(positionOf(created, id))}
+	_, err = u.orders.read(ctx, appName(app), by, func(o *order) {
+		users = pageBefore(o.sorted, at, o.compare, count)
+	})
+	return users, err
 }

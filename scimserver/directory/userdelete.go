@@ -12,33 +12,25 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// DeleteUser deletes a user. It returns nil once the deletion is durable: no read shows the user from then on, and the
-// controller removes the user's bindings before it releases the finalizer. DeleteUser waits for that, at most for patience,
+// Delete deletes a user. It returns nil once the deletion is durable: no read shows the user from then on, and the
+// controller removes the user's bindings before it releases the finalizer. Delete waits for that, at most for patience,
 // and then releases the name. If the wait runs out, the next request for the name releases it.
 //
 // Errors are 404, those of the conditions, and *UnavailableError.
-func (d *Directory) DeleteUser(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Condition) error {
-	user, err := d.deleteLive(ctx, app, id, conditions)
+func (u *Users) Delete(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Precondition) error {
+	user, err := u.delete(ctx, app, id, conditions)
 	if err != nil {
 		return err
 	}
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
-	d.users.hide(name)
-	if !d.waitFor(ctx, name, patience, func(entry *Entry) bool { return entry == nil || entry.uid != user.UID }) {
+	u.model.hide(name)
+	if !u.waitFor(ctx, name, patience, func(entry *Entry) bool { return entry == nil || entry.uid != user.UID }) {
 		return nil
 	}
-	if err := d.claims(app.Namespace).Release(ctx, user); err != nil {
+	if err := u.claimsIn(app.Namespace).Release(ctx, user); err != nil {
 		logr.FromContextOrDiscard(ctx).V(1).Info("Left the claim of a deleted user to be released later", "user", id, "error", err.Error())
 	}
 	return nil
-}
-
-// deleteLive deletes the user as it was read, and reads it again where it changed in between.
-func (d *Directory) deleteLive(ctx context.Context, app *v1alpha1.App, id string, conditions []Condition) (*v1alpha1.User, error) {
-	return d.attempts(ctx, app, id, conditions, func(user *v1alpha1.User) (*v1alpha1.User, error) {
-		d.noteDeletion(ctx, user)
-		return user, d.claims(app.Namespace).Delete(ctx, user)
-	})
 }
 
 // Revocation is how far the controller has ended a person's access.
@@ -57,10 +49,10 @@ const (
 
 // WaitRevoked waits until the controller has done all that it does to end a user's access, as the user was last written,
 // or until the user is gone; patience at most. It returns how far that came.
-func (d *Directory) WaitRevoked(ctx context.Context, user *v1alpha1.User, patience time.Duration) Revocation {
+func (u *Users) WaitRevoked(ctx context.Context, user *v1alpha1.User, patience time.Duration) Revocation {
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
 	reached := RevocationPending
-	d.waitFor(ctx, name, patience, func(entry *Entry) bool {
+	u.waitFor(ctx, name, patience, func(entry *Entry) bool {
 		switch {
 		case entry == nil || entry.uid != user.UID:
 			reached = Revoked
@@ -86,19 +78,19 @@ func revocationOf(user *v1alpha1.User) Revocation {
 }
 
 // waitFor waits for a state of one user in the read model, patience at most. nil stands for a user that is not there.
-func (d *Directory) waitFor(ctx context.Context, name types.NamespacedName, patience time.Duration, reached func(*Entry) bool) bool {
-	changed, stop := d.users.watch(name)
+func (u *Users) waitFor(ctx context.Context, name types.NamespacedName, patience time.Duration, reached func(*Entry) bool) bool {
+	changed, stop := u.model.watch(name)
 	defer stop()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
-		if reached(d.users.get(name)) {
+		if reached(u.model.get(name)) {
 			return true
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return reached(d.users.get(name))
+			return reached(u.model.get(name))
 		case <-ctx.Done():
 			return false
 		}

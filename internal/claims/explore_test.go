@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/test/interleave"
 )
 
 var (
@@ -22,18 +23,18 @@ var (
 func explore(seed uint64, sabotage func(*memory)) error {
 	w := newWorld(seed)
 	if sabotage != nil {
-		sabotage(w.store)
+		sabotage(w.Store)
 	}
 	w.populate()
-	for len(w.actors)+len(w.late) > 0 {
-		w.step()
+	for w.Running() {
+		w.Step()
 		if err := w.check(); err != nil {
-			w.abandonAll()
-			return fmt.Errorf("seed %d: %w\n%s", seed, err, w.history())
+			w.Abandon()
+			return fmt.Errorf("seed %d: %w\n%s", seed, err, w.History())
 		}
 	}
 	if err := w.settle(); err != nil {
-		return fmt.Errorf("seed %d, after everything settled: %w\n%s", seed, err, w.history())
+		return fmt.Errorf("seed %d, after everything settled: %w\n%s", seed, err, w.History())
 	}
 	return nil
 }
@@ -41,7 +42,7 @@ func explore(seed uint64, sabotage func(*memory)) error {
 // populate puts users there and sets the actors to work.
 func (w *world) populate() {
 	for _, name := range w.names {
-		switch w.random.IntN(6) {
+		switch w.Random.IntN(6) {
 		case 0, 1, 2:
 			w.addSettled(name)
 		case 3:
@@ -51,113 +52,13 @@ func (w *world) populate() {
 	if len(w.users) == 0 {
 		w.addSettled(w.names[0])
 	}
-	works := []func(*actor){w.create, w.create, w.rename, w.rename, w.rename, w.remove, w.finalize, w.control, w.reap, w.sweep, w.sweep}
-	for i := range 2 + w.random.IntN(4) {
-		w.actors = append(w.actors, newActor(fmt.Sprintf("actor %d", i), func(a *actor) {
-			for range 1 + w.random.IntN(4) {
-				works[w.random.IntN(len(works))](a)
-			}
-		}))
-	}
-	for _, a := range w.actors {
-		a.resume()
-	}
-	w.removeFinished()
-}
-
-// step lets one store call happen: of a random actor, or one that was in flight when its sender went away.
-func (w *world) step() {
-	turn := w.random.IntN(len(w.actors) + len(w.late))
-	if turn >= len(w.actors) {
-		w.land(turn - len(w.actors))
-		return
-	}
-	a := w.actors[turn]
-	c := a.waiting
-	switch fate := w.random.IntN(100); {
-	case fate >= 8 || !c.write && fate >= 2:
-		w.happen(a, c)
-		a.resume()
-	case fate == 0: // crashed before the call
-		w.note(a, "crashed before: %s", c.what)
-		a.crash()
-	case fate == 1: // crashed after it
-		w.happen(a, c)
-		w.note(a, "crashed")
-		a.crash()
-	case fate < 4: // crashed with the call in flight
-		w.note(a, "crashed with in flight: %s", c.what)
-		w.delay(a, c)
-		a.crash()
-	case fate == 4: // no answer, no effect
-		w.note(a, "got no answer, without effect: %s", c.what)
-		c.err = errUnavailable
-		a.resume()
-	case fate == 5: // no answer, but an effect
-		w.happen(a, c)
-		w.note(a, "got no answer")
-		c.err = errUnavailable
-		a.resume()
-	default: // no answer, and the effect is still to come
-		w.note(a, "got no answer, in flight: %s", c.what)
-		w.delay(a, c)
-		c.err = errUnavailable
-		a.resume()
-	}
-	w.removeFinished()
-}
-
-func (w *world) happen(a *actor, c *call) {
-	c.err = c.apply(w.store)
-	if c.write || c.err != nil {
-		w.note(a, "%s: %v", c.what, c.err)
-	}
-}
-
-func (w *world) delay(a *actor, c *call) {
-	a.inFlight++
-	w.late = append(w.late, lateWrite{sender: a, call: c})
-}
-
-func (w *world) land(i int) {
-	late := w.late[i]
-	w.late = append(w.late[:i], w.late[i+1:]...)
-	w.note(late.sender, "landed late: %s: %v", late.call.what, late.call.apply(w.store))
-	if late.sender.inFlight--; late.sender.inFlight == 0 {
-		w.ageFinished(late.sender)
-	}
-}
-
-func (w *world) removeFinished() {
-	var running []*actor
-	for _, a := range w.actors {
-		if !a.over {
-			running = append(running, a)
-		} else if a.inFlight == 0 {
-			w.ageMadeBy(a)
-		}
-	}
-	w.actors = running
-}
-
-// ageFinished lets time pass for what the actor made and is done with.
-func (w *world) ageFinished(a *actor) {
-	if a.over {
-		w.ageMadeBy(a)
-	}
-}
-
-// abandonAll unwinds the actors of a schedule that failed.
-func (w *world) abandonAll() {
-	for _, a := range w.actors {
-		a.crash()
-	}
+	w.Populate(w.create, w.create, w.rename, w.rename, w.rename, w.remove, w.finalize, w.control, w.reap, w.sweep, w.sweep)
 }
 
 // settle does, undisturbed, what the controllers do in the end, and then asks for every name anew: only those that an
 // effective user has may be refused.
 func (w *world) settle() error {
-	clean := newActor("settling", func(a *actor) {
+	clean := interleave.NewActor("settling", func(a *actor) {
 		ctx, protocol := context.Background(), New[*v1alpha1.User](actorStore{a}, Users)
 		for _, name := range w.users {
 			w.finalizeUser(a, name)
@@ -166,14 +67,14 @@ func (w *world) settle() error {
 			_, _ = protocol.Ensure(ctx, name)
 		}
 	})
-	if err := w.runAlone(clean); err != nil {
+	if err := w.RunAlone(clean, w.check); err != nil {
 		return err
 	}
-	for name, user := range w.store.users {
+	for name, user := range w.Store.users {
 		if user.DeletionTimestamp != nil || user.Spec.PendingKey != "" {
 			return fmt.Errorf("%s is still pending or terminating", name)
 		}
-		if !w.store.effective(user) && !Users.Committed(user) {
+		if !w.Store.effective(user) && !Users.Committed(user) {
 			return fmt.Errorf("%s is neither effective nor reaped", name)
 		}
 	}
@@ -187,15 +88,15 @@ func (w *world) settle() error {
 
 func (w *world) askAnew(key string) error {
 	owner := ""
-	for name, user := range w.store.users {
-		if user.Spec.UserNameKey == key && w.store.effective(user) {
+	for name, user := range w.Store.users {
+		if user.Spec.UserNameKey == key && w.Store.effective(user) {
 			owner = name
 		}
 	}
 	var err error
-	if runErr := w.runAlone(newActor("newcomer", func(a *actor) {
+	if runErr := w.RunAlone(interleave.NewActor("newcomer", func(a *actor) {
 		err = New[*v1alpha1.User](actorStore{a}, Users).Create(context.Background(), w.newUser(key))
-	})); runErr != nil {
+	}), w.check); runErr != nil {
 		return runErr
 	}
 	var taken *TakenError
@@ -204,17 +105,6 @@ func (w *world) askAnew(key string) error {
 		return fmt.Errorf("no user has %s, and it is refused: %w", key, err)
 	case owner != "" && (!errors.As(err, &taken) || taken.Holder != owner):
 		return fmt.Errorf("%s has %s, and a newcomer is told: %w", owner, key, err)
-	}
-	return nil
-}
-
-func (w *world) runAlone(a *actor) error {
-	for a.resume(); !a.over; a.resume() {
-		w.happen(a, a.waiting)
-		if err := w.check(); err != nil {
-			a.crash()
-			return err
-		}
 	}
 	return nil
 }
@@ -257,21 +147,21 @@ func TestRenameToANameOfAnotherKeepsTheOldOne(t *testing.T) {
 	w.addSettled("ada")
 	w.addSettled("bob")
 	var err error
-	if runErr := w.runAlone(newActor("client", func(a *actor) {
+	if runErr := w.RunAlone(interleave.NewActor("client", func(a *actor) {
 		protocol := New[*v1alpha1.User](actorStore{a}, Users)
 		user, _ := actorStore{a}.GetHolder(context.Background(), "u0")
 		_, err = protocol.Rename(context.Background(), user, "bob", func(user *v1alpha1.User) error {
 			user.Spec.UserNameKey = "bob"
 			return nil
 		})
-	})); runErr != nil {
+	}), w.check); runErr != nil {
 		t.Fatal(runErr)
 	}
 	var taken *TakenError
 	if !errors.As(err, &taken) || taken.Holder != "u1" {
 		t.Fatalf("renamed to a taken name: %v", err)
 	}
-	if user := w.store.users["u0"]; user.Spec.UserNameKey != "ada" || user.Spec.PendingKey != "" || !w.store.effective(user) {
+	if user := w.Store.users["u0"]; user.Spec.UserNameKey != "ada" || user.Spec.PendingKey != "" || !w.Store.effective(user) {
 		t.Fatalf("after the refused rename: %+v", user.Spec)
 	}
 }
@@ -280,7 +170,7 @@ func TestCreateWhileTheHolderIsBeingDeleted(t *testing.T) {
 	w := newWorld(1)
 	w.addSettled("ada")
 	var first, second error
-	if err := w.runAlone(newActor("client", func(a *actor) {
+	if err := w.RunAlone(interleave.NewActor("client", func(a *actor) {
 		protocol := New[*v1alpha1.User](actorStore{a}, Users)
 		user, _ := actorStore{a}.GetHolder(context.Background(), "u0")
 		w.promised["u0"].doomed = true
@@ -288,13 +178,13 @@ func TestCreateWhileTheHolderIsBeingDeleted(t *testing.T) {
 		first = protocol.Create(context.Background(), w.newUser("ada"))
 		w.finalizeUser(a, "u0")
 		second = protocol.Create(context.Background(), w.newUser("ada"))
-	})); err != nil {
+	}), w.check); err != nil {
 		t.Fatal(err)
 	}
 	if !errors.Is(first, ErrReleasing) || second != nil {
 		t.Fatalf("while terminating: %v; after: %v", first, second)
 	}
-	if apierrors.IsAlreadyExists(first) || len(w.store.users) != 1 {
-		t.Fatalf("%d users are left, want the last one", len(w.store.users))
+	if apierrors.IsAlreadyExists(first) || len(w.Store.users) != 1 {
+		t.Fatalf("%d users are left, want the last one", len(w.Store.users))
 	}
 }

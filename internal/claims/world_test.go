@@ -4,25 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/test/interleave"
 )
 
 // world is one random schedule: a store, actors at work on it, and what has been promised to clients.
 type world struct {
-	random *rand.Rand
-	store  *memory
-	names  []string
-	users  []string // every user ever made, in order
-	actors []*actor
-	late   []lateWrite // writes in flight of actors that no longer wait for them
-	trace  []string
+	*interleave.Explorer[memory]
+	names []string
+	users []string // every user ever made, in order
 
 	promised map[string]*promise
 	before   map[string]string // keys of the users that were effective before this step
@@ -38,24 +33,16 @@ type promise struct {
 	maker        *actor // the actor of its Create; nil once that is over
 }
 
-type lateWrite struct {
-	sender *actor
-	call   *call
-}
-
 const app = "wiki"
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		random: rand.New(rand.NewPCG(seed, 0x5ca1ab1e)), store: newMemory(),
+		Explorer: interleave.New(seed, newMemory()),
 		promised: map[string]*promise{}, before: map[string]string{},
 	}
-	w.names = []string{"ada", "bob", "cyd"}[:1+w.random.IntN(3)]
+	w.Left = w.ageMadeBy
+	w.names = []string{"ada", "bob", "cyd"}[:1+w.Random.IntN(3)]
 	return w
-}
-
-func (w *world) pick(from []string) string {
-	return from[w.random.IntN(len(from))]
 }
 
 // newUser returns a user as the directory makes it, not written yet.
@@ -80,8 +67,8 @@ func (w *world) addSettled(key string) {
 		ObjectMeta: metav1.ObjectMeta{Name: Name(app, v1alpha1.ClaimUserName, key)},
 		Spec:       v1alpha1.NameClaimSpec{App: app, Attribute: v1alpha1.ClaimUserName, Value: key, Holder: user.Name},
 	}
-	if w.store.createClaim(claim) == nil {
-		_ = w.store.createUser(user)
+	if w.Store.createClaim(claim) == nil {
+		_ = w.Store.createUser(user)
 		w.promised[user.Name].acknowledged = true
 	}
 }
@@ -91,25 +78,25 @@ func (w *world) addRestored(key string) {
 	user := w.newUser(key)
 	user.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
 	user.Spec.CreatedAt = &metav1.MicroTime{Time: time.Now().Add(-48 * time.Hour)}
-	_ = w.store.createUser(user)
+	_ = w.Store.createUser(user)
 }
 
 func (w *world) create(a *actor) {
-	key := w.pick(w.names)
+	key := w.Pick(w.names)
 	user := w.newUser(key)
 	told := w.promised[user.Name]
 	told.maker = a
 	err := New[*v1alpha1.User](actorStore{a}, Users).Create(context.Background(), user)
 	told.acknowledged = err == nil
-	w.note(a, "created %s as %s: %v", user.Name, key, err)
-	if a.inFlight == 0 {
+	w.Note(a, "created %s as %s: %v", user.Name, key, err)
+	if !a.InFlight() {
 		w.age(user.Name)
 	}
 }
 
 // rename does what the directory does: read, check, change, and again on conflict.
 func (w *world) rename(a *actor) {
-	name, key := w.pick(w.users), w.pick(w.names)
+	name, key := w.Pick(w.users), w.Pick(w.names)
 	told := w.promised[name]
 	protocol := New[*v1alpha1.User](actorStore{a}, Users)
 	told.keys[key], told.exactly = true, ""
@@ -121,7 +108,7 @@ func (w *world) rename(a *actor) {
 	if err == nil && told.renames == 1 {
 		told.exactly = key
 	}
-	w.note(a, "renamed %s to %s: %v", name, key, err)
+	w.Note(a, "renamed %s to %s: %v", name, key, err)
 }
 
 var errGone = errors.New("no such user")
@@ -150,7 +137,7 @@ func (w *world) renameOnce(a *actor, protocol *Protocol[*v1alpha1.User], name, k
 }
 
 func (w *world) remove(a *actor) {
-	name := w.pick(w.users)
+	name := w.Pick(w.users)
 	protocol := New[*v1alpha1.User](actorStore{a}, Users)
 	ctx := context.Background()
 	for range 4 {
@@ -165,7 +152,7 @@ func (w *world) remove(a *actor) {
 		if err = protocol.Delete(ctx, user); apierrors.IsConflict(err) {
 			continue
 		}
-		w.note(a, "deleted %s: %v", name, err)
+		w.Note(a, "deleted %s: %v", name, err)
 		if err == nil {
 			w.finalizeUser(a, name)
 			_ = protocol.Release(ctx, user)
@@ -175,7 +162,7 @@ func (w *world) remove(a *actor) {
 }
 
 // finalize is the controller that takes a deleted user's bindings away and lets the object go.
-func (w *world) finalize(a *actor) { w.finalizeUser(a, w.pick(w.users)) }
+func (w *world) finalize(a *actor) { w.finalizeUser(a, w.Pick(w.users)) }
 
 func (w *world) finalizeUser(a *actor, name string) {
 	user, err := actorStore{a}.GetHolder(context.Background(), name)
@@ -187,7 +174,7 @@ func (w *world) finalizeUser(a *actor, name string) {
 
 // control is the controller that verifies a user's claim, repairs it where it must, and writes the status.
 func (w *world) control(a *actor) {
-	name := w.pick(w.users)
+	name := w.Pick(w.users)
 	user, err := actorStore{a}.GetHolder(context.Background(), name)
 	if err != nil {
 		return
@@ -197,23 +184,23 @@ func (w *world) control(a *actor) {
 	reserved, err := protocol.Verify(context.Background(), app, v1alpha1.ClaimUserName, key, name)
 	if err == nil && !reserved {
 		_, _ = protocol.Ensure(context.Background(), name)
-		_ = a.do("status of "+name, true, func(m *memory) error { m.report(name); return nil })
+		_ = a.Do("status of "+name, true, func(m *memory) error { m.report(name); return nil })
 		return
 	}
 	if err == nil {
-		_ = a.do("status of "+name, true, func(m *memory) error { m.reserve(name, key); return nil })
+		_ = a.Do("status of "+name, true, func(m *memory) error { m.reserve(name, key); return nil })
 	}
 }
 
 func (w *world) reap(a *actor) {
-	name := w.pick(w.users)
+	name := w.Pick(w.users)
 	changed, err := New[*v1alpha1.User](actorStore{a}, Users).Reap(context.Background(), name, 10*time.Minute)
-	w.note(a, "reaped %s: %v %v", name, changed, err)
+	w.Note(a, "reaped %s: %v %v", name, changed, err)
 }
 
 // sweep applies the deletion rule to the claim of one name.
 func (w *world) sweep(a *actor) {
-	claim, err := actorStore{a}.GetClaim(context.Background(), Name(app, v1alpha1.ClaimUserName, w.pick(w.names)))
+	claim, err := actorStore{a}.GetClaim(context.Background(), Name(app, v1alpha1.ClaimUserName, w.Pick(w.names)))
 	if err == nil {
 		_, _ = New[*v1alpha1.User](actorStore{a}, Users).ReleaseStale(context.Background(), claim)
 	}
@@ -222,7 +209,7 @@ func (w *world) sweep(a *actor) {
 // age lets ten minutes pass for a user after its Create, with nothing in flight.
 func (w *world) age(name string) {
 	w.promised[name].maker = nil
-	if user, found := w.store.users[name]; found {
+	if user, found := w.Store.users[name]; found {
 		user.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
 	}
 }
@@ -235,16 +222,12 @@ func (w *world) ageMadeBy(a *actor) {
 	}
 }
 
-func (w *world) note(a *actor, format string, values ...any) {
-	w.trace = append(w.trace, a.name+": "+fmt.Sprintf(format, values...))
-}
-
 // check holds the world against what was promised. It runs after every step.
 func (w *world) check() error {
 	effective, holders := map[string]string{}, map[string]string{}
-	for name, user := range w.store.users {
+	for name, user := range w.Store.users {
 		key := user.Spec.UserNameKey
-		isEffective := w.store.effective(user)
+		isEffective := w.Store.effective(user)
 		if isEffective {
 			effective[name] = key
 			if other, found := holders[key]; found {
@@ -260,7 +243,7 @@ func (w *world) check() error {
 		}
 	}
 	for name := range w.before {
-		if _, found := w.store.users[name]; !found && !w.promised[name].doomed {
+		if _, found := w.Store.users[name]; !found && !w.promised[name].doomed {
 			return fmt.Errorf("%s was effective, and was removed without a request", name)
 		}
 	}
@@ -284,8 +267,4 @@ func (w *world) checkPromises(effective map[string]string) error {
 		}
 	}
 	return nil
-}
-
-func (w *world) history() string {
-	return strings.Join(w.trace, "\n")
 }

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/test/interleave"
 )
 
 // direct is a Store without a schedule. fail, where it is set, may refuse a write.
@@ -100,11 +101,11 @@ func TestRepeatedChangeRaisesTheVersion(t *testing.T) {
 	version := store.groups[groupName].Generation
 	store.fail = func(what string) error {
 		if what == "group" {
-			return errUnavailable
+			return interleave.ErrUnavailable
 		}
 		return nil
 	}
-	if _, _, err := p.Apply(t.Context(), groupName, deciding(adding("bob"))); !errors.Is(err, errUnavailable) {
+	if _, _, err := p.Apply(t.Context(), groupName, deciding(adding("bob"))); !errors.Is(err, interleave.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	store.fail = nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/test/interleave"
 )
 
 const (
@@ -32,11 +32,7 @@ var people = func() []string {
 
 // world is one random schedule: a store, actors at work on it, and the history of what they asked for and were told.
 type world struct {
-	random *rand.Rand
-	store  *memory
-	actors []*actor
-	late   []lateWrite // writes in flight of actors that no longer wait for them
-	trace  []string
+	*interleave.Explorer[memory]
 	epochs int
 
 	clock   int
@@ -56,13 +52,10 @@ type operation struct {
 	start, end int // end is math.MaxInt where no success was answered
 }
 
-type lateWrite struct {
-	sender *actor
-	call   *call
-}
-
 func newWorld(seed uint64) *world {
-	return &world{random: rand.New(rand.NewPCG(seed, 0x9e3779b9)), store: newMemory(), maker: map[string]*actor{}}
+	w := &world{Explorer: interleave.New(seed, newMemory()), maker: map[string]*actor{}}
+	w.Applied = w.claim
+	return w
 }
 
 func (w *world) now() int {
@@ -84,12 +77,12 @@ func (w *world) protocol(a *actor) *Protocol {
 // change asks for a random delta, often several at once, as a batch does.
 func (w *world) change(a *actor) {
 	var delta Delta
-	for range 1 + w.random.IntN(2) {
+	for range 1 + w.Random.IntN(2) {
 		delta.Then(w.delta())
 	}
 	o := &operation{delta: delta, start: w.now(), end: math.MaxInt}
 	w.history = append(w.history, o)
-	renamed := w.random.IntN(6) == 0
+	renamed := w.Random.IntN(6) == 0
 	_, changed, err := w.protocol(a).Apply(context.Background(), groupName, func(next *v1alpha1.Group) (Decision, error) {
 		if renamed {
 			next.Spec.DisplayName = fmt.Sprint("name", o.start)
@@ -99,13 +92,13 @@ func (w *world) change(a *actor) {
 	if err == nil {
 		o.end = w.now()
 	}
-	w.note(a, "changed %v: %v %v", delta, changed, err)
+	w.Note(a, "changed %v: %v %v", delta, changed, err)
 }
 
 func (w *world) delta() (delta Delta) {
 	ids := slices.Clone(people)
-	w.random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	switch some := ids[:1+w.random.IntN(3)]; w.random.IntN(8) {
+	w.Random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	switch some := ids[:1+w.Random.IntN(3)]; w.Random.IntN(8) {
 	case 0, 1, 2, 3:
 		delta.Add(some...)
 	case 4, 5:
@@ -113,7 +106,7 @@ func (w *world) delta() (delta Delta) {
 	case 6:
 		delta.Replace(some...)
 	default:
-		delta.Replace(ids[:w.random.IntN(2)]...)
+		delta.Replace(ids[:w.Random.IntN(2)]...)
 	}
 	return delta
 }
@@ -129,7 +122,7 @@ func (w *world) read(a *actor) {
 	if err != nil {
 		return
 	}
-	w.note(a, "read %v", members)
+	w.Note(a, "read %v", members)
 	if err := w.possible(members, start, w.now()); err != nil {
 		panic(wrongReadError{err})
 	}
@@ -178,14 +171,14 @@ func (w *world) move(a *actor) {
 }
 
 func (w *world) reportStatus(a *actor) {
-	_ = a.do("status", true, func(m *memory) error { return m.report(groupName) })
+	_ = a.Do("status", true, func(m *memory) error { return m.report(groupName) })
 }
 
 // sweep applies the rule to every shard that is old.
 func (w *world) sweep(a *actor) {
 	var old []v1alpha1.MemberShard
-	for name, shard := range w.store.shards {
-		if maker := w.maker[name]; w.sweepYoung || maker.over && maker.inFlight == 0 {
+	for name, shard := range w.Store.shards {
+		if maker := w.maker[name]; w.sweepYoung || maker.Gone() {
 			old = append(old, *shard.DeepCopy())
 		}
 	}
@@ -230,45 +223,32 @@ func (o *operation) says(id string) (member, said bool) {
 	return member, said || o.delta.replace
 }
 
-func (w *world) note(a *actor, format string, values ...any) {
-	w.trace = append(w.trace, a.name+": "+fmt.Sprintf(format, values...))
-}
-
 // populate puts the group there, inline or sharded, and sets the actors to work.
 func (w *world) populate() {
-	w.initial = slices.Clone(people[:w.random.IntN(len(people)+1)])
+	w.initial = slices.Clone(people[:w.Random.IntN(len(people)+1)])
 	group := &v1alpha1.Group{
 		ObjectMeta: metav1.ObjectMeta{Name: groupName},
 		Spec:       v1alpha1.GroupSpec{App: "wiki", DisplayName: "Staff", DisplayNameKey: "staff"},
 	}
-	_ = w.runAlone(newActor("maker", func(a *actor) {
+	_ = w.RunAlone(interleave.NewActor("maker", func(a *actor) {
 		_ = w.protocol(a).Place(context.Background(), group, w.initial...)
-	}))
-	w.store.createGroup(group)
+	}), nil)
+	w.Store.createGroup(group)
 	works := []func(*actor){w.change, w.change, w.change, w.change, w.read, w.read, w.rename, w.sweep, w.reportStatus}
 	if w.moves {
 		works = append(works, w.move)
 	}
-	for i := range 2 + w.random.IntN(4) {
-		w.actors = append(w.actors, newActor(fmt.Sprintf("actor %d", i), func(a *actor) {
-			for range 1 + w.random.IntN(4) {
-				works[w.random.IntN(len(works))](a)
-			}
-		}))
-	}
-	for _, a := range w.actors {
-		a.resume()
-	}
-	w.removeFinished()
+	w.Calm = w.moves
+	w.Populate(works...)
 }
 
 // settled checks the group after all actors are done.
 func (w *world) settled() error {
-	group := w.store.groups[groupName]
+	group := w.Store.groups[groupName]
 	members := group.Spec.Members
 	if group.Spec.Sharding != nil {
 		members = nil
-		for _, shard := range w.store.listShards(groupName, group.Spec.Sharding.Epoch) {
+		for _, shard := range w.Store.listShards(groupName, group.Spec.Sharding.Epoch) {
 			for _, id := range shard.Spec.Members {
 				if ShardOf(id) != int(shard.Spec.Index) {
 					return fmt.Errorf("%s is in shard %d", id, shard.Spec.Index)
@@ -294,7 +274,7 @@ func (w *world) repeat([]string) error {
 			continue
 		}
 		var err error
-		if runErr := w.runAlone(newActor("again", func(a *actor) {
+		if runErr := w.RunAlone(interleave.NewActor("again", func(a *actor) {
 			_, _, err = w.protocol(a).Apply(context.Background(), groupName, func(*v1alpha1.Group) (Decision, error) {
 				return Decision{Members: o.delta}, nil
 			})
@@ -307,19 +287,12 @@ func (w *world) repeat([]string) error {
 			if _, differ := o.delta.apply(members); differ {
 				err = fmt.Errorf("repeated alone, %v left %v", o.delta, members)
 			}
-		})); runErr != nil {
+		}), nil); runErr != nil {
 			return runErr
 		}
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-	}
-	return nil
-}
-
-func (w *world) runAlone(a *actor) error {
-	for a.resume(); !a.over; a.resume() {
-		w.happen(a, a.waiting)
 	}
 	return nil
 }

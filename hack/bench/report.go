@@ -245,6 +245,11 @@ func quantity(value float64, unit string) string {
 		return fmt.Sprintf("%.0f/s", value)
 	case times:
 		return fmt.Sprintf("%.1fx", value)
+	case milliseconds:
+		if value < 10 {
+			return fmt.Sprintf("%.1f ms", value)
+		}
+		return fmt.Sprintf("%.0f ms", value)
 	default:
 		return fmt.Sprintf("%.0f %s", value, unit)
 	}

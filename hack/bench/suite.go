@@ -107,7 +107,7 @@ func (p plan) names() []string {
 	for _, population := range p.populations {
 		names = append(names, p.populationNames(population)...)
 	}
-	return slices.Concat(names, p.largeNames(), p.convergeNames(), p.isolationNames())
+	return slices.Concat(names, p.largeNames(), p.convergeNames(), p.isolationNames(), p.admissionNames())
 }
 
 // suite is one run of the program.
@@ -167,6 +167,11 @@ func (s *suite) measure(ctx context.Context) (err error) {
 	if s.wantsAny(s.plan.isolationNames()...) {
 		if err := s.within(ctx, isolationGroup, s.measureIsolation); err != nil {
 			return fmt.Errorf("%s: %w", isolationGroup, err)
+		}
+	}
+	if s.wantsAny(s.plan.admissionNames()...) {
+		if err := s.within(ctx, "admission", s.measureAdmission); err != nil {
+			return fmt.Errorf("admission: %w", err)
 		}
 	}
 	if s.wantsAny(s.plan.largeNames()...) {

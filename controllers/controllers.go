@@ -28,6 +28,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
+	"github.com/scim-operator/scim-operator/controllers/inventory"
 	"github.com/scim-operator/scim-operator/controllers/residual"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/controllers/safety"
@@ -152,6 +153,9 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
 		return nil, err
 	}
+	if err := mgr.Add(leading{}); err != nil {
+		return nil, err
+	}
 	if options.Checks != nil {
 		return &electedManager{mgr}, addChecks(mgr, options.Checks, func() bool { return !options.LeaderElect || lock.MayWrite() })
 	}
@@ -210,6 +214,9 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	revocations := &revocation.Keeper{Client: mgr.GetClient(), Live: live, Namespace: options.OperatorNamespace}
 	others, err := residual.NewCache(mgr)
 	if err != nil {
+		return err
+	}
+	if _, err := inventory.Add(ctx, mgr); err != nil {
 		return err
 	}
 	finder := residual.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)

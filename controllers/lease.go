@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 // ErrLeaseLost is the error of a manager that led and does so no more. Another manager with caches of its own may begin in the
@@ -21,6 +23,19 @@ func (m *electedManager) Start(ctx context.Context) error {
 		return ErrLeaseLost
 	}
 	return err
+}
+
+var leader = telemetry.Gauge(telemetry.Controller, "leader", "Whether this process leads: it alone grants and revokes.").WithLabelValues()
+
+// leading tells in metrics that the manager leads. A manager runs it for as long as it does.
+type leading struct{}
+
+// Start implements manager.Runnable.
+func (leading) Start(ctx context.Context) error {
+	leader.Set(1)
+	defer leader.Set(0)
+	<-ctx.Done()
+	return nil
 }
 
 // Kinds are those of this project that controllers read.

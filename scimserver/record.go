@@ -7,48 +7,29 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
-
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
 var (
-	requestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scim_requests_total",
-		Help: "SCIM requests by endpoint, method and status code.",
-	}, []string{"endpoint", "method", "code"})
-
-	requestSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "scim_request_duration_seconds",
-		Help:    "Time to answer SCIM requests, by endpoint and method.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-	}, []string{"endpoint", "method"})
-
-	revocations = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scim_revocations_total",
-		Help: "Deactivations and deletions, by whether the answer could confirm that the access was gone.",
-	}, []string{"confirmed"})
-
-	refusedRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scim_refused_requests_total",
-		Help: "Requests beyond an App's limits, by App and by what they had too much of: rate, concurrency, memory, budget (processor time of a scan), or stalled (the client did not read or send).",
-	}, []string{"namespace", "app", "reason"})
-
-	failedAuthentications = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scim_failed_authentications_total",
-		Help: "Requests without a valid token, by whether they were answered as they are, or 429 because their source sends too many (backoff).",
-	}, []string{"answer"})
-
-	refusedConnections = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "scim_refused_connections_total",
-		Help: "Connections closed at once because too many were open, in all or from one address.",
-	})
+	requestsTotal = telemetry.Counter(telemetry.Server, "requests_total",
+		"SCIM requests by endpoint, method, status code and App; without an App where no token opened one. Exemplars have the request's id.",
+		"namespace", "app", "endpoint", "method", "code")
+	requestSeconds = telemetry.Histogram(telemetry.Server, "request_duration_seconds",
+		"Time to answer SCIM requests, by endpoint and method. A deactivation waits for the access to be gone. Exemplars have the request's id.",
+		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "endpoint", "method")
+	deactivations = telemetry.Counter(telemetry.Server, "deactivations_total",
+		"Answers to deactivations and deletions that waited for the access to be gone, by whether they could confirm that it was.",
+		"namespace", "app", "confirmed")
+	refusedRequests = telemetry.Counter(telemetry.Server, "refused_requests_total",
+		"Requests beyond an App's limits by reason: rate, concurrency, memory, budget (processor time of a scan), or stalled (the client did not read or send).",
+		"namespace", "app", "reason")
+	failedAuthentications = telemetry.Counter(telemetry.Server, "failed_authentications_total",
+		"Requests without a valid token, by whether they were answered as they are, or 429 because their source sends too many (backoff).",
+		"answer")
+	refusedConnections = telemetry.Counter(telemetry.Server, "refused_connections_total",
+		"Connections closed at once because too many were open, in all or from one address.").WithLabelValues()
 )
-
-func init() {
-	metrics.Registry.MustRegister(requestsTotal, requestSeconds, revocations, refusedRequests, failedAuthentications, refusedConnections)
-}
 
 // record writes the log line and the metrics of a finished request. The query is left out, because filters name people;
 // so are bodies, unless the operator asked for them, and credentials always.
@@ -63,8 +44,9 @@ func (s *Server) record(x *exchange, took time.Duration) {
 		// Method names come from the client: they must not make new time series.
 		method = "other"
 	}
-	requestsTotal.WithLabelValues(endpoint, method, strconv.Itoa(x.status)).Inc()
-	requestSeconds.WithLabelValues(endpoint, method).Observe(took.Seconds())
+	app := x.credential.app
+	telemetry.Increment(requestsTotal.WithLabelValues(app.Namespace, app.Name, endpoint, method, strconv.Itoa(x.status)), x.requestID)
+	telemetry.Observe(requestSeconds.WithLabelValues(endpoint, method), took.Seconds(), x.requestID)
 
 	if x.quiet || !x.log.Enabled() {
 		return

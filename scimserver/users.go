@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -168,14 +169,18 @@ func (s *Server) confirmRevocation(x *exchange, user *v1alpha1.User) {
 	}
 	switch s.directory.Users.WaitRevoked(x.context(), user, wait) {
 	case directory.Revoked:
-		revocations.WithLabelValues("true").Inc()
+		x.countDeactivation(true)
 	case directory.RevocationOutlasted:
-		revocations.WithLabelValues("false").Inc()
+		x.countDeactivation(false)
 		x.log.Info("Answered a deactivation that another binding outlasts: one of a group, until tokens expire, or of another user of the same Kubernetes name", "id", user.Name)
 	default:
-		revocations.WithLabelValues("false").Inc()
+		x.countDeactivation(false)
 		x.warnUnconfirmed("Answered a deactivation before its access was confirmed gone", user.Name, wait)
 	}
+}
+
+func (x *exchange) countDeactivation(confirmed bool) {
+	deactivations.WithLabelValues(x.app.Namespace, x.app.Name, strconv.FormatBool(confirmed)).Inc()
 }
 
 // warnUnconfirmed logs that the controller has not said, within the wait, that a user's access is gone: no leader runs, or it is
@@ -197,7 +202,11 @@ func (s *Server) deleteUser(x *exchange) error {
 		return err
 	}
 	x.audit(auditDelete, "User", x.route.id)
-	if took := time.Since(started); took > wait {
+	took := time.Since(started)
+	if wait > 0 {
+		x.countDeactivation(took <= wait)
+	}
+	if took > wait {
 		x.warnUnconfirmed("Answered a deletion before its access was confirmed gone", x.route.id, took)
 	}
 	x.noContent()

@@ -5,8 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -75,7 +77,9 @@ func (f *commonFlags) restConfig() (*rest.Config, error) {
 
 // metrics are served by plain HTTP on loopback, and elsewhere by HTTPS to clients that the API server lets in.
 func (f *commonFlags) metrics() metricsserver.Options {
-	options := metricsserver.Options{BindAddress: f.metricsListen}
+	options := metricsserver.Options{BindAddress: f.metricsListen, HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) {
+		o.EnableOpenMetrics = true // exemplars, to scrapers that ask for the format
+	}}}
 	if f.metricsInsecure || isLoopback(f.metricsListen) {
 		return options
 	}
@@ -97,4 +101,5 @@ func isLoopback(address string) bool {
 func logStart(log logr.Logger, part string) {
 	version, commit := buildVersion()
 	log.Info("Starting the "+part, "version", version, "commit", commit)
+	buildInfo.WithLabelValues(version, commit, runtime.Version()).Set(1)
 }

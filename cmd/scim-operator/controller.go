@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/scim-operator/scim-operator/controllers"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 type controllerFlags struct {
@@ -44,6 +45,7 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 		return err
 	}
 	logStart(log, "controller")
+	telemetry.Show(telemetry.Controller)
 	// What answers while the controller ends outlives the signal to end.
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()

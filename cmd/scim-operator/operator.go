@@ -17,6 +17,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers"
 	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/probes"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 // operator is the common part of the server and the controller. It serves probes, metrics and profiles from the first moment
@@ -116,6 +117,7 @@ func (p *operator) run(parent context.Context) error {
 			return context.Cause(ctx)
 		case errors.Is(err, controllers.ErrLeaseLost):
 			p.log.Info("Lost the Lease; beginning anew as a standby")
+			telemetry.EndTerm()
 			p.state.Wait(err)
 		case informers.Away(err) || informers.Missing(err):
 			delay.tell(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/internal/scheme"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
@@ -82,6 +83,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 		return err
 	}
 	logStart(log, "server")
+	telemetry.Show(telemetry.Server)
 	// What answers while the server ends outlives the signal to end.
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 // version and commit are set at link time by the Makefile and the Dockerfile.
@@ -25,6 +27,9 @@ func newVersionCommand() *cobra.Command {
 		},
 	}
 }
+
+var buildInfo = telemetry.Gauge(telemetry.Both, "build_info", "1, with the version and the commit of the process and the Go version that built it.",
+	"version", "commit", "goversion")
 
 // buildVersion returns the version and the commit that this program was built from. What the linker was not told, it reads
 // from what the go command recorded.

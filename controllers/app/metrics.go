@@ -5,47 +5,47 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 var (
 	appLabels = []string{"namespace", "app"}
 
-	readyApps = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "scim_operator_app_ready",
-		Help: "Whether an App can grant what it says: its condition Ready. The leader tells it.",
-	}, appLabels)
-	missingScopesOfApps = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "scim_operator_app_missing_scopes",
-		Help: "Scopes of an App that no namespace is in, 32 at most. The leader tells it.",
-	}, appLabels)
-	heldUsers = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "scim_operator_app_held_users",
-		Help: "Users of an App that keep roles that they no longer earn, by spec.safety. The leader tells it.",
-	}, appLabels)
+	readyApps = telemetry.Gauge(telemetry.Controller, "app_ready",
+		"Whether an App can grant what it says: its condition Ready. The leader tells it.", appLabels...)
+	missingScopesOfApps = telemetry.Gauge(telemetry.Controller, "app_missing_scopes",
+		"Scopes of an App that no namespace is in, 32 at most. The leader tells it.", appLabels...)
+	heldUsers = telemetry.Gauge(telemetry.Controller, "app_held_users",
+		"Users of an App that keep roles that they no longer earn, by spec.safety. The leader tells it.", appLabels...)
+	unevaluatedUsers = telemetry.Gauge(telemetry.Controller, "app_unevaluated_users",
+		"Users of an App that are yet to be evaluated for its present specification. The leader tells it.", appLabels...)
 )
-
-func init() { metrics.Registry.MustRegister(readyApps, missingScopesOfApps, heldUsers) }
 
 // measure tells the metrics what the status of an App says.
 func measure(app *v1alpha1.App) {
 	values := labelsOf(client.ObjectKeyFromObject(app))
-	ready, held := 0.0, 0.0
+	ready, held, unevaluated := 0.0, 0.0, 0.0
 	if meta.IsStatusConditionTrue(app.Status.Conditions, v1alpha1.ConditionReady) {
 		ready = 1
 	}
 	if app.Status.Removals != nil {
 		held = float64(app.Status.Removals.Held)
 	}
+	if evaluation := app.Status.Evaluation; evaluation != nil {
+		unevaluated = float64(max(0, evaluation.Users-evaluation.Done))
+	}
 	readyApps.With(values).Set(ready)
 	missingScopesOfApps.With(values).Set(float64(len(app.Status.MissingScopes)))
 	heldUsers.With(values).Set(held)
+	unevaluatedUsers.With(values).Set(unevaluated)
 }
 
+var measures = []*prometheus.GaugeVec{readyApps, missingScopesOfApps, heldUsers, unevaluatedUsers}
+
 func forgetMeasures(app types.NamespacedName) {
-	for _, metric := range []*prometheus.GaugeVec{readyApps, missingScopesOfApps, heldUsers} {
+	for _, metric := range measures {
 		metric.Delete(labelsOf(app))
 	}
 }

@@ -1,22 +1,15 @@
 package residual
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 var (
-	people = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "scim_operator_residual_access_people",
-		Help: "People with revoked access that bindings by other hands still name.",
-	})
-	bindings = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "scim_operator_residual_access_bindings",
-		Help: "Bindings by other hands that still name people with revoked access, counted once for each person.",
-	})
+	people = telemetry.Gauge(telemetry.Controller, "residual_access_people",
+		"People with revoked access that bindings by other hands still name.").WithLabelValues()
+	bindings = telemetry.Gauge(telemetry.Controller, "residual_access_bindings",
+		"Bindings by other hands that still name people with revoked access, counted once for each person.").WithLabelValues()
 )
-
-func init() { metrics.Registry.MustRegister(people, bindings) }
 
 // account moves the gauges from one answer about a person to the next; the mutex is held.
 func (f *Finder) account(before, after int) {

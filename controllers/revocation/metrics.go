@@ -1,27 +1,19 @@
 package revocation
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 var (
-	revocations = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "scim_operator_revocations",
-		Help: "Kubernetes user names on the RevocationList of an App.",
-	}, []string{"namespace", "app"})
-	revocationsOmitted = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "scim_operator_revocations_omitted",
-		Help: "People of an App revoked within a day that its RevocationList has no room for.",
-	}, []string{"namespace", "app"})
-	writes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scim_operator_revocation_writes_total",
-		Help: "Writes of the RevocationList by result: success, conflict or error.",
-	}, []string{"result"})
+	revocations = telemetry.Gauge(telemetry.Controller, "revocations",
+		"Kubernetes user names on the RevocationList of an App.", "namespace", "app")
+	revocationsOmitted = telemetry.Gauge(telemetry.Controller, "revocations_omitted",
+		"People of an App revoked within a day that its RevocationList has no room for.", "namespace", "app")
+	writes = telemetry.Counter(telemetry.Controller, "revocation_writes_total",
+		"Writes of the RevocationList by result: success, conflict or error.", "result")
 )
-
-func init() { metrics.Registry.MustRegister(revocations, revocationsOmitted, writes) }
 
 // note exports how many names of an App are listed and left out; an App without any has no series.
 func note(app types.NamespacedName, listed int, omitted int32) {

@@ -141,10 +141,14 @@ func writeAudit(user types.NamespacedName, app string, change auditChange, roles
 // changedByRequest says whether a client's request changed the user since the former status, rather than an edit in the cluster or a
 // backup. A change of a group or of the App leaves the user as it was.
 func (e *evaluation) changedByRequest(before *v1alpha1.UserStatus) bool {
+	return e.isByRequest() && e.user.Spec.LastRequest != before.LastRequest &&
+		before.ObservedGeneration < e.user.Generation && !e.user.Spec.Suspended
+}
+
+// isByRequest says whether a client's request made the user what it is, rather than a backup.
+func (e *evaluation) isByRequest() bool {
 	spec := &e.user.Spec
-	return spec.LastRequest != "" && spec.LastRequest != before.LastRequest && spec.LastModified != nil &&
-		before.ObservedGeneration < e.user.Generation && !spec.Suspended &&
-		spec.LastModified.After(e.user.CreationTimestamp.Add(-requestSkew))
+	return spec.LastRequest != "" && spec.LastModified != nil && spec.LastModified.After(e.user.CreationTimestamp.Add(-requestSkew))
 }
 
 func rolesOf(status *v1alpha1.UserStatus) map[[2]string]v1alpha1.EarnedRole {

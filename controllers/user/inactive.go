@@ -5,6 +5,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -69,6 +70,11 @@ func (e *evaluation) letGo(ctx context.Context) error {
 		before := e.user.DeepCopy()
 		controllerutil.RemoveFinalizer(e.user, v1alpha1.FinalizerAccess)
 		err := e.Client.Patch(ctx, e.user, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if err == nil { // no status will tell that the access is gone
+			gone := e.user.Status.DeepCopy()
+			meta.SetStatusCondition(&gone.Conditions, condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, ""))
+			e.measure(&e.user.Status, gone)
+		}
 		if client.IgnoreNotFound(err) != nil {
 			return err
 		}

@@ -182,6 +182,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	e.recent.wrote(e.name, e.user)
 	e.tell(before)
 	e.audit(before, &e.user.Status)
+	e.measure(before, &e.user.Status)
 	e.Reconciler.causes.settle(e.name, e.causes)
 	e.tellResidual(before, &e.user.Status)
 	return nil

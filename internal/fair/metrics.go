@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 const (
@@ -33,13 +35,13 @@ type watched struct {
 
 func newWatched() *watched {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("scim_operator_queue_"+name, help, labels, nil)
+		return telemetry.Collected(telemetry.Controller, "queue_"+name, help, labels...)
 	}
 	w := &watched{
 		waiting: describe("waiting", "Objects that wait for a worker, by kind of work: removal or other.", "queue", "kind"),
-		oldest:  describe("oldest_seconds", "How long the oldest of them has waited.", "queue", "kind"),
+		oldest:  describe("oldest_seconds", "How long the oldest object has waited for a worker, by kind of work.", "queue", "kind"),
 		working: describe("working", "Objects that are worked on.", "queue"),
-		longest: describe("longest_work_seconds", "How long the oldest of them has been worked on.", "queue"),
+		longest: describe("longest_work_seconds", "How long the longest work on one object has lasted so far.", "queue"),
 		queues:  map[stateful]string{},
 	}
 	metrics.Registry.MustRegister(w)

@@ -81,6 +81,7 @@ func (w *Watches) NewCache(config *rest.Config, options cache.Options) (cache.Ca
 			watches: w, from: toolscache.ToListerWatcherWithContext(from), kind: gvk, of: reflect.TypeOf(object).Elem(),
 			skipped: map[types.NamespacedName]struct{}{},
 		}
+		showKind(gvk.Kind)
 		return toolscache.NewSharedIndexInformer(Retrying(f), object, resync, indexers)
 	}
 	made, err := cache.New(config, options)
@@ -174,6 +175,7 @@ func (w *Watches) note(f *follower, err error) {
 		delete(w.failing, f)
 		failingWatches.WithLabelValues(f.kind.Kind).Dec()
 	case err != nil:
+		watchFailures.WithLabelValues(f.kind.Kind).Inc()
 		if !was {
 			failure = Failure{Kind: f.kind.Kind, Since: time.Now()}
 			failingWatches.WithLabelValues(f.kind.Kind).Inc()

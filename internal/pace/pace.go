@@ -12,8 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 const (
@@ -50,12 +49,8 @@ type Pace struct {
 }
 
 // shown is the share of the newest Pace: a process that begins anew makes another one.
-var shown = prometheus.NewGauge(prometheus.GaugeOpts{
-	Name: "scim_api_pace",
-	Help: "Part of the full speed at which Apps go on that ask for more than others: 1 while the API server answers as fast as it can.",
-})
-
-func init() { metrics.Registry.MustRegister(shown) }
+var shown = telemetry.Gauge(telemetry.Both, "api_pace",
+	"Part of the full speed at which Apps go on that ask for more than others: 1 while the API server answers as fast as it can.").WithLabelValues()
 
 // New returns a pace at full speed.
 func New() *Pace {

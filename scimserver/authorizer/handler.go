@@ -10,25 +10,20 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 // maxBody bounds a review: an API server's own are of a few KiB, many groups included.
 const maxBody = 256 << 10
 
 var (
-	requests = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scim_operator_authorizer_requests_total",
-		Help: "Reviews answered by the authorization webhook by decision: denied, no_opinion or error.",
-	}, []string{"decision"})
-	latency = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "scim_operator_authorizer_duration_seconds",
-		Help:    "How long the authorization webhook took to answer.",
-		Buckets: prometheus.ExponentialBuckets(0.00001, 4, 8), // 10 µs to 164 ms
-	})
+	requests = telemetry.Counter(telemetry.Server, "authorizer_requests_total",
+		"Reviews answered by the authorization webhook by decision: denied, no_opinion or error.", "decision")
+	latency = telemetry.Histogram(telemetry.Server, "authorizer_duration_seconds",
+		"How long the authorization webhook took to answer.",
+		prometheus.ExponentialBuckets(0.00001, 4, 8)).WithLabelValues() // 10 µs to 164 ms
 )
-
-func init() { metrics.Registry.MustRegister(requests, latency) }
 
 // ServeHTTP answers one SubjectAccessReview of authorization.k8s.io/v1. What is none of them is answered 400 or, by its
 // method, type or size, 405, 415 or 413: the API server then goes by its failurePolicy.

@@ -6,18 +6,13 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
-var unknownMembers = prometheus.NewCounterVec(prometheus.CounterOpts{
-	Name: "scim_unknown_members_total",
-	Help: "Members of pushed groups that were left out because they are no users of the App.",
-}, []string{"namespace", "app"})
-
-func init() { metrics.Registry.MustRegister(unknownMembers) }
+var unknownMembers = telemetry.Counter(telemetry.Server, "unknown_members_total",
+	"Members of pushed groups that were left out because they are no users of the App.", "namespace", "app")
 
 const (
 	// unknownNamed is how many unknown members a Group names; the rest is counted. Ids are the client's: each is cut.

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Reasons of refusals, as the metric scim_refused_requests_total has them.
+// Reasons of refusals, as the metric scim_operator_refused_requests_total has them.
 const (
 	ReasonRate        = "rate"        // more requests a second than the App's limit
 	ReasonConcurrency = "concurrency" // as many requests of the App are under way as may be

@@ -190,6 +190,9 @@ func (r *run) startControlPlane(ctx context.Context) error {
 		return err
 	}
 	r.say("starting etcd and kube-apiserver")
+	warming, cold := context.WithCancel(ctx)
+	defer cold()
+	go r.warm(warming)
 	r.plane, err = controlplane.Start(ctx, controlplane.Options{BinDir: binDir, DataDir: r.path("controlplane")})
 	if err != nil {
 		return err

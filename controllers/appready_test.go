@@ -103,6 +103,48 @@ func TestAppWithoutItsClusterRole(t *testing.T) {
 	w.delete(newClusterRole(role))
 }
 
+// The users that hold a ClusterRole which vanished are told, and no others; they are well again as soon as it is back.
+func TestUsersOfAClusterRoleThatVanished(t *testing.T) {
+	gone, other := fmt.Sprintf("test-gone-%d", userCount.Add(1)), fmt.Sprintf("test-stays-%d", userCount.Add(1))
+	w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+		spec.Roles = []v1alpha1.Role{
+			{Name: "viewer", Grants: []v1alpha1.Grant{{ClusterRole: gone}}},
+			{Name: "editor", Grants: []v1alpha1.Grant{{ClusterRole: other}}},
+		}
+		spec.RoleAssignment = v1alpha1.RoleAssignment{FromAttributes: []string{"roles"}}
+	})
+	for _, role := range []string{gone, other} {
+		w.mayBind("clusterroles", role, "")
+		w.create(newClusterRole(role))
+	}
+	holds := func(name, role string) *v1alpha1.User {
+		user := w.newUser(name, "")
+		user.Spec.Roles = []v1alpha1.MultiValue{{Value: role}}
+		return w.provision(user)
+	}
+	jane, john := holds("jane", "viewer"), holds("john", "editor")
+	w.eventuallyGranted(jane)
+	w.eventuallyGranted(john)
+
+	w.delete(newClusterRole(gone))
+	for _, kind := range []string{v1alpha1.ConditionAccessGranted, v1alpha1.ConditionReady} {
+		c := w.eventuallyCondition(jane, kind, metav1.ConditionFalse, v1alpha1.ReasonRoleNotFound)
+		if !strings.Contains(c.Message, gone) || !strings.Contains(c.Message, `role "viewer"`) {
+			t.Errorf("%s says %q", kind, c.Message)
+		}
+	}
+	w.eventuallyCondition(john, v1alpha1.ConditionAccessGranted, metav1.ConditionTrue, v1alpha1.ReasonGranted)
+	late := holds("late", "viewer")
+	w.eventuallyCondition(late, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonRoleNotFound)
+
+	w.create(newClusterRole(gone))
+	w.eventuallyGranted(jane)
+	w.eventuallyGranted(late)
+	w.eventuallyCan("okta:jane", "get", w.namespace, true)
+	w.delete(newClusterRole(gone))
+	w.delete(newClusterRole(other))
+}
+
 // A Role has to exist in each namespace of the scope. The others are bound meanwhile.
 func TestAppWithoutItsRoleInANamespace(t *testing.T) {
 	other := env.Namespace(t, nil)

@@ -66,7 +66,7 @@ const (
 	// ReasonKubernetesNameTaken says that another user of the App holds the user's Kubernetes name.
 	ReasonKubernetesNameTaken = "KubernetesNameTaken"
 	ReasonMissingScope        = "MissingScope"
-	// ReasonRoleNotFound says of an App that a native role which it grants does not exist.
+	// ReasonRoleNotFound says of an App that a native role which it grants does not exist, and of a User that it holds such a ClusterRole.
 	ReasonRoleNotFound = "RoleNotFound"
 	// ReasonProtectedNamespace says of an App that a selector takes in kube-system or the operator's own namespace, where nothing
 	// is bound unless the App names them.

@@ -288,7 +288,7 @@ func (r *Reconciler) watchClusterRoles() handler.TypedEventHandler[*metav1.Parti
 	type object = *metav1.PartialObjectMetadata
 	enqueue := func(ctx context.Context, role object, q queue) {
 		r.enqueueApps(ctx, q, func(app *v1alpha1.App) bool {
-			if !grantsClusterRole(app, role.Name) {
+			if !slices.ContainsFunc(app.Spec.Roles, func(own v1alpha1.Role) bool { return GrantsClusterRole(app, own.Name, role.Name) }) {
 				return false
 			}
 			r.grants.forget(client.ObjectKeyFromObject(app))
@@ -305,8 +305,9 @@ func (r *Reconciler) watchClusterRoles() handler.TypedEventHandler[*metav1.Parti
 	}
 }
 
-func grantsClusterRole(app *v1alpha1.App, name string) bool {
-	return slices.ContainsFunc(app.Spec.Roles, func(role v1alpha1.Role) bool {
-		return slices.ContainsFunc(role.Grants, func(grant v1alpha1.Grant) bool { return grant.ClusterRole == name })
+// GrantsClusterRole says whether a role of an App grants a ClusterRole.
+func GrantsClusterRole(app *v1alpha1.App, role, clusterRole string) bool {
+	return slices.ContainsFunc(app.Spec.Roles, func(own v1alpha1.Role) bool {
+		return own.Name == role && slices.ContainsFunc(own.Grants, func(grant v1alpha1.Grant) bool { return grant.ClusterRole == clusterRole })
 	})
 }

@@ -125,6 +125,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 		group.Synced{Memberships: r.Memberships, Func: r.takeQueue},
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, r.watchUsers()),
 		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
+		source.Kind(mgr.GetCache(), app.ClusterRoleMetadata(), r.watchClusterRoles()),
 	} {
 		if err := c.Watch(watch); err != nil {
 			return err

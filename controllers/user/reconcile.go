@@ -159,6 +159,9 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	e.verdict.grantedRoles(decision, policy.Mode(), failure)
 	e.verdict.nowhere(e.app, decision.Roles)
 	e.verdict.kept(kept)
+	if err := e.checkClusterRoles(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
 	return reconcile.Result{}, e.writeStatus(ctx)
 }
 

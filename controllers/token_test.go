@@ -167,6 +167,11 @@ func TestTokens(t *testing.T) {
 		secret := w.eventuallySecret("made", "")
 		text := string(secret.Data["token"])
 		w.eventuallyValid(object, token.Digest(text))
+		read := "kubectl -n " + w.namespace + " get secret made -o jsonpath='{.data.token}' | base64 -d"
+		if c := w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonValid); !strings.Contains(c.Message, read) {
+			t.Errorf("the condition does not say how to read the token: %q", c.Message)
+		}
+		w.eventuallyEvent(object, v1alpha1.ReasonGenerated, read)
 		if !strings.HasPrefix(text, "scim_") || !metav1.IsControlledBy(secret, object) {
 			t.Errorf("secret of %d characters, owned by %v", len(text), secret.OwnerReferences)
 		}
@@ -193,6 +198,7 @@ func TestTokens(t *testing.T) {
 		w.eventuallyValid(object, digest)
 		w.eventuallyCondition(object, v1alpha1.ConditionExpiring, metav1.ConditionTrue, v1alpha1.ConditionExpiring)
 		w.eventuallyClosed(object, v1alpha1.ReasonExpired, digest)
+		w.eventuallyCondition(object, v1alpha1.ConditionExpired, metav1.ConditionTrue, v1alpha1.ReasonExpired)
 		if time.Now().Before(object.Spec.ExpiresAt.Time) {
 			t.Error("expired before its time")
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -140,6 +141,19 @@ func (b *bulkRun) failure(operation protocol.BulkOperation, location string, err
 	return protocol.BulkFailure(operation, location, problem)
 }
 
+// work does one operation, once the scopes of the token and the limits of the App let it.
+func (b *bulkRun) work(sub *exchange, handler handler, class flowcontrol.Class, cost int) error {
+	if err := sub.permit(); err != nil {
+		return err
+	}
+	leave, err := b.server.apps.EnterOperation(sub.context(), sub.credential.app, sub.limits, class, cost)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return handler(sub)
+}
+
 // attempt sends one operation to the endpoint that its own request would go to.
 func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string, data []byte) protocol.BulkResult {
 	answer := &capture{header: http.Header{}}
@@ -159,12 +173,7 @@ func (b *bulkRun) attempt(operation protocol.BulkOperation, method, path string,
 	case handler == nil:
 		sub.fail(protocol.MethodNotAllowed("%s is not allowed on this endpoint.", method))
 	default:
-		leave, err := b.server.apps.EnterOperation(sub.context(), sub.credential.app, sub.limits, operationClass(method, data), costOf(parsed.endpoint, int64(len(data))))
-		if err == nil {
-			err = handler(sub)
-			leave()
-		}
-		if err != nil {
+		if err := b.work(sub, handler, operationClass(method, data), costOf(parsed.endpoint, int64(len(data)))); err != nil {
 			sub.fail(err)
 		}
 	}

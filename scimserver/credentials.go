@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,8 @@ import (
 type credential struct {
 	app     types.NamespacedName
 	tokenID string
+	// scopes are what the token may ask for.
+	scopes scopes
 	// tokens are the ScimTokens that stand for it: one, as a rule.
 	tokens []types.NamespacedName
 }
@@ -29,8 +32,17 @@ type credential struct {
 var (
 	errNoCredentials  = errors.New("no credentials: send the App's token in the Authorization header as Bearer")
 	errBadCredentials = errors.New("the token is not accepted: no ScimToken that its App accepts has its digest")
+	errMistyped       = errors.New("the token is not accepted: it is cut short or mistyped, since its checksum is wrong. Copy all of it again")
 	errWrongApp       = errors.New("the token does not open the App that the URL names")
 )
+
+// addressError refuses a token that other addresses may use.
+type addressError struct{ from netip.Addr }
+
+func (e addressError) Error() string {
+	return "the token is not accepted from " + e.from.String() + ", the address that this request came from: " +
+		"spec.allowedCIDRs of its ScimToken lists others. Behind a proxy the server believes X-Forwarded-For of its --trusted-proxies alone"
+}
 
 // credentials finds the ScimToken that a request's token belongs to. It follows ScimTokens by watch, holds digests only, and
 // holds each request against the App and the ScimToken as they are then. Safe for concurrent use.
@@ -76,31 +88,51 @@ func keyOf(t *v1alpha1.ScimToken) types.NamespacedName {
 	return types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
 }
 
-// authenticate returns the App that the request's token opens. Several Apps may accept a token: the URL names one of them.
-// Without a name in the URL only one App may accept it.
-func (c *credentials) authenticate(r *http.Request, named types.NamespacedName) (credential, error) {
+// authenticate returns the App that the request's token opens, for a client at an address. Several Apps may accept a token: the
+// URL names one of them. Without a name in the URL only one App may accept it.
+func (c *credentials) authenticate(r *http.Request, from netip.Addr, named types.NamespacedName) (credential, error) {
 	presented := bearerToken(r.Header.Get("Authorization"))
 	if presented == "" {
 		return credential{}, errNoCredentials
 	}
 	digest := token.Digest(presented)
-	atOwnURL, elsewhere := c.opens(digest)
+	openings, elsewhere := c.openings(digest, from)
 	switch {
-	case len(atOwnURL) == 0:
+	case len(openings) == 0 && elsewhere:
+		return credential{}, addressError{from}
+	case len(openings) == 0 && token.IsMistyped(presented):
+		return credential{}, errMistyped
+	case len(openings) == 0:
 		return credential{}, errBadCredentials
-	case named.Name != "" && !slices.Contains(atOwnURL, named):
+	}
+	mine := slices.DeleteFunc(openings, func(o opening) bool {
+		return named.Name != "" && o.app != named || named.Name == "" && o.ownURLOnly
+	})
+	switch {
+	case len(mine) == 0 && named.Name != "":
 		return credential{tokenID: token.ID(digest)}, errWrongApp
-	case named.Name != "":
-		return credential{app: named, tokenID: token.ID(digest), tokens: c.tokensOf(digest, named)}, nil
-	case len(elsewhere) != 1:
+	case len(mine) == 0 || slices.ContainsFunc(mine, func(o opening) bool { return o.app != mine[0].app }):
 		// The controller leaves a digest to one App here. Until it has, a request that names none opens none.
 		return credential{}, errBadCredentials
 	}
-	return credential{app: elsewhere[0], tokenID: token.ID(digest), tokens: c.tokensOf(digest, elsewhere[0])}, nil
+	opened := credential{app: mine[0].app, tokenID: token.ID(digest)}
+	for _, each := range mine {
+		opened.tokens = append(opened.tokens, each.token)
+		opened.scopes |= each.scopes
+	}
+	return opened, nil
 }
 
-// opens returns the Apps that a token of this digest opens now: at the URL that names the App, and elsewhere.
-func (c *credentials) opens(digest string) (atOwnURL, elsewhere []types.NamespacedName) {
+// opening is one ScimToken that lets a request into its App.
+type opening struct {
+	app, token types.NamespacedName
+	scopes     scopes
+	// ownURLOnly says that it does so only where the URL names the App.
+	ownURLOnly bool
+}
+
+// openings returns what a token of this digest opens now for a client at an address, and whether it opens an App for others.
+func (c *credentials) openings(digest string, from netip.Addr) (openings []opening, elsewhere bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, t := range c.byID[token.ID(digest)] {
@@ -112,27 +144,29 @@ func (c *credentials) opens(digest string) (atOwnURL, elsewhere []types.Namespac
 		if !found || !app.Spec.Accepts(t, digest) {
 			continue
 		}
-		if !slices.Contains(atOwnURL, name) {
-			atOwnURL = append(atOwnURL, name)
+		if !isAllowedFrom(t, from) {
+			elsewhere = true
+			continue
 		}
-		if !t.Status.OwnURLOnly && !slices.Contains(elsewhere, name) {
-			elsewhere = append(elsewhere, name)
-		}
+		openings = append(openings, opening{
+			app: name, token: keyOf(t), ownURLOnly: t.Status.OwnURLOnly,
+			scopes: scopesOf(t.Spec.Scopes) & scopesOf(app.Spec.ScopesOf(t, digest)),
+		})
 	}
-	return atOwnURL, elsewhere
+	return openings, elsewhere
 }
 
-// tokensOf returns the ScimTokens of an App that a token of this digest stands for.
-func (c *credentials) tokensOf(digest string, app types.NamespacedName) []types.NamespacedName {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	var names []types.NamespacedName
-	for _, t := range c.byID[token.ID(digest)] {
-		if t.Namespace == app.Namespace && t.Spec.App == app.Name && token.Equal(t.Status.Digest, digest) && c.usable(t) {
-			names = append(names, keyOf(t))
+// isAllowedFrom says whether a token may be used from an address. A network that cannot be read allows none.
+func isAllowedFrom(t *v1alpha1.ScimToken, from netip.Addr) bool {
+	if len(t.Spec.AllowedCIDRs) == 0 {
+		return true
+	}
+	for _, network := range t.Spec.AllowedCIDRs {
+		if prefix, err := netip.ParsePrefix(network); err == nil && prefix.Contains(from) {
+			return true
 		}
 	}
-	return names
+	return false
 }
 
 // token returns a ScimToken as the watch last told, of those that have this identifier; nil where there is none.

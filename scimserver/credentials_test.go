@@ -3,6 +3,8 @@ package scimserver
 import (
 	"errors"
 	"net/http"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,7 +119,7 @@ func TestAuthenticate(t *testing.T) {
 		"unlisted": errBadCredentials, "nameless": errBadCredentials, "outdated": errBadCredentials, "homeless": errBadCredentials,
 		"repinned": errBadCredentials,
 	} {
-		opened, err := held.authenticate(presenting(t, presented), types.NamespacedName{})
+		opened, err := held.authenticate(presenting(t, presented), netip.Addr{}, types.NamespacedName{})
 		if !errors.Is(err, want) {
 			t.Errorf("token %q: %v, want %v", presented, err, want)
 			continue
@@ -128,7 +130,7 @@ func TestAuthenticate(t *testing.T) {
 	}
 
 	held.replace(tokens[0], nil)
-	if _, err := held.authenticate(presenting(t, "plain"), types.NamespacedName{}); !errors.Is(err, errBadCredentials) {
+	if _, err := held.authenticate(presenting(t, "plain"), netip.Addr{}, types.NamespacedName{}); !errors.Is(err, errBadCredentials) {
 		t.Errorf("a deleted token is still accepted: %v", err)
 	}
 }
@@ -145,7 +147,7 @@ func TestAuthenticateForAnAppOfTheURL(t *testing.T) {
 		if name != "" {
 			named = types.NamespacedName{Namespace: "directory", Name: name}
 		}
-		opened, err := held.authenticate(presenting(t, "shared"), named)
+		opened, err := held.authenticate(presenting(t, "shared"), netip.Addr{}, named)
 		if !errors.Is(err, want) || err == nil && opened.app != named {
 			t.Errorf("App %q of the URL: opens %v, %v, want %v", name, opened.app, err, want)
 		}
@@ -159,12 +161,85 @@ func TestAuthenticateForAnAppOfTheURL(t *testing.T) {
 		if name != "" {
 			named = types.NamespacedName{Namespace: "directory", Name: name}
 		}
-		if opened, err := held.authenticate(presenting(t, "shared"), named); err != nil || opened.app.Name != want {
+		if opened, err := held.authenticate(presenting(t, "shared"), netip.Addr{}, named); err != nil || opened.app.Name != want {
 			t.Errorf("App %q of the URL: opens %v, %v, want %v", name, opened.app, err, want)
 		}
 	}
 	held.replace(later, nil)
-	if opened, err := held.authenticate(presenting(t, "shared"), types.NamespacedName{}); err != nil || opened.app.Name != "one" {
+	if opened, err := held.authenticate(presenting(t, "shared"), netip.Addr{}, types.NamespacedName{}); err != nil || opened.app.Name != "one" {
 		t.Errorf("the only App: opens %v, %v", opened.app, err)
+	}
+}
+
+// A token with networks opens its App for clients in them alone; what is told elsewhere names the address, and no network.
+func TestAuthenticateByAddress(t *testing.T) {
+	held := heldCredentials(time.Now(), map[string][]v1alpha1.AcceptedToken{"one": {{Name: "bound", Digest: token.Digest("bound")}}},
+		scimToken("bound", "one", "bound", func(t *v1alpha1.ScimToken) { t.Spec.AllowedCIDRs = []string{"203.0.113.0/24", "2001:db8::/32", "nonsense"} }))
+	for address, want := range map[string]bool{
+		"203.0.113.7": true, "203.0.114.7": false, "2001:db8::7": true, "2001:db9::7": false, "127.0.0.1": false, "": false,
+	} {
+		from, _ := netip.ParseAddr(address)
+		_, err := held.authenticate(presenting(t, "bound"), from, types.NamespacedName{})
+		var elsewhere addressError
+		switch {
+		case want && err != nil:
+			t.Errorf("from %s: %v", address, err)
+		case !want && !errors.As(err, &elsewhere):
+			t.Errorf("from %s: %v, want a refusal by the address", address, err)
+		case !want && (strings.Contains(err.Error(), "203.0.113") || !strings.Contains(err.Error(), address)):
+			t.Errorf("from %s: %v", address, err)
+		}
+		if _, err := held.authenticate(presenting(t, "unknown"), from, types.NamespacedName{}); !errors.Is(err, errBadCredentials) {
+			t.Errorf("an unknown token from %s: %v", address, err)
+		}
+	}
+}
+
+// A token that was cut or mistyped is told from a wrong one, by its own text alone.
+func TestAuthenticateTellsTypingErrors(t *testing.T) {
+	text, err := token.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := heldCredentials(time.Now(), nil)
+	for presented, want := range map[string]error{
+		text: errBadCredentials, text[:len(text)-1]: errMistyped, text + "x": errMistyped, text[:20]: errMistyped,
+		strings.Replace(text, "scim_", "scim_ ", 1): errNoCredentials, "another": errBadCredentials,
+	} {
+		if _, err := held.authenticate(presenting(t, presented), netip.Addr{}, types.NamespacedName{}); !errors.Is(err, want) {
+			t.Errorf("%d characters: %v, want %v", len(presented), err, want)
+		}
+	}
+}
+
+// Scopes of the ScimToken and of the App's entry meet in what both allow; several entries and several ScimTokens add up.
+func TestScopesMeet(t *testing.T) {
+	type list = []v1alpha1.TokenScope
+	for _, test := range []struct {
+		own, entry list
+		want       scopes
+	}{
+		{nil, nil, allScopes},
+		{list{"read"}, nil, readsUsers | readsGroups},
+		{nil, list{"read"}, readsUsers | readsGroups},
+		{list{"users"}, list{"read"}, readsUsers},
+		{list{"users"}, list{"groups"}, 0},
+		{list{"users", "groups"}, list{"groups"}, readsGroups | writesGroups},
+		{list{"of-a-later-version"}, nil, 0},
+	} {
+		held := heldCredentials(time.Now(), map[string][]v1alpha1.AcceptedToken{
+			"one": {{Name: "scoped", Digest: token.Digest("scoped"), Scopes: test.entry}},
+		}, scimToken("scoped", "one", "scoped", func(t *v1alpha1.ScimToken) { t.Spec.Scopes = test.own }))
+		opened, err := held.authenticate(presenting(t, "scoped"), netip.Addr{}, types.NamespacedName{})
+		if err != nil || opened.scopes != test.want {
+			t.Errorf("own %v, entry %v: %b, %v, want %b", test.own, test.entry, opened.scopes, err, test.want)
+		}
+	}
+	held := heldCredentials(time.Now(), map[string][]v1alpha1.AcceptedToken{"one": {
+		{Name: "a", Digest: token.Digest("both"), Scopes: list{"read"}}, {Name: "a", Digest: token.Digest("both"), Scopes: list{"users"}},
+		{Name: "b", Digest: token.Digest("other"), Scopes: list{"groups"}},
+	}}, scimToken("a", "one", "both", nil))
+	if opened, err := held.authenticate(presenting(t, "both"), netip.Addr{}, types.NamespacedName{}); err != nil || opened.scopes != readsUsers|readsGroups|writesUsers {
+		t.Errorf("two entries: %b, %v", opened.scopes, err)
 	}
 }

@@ -178,6 +178,9 @@ func (s *Server) handle(x *exchange, known bool) error {
 		x.writer.Header().Set("Allow", allowHeader(handlers))
 		return protocol.MethodNotAllowed("%s is not allowed on this endpoint.", x.request.Method)
 	}
+	if err := x.permit(); err != nil {
+		return err
+	}
 	leave, err := s.enter(x)
 	if err != nil {
 		return err
@@ -191,7 +194,7 @@ func (s *Server) admit(x *exchange) error {
 	if len(x.request.Header.Values("Authorization")) > 1 {
 		return protocol.InvalidSyntax("The request has several Authorization headers: send one.")
 	}
-	opened, err := s.credentials.authenticate(x.request, x.route.app)
+	opened, err := s.credentials.authenticate(x.request, s.options.TrustedProxies.ClientAddress(x.request), x.route.app)
 	x.credential = opened
 	if err != nil {
 		return unauthorized(x, err)

@@ -10,6 +10,8 @@ const (
 	ReasonOwnURLOnly = "OwnURLOnly"
 	// ReasonSecretNotMade says that the Secret of a generated token could not be made.
 	ReasonSecretNotMade = "SecretNotMade"
+	// ReasonGenerated is that of the Event when a token was made.
+	ReasonGenerated = "Generated"
 )
 
 // Accepts reports whether the App lists a ScimToken that stands for digest. It compares names and digests only: the caller
@@ -19,12 +21,32 @@ func (s *AppSpec) Accepts(token *ScimToken, digest string) bool {
 		return false
 	}
 	for i := range s.Tokens {
-		entry := &s.Tokens[i]
-		if entry.Name == token.Name && (entry.Digest == digest || entry.Digest == "" && token.Spec.Digest == "") {
+		if s.Tokens[i].accepts(token, digest) {
 			return true
 		}
 	}
 	return false
+}
+
+// ScopesOf returns the scopes that the App's entries leave to a ScimToken that stands for digest; nil for all of them. Several
+// entries that accept it add up. It must be called of a token that the App accepts.
+func (s *AppSpec) ScopesOf(token *ScimToken, digest string) []TokenScope {
+	var scopes []TokenScope
+	for i := range s.Tokens {
+		if !s.Tokens[i].accepts(token, digest) {
+			continue
+		}
+		if len(s.Tokens[i].Scopes) == 0 {
+			return nil
+		}
+		scopes = append(scopes, s.Tokens[i].Scopes...)
+	}
+	return scopes
+}
+
+// accepts compares one entry with a ScimToken that stands for digest.
+func (t *AcceptedToken) accepts(token *ScimToken, digest string) bool {
+	return t.Name == token.Name && (t.Digest == digest || t.Digest == "" && token.Spec.Digest == "")
 }
 
 // Lists reports whether the App names a ScimToken at all, with whatever digest.

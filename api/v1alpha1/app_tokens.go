@@ -12,4 +12,24 @@ type AcceptedToken struct {
 	// +optional
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Digest string `json:"digest,omitempty"`
+	// scopes bound what the token may ask for, whatever the ScimToken says: read, users, groups, as in ScimToken.spec.scopes. Empty:
+	// what the ScimToken says.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	Scopes []TokenScope `json:"scopes,omitempty"`
 }
+
+// TokenScope is one part of what a token may ask for. Discovery documents need none.
+// +kubebuilder:validation:Enum=read;users;groups
+type TokenScope string
+
+const (
+	// TokenScopeRead reads users and groups.
+	TokenScopeRead TokenScope = "read"
+	// TokenScopeUsers reads and writes users.
+	TokenScopeUsers TokenScope = "users"
+	// TokenScopeGroups reads and writes groups.
+	TokenScopeGroups TokenScope = "groups"
+)

@@ -51,6 +51,9 @@ const (
 
 	// ConditionExpiring is True on a ScimToken that expires within 30 days.
 	ConditionExpiring = "Expiring"
+
+	// ConditionExpired is True on a ScimToken after its spec.expiresAt.
+	ConditionExpired = "Expired"
 )
 
 // Condition reasons.

@@ -37,6 +37,23 @@ type ScimTokenSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')",message="must be a time as in RFC 3339, such as 2027-02-01T00:00:00Z or 2027-02-01T01:00:00+01:00"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// scopes bound what the token may ask for: read (users and groups), users (read and write), groups (read and write). Empty:
+	// everything. The entry of the App's spec.tokens can bound it further.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	Scopes []TokenScope `json:"scopes,omitempty"`
+	// allowedCIDRs are the networks that requests with the token must come from, such as 203.0.113.0/24. Empty: any. Behind a
+	// proxy, the server must be told by --trusted-proxies that it may believe that proxy's X-Forwarded-For; else the address is the
+	// proxy's own.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=49
+	// +kubebuilder:validation:XValidation:rule="self.all(network, isCIDR(network))",message="must be networks such as 203.0.113.0/24 or 2001:db8::/32"
+	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
 	// suspended tokens are not accepted.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
@@ -74,7 +91,8 @@ type GenerateToken struct {
 // ScimTokenStatus is written by the controller, but for lastUsedTime.
 type ScimTokenStatus struct {
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
-	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days.
+	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days, Expired
+	// that it has.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

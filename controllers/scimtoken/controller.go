@@ -9,10 +9,10 @@ package scimtoken
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -171,7 +171,7 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 			enqueue(ctx, e.Object, q)
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if e.ObjectOld.UID != e.ObjectNew.UID || !slices.Equal(e.ObjectOld.Spec.Tokens, e.ObjectNew.Spec.Tokens) {
+			if e.ObjectOld.UID != e.ObjectNew.UID || !apiequality.Semantic.DeepEqual(e.ObjectOld.Spec.Tokens, e.ObjectNew.Spec.Tokens) {
 				enqueue(ctx, e.ObjectNew, q)
 			}
 		},

@@ -87,7 +87,10 @@ func (r *Reconciler) digestOfGenerated(ctx context.Context, object *v1alpha1.Sci
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
 		// The informer shows labelled Secrets only, and may be behind this controller's own writing.
-		if secret, err = r.generate(ctx, object, name); apierrors.IsAlreadyExists(err) {
+		if secret, err = r.generate(ctx, object, name); err == nil {
+			r.Recorder.Eventf(object, nil, corev1.EventTypeNormal, v1alpha1.ReasonGenerated, "Generate", "%s", "A token was made. "+howToRead(object.Namespace, name))
+		}
+		if apierrors.IsAlreadyExists(err) {
 			secret = &corev1.Secret{}
 			err = r.Live.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret)
 		}
@@ -117,6 +120,11 @@ func wasMadeFor(secret *corev1.Secret, object *v1alpha1.ScimToken) bool {
 	return (owner == nil || owner.Kind == "ScimToken" && owner.Name == object.Name) &&
 		secret.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByValue &&
 		secret.Labels[v1alpha1.LabelApp] == object.Spec.App && secret.Annotations[v1alpha1.AnnotationGeneratedFor] == object.Name
+}
+
+// howToRead says how an administrator reads a generated token.
+func howToRead(namespace, secret string) string {
+	return fmt.Sprintf("Read it with: kubectl -n %s get secret %s -o jsonpath='{.data.token}' | base64 -d", namespace, secret)
 }
 
 // messageOf returns what the API server says in an error, shortened: a condition holds it.

@@ -31,10 +31,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.wake(r.digests.forget(request.NamespacedName))
+			forgetMeasures(request.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, err
 	}
+	measure(object)
 	now := time.Now()
 	verdict, err := r.judge(ctx, object, now)
 	if err != nil {
@@ -106,6 +108,9 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 			object.Namespace, object.Spec.App)
 	default:
 		accepted.opens, accepted.reason, accepted.message = true, v1alpha1.ReasonValid, "The token is accepted."
+		if object.Spec.Generate != nil {
+			accepted.message += " " + howToRead(object.Namespace, object.Spec.Generate.SecretName)
+		}
 	}
 	return accepted, nil
 }
@@ -182,7 +187,20 @@ func (v verdict) apply(object *v1alpha1.ScimToken, now time.Time) {
 	}
 	set(v1alpha1.ConditionReady, v.isAsAsked())
 	set(v1alpha1.ConditionAccepted, v.opens)
-	expiresAt := object.Spec.ExpiresAt
+	v.applyExpiry(object, now)
+}
+
+// applyExpiry computes the conditions Expiring and Expired.
+func (v verdict) applyExpiry(object *v1alpha1.ScimToken, now time.Time) {
+	status, expiresAt := &object.Status, object.Spec.ExpiresAt
+	if expiresAt == nil || now.Before(expiresAt.Time) {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpired)
+	} else {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionExpired, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired,
+			Message: "The token expired at " + timeText(expiresAt) + ".", ObservedGeneration: object.Generation,
+		})
+	}
 	if expiresAt == nil || now.Before(expiresAt.Add(-expiryNotice)) {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpiring)
 		return

@@ -1,7 +1,7 @@
 // Package token makes bearer tokens for SCIM clients and the digests that stand for them in ScimToken objects.
 //
 // A token reads scim_<id>_<random>_<check>: an identifier of 8 characters, 43 random ones (256 bits) and a checksum of 6, so
-// that secret scanners recognise it. The server takes any token with a digest that a ScimToken holds.
+// that secret scanners recognise it and a typing error is told from a wrong token. The server takes any token with a digest that a ScimToken holds.
 package token
 
 import (
@@ -12,8 +12,12 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/big"
+	"regexp"
 	"strings"
 )
+
+// prefix begins every token that New makes.
+const prefix = "scim_"
 
 // DigestPrefix begins every digest.
 const DigestPrefix = "sha256:"
@@ -33,8 +37,21 @@ func New() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	body := "scim_" + id + "_" + secret
+	body := prefix + id + "_" + secret
 	return body + "_" + checksum(body), nil
+}
+
+// pattern is the form of a token that New makes.
+var pattern = regexp.MustCompile(`^scim_[0-9A-Za-z]{8}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$`)
+
+// IsMistyped says whether text was meant as a token that New made, and is none: it begins as one, and its length, its characters
+// or its checksum are wrong. It depends on the text alone, so it tells nothing about tokens that exist.
+func IsMistyped(text string) bool {
+	if !strings.HasPrefix(text, prefix) {
+		return false
+	}
+	body, sum := text[:max(0, len(text)-7)], text[max(0, len(text)-6):]
+	return !pattern.MatchString(text) || checksum(body) != sum
 }
 
 // Digest returns sha256: and the token's SHA-256 in hexadecimal.

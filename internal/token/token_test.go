@@ -50,3 +50,29 @@ func TestDigest(t *testing.T) {
 		}
 	}
 }
+
+// Every single error of typing is told, a token that the client brought is none, and a digest is not one either.
+func TestIsMistyped(t *testing.T) {
+	text, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if IsMistyped(text) || IsMistyped("abc") || IsMistyped(Digest(text)) || IsMistyped("") {
+		t.Error("what is no typing error counts as one")
+	}
+	for i := len("scim_"); i < len(text); i++ {
+		for _, wrong := range []string{text[:i], text[:i] + text[i+1:], text[:i] + "-" + text[i+1:], text[:i] + other(text[i]) + text[i+1:]} {
+			if !IsMistyped(wrong) {
+				t.Fatalf("an error at %d of %d is not told", i, len(text))
+			}
+		}
+	}
+}
+
+// other returns another letter.
+func other(c byte) string {
+	if c == 'x' {
+		return "y"
+	}
+	return "x"
+}

@@ -123,6 +123,18 @@ func TestTokenIsAcceptedByTheAppsAuthor(t *testing.T) {
 		refusedBy(t, add(accepting(&v1alpha1.ScimToken{ObjectMeta: theirs.ObjectMeta, Spec: stolen.Spec})), grantsPolicy, "cluster-admin")
 		refusedBy(t, n.client.Status().Patch(t.Context(), theirs.DeepCopy(), mergePatch(`{"status":{"digest":"`+mine+`"}}`)), writersPolicy, "status of scimtokens")
 
+		// The scopes of an entry are the author's, too.
+		narrow := accepting(theirs)
+		narrow.Scopes = []v1alpha1.TokenScope{v1alpha1.TokenScopeRead}
+		wide := root.DeepCopy()
+		wide.Spec.Tokens = []v1alpha1.AcceptedToken{narrow}
+		must(t, n.admin.Patch(t.Context(), wide, client.MergeFrom(root.DeepCopy())))
+		must(t, n.admin.Get(t.Context(), client.ObjectKeyFromObject(root), root))
+		narrow.Scopes = []v1alpha1.TokenScope{v1alpha1.TokenScopeRead, v1alpha1.TokenScopeUsers}
+		refusedBy(t, add(narrow), grantsPolicy, "cluster-admin")
+		narrow.Scopes = nil
+		refusedBy(t, add(narrow), grantsPolicy, "cluster-admin")
+
 		// An account that finds a leak can end the token for good, and not begin it again.
 		must(t, add())
 		must(t, n.admin.Get(t.Context(), client.ObjectKeyFromObject(root), root))

@@ -32,6 +32,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+    - name: scopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+          elementRelationship: associative
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Address
   map:
     fields:
@@ -831,6 +837,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.ScimTokenSpec
   map:
     fields:
+    - name: allowedCIDRs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: app
       type:
         scalar: string
@@ -849,6 +861,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: notBefore
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: scopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+          elementRelationship: associative
     - name: secretRef
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.SecretKeyReference
@@ -938,6 +956,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: epoch
       type:
         scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+  scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.User
   map:
     fields:

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
 // AcceptedTokenApplyConfiguration represents a declarative configuration of the AcceptedToken type for use
 // with apply.
 //
@@ -12,6 +16,9 @@ type AcceptedTokenApplyConfiguration struct {
 	// digest that the ScimToken must stand for: sha256: and 64 hexadecimal digits. A ScimToken that holds a digest is
 	// accepted only with it. Empty for one with secretRef or generate: any token that its Secret holds.
 	Digest *string `json:"digest,omitempty"`
+	// scopes bound what the token may ask for, whatever the ScimToken says: read, users, groups, as in ScimToken.spec.scopes. Empty:
+	// what the ScimToken says.
+	Scopes []apiv1alpha1.TokenScope `json:"scopes,omitempty"`
 }
 
 // AcceptedTokenApplyConfiguration constructs a declarative configuration of the AcceptedToken type for use with
@@ -33,5 +40,15 @@ func (b *AcceptedTokenApplyConfiguration) WithName(value string) *AcceptedTokenA
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *AcceptedTokenApplyConfiguration) WithDigest(value string) *AcceptedTokenApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithScopes adds the given value to the Scopes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Scopes field.
+func (b *AcceptedTokenApplyConfiguration) WithScopes(values ...apiv1alpha1.TokenScope) *AcceptedTokenApplyConfiguration {
+	for i := range values {
+		b.Scopes = append(b.Scopes, values[i])
+	}
 	return b
 }

@@ -3,6 +3,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/scim-operator/scim-operator/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -25,6 +26,13 @@ type ScimTokenSpecApplyConfiguration struct {
 	NotBefore *v1.Time `json:"notBefore,omitempty"`
 	// expiresAt is when the token stops being accepted. Empty: never.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
+	// scopes bound what the token may ask for: read (users and groups), users (read and write), groups (read and write). Empty:
+	// everything. The entry of the App's spec.tokens can bound it further.
+	Scopes []apiv1alpha1.TokenScope `json:"scopes,omitempty"`
+	// allowedCIDRs are the networks that requests with the token must come from, such as 203.0.113.0/24. Empty: any. Behind a
+	// proxy, the server must be told by --trusted-proxies that it may believe that proxy's X-Forwarded-For; else the address is the
+	// proxy's own.
+	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
 	// suspended tokens are not accepted.
 	Suspended *bool `json:"suspended,omitempty"`
 	// description says which client uses the token.
@@ -82,6 +90,26 @@ func (b *ScimTokenSpecApplyConfiguration) WithNotBefore(value v1.Time) *ScimToke
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *ScimTokenSpecApplyConfiguration) WithExpiresAt(value v1.Time) *ScimTokenSpecApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithScopes adds the given value to the Scopes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Scopes field.
+func (b *ScimTokenSpecApplyConfiguration) WithScopes(values ...apiv1alpha1.TokenScope) *ScimTokenSpecApplyConfiguration {
+	for i := range values {
+		b.Scopes = append(b.Scopes, values[i])
+	}
+	return b
+}
+
+// WithAllowedCIDRs adds the given value to the AllowedCIDRs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the AllowedCIDRs field.
+func (b *ScimTokenSpecApplyConfiguration) WithAllowedCIDRs(values ...string) *ScimTokenSpecApplyConfiguration {
+	for i := range values {
+		b.AllowedCIDRs = append(b.AllowedCIDRs, values[i])
+	}
 	return b
 }
 

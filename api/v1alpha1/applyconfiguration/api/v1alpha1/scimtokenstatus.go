@@ -13,7 +13,8 @@ import (
 // ScimTokenStatus is written by the controller, but for lastUsedTime.
 type ScimTokenStatusApplyConfiguration struct {
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
-	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days.
+	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days, Expired
+	// that it has.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`

@@ -174,7 +174,9 @@ func TestAuthenticateForAnAppOfTheURL(t *testing.T) {
 // A token with networks opens its App for clients in them alone; what is told elsewhere names the address, and no network.
 func TestAuthenticateByAddress(t *testing.T) {
 	held := heldCredentials(time.Now(), map[string][]v1alpha1.AcceptedToken{"one": {{Name: "bound", Digest: token.Digest("bound")}}},
-		scimToken("bound", "one", "bound", func(t *v1alpha1.ScimToken) { t.Spec.AllowedCIDRs = []string{"203.0.113.0/24", "2001:db8::/32", "nonsense"} }))
+		scimToken("bound", "one", "bound", func(t *v1alpha1.ScimToken) {
+			t.Spec.AllowedCIDRs = []string{"203.0.113.0/24", "2001:db8::/32", "nonsense"}
+		}))
 	for address, want := range map[string]bool{
 		"203.0.113.7": true, "203.0.114.7": false, "2001:db8::7": true, "2001:db9::7": false, "127.0.0.1": false, "": false,
 	} {

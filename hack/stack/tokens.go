@@ -19,7 +19,9 @@ func AcceptToken(ctx context.Context, c client.Client, token *v1alpha1.ScimToken
 			return err
 		}
 		accepted := v1alpha1.AcceptedToken{Name: token.Name, Digest: token.Spec.Digest}
-		if slices.ContainsFunc(app.Spec.Tokens, func(entry v1alpha1.AcceptedToken) bool { return entry.Name == accepted.Name && entry.Digest == accepted.Digest }) {
+		if slices.ContainsFunc(app.Spec.Tokens, func(entry v1alpha1.AcceptedToken) bool {
+			return entry.Name == accepted.Name && entry.Digest == accepted.Digest
+		}) {
 			return nil
 		}
 		others := slices.DeleteFunc(app.Spec.Tokens, func(entry v1alpha1.AcceptedToken) bool { return entry.Name == token.Name })

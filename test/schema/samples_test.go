@@ -6,7 +6,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 	"App": {
 		specs: []string{`{
 			"provisioning":{"importUsers":true,"dropAttributes":["a"]},"limits":{},"kubernetes":{"usernamePrefix":"schema:","groupPrefix":"schema:"},
-			"tokens":[{"name":"a","digest":"` + digest + `"}],
+			"tokens":[{"name":"a","digest":"` + digest + `","scopes":["read"]}],
 			"attributes":[{"name":"level","canonicalValues":["a"]}],
 			"roleAssignment":{"fromAttributes":["role"],"default":["viewer"]},
 			"roles":[{"name":"viewer","groups":["g"],"scopes":["all"],"grants":[{"clusterRole":"view"}]}],
@@ -19,7 +19,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 	},
 	"ScimToken": {
 		specs: []string{
-			`{"app":"a","digest":"` + digest + `","notBefore":"2026-01-01T00:00:00Z"}`,
+			`{"app":"a","digest":"` + digest + `","notBefore":"2026-01-01T00:00:00Z","scopes":["read"],"allowedCIDRs":["10.0.0.0/8"]}`,
 			`{"app":"a","digest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z"}`,
 			`{"app":"a","secretRef":{"name":"a"}}`, `{"app":"a","generate":{"secretName":"a"}}`,
 		},

@@ -19,6 +19,7 @@ const root = "../../../"
 var pages = []struct{ path, from, to string }{
 	{"README.md", "## Try it\n", "## Install it in a cluster\n"},
 	{"docs/walkthrough.md", "", ""},
+	{"docs/tokens.md", "## The quick way: have one generated\n", "## What a token may do, from where, and when\n"},
 }
 
 // playPages pastes every block of sh into a shell at the root of the repository, and compares what it prints with the block of text
@@ -97,7 +98,7 @@ func pasteAll(t *testing.T, dir string, blocks []block) []string {
 	t.Helper()
 	const mark = "=== block "
 	var script strings.Builder
-	script.WriteString(settled)
+	script.WriteString(settled + ". \"$ENV\"\n")
 	for i, block := range blocks {
 		fmt.Fprintf(&script, "echo '%s%d'\n%ssettled\n", mark, i, strings.ReplaceAll(block.commands, ". .run/env", `. "$ENV"`))
 	}
@@ -229,7 +230,7 @@ func TestPagesNameKindsUnambiguously(t *testing.T) {
 	}
 }
 
-// Every command of README's first section and of docs/walkthrough.md works as it is pasted, in order.
+// Every command of README's first section, of docs/walkthrough.md and of docs/tokens.md's three ways works as it is pasted, in order.
 func TestPages(t *testing.T) {
 	if _, err := controlplane.Ensure(t.Context(), os.Stderr); err != nil {
 		t.Fatal(err)

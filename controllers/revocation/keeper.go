@@ -8,6 +8,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/schedule"
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
@@ -55,9 +57,11 @@ type Keeper struct {
 	lists map[types.NamespacedName]*appList
 	// prefixes of all Apps as last told.
 	prefixes map[types.NamespacedName]string
-	// stop ends when the process leads no more; workers counts what goes on until then.
-	stop    context.Context
-	workers sync.WaitGroup
+	// stop ends when the process leads no more; under way are the writes that began before.
+	stop     context.Context
+	underWay sync.WaitGroup
+	// writes has one write of a list at a time; calls that come during a write share the next.
+	writes *schedule.Scheduler[types.NamespacedName, struct{}, written]
 }
 
 // appList is what the Keeper knows of one App. The Keeper's mutex guards it.
@@ -74,20 +78,12 @@ type appList struct {
 	omitted int32
 	// dirty says that entries may differ from what was last written; writing, that a write is under way.
 	dirty, writing bool
-	next           *batch
-	running        bool
 	// notBefore paces the writes; failures count those that failed in a row.
 	notBefore time.Time
 	failures  int
 	expiry    *time.Timer
 	// event is the last one that came while a write was under way.
 	event *listEvent
-}
-
-// batch is one write of one list, for all that wait for it.
-type batch struct {
-	done chan struct{}
-	err  error
 }
 
 // OnFull registers what is called with an App when its list begins or ceases to leave people out. Call it before the manager
@@ -174,16 +170,12 @@ func (k *Keeper) add(ctx context.Context, app *v1alpha1.App, expires time.Time, 
 	case <-ctx.Done():
 		return errors.Join(errors.New("the RevocationLists were not read yet"), ctx.Err())
 	}
-	b := k.put(client.ObjectKeyFromObject(app), prefix, expires, names)
-	if b == nil {
+	write := k.put(client.ObjectKeyFromObject(app), prefix, expires, names)
+	if write == nil {
 		return nil
 	}
-	select {
-	case <-b.done:
-		return b.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	done, err := write.Wait(ctx)
+	return cmp.Or(err, done.err)
 }
 
 // list returns what is known of an App; the mutex is held.
@@ -197,7 +189,7 @@ func (k *Keeper) list(app types.NamespacedName) *appList {
 }
 
 // put records names and returns the write to wait for; nil where they are on the list.
-func (k *Keeper) put(app types.NamespacedName, prefix string, expires time.Time, names []string) *batch {
+func (k *Keeper) put(app types.NamespacedName, prefix string, expires time.Time, names []string) *schedule.Ticket[written] {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	l := k.list(app)

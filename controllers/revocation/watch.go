@@ -25,6 +25,7 @@ func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 	k.index = subjects.New(subjects.UsersIn(k.Client))
 	k.loaded = make(chan struct{})
 	k.prefixes = map[types.NamespacedName]string{}
+	k.writes = k.newWrites()
 	lists, err := newCache(mgr, k.Namespace)
 	if err != nil {
 		return err
@@ -70,7 +71,13 @@ func (k *Keeper) Start(ctx context.Context) error {
 	close(k.loaded)
 	k.tellApps()
 	<-ctx.Done()
-	k.workers.Wait() // nothing is written after the process gave the lead away
+	k.stopped()
+	k.underWay.Wait() // nothing is written after the process gave the lead away
+	return nil
+}
+
+// stopped ends the timers once the process leads no more. A write looks at that under the mutex: none begins after the call.
+func (k *Keeper) stopped() {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	for _, l := range k.lists {
@@ -78,7 +85,6 @@ func (k *Keeper) Start(ctx context.Context) error {
 			l.expiry.Stop()
 		}
 	}
-	return nil
 }
 
 // tellApps has every App say anew whether its list is full.

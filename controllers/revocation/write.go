@@ -3,6 +3,7 @@ package revocation
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,10 +11,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/schedule"
 	"github.com/scim-operator/scim-operator/internal/subjects"
 )
 
@@ -26,49 +29,48 @@ const (
 	conflicts = 5
 )
 
-// enqueue asks for a write of a list that begins after the call; the mutex is held.
-func (k *Keeper) enqueue(l *appList) *batch {
-	if l.next == nil {
-		l.next = &batch{done: make(chan struct{})}
-	}
-	if !l.running && k.stop.Err() == nil {
-		l.running = true
-		k.workers.Go(func() { k.work(l) })
-	}
-	return l.next
+// errStopped is the error of a write that did not begin: the process leads no more.
+var errStopped = errors.New("this process leads no more")
+
+// written is how a write ended.
+type written struct{ err error }
+
+func (k *Keeper) newWrites() *schedule.Scheduler[types.NamespacedName, struct{}, written] {
+	return schedule.New(schedule.Options[types.NamespacedName, struct{}, written]{
+		Run: func(_ context.Context, app types.NamespacedName, _ *schedule.Run[struct{}]) (written, schedule.Ending) {
+			return written{k.writeNow(app)}, schedule.Ended
+		},
+		Finished: func(app types.NamespacedName, _ struct{}, _ written, _ time.Duration) time.Duration {
+			k.mutex.Lock()
+			defer k.mutex.Unlock()
+			return time.Until(k.list(app).notBefore)
+		},
+	})
 }
 
-// work writes batches of a list, one after the other, until none is left or the process leads no more. A caller that waits
-// then waits for its own context.
-func (k *Keeper) work(l *appList) {
-	for {
-		k.mutex.Lock()
-		rest := time.Until(l.notBefore)
+// enqueue asks for a write of a list that begins after the call; the mutex is held.
+func (k *Keeper) enqueue(l *appList) *schedule.Ticket[written] {
+	return k.writes.Schedule(l.app, struct{}{}, false)
+}
+
+// writeNow writes a list once, unless the process leads no more.
+func (k *Keeper) writeNow(app types.NamespacedName) error {
+	k.mutex.Lock()
+	if k.stop.Err() != nil {
 		k.mutex.Unlock()
-		if rest > 0 {
-			select {
-			case <-time.After(rest):
-			case <-k.stop.Done():
-			}
-		}
-		k.mutex.Lock()
-		current := l.next
-		l.next = nil
-		if current == nil || k.stop.Err() != nil {
-			l.running = false
-			k.mutex.Unlock()
-			return
-		}
-		l.notBefore = time.Now().Add(pace)
-		before := l.omitted
-		k.mutex.Unlock()
-		current.err = k.write(l)
-		after := k.conclude(l, current.err)
-		close(current.done)
-		if before != after && k.onFull != nil {
-			k.onFull(l.app)
-		}
+		return errStopped
 	}
+	k.underWay.Add(1)
+	defer k.underWay.Done()
+	l := k.list(app)
+	l.notBefore = time.Now().Add(pace)
+	before := l.omitted
+	k.mutex.Unlock()
+	err := k.write(l)
+	if after := k.conclude(l, err); before != after && k.onFull != nil {
+		k.onFull(app)
+	}
+	return err
 }
 
 // conclude has a write that failed come back, whether a caller waits for it or not, and the list looked at when its next

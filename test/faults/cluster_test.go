@@ -1,0 +1,149 @@
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+// etcd is full: what writes is answered 429 with whole seconds to wait, reads go on, and the deactivation works as soon as there is room.
+func TestEtcdIsFull(t *testing.T) {
+	app := newApp(t, operator.Server, 2*time.Second)
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	person := newPerson("full")
+	if _, err := scim.AssignUser(t.Context(), person); err != nil {
+		t.Fatal(err)
+	}
+	subject := app.Subject(person.Profile.UserName)
+	operator.AccessSoon(t, subject, harness.Everywhere(harness.Viewer))
+
+	alarm(t, "ACTIVATE")
+	room := func() { alarm(t, "DEACTIVATE") }
+	t.Cleanup(room)
+	off := []byte(`{"schemas":["` + okta.SchemaPatchOp + `"],"Operations":[{"op":"replace","value":{"active":false}}]}`)
+	for _, write := range []struct {
+		method, target string
+		body           []byte
+	}{
+		{http.MethodPost, "/Users", fmt.Appendf(nil, `{"schemas":[%q],"userName":"no.room@example.com","active":true}`, okta.SchemaUser)},
+		{http.MethodPatch, "/Users/" + person.ID, off},
+		{http.MethodDelete, "/Users/" + person.ID, nil},
+		{http.MethodPost, "/Groups", fmt.Appendf(nil, `{"schemas":[%q],"displayName":"No room"}`, okta.SchemaGroup)},
+	} {
+		answer, err := scim.Do(t.Context(), write.method, write.target, write.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.ExpectError(http.StatusTooManyRequests, ""); err != nil || answer.RetryAfter() <= 0 {
+			t.Errorf("%s %s while etcd is full: %v, Retry-After %v", write.method, write.target, err, answer.RetryAfter())
+		}
+	}
+	if err := found(t.Context(), scim, person); err != nil {
+		t.Errorf("a read while etcd is full: %v", err)
+	}
+
+	room()
+	if err := patiently(t.Context(), recovery, func() error { _, err := scim.Deactivate(t.Context(), person); return err }); err != nil {
+		t.Fatal(err)
+	}
+	operator.AccessNow(t, subject, harness.Nowhere())
+}
+
+// alarm has etcd say that it is out of space, or take that back.
+func alarm(t *testing.T, action string) {
+	t.Helper()
+	config := operator.Env.ControlPlane.EtcdConfig()
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"action":%q,"memberID":0,"alarm":"NOSPACE"}`, action)
+	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, config.Host+"/v3/maintenance/alarm", bytes.NewBufferString(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := httpClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("etcd answers %s", response.Status)
+	}
+}
+
+// A scope of a thousand namespaces is granted and revoked everywhere, and no leaver of another App waits for it.
+func TestAThousandNamespaces(t *testing.T) {
+	const namespaces = 1000
+	operator.ShowOnFailure(t)
+	directory := operator.Env.Namespace(t, nil)
+	label := map[string]string{"thousand": directory}
+	var makers errgroup.Group
+	makers.SetLimit(16)
+	name := func(i int) string { return fmt.Sprintf("%s-%04d", directory, i) }
+	for i := range namespaces {
+		makers.Go(func() error {
+			return operator.Env.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name(i), Labels: label}})
+		})
+	}
+	if err := makers.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	app := operator.NewApp(t, operator.Server, directory, "thousand", func(spec *v1alpha1.AppSpec) {
+		spec.Scopes = v1alpha1.Scopes{List: []v1alpha1.Scope{{Name: "all", NamespaceSelector: &metav1.LabelSelector{MatchLabels: label}}}}
+		spec.Deactivation.ConfirmWithin = &metav1.Duration{Duration: 2 * time.Second}
+	})
+	other := newApp(t, operator.Server, 30*time.Second)
+	wide, narrow := operator.Client(operator.Server, "/scim/v2", app, okta.Template), operator.Client(operator.Server, "/scim/v2", other, okta.Template)
+	jane, john := newPerson("wide"), newPerson("narrow")
+	for scim, person := range map[*okta.Client]*okta.Assignment{wide: jane, narrow: john} {
+		if _, err := scim.AssignUser(t.Context(), person); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(kind string, status metav1.ConditionStatus, verdict bool) {
+		t.Helper()
+		took := harness.Eventually(t, 2*time.Minute, kind, func(context.Context) error {
+			found := meta.FindStatusCondition(operator.User(t, app, jane.ID).Status.Conditions, kind)
+			if found == nil || found.Status != status {
+				return fmt.Errorf("it is %+v", found)
+			}
+			return nil
+		})
+		t.Logf("%s after %s", kind, took.Round(time.Millisecond))
+		for i := range namespaces {
+			allowed, err := operator.CanI(t.Context(), app.Subject(jane.Profile.UserName), "list", "configmaps", name(i))
+			if err != nil || allowed != verdict {
+				t.Fatalf("access in %s is %t, %v", name(i), allowed, err)
+			}
+		}
+	}
+	is(v1alpha1.ConditionAccessGranted, metav1.ConditionTrue, true)
+	operator.AccessSoon(t, other.Subject(john.Profile.UserName), harness.Everywhere(harness.Viewer))
+
+	leaving := make(chan error, 1)
+	go func() { _, err := wide.Deactivate(t.Context(), jane); leaving <- err }()
+	begun := time.Now()
+	if _, err := narrow.Deactivate(t.Context(), john); err != nil {
+		t.Fatal(err)
+	}
+	operator.AccessNow(t, other.Subject(john.Profile.UserName), harness.Nowhere())
+	t.Logf("the leaver of the other App is answered after %s", time.Since(begun).Round(time.Millisecond))
+	if err := <-leaving; err != nil {
+		t.Fatal(err)
+	}
+	is(v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, false)
+}

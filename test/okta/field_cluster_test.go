@@ -165,7 +165,7 @@ func refuseBindings(t *testing.T, namespace string) (open func()) {
 	soon(t, "the policy", func(ctx context.Context) error {
 		trial := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "trial"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}}
 		if err := operator.Env.Client.Create(ctx, trial, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "no bindings here") {
-			return fmt.Errorf("it answers %v", err)
+			return fmt.Errorf("it is not in force yet: %w", err)
 		}
 		return nil
 	})

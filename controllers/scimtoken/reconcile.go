@@ -31,12 +31,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.wake(r.digests.forget(request.NamespacedName))
-			forgetMeasures(request.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, err
 	}
-	measure(object)
 	now := time.Now()
 	verdict, err := r.judge(ctx, object, now)
 	if err != nil {

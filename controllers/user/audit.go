@@ -86,9 +86,9 @@ func auditChanges(before, after *v1alpha1.UserStatus) map[auditChange][]auditRol
 			was = extent(before, former)
 		}
 		switch {
-		case isHeld(role) && (!known || !isHeld(former)):
+		case access.IsHeld(role) && (!known || !access.IsHeld(former)):
 			add(auditChange{action: auditHeld}, role)
-		case isHeld(role):
+		case access.IsHeld(role):
 		case is > was:
 			add(auditChange{auditGranted, is == boundPartly}, role)
 		case is == boundNowhere && was > is:
@@ -99,7 +99,7 @@ func auditChanges(before, after *v1alpha1.UserStatus) map[auditChange][]auditRol
 		_, known := has[key]
 		switch {
 		case known:
-		case isHeld(role):
+		case access.IsHeld(role):
 			add(auditChange{action: auditReleased}, role)
 		case extent(before, role) > boundNowhere:
 			add(auditChange{action: auditRevoked}, role)

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/access"
 )
 
 func statusWith(granted metav1.ConditionStatus, reason string, roles ...string) *v1alpha1.UserStatus {
@@ -18,7 +19,7 @@ func statusWith(granted metav1.ConditionStatus, reason string, roles ...string) 
 		earned := v1alpha1.EarnedRole{Role: name, Scope: "default", Reasons: []string{"by default"}}
 		switch state {
 		case "held":
-			earned.Reasons = []string{reasonHeld}
+			earned.Reasons = []string{access.ReasonHeld}
 		case v1alpha1.BoundNo, v1alpha1.BoundPartly:
 			earned.Bound = state
 		}

@@ -9,14 +9,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
-
-// reasonHeld is the reason of a role that is kept though it is not earned any more. The next evaluation knows by it, also
-// after a restart, what is held.
-const reasonHeld = "held by the App's spec.safety: not earned any more"
-
-func isHeld(role v1alpha1.EarnedRole) bool { return slices.Contains(role.Reasons, reasonHeld) }
 
 // keepHeld returns the held roles: the user does not earn them any more, and keeps them because too many users would lose
 // roles by a change of a group or an edit of the App. What the person's own change takes is never held, and neither is
@@ -33,13 +28,13 @@ func (e *evaluation) keepHeld(ctx context.Context, stillEarned map[earned.RoleIn
 		e.Guard.Settle(e.appName(), e.name.Name)
 		return nil, nil
 	}
-	hold, err := e.Guard.Hold(ctx, e.app, e.name.Name, slices.ContainsFunc(e.user.Status.Roles, isHeld))
+	hold, err := e.Guard.Hold(ctx, e.app, e.name.Name, slices.ContainsFunc(e.user.Status.Roles, access.IsHeld))
 	if err != nil || !hold {
 		return nil, err
 	}
 	kept := make([]v1alpha1.EarnedRole, len(lost))
 	for i, key := range lost {
-		kept[i] = v1alpha1.EarnedRole{Role: key.Role, Scope: key.Scope, Reasons: []string{reasonHeld}}
+		kept[i] = v1alpha1.EarnedRole{Role: key.Role, Scope: key.Scope, Reasons: []string{access.ReasonHeld}}
 	}
 	return kept, nil
 }
@@ -67,7 +62,7 @@ func (e *evaluation) lostByOthers(ctx context.Context, stillEarned map[earned.Ro
 	if status.ObservedGeneration < e.user.Generation { // the person's own change
 		held := map[earned.RoleInScope]bool{}
 		for _, role := range status.Roles {
-			if isHeld(role) {
+			if access.IsHeld(role) {
 				held[e.keyOf(role)] = true
 			}
 		}

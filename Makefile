@@ -87,6 +87,13 @@ bench: control-plane ## Run the benchmarks and print their ratios; best on an ot
 build: ## Build bin/scim-operator, static.
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/scim-operator ./cmd/scim-operator
 
+# kubectl finds a plugin and its completion by their names in PATH.
+PLUGIN_DIR ?= $(or $(shell go env GOBIN),$(shell go env GOPATH)/bin)
+.PHONY: install-plugin
+install-plugin: ## Build kubectl-scim, the kubectl plugin, and its completion into PLUGIN_DIR, which must be in PATH.
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(PLUGIN_DIR)/kubectl-scim ./cmd/kubectl-scim
+	@install -m 0755 cmd/kubectl-scim/kubectl_complete-scim $(PLUGIN_DIR)/kubectl_complete-scim
+
 .PHONY: docker-build
 docker-build: ## Build the container image; DOCKER_BUILD_ARGS adds arguments, such as other base images.
 	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(DOCKER_BUILD_ARGS) -t $(IMG) .

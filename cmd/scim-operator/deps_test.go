@@ -20,7 +20,9 @@ func forbidden(pkg string) string {
 		module + "test": "tests",
 		"sigs.k8s.io/controller-runtime/pkg/envtest":         "a test environment, which writes below /tmp when it is loaded",
 		"sigs.k8s.io/controller-runtime/tools/setup-envtest": "a tool for tests",
-		"testing": "the test runner, with its flags",
+		module + "internal/plugin":                           "the kubectl plugin",
+		"k8s.io/cli-runtime":                                 "a library of kubectl's",
+		"testing":                                            "the test runner, with its flags",
 	} {
 		if pkg == prefix || strings.HasPrefix(pkg, prefix+"/") {
 			return reason

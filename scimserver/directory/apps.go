@@ -31,7 +31,7 @@ func (a *apps) put(app *v1alpha1.App) {
 	if old := a.held[name]; old != nil && old.app.UID == app.UID && apiequality.Semantic.DeepEqual(old.app.Spec.Attributes, app.Spec.Attributes) {
 		state.schemas = old.schemas
 	} else {
-		state.schemas = schemasOf(app)
+		state.schemas = SchemasOf(app)
 	}
 	if a.held == nil {
 		a.held = map[types.NamespacedName]*appState{}
@@ -56,12 +56,12 @@ func (a *apps) schemas(app *v1alpha1.App) *protocol.SchemaSet {
 	if state := a.get(appName(app)); state != nil && state.app.UID == app.UID {
 		return state.schemas
 	}
-	return schemasOf(app)
+	return SchemasOf(app)
 }
 
-// schemasOf leaves out attributes that cannot be: the App's own status names them, and a client must not be locked out
-// for an administrator's slip.
-func schemasOf(app *v1alpha1.App) *protocol.SchemaSet {
+// SchemasOf returns what an App knows about users: RFC 7643 and its own attributes. It leaves out attributes that cannot be: the
+// App's own status names them, and a client must not be locked out for an administrator's slip.
+func SchemasOf(app *v1alpha1.App) *protocol.SchemaSet {
 	custom := make([]protocol.CustomAttribute, 0, len(app.Spec.Attributes))
 	set, err := protocol.NewUserSchemas(nil)
 	for _, declared := range app.Spec.Attributes {

@@ -239,7 +239,7 @@ func TestEntriesShowWhatObjectsHold(t *testing.T) {
 		if got := entry.meta(baseURL, groups); !reflect.DeepEqual(got, meta) {
 			t.Errorf("meta is %+v, want %+v", got, meta)
 		}
-		want, err := schemasOf(app).Render(back, meta, protocol.Projection{})
+		want, err := SchemasOf(app).Render(back, meta, protocol.Projection{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 
 // What the server leaves out of an App's declared attributes is what the App's status says is wrong, and nothing else.
 func TestDeclaredAttributesAreRefusedAlike(t *testing.T) {
-	standard := schemasOf(&v1alpha1.App{})
+	standard := SchemasOf(&v1alpha1.App{})
 	var names []string
 	for _, document := range standard.SchemaDocuments("") {
 		for _, attribute := range document["attributes"].([]any) {

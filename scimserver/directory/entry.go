@@ -129,7 +129,7 @@ func Meta(user *v1alpha1.User, baseURL string) protocol.Meta {
 func location(id string) string { return "/Users/" + id }
 
 // plainSchemas are RFC 7643's.
-var plainSchemas = sync.OnceValue(func() *protocol.SchemaSet { return schemasOf(&v1alpha1.App{}) })
+var plainSchemas = sync.OnceValue(func() *protocol.SchemaSet { return SchemasOf(&v1alpha1.App{}) })
 
 const (
 	metaBegin     = `"meta":{`

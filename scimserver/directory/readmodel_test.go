@@ -344,7 +344,7 @@ func BenchmarkPage(b *testing.B) {
 
 func BenchmarkRender(b *testing.B) {
 	user := stored("u", "ada@example.com", 1, epoch)
-	schemas := schemasOf(wiki)
+	schemas := SchemasOf(wiki)
 	b.ReportAllocs()
 	for b.Loop() {
 		resource, err := Resource(user)

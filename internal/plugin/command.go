@@ -1,0 +1,59 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+const longHelp = `Look after the users, Apps and tokens of scim-operator.
+
+It works with the rights of your kubeconfig and needs no others. Where one is
+missing, the error names it.
+
+Exit status: 0 done; 1 done, and the answer is no (diff: there are differences;
+test: a step failed; import: lines were refused); 2 not done, the error says
+why; 3 not done, a right is missing; 130 interrupted.`
+
+// Run executes one command line and returns its exit status. Output and errors go to the streams. It does not read os.Args
+// or the process's streams.
+func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
+	log.SetLogger(logr.Discard()) // the client's library logs; the plugin prints
+	root := newRoot(streams, version)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	status := exitStatus(ctx, err)
+	if text := errorText(err); text != "" && !errors.Is(err, context.Canceled) {
+		_, _ = fmt.Fprintln(streams.ErrOut, "error:", escape(text))
+	}
+	return status
+}
+
+func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command {
+	s := &session{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true)}
+	root := &cobra.Command{
+		Use:           "kubectl-scim",
+		Short:         "Look after the users, Apps and tokens of scim-operator",
+		Long:          longHelp,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true, // Run prints it, once
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl scim"},
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	s.flags.AddFlags(root.PersistentFlags())
+	s.completeFlags(root)
+	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s))
+	return root
+}

@@ -19,6 +19,7 @@ FUZZ_TIME             ?= 1m
 
 CONTROLLER_GEN = go tool -modfile=hack/tools/generate/go.mod controller-gen
 KUSTOMIZE      = go tool -modfile=$(CURDIR)/hack/tools/kustomize/go.mod kustomize
+CRD_REF_DOCS   = go tool -modfile=hack/tools/apidocs/go.mod crd-ref-docs
 GOLANGCI_LINT  = go tool -modfile=hack/tools/lint/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
@@ -138,8 +139,9 @@ bin/installer.yaml:
 	@$(KUSTOMIZE) build bin/installer -o $@
 
 .PHONY: generate
-generate: ## Generate deep copies and apply configurations from api/.
+generate: ## Generate deep copies, apply configurations and docs/api.md from api/.
 	$(CONTROLLER_GEN) object applyconfiguration paths=./api/...
+	$(CRD_REF_DOCS) --config hack/tools/apidocs/config.yaml --source-path api/v1alpha1 --renderer markdown --output-path docs/api.md --log-level ERROR
 
 .PHONY: manifests
 manifests: ## Generate the CRDs in config/crd/bases from api/, and what the chart has in common with config/.
@@ -150,7 +152,7 @@ manifests: ## Generate the CRDs in config/crd/bases from api/, and what the char
 
 .PHONY: verify-generated
 verify-generated: generate manifests ## Fail when generated files are not what api/ and config/ say.
-	git diff --exit-code -- api config/crd config/rbac charts
+	git diff --exit-code -- api config/crd config/rbac charts docs/api.md
 	@test -z "$$(git ls-files --others --exclude-standard charts)" || { echo "untracked files in charts"; exit 1; }
 
 .PHONY: lint

@@ -47,6 +47,8 @@ type appIndex[E any] struct {
 }
 
 func newReadModel[E entry[E]](observer observer[E]) *readModel[E] {
+	var none E
+	beginAccount(none)
 	return &readModel[E]{
 		entries:  map[types.NamespacedName]E{},
 		apps:     map[types.NamespacedName]*appIndex[E]{},
@@ -144,8 +146,11 @@ func (m *readModel[E]) remove(name types.NamespacedName, uid types.UID) {
 // replace puts a new state of an object, or none, in the place of the old one in every index, and wakes the requests that
 // wait for it.
 func (m *readModel[E]) replace(name types.NamespacedName, e E) {
-	if old, held := m.entries[name]; held && old.head().visible() {
-		m.unindex(old)
+	if old, held := m.entries[name]; held {
+		account(old, -1)
+		if old.head().visible() {
+			m.unindex(old)
+		}
 	}
 	var none E
 	visible := e != none && e.head().visible()
@@ -153,6 +158,7 @@ func (m *readModel[E]) replace(name types.NamespacedName, e E) {
 		delete(m.entries, name)
 	} else {
 		m.entries[name] = e
+		account(e, 1)
 	}
 	if visible {
 		m.index(e)

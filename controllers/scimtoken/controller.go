@@ -9,6 +9,7 @@ package scimtoken
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,10 +81,7 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 		return err
 	}
 	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexDigest, func(object client.Object) []string {
-		if digest := object.(*v1alpha1.ScimToken).Status.Digest; digest != "" {
-			return []string{digest}
-		}
-		return nil
+		return digestsOf(object.(*v1alpha1.ScimToken))
 	}); err != nil {
 		return err
 	}
@@ -108,6 +106,12 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 		}
 	}
 	return nil
+}
+
+// digestsOf returns the digest that a token has, and the one that its specification gives it, which may differ for a moment.
+func digestsOf(object *v1alpha1.ScimToken) []string {
+	digests := slices.DeleteFunc([]string{object.Status.Digest, object.Spec.Digest}, func(digest string) bool { return digest == "" })
+	return slices.Compact(digests)
 }
 
 // secretName returns the Secret that a token is read from, or "".
@@ -152,8 +156,10 @@ func (r *Reconciler) watchTokens() handler.TypedEventHandler[*v1alpha1.ScimToken
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.ScimToken], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			name := client.ObjectKeyFromObject(e.Object)
 			add(q, name)
-			for _, waiting := range r.digests.claimants(name, e.Object.Status.Digest) {
-				add(q, waiting)
+			for _, digest := range digestsOf(e.Object) {
+				for _, waiting := range r.digests.claimants(name, digest) {
+					add(q, waiting)
+				}
 			}
 		},
 	}

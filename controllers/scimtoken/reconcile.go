@@ -85,6 +85,7 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 	}
 	if problem != nil {
 		r.wake(r.digests.forget(name))
+		r.wake(r.digests.claimants(name, object.Spec.Digest)) // which may have counted this one as accepted
 		return *problem, nil
 	}
 	inUse, err := r.claim(ctx, object, digest)
@@ -140,28 +141,55 @@ func (r *Reconciler) acceptedDigest(ctx context.Context, object *v1alpha1.ScimTo
 }
 
 // claim takes a digest for the token's App where a URL names none, and reports whether another App has it there. The token
-// that has it keeps it; between tokens of which none has, the first one that is looked at gets it.
+// that has it keeps it; of tokens of which none has, the oldest one gets it.
 func (r *Reconciler) claim(ctx context.Context, object *v1alpha1.ScimToken, digest string) (inUse bool, err error) {
-	mine := claim{digest: digest, app: appOf(object), published: object.Status.Digest == digest && !object.Status.OwnURLOnly, created: object.CreationTimestamp.Time}
+	mine := claim{digest: digest, app: appOf(object), published: hasDigest(object, digest), created: object.CreationTimestamp.Time}
 	rivals := r.digests.set(client.ObjectKeyFromObject(object), mine)
-	// The registry knows the tokens that this process looked at, the informer those that another one published.
-	var published v1alpha1.ScimTokenList
-	if err := r.Client.List(ctx, &published, client.MatchingFields{indexDigest: digest}, client.UnsafeDisableDeepCopy); err != nil {
+	others, err := r.rivals(ctx, mine)
+	if err != nil {
 		return false, err
 	}
-	for i := range published.Items {
-		other := &published.Items[i]
-		if appOf(other) != mine.app && other.DeletionTimestamp.IsZero() && !other.Status.OwnURLOnly {
-			rivals = append(rivals, claim{digest: digest, app: appOf(other), published: true, created: other.CreationTimestamp.Time})
-		}
-	}
-	for _, rival := range rivals {
+	for _, rival := range append(rivals, others...) {
 		if rival.precedes(mine) {
 			return true, nil
 		}
 	}
 	r.digests.publish(client.ObjectKeyFromObject(object))
 	return false, nil
+}
+
+// hasDigest says whether a token has a digest where a URL names no App.
+func hasDigest(object *v1alpha1.ScimToken, digest string) bool {
+	return object.Status.Digest == digest && !object.Status.OwnURLOnly
+}
+
+// rivals returns the claims of other Apps' tokens that the registry may not know: it has the tokens that this process looked at,
+// the informer those that another process did, or none yet.
+func (r *Reconciler) rivals(ctx context.Context, mine claim) ([]claim, error) {
+	var others v1alpha1.ScimTokenList
+	if err := r.Client.List(ctx, &others, client.MatchingFields{indexDigest: mine.digest}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var rivals []claim
+	for i := range others.Items {
+		other := &others.Items[i]
+		if appOf(other) == mine.app || !other.DeletionTimestamp.IsZero() {
+			continue
+		}
+		rival := claim{digest: mine.digest, app: appOf(other), published: hasDigest(other, mine.digest), created: other.CreationTimestamp.Time}
+		if !rival.published {
+			app := &v1alpha1.App{}
+			err := r.Client.Get(ctx, rival.app, app, client.UnsafeDisableDeepCopy)
+			if apierrors.IsNotFound(err) || err == nil && !app.Spec.Accepts(other, mine.digest) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		rivals = append(rivals, rival)
+	}
+	return rivals, nil
 }
 
 func timeText(at *metav1.Time) string { return at.UTC().Format(time.RFC3339) }

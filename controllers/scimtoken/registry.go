@@ -26,13 +26,11 @@ type claim struct {
 	created   time.Time
 }
 
-// precedes says whether a claim goes before one of another App: the published one, else, where both are, the older one.
+// precedes says whether a claim goes before one of another App: the published one, else the older one. So the order in which
+// tokens are looked at, such as that of a start, decides nothing.
 func (c claim) precedes(other claim) bool {
 	if c.published != other.published {
 		return c.published
-	}
-	if !c.published {
-		return false
 	}
 	return cmp.Or(c.created.Compare(other.created), cmp.Compare(c.app.String(), other.app.String())) < 0
 }

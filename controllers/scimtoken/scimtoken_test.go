@@ -55,7 +55,7 @@ func TestRegistry(t *testing.T) {
 	step("the first", set("a", "d1", "one", false, young), nil)
 	g.publish(name("a"))
 	step("the same App", set("b", "d1", "one", false, old), nil)
-	step("an older token of another App", set("x", "d1", "two", false, old), []string{"one"})
+	step("an older token of another App", set("x", "d1", "two", false, old), []string{"one", "one"})
 	step("the one that works, looked at again", set("a", "d1", "one", true, young), nil)
 	step("two that are published: the younger one", set("a", "d1", "one", true, young), nil)
 	step("two that are published: the older one", set("x", "d1", "two", true, old), nil)
@@ -63,6 +63,9 @@ func TestRegistry(t *testing.T) {
 	if got, want := g.claimants(name("a"), "d1"), []types.NamespacedName{name("b"), name("x")}; !slices.Equal(got, want) {
 		t.Errorf("claimants: %v, want %v", got, want)
 	}
+	step("none has it: the younger one", set("y", "d3", "two", false, young), nil)
+	step("none has it: the older one", set("z", "d3", "one", false, old), nil)
+	step("none has it: the younger one again", set("y", "d3", "two", false, young), []string{"one"})
 	step("another digest", set("x", "d2", "two", false, old), nil)
 	step("alone again", set("a", "d1", "one", false, young), nil)
 	if got, want := g.forget(name("a")), []types.NamespacedName{name("b")}; !slices.Equal(got, want) {

@@ -3,8 +3,10 @@ package faults_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,4 +148,37 @@ func TestAThousandNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, false)
+}
+
+// A deactivation that is answered before its access was confirmed gone is a warning in the server's log, with the id.
+func TestUnconfirmedRevocationIsAWarning(t *testing.T) {
+	app := newApp(t, operator.Server, 5*time.Second)
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	confirmed, unconfirmed := newPerson("confirmed"), newPerson("unconfirmed")
+	for _, person := range []*okta.Assignment{confirmed, unconfirmed} {
+		if _, err := scim.AssignUser(t.Context(), person); err != nil {
+			t.Fatal(err)
+		}
+		operator.AccessSoon(t, app.Subject(person.Profile.UserName), harness.Everywhere(harness.Viewer))
+	}
+	if _, err := scim.Deactivate(t.Context(), confirmed); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.Controller.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	defer startController(t)
+	if _, err := scim.Deactivate(t.Context(), unconfirmed); err != nil {
+		t.Fatal(err)
+	}
+	warnings := map[string]bool{}
+	for raw := range strings.SplitSeq(operator.ServerLog.String(), "\n") {
+		var line struct{ Level, Msg, ID, App string }
+		if json.Unmarshal([]byte(raw), &line) == nil && line.Level == "WARN" && strings.Contains(line.Msg, "before its access was confirmed gone") {
+			warnings[line.ID] = true
+		}
+	}
+	if !warnings[unconfirmed.ID] || warnings[confirmed.ID] {
+		t.Errorf("warnings are about %v, want %s and not %s", warnings, unconfirmed.ID, confirmed.ID)
+	}
 }

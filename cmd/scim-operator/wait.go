@@ -38,10 +38,10 @@ func awaitKinds(ctx context.Context, config *rest.Config, httpClient *http.Clien
 	}
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 4, Cap: time.Second}
 	var refusedSince time.Time
-	for {
+	return backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		err := findKinds(ctx, client.RESTClient(), kinds)
 		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
+			return true, ctx.Err()
 		}
 		told(err)
 		switch {
@@ -50,10 +50,10 @@ func awaitKinds(ctx context.Context, config *rest.Config, httpClient *http.Clien
 		case refusedSince.IsZero():
 			refusedSince = time.Now()
 		case time.Since(refusedSince) > startDeadline:
-			return err
+			return false, err
 		}
-		pause(ctx, backoff.Step())
-	}
+		return false, nil
+	})
 }
 
 // missingKindsError names kinds that the API server does not know.

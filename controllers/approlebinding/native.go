@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -79,23 +80,22 @@ const concurrentWrites = 8
 // eachOf calls f for the natives of a set, some at a time, and joins the errors.
 func eachOf[T any](set map[overlay.ID]T, f func(overlay.ID, T) error) error {
 	var (
-		group  sync.WaitGroup
-		slots  = make(chan struct{}, concurrentWrites)
+		group  errgroup.Group
 		mutex  sync.Mutex
 		failed = map[overlay.ID]error{}
 	)
+	group.SetLimit(concurrentWrites)
 	for id, element := range set {
-		slots <- struct{}{}
-		group.Go(func() {
-			defer func() { <-slots }()
+		group.Go(func() error {
 			if err := f(id, element); err != nil {
 				mutex.Lock()
 				defer mutex.Unlock()
 				failed[id] = err
 			}
+			return nil
 		})
 	}
-	group.Wait()
+	_ = group.Wait() // each error is in failed
 	return joinByID(failed)
 }
 

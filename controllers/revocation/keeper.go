@@ -20,8 +20,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -35,6 +35,9 @@ const (
 	// slack is how much later an entry must expire than the one that is there to be worth a write.
 	slack = time.Minute
 )
+
+// loadBackoff is between attempts to read the lists. It stays at its Cap.
+var loadBackoff = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Steps: 12, Cap: time.Minute}
 
 // Keeper of the RevocationLists. Its fields are set before Add and not changed after.
 type Keeper struct {
@@ -288,9 +291,4 @@ func (k *Keeper) read(ctx context.Context, app types.NamespacedName) (*v1alpha1.
 		return nil, err
 	}
 	return object, nil
-}
-
-// rateLimiter of attempts to read the lists.
-func rateLimiter() workqueue.TypedRateLimiter[string] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, time.Minute)
 }

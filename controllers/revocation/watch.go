@@ -56,17 +56,8 @@ func (k *Keeper) Start(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), k.synced...) {
 		return nil
 	}
-	for attempts := rateLimiter(); ; {
-		err := k.load(ctx)
-		if err == nil {
-			break
-		}
-		log.FromContext(ctx).Error(err, "Failed to read the RevocationLists")
-		select {
-		case <-time.After(attempts.When("")):
-		case <-ctx.Done():
-			return nil
-		}
+	if err := k.loadPersistently(ctx); err != nil {
+		return nil //nolint:nilerr // it is the end of ctx
 	}
 	close(k.loaded)
 	k.tellApps()
@@ -74,6 +65,17 @@ func (k *Keeper) Start(ctx context.Context) error {
 	k.stopped()
 	k.underWay.Wait() // nothing is written after the process gave the lead away
 	return nil
+}
+
+// loadPersistently reads the lists, again until that succeeds. The error is the end of ctx.
+func (k *Keeper) loadPersistently(ctx context.Context) error {
+	return loadBackoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		err := k.load(ctx)
+		if err != nil {
+			log.FromContext(ctx).Error(err, "Failed to read the RevocationLists")
+		}
+		return err == nil, nil
+	})
 }
 
 // stopped ends the timers once the process leads no more. A write looks at that under the mutex: none begins after the call.

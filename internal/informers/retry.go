@@ -44,21 +44,17 @@ func (r *retrying) IsWatchListSemanticsUnSupported() bool {
 	return asks && inner.IsWatchListSemanticsUnSupported()
 }
 
+// retryBackoff stays at its Cap for as long as attempts fail.
+var retryBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.3, Steps: 5, Cap: 1500 * time.Millisecond}
+
 func persistently[T any](ctx context.Context, attempt func() (T, error)) (T, error) {
-	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.3, Steps: 5, Cap: 1500 * time.Millisecond}
-	for {
-		result, err := attempt()
-		if err == nil || ctx.Err() != nil || reflectorDecides(err) {
-			return result, err
-		}
-		timer := time.NewTimer(backoff.Step())
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return result, err
-		case <-timer.C:
-		}
-	}
+	var result T
+	var err error
+	_ = retryBackoff.DelayFunc().Until(ctx, true, true, func(context.Context) (bool, error) {
+		result, err = attempt()
+		return err == nil || reflectorDecides(err), nil
+	}) // where ctx ends, the last attempt's error says more
+	return result, err
 }
 
 // reflectorDecides says whether the reflector goes on in another way after such an error.

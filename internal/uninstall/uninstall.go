@@ -13,6 +13,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -118,19 +119,14 @@ func (u *Uninstaller) remain(format string, arguments ...any) {
 
 // until polls until check says that it is done, for as long as patience lasts. It returns whether it was done.
 func (u *Uninstaller) until(ctx context.Context, check func(ctx context.Context) (bool, error)) (bool, error) {
-	deadline := time.Now().Add(u.patience)
-	for {
-		done, err := check(ctx)
-		if err != nil || done {
-			return done, err
-		}
-		if time.Now().After(deadline) {
-			return false, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-time.After(pollInterval):
-		}
+	// check gets ctx itself: what it has begun when patience ends is not cut off.
+	var failed error
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, u.patience, true, func(context.Context) (done bool, _ error) {
+		done, failed = check(ctx)
+		return done, failed
+	})
+	if failed == nil && ctx.Err() == nil {
+		return err == nil, nil // an error is the end of patience
 	}
+	return err == nil, err
 }

@@ -68,6 +68,10 @@ conformance: ## Compare with independent implementations of SCIM, and have one p
 	cd test/conformance/judges && npm ci --omit=dev
 	go test -tags conformance -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./test/conformance ./test/conformance/client
 
+.PHONY: alerts
+alerts: ## Test the alerts by promtool; its first build takes a minute or two.
+	go test -tags promtool $(TEST_ARGS) ./test/alerts
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_TIME, one after the other. What fails is kept in testdata/fuzz, as a test from then on.
 	@for package in ./scimserver ./scimserver/protocol ./internal/names; do \
@@ -148,7 +152,7 @@ manifests: ## Generate the CRDs in config/crd/bases from api/, and what the char
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 	go run ./hack/crds config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=scim-operator,fileName=roles.yaml paths="{./scimserver/...,./controllers/...}" output:rbac:dir=config/rbac
-	$(KUSTOMIZE) build config/default | go run ./hack/chart charts/scim-operator/templates/generated
+	$(KUSTOMIZE) build config/default | go run ./hack/chart charts/scim-operator/templates/generated config/components/prometheus-rule/prometheus_rule.yaml
 
 .PHONY: verify-generated
 verify-generated: generate manifests ## Fail when generated files are not what api/ and config/ say.

@@ -1,6 +1,6 @@
 // Command chart writes the parts of charts/scim-operator that no value changes, from the objects that kustomize renders of
 // config/default, which it reads on standard input: CRDs, admission policies, ServiceAccounts and RBAC. So the chart and
-// config/ cannot come apart. `make manifests` runs it.
+// config/ cannot come apart. The alerts come from their component, which config/default lacks. `make manifests` runs it.
 package main
 
 import (
@@ -36,11 +36,11 @@ var files = map[string][]string{
 var byHand = []string{"ClusterRole/scim-operator-bindable", "ClusterRoleBinding/scim-operator-controller-apps"}
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: chart DIR < rendered.yaml")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: chart DIR RULE.yaml < rendered.yaml")
 		os.Exit(2)
 	}
-	if err := run(os.Stdin, os.Args[1]); err != nil {
+	if err := errors.Join(run(os.Stdin, os.Args[1]), writeRule(os.Args[2], os.Args[1])); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
@@ -64,6 +64,39 @@ func run(rendered io.Reader, dir string) error {
 	}
 	return nil
 }
+
+// writeRule writes the template of the PrometheusRule from the one of config/. Prometheus' own templates in it are none of Helm's.
+func writeRule(path, dir string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	object := map[string]any{}
+	if err := yaml.Unmarshal(raw, &object); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	spec, err := yaml.Marshal(map[string]any{"spec": object["spec"]})
+	if err != nil {
+		return err
+	}
+	text := headComment + ruleHead + strings.ReplaceAll(string(spec), "{{", `{{ "{{" }}`) + "{{- end }}\n"
+	return os.WriteFile(filepath.Join(dir, "prometheus-rule.yaml"), []byte(text), 0o644)
+}
+
+// ruleHead goes before the spec of the PrometheusRule.
+const ruleHead = `{{- if .Values.metrics.prometheusRule.enabled }}
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {{ .Values.namePrefix }}scim-operator
+  namespace: {{ .Release.Namespace }}
+  labels:
+    app.kubernetes.io/name: scim-operator
+    {{- include "scim-operator.labels" (dict "root" . "component" "") | nindent 4 }}
+    {{- with .Values.metrics.prometheusRule.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+`
 
 func decode(rendered io.Reader) ([]*unstructured.Unstructured, error) {
 	decoder := yamldecoder.NewYAMLOrJSONDecoder(rendered, 4096)

@@ -42,6 +42,8 @@ var components = []struct{ name, values, patches string }{
 		"authorizer.clientCASecretName=scim-operator-authorizer-client-ca,authorizer.allowedCIDRs={192.0.2.0/28}", patches: openToAPIServers},
 	{name: "flow-schema", values: "flowSchema.enabled=true"},
 	{name: "prometheus", values: "metrics.podMonitor.enabled=true"},
+	{name: "service-monitor", values: "metrics.serviceMonitor.enabled=true"},
+	{name: "prometheus-rule", values: "metrics.prometheusRule.enabled=true"},
 }
 
 // Every component is valid for a real API server, also in another namespace and under another name, and is what the chart
@@ -50,10 +52,11 @@ func TestComponents(t *testing.T) {
 	c := startCluster(t)
 	binary, err := stack.BuildOperator(t.Context())
 	must(t, err)
+	prometheus := moduleDir(t, "github.com/prometheus-operator/prometheus-operator@v0.85.0") + "/example/prometheus-operator-crd/monitoring.coreos.com_"
 	for _, definitions := range []string{
 		moduleDir(t, "sigs.k8s.io/gateway-api@v1.6.3") + "/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
 		moduleDir(t, "github.com/cert-manager/cert-manager@v1.21.2") + "/deploy/crds/cert-manager.io_certificates.yaml",
-		moduleDir(t, "github.com/prometheus-operator/prometheus-operator@v0.85.0") + "/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+		prometheus + "podmonitors.yaml", prometheus + "servicemonitors.yaml", prometheus + "prometheusrules.yaml",
 	} {
 		if output, err := c.kubectl(t.Context(), "apply", "--server-side", "-f", definitions); err != nil {
 			t.Fatalf("%v\n%s", err, output)

@@ -38,7 +38,7 @@ func TestAuditTellsWhatIsHeldAndReleased(t *testing.T) {
 	group := made.Text("id")
 	lines := func(action string, count int) (ids []string, last auditLine) {
 		t.Helper()
-		harness.Eventually(t, 4*patience, fmt.Sprintf("%d lines of %s", count, action), func(context.Context) error {
+		harness.Eventually(t, patience, fmt.Sprintf("%d lines of %s", count, action), func(context.Context) error {
 			all, _ := auditLines(operator.ControllerLog, name)
 			ids = nil
 			for _, line := range all {

@@ -267,7 +267,7 @@ func TestAuditTellsNothingOfWhatWasNeverBound(t *testing.T) {
 func awaitAudit(t *testing.T, log *harness.Log, app, what string, wanted func(auditLine) bool) (found auditLine) {
 	t.Helper()
 	// All members of a group of hundreds are evaluated with the one that is looked for.
-	harness.Eventually(t, 12*patience, what, func(context.Context) error {
+	harness.Eventually(t, patience, what, func(context.Context) error {
 		lines, _ := auditLines(log, app)
 		i := slices.IndexFunc(lines, wanted)
 		if i < 0 {

@@ -125,7 +125,7 @@ func TestAPolicyRefusesBindings(t *testing.T) {
 	}
 	canSoon(t, app.Subject(name), "list", closed, false)
 	open()
-	harness.Eventually(t, 4*patience, "the binding in "+closed, func(ctx context.Context) error {
+	soon(t, "the binding in "+closed, func(ctx context.Context) error {
 		allowed, err := operator.CanI(ctx, app.Subject(name), "list", "pods", closed)
 		if err == nil && !allowed {
 			err = fmt.Errorf("it is not there")

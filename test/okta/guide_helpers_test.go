@@ -69,6 +69,11 @@ func follow(t *testing.T, g guide) *guide {
 		}
 	})
 	g.kubectl(t, "apply", "-f", samplePath(g.name))
+	for _, object := range readSample(t, g.name) {
+		if object.GetKind() == "App" { // tests look as soon as a deactivation is answered, on a busy machine, too
+			g.kubectl(t, "--namespace", object.GetNamespace(), "patch", "sapp", object.GetName(), "--type", "merge", "-p", `{"spec":{"deactivation":{"confirmWithin":"30s"}}}`)
+		}
+	}
 	return &g
 }
 

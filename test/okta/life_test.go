@@ -18,8 +18,9 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
-// patience bounds every wait for the controller: the product aims at a second.
-const patience = 5 * time.Second
+// patience bounds every wait for the controller, on a machine that is busy with other work, too: the product aims at a second, and
+// benchmarks measure it.
+const patience = time.Minute
 
 // life is one person's way through the company.
 type life struct {

@@ -132,7 +132,7 @@ func eachDialect(t *testing.T, test func(*testing.T, okta.Dialect)) {
 	}
 }
 
-// soon polls within the limit that grants have.
+// soon polls within patience.
 func soon(t *testing.T, what string, check func(context.Context) error) {
 	t.Helper()
 	harness.Eventually(t, patience, what, check)

@@ -111,5 +111,6 @@ func TestPages(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "dev")
 	startDev(t, buildPrograms(t), dir)
+	answerWhenGone(t, dir)
 	playPages(t, dir)
 }

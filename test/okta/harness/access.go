@@ -86,8 +86,9 @@ func (h *Harness) AccessNow(t testing.TB, user string, want Access) {
 	}
 }
 
-// grantLimit is generous: the product aims at a second, and logs tell how long it took.
-const grantLimit = 5 * time.Second
+// grantLimit finds what never comes, on a machine that is busy with other work, too: the product aims at a second, benchmarks measure
+// it, and logs tell how long it took.
+const grantLimit = time.Minute
 
 // AccessSoon polls until the user has that access, and logs how long it took.
 func (h *Harness) AccessSoon(t testing.TB, user string, want Access) {

@@ -18,7 +18,7 @@ import (
 )
 
 // tokenLimit bounds how long a new token, of a new App too, may take to be accepted.
-const tokenLimit = 10 * time.Second
+const tokenLimit = time.Minute
 
 // Quickstart returns the sample's App with a new token.
 func (h *Harness) Quickstart(t testing.TB, server *stack.Process) App {

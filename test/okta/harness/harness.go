@@ -122,6 +122,10 @@ func Start(ctx context.Context) (_ *Harness, err error) {
 			if err := unstructured.SetNestedMap(object.Object, map[string]any{"requestsPerSecond": int64(1000), "burst": int64(10000)}, "spec", "limits"); err != nil {
 				return nil, err
 			}
+			// An answer to a deactivation says that the access is gone, however busy the machine is: tests look at once.
+			if err := unstructured.SetNestedField(object.Object, "30s", "spec", "deactivation", "confirmWithin"); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := stack.Apply(ctx, h.Env.Config, sample); err != nil {

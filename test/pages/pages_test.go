@@ -3,14 +3,14 @@ package pages
 import "testing"
 
 func TestPagesAreCompared(t *testing.T) {
-	blocks := blocksOf("a\n```sh\nmake run\n```\n\n```sh\nls\n```\n\n```text\n{\"id\":\"jane-exebugpowk\",…}\nx   1s\n```\nb\n```sh\ntrue\n```\n")
+	blocks := blocksOf("a\n```sh\nmake run\n```\n\n```sh\nls\n```\n\n```text\n{\"id\":\"jane-exebugpowk\",…}\nx   1.25s\n```\nb\n```sh\ntrue\n```\n")
 	if len(blocks) != 2 || blocks[0].commands != "ls\n" || blocks[1].shown != "" {
 		t.Fatalf("blocks %q", blocks)
 	}
 	for printed, want := range map[string]bool{
-		"{\"id\":\"jane-aaaaaaaaaa\",\"active\":true}\nx 25s\n": true,
-		"{\"id\":\"john-aaaaaaaaaa\",\"active\":true}\nx 25s\n": false,
-		"{\"id\":\"jane-aaaaaaaaaa\",\"active\":true}\ny 25s\n": false,
+		"{\"id\":\"jane-aaaaaaaaaa\",\"active\":true}\nx 0.5s\n": true,
+		"{\"id\":\"john-aaaaaaaaaa\",\"active\":true}\nx 25s\n":  false,
+		"{\"id\":\"jane-aaaaaaaaaa\",\"active\":true}\ny 25s\n":  false,
 		"": false,
 	} {
 		if alike(printed, blocks[0].shown) != want {

@@ -17,7 +17,7 @@ const longHelp = `Look after the users, Apps and tokens of scim-operator.
 It works with the rights of your kubeconfig and needs no others. Where one is
 missing, the error names it.
 
-Exit status: 0 done; 1 done, and the answer is no (diff: there are differences;
+Exit status: 0 done; 1 done, and the answer is no (access is not gone in time;
 test: a step failed; import: lines were refused); 2 not done, the error says
 why; 3 not done, a right is missing; 130 interrupted.`
 
@@ -54,6 +54,6 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 	root.SetErr(streams.ErrOut)
 	s.flags.AddFlags(root.PersistentFlags())
 	s.completeFlags(root)
-	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s))
+	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s))
 	return root
 }

@@ -2,12 +2,14 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
@@ -54,7 +56,8 @@ func (s *session) connect() error {
 	if err != nil {
 		return err
 	}
-	s.client = client.WithFieldOwner(direct, fieldManager)
+	// A field that the cluster's version does not know must not be dropped in silence: it may be what bounds a token.
+	s.client = client.WithFieldValidation(client.WithFieldOwner(direct, fieldManager), metav1.FieldValidationStrict)
 	return nil
 }
 
@@ -111,6 +114,16 @@ func (s *session) count(ctx context.Context, kind string, options ...client.List
 		return nil
 	}, options...)
 	return total, err
+}
+
+// patchSpec sets fields of an object's spec. It holds for this very object, by its UID, in whatever state it is by now: status
+// is written all the time. Errors are the API server's.
+func (s *session) patchSpec(ctx context.Context, object client.Object, fields map[string]any, options ...client.PatchOption) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": object.GetUID()}, "spec": fields})
+	if err != nil {
+		return err
+	}
+	return s.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), options...)
 }
 
 // bare returns the name of an object that may be given as kubectl prints it with -o name: user.scim-operator.io/jane-….

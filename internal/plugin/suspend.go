@@ -90,16 +90,12 @@ func (c *suspension) all(ctx context.Context, users []*v1alpha1.User) error {
 
 func (c *suspension) one(ctx context.Context, user *v1alpha1.User) error {
 	s := c.session
-	before := user.DeepCopy()
-	user.Spec.Suspended = c.suspend
 	var options []client.PatchOption
 	suffix := ""
 	if c.dryRun == dryRunServer {
 		options, suffix = append(options, client.DryRunAll), " (server dry run)"
 	}
-	// The name may have become another user's since it was looked up: the patch holds for this object in this state.
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := s.client.Patch(ctx, user, patch, options...); err != nil {
+	if err := s.patchSpec(ctx, user, map[string]any{"suspended": c.suspend}, options...); err != nil {
 		return err
 	}
 	if c.output.format == formatName {

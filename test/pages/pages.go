@@ -116,7 +116,7 @@ var (
 		regexp.MustCompile(`scim-[a-z2-7]{20}`),                         // native bindings
 		regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`), // times
 		regexp.MustCompile(`\b\d+(?:\.\d+)?[smh](?:\d+[sm])?\b`),        // ages and durations
-		regexp.MustCompile(`\b[0-9a-f]{16}\b`),                          // requests
+		regexp.MustCompile(`\b(?:[0-9a-f]{16}|[0-9a-f]{8})\b`),          // requests, IDs of tokens
 		regexp.MustCompile(`"version":"[^,}]*"`),                        // versions
 	}
 	blanks  = regexp.MustCompile(`[ \t]+`)

@@ -42,7 +42,7 @@ var denied = regexp.MustCompile(`cannot (\S+) resource "([^"]+)" in API group "(
 // missingRight returns the right that a refused call would have needed, such as "list users.scim-operator.io in namespace
 // directory", or "" where the error is of another kind.
 func missingRight(err error) string {
-	if !apierrors.IsForbidden(err) {
+	if err == nil || !apierrors.IsForbidden(err) {
 		return ""
 	}
 	found := denied.FindStringSubmatch(err.Error())

@@ -2,13 +2,14 @@ package user
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -30,28 +31,35 @@ const (
 // eventBudget decides which Events of one kind are written, and counts the others by App.
 type eventBudget struct {
 	limit flowcontrol.PassiveRateLimiter
-	// report is called once for an App, withheldAfter its first Event was left out, with how many were by then.
-	report func(app types.NamespacedName, count int)
+	// report is called once for an App, withheldAfter its first Event was left out, with what was by then.
+	report func(app types.NamespacedName, left leftOut)
 
 	mutex    sync.Mutex
-	withheld map[types.NamespacedName]int
+	withheld map[types.NamespacedName]leftOut
 }
 
-func newEventBudget(perSecond float32, burst int, report func(types.NamespacedName, int)) *eventBudget {
+// leftOut are the Events about an App's users that were not written: how many, and the user of the last one.
+type leftOut struct {
+	count int
+	last  *v1alpha1.User
+}
+
+func newEventBudget(perSecond float32, burst int, report func(types.NamespacedName, leftOut)) *eventBudget {
 	return &eventBudget{
 		limit:  flowcontrol.NewTokenBucketPassiveRateLimiter(perSecond, burst),
-		report: report, withheld: map[types.NamespacedName]int{},
+		report: report, withheld: map[types.NamespacedName]leftOut{},
 	}
 }
 
 // accept says whether an Event about a user of an App may be written.
-func (b *eventBudget) accept(app types.NamespacedName) bool {
+func (b *eventBudget) accept(app types.NamespacedName, user *v1alpha1.User) bool {
 	if b.limit.TryAccept() {
 		return true
 	}
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if b.withheld[app]++; b.withheld[app] == 1 {
+	left := leftOut{count: b.withheld[app].count + 1, last: user}
+	if b.withheld[app] = left; left.count == 1 {
 		time.AfterFunc(withheldAfter, func() { b.flush(app) })
 	}
 	return false
@@ -59,24 +67,30 @@ func (b *eventBudget) accept(app types.NamespacedName) bool {
 
 func (b *eventBudget) flush(app types.NamespacedName) {
 	b.mutex.Lock()
-	count := b.withheld[app]
+	left := b.withheld[app]
 	delete(b.withheld, app)
 	b.mutex.Unlock()
-	if count > 0 {
-		b.report(app, count)
+	if left.count > 0 {
+		b.report(app, left)
 	}
 }
 
 // reportWithheld tells on the App how many Events about its users were left out.
-func (r *Reconciler) reportWithheld(what string) func(types.NamespacedName, int) {
-	return func(name types.NamespacedName, count int) {
-		note := fmt.Sprintf("Access of %d users was %s without an Event for each: their status and the audit log tell of every one", count, what)
-		log.Log.WithName("user").Info("Left Events out", "app", name.String(), "count", count, "access", what)
+func (r *Reconciler) reportWithheld(what string) func(types.NamespacedName, leftOut) {
+	return func(name types.NamespacedName, left leftOut) {
+		log.Log.WithName("user").Info("Left Events out", "app", name.String(), "count", left.count, "access", what)
 		app := &v1alpha1.App{}
 		if err := r.Client.Get(context.Background(), name, app); err == nil {
-			r.Recorder.Eventf(app, nil, corev1.EventTypeNormal, "EventsLeftOut", "Summarize", "%s", note)
+			tellLeftOut(r.Recorder, app, left, what)
 		}
 	}
+}
+
+// tellLeftOut writes the Event of reportWithheld. Events that differ in their note alone are one series, which shows the first note for
+// six minutes: action and related object keep apart what is granted, what is revoked, and one number from the next.
+func tellLeftOut(recorder events.EventRecorder, app *v1alpha1.App, left leftOut, what string) {
+	recorder.Eventf(app, left.last, corev1.EventTypeNormal, "EventsLeftOut", "Summarize"+strings.ToUpper(what[:1])+what[1:],
+		"Access of %d users was %s without an Event for each: their status and the audit log tell of every one", left.count, what)
 }
 
 // tell writes Events about roles that came and went, after the status that says so. They name roles, never attributes.
@@ -93,7 +107,7 @@ func (e *evaluation) tell(before *v1alpha1.UserStatus) {
 		{auditGranted, "AccessGranted", "Grant", "Granted ", e.grantEvents},
 	} {
 		roles := changes[auditChange{action: event.action}]
-		if len(roles) > 0 && event.budget.accept(e.appName()) {
+		if len(roles) > 0 && event.budget.accept(e.appName(), e.user) {
 			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, event.reason, event.verb, "%s", event.text+namesOfRoles(roles))
 		}
 	}
@@ -102,7 +116,7 @@ func (e *evaluation) tell(before *v1alpha1.UserStatus) {
 		if !isObserved(before) {
 			former = nil
 		}
-		if gained := difference(after.Roles, former); gained != "" && e.grantEvents.accept(e.appName()) {
+		if gained := difference(after.Roles, former); gained != "" && e.grantEvents.accept(e.appName(), e.user) {
 			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessObserved", "Observe", "Would be granted, but the App's mode is Observe: %s", gained)
 		}
 	}
@@ -112,7 +126,7 @@ func (e *evaluation) tell(before *v1alpha1.UserStatus) {
 // tellRefused tells once why roles that the user holds are not bound.
 func (e *evaluation) tellRefused(before *v1alpha1.UserStatus) {
 	message := refusalIn(&e.user.Status)
-	if message == "" || message == refusalIn(before) || !e.grantEvents.accept(e.appName()) {
+	if message == "" || message == refusalIn(before) || !e.grantEvents.accept(e.appName(), e.user) {
 		return
 	}
 	e.Recorder.Eventf(e.user, nil, corev1.EventTypeWarning, "AccessNotGranted", "Grant", "%s", clip.Text(message, clip.EventNote))

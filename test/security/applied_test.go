@@ -33,6 +33,15 @@ func TestFieldsThatTheManifestLeavesOut(t *testing.T) {
 		{"another default role", "by server-side apply", `roleAssignment.default.v:"root"`, func(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {
 			app.Spec.RoleAssignment.Default = []string{"root"}
 		}, func(app *v1alpha1.App) { app.Spec.RoleAssignment.Default = []string{"none"} }},
+		{"a default role", "by kubectl apply", "default", func(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {
+			app.Spec.RoleAssignment.Default = []string{"root"}
+		}, nil},
+		{"scopes", "by server-side apply", "scopes", beforeScopes, nil},
+		{"scopes", "by kubectl apply", "list", beforeScopes, nil},
+		{"the attribute of names", "by server-side apply", "kubernetes.usernameFrom", beforeNames, nil},
+		{"the attribute of names", "by kubectl apply", "usernameFrom", beforeNames, nil},
+		{"the identifier", "by server-side apply", "identifier", beforeIdentifier, nil},
+		{"the identifier", "by kubectl apply", "identifier", beforeIdentifier, nil},
 	} {
 		t.Run(test.name+" "+test.apply, func(t *testing.T) {
 			n := newTenant(t)
@@ -60,7 +69,7 @@ func TestFieldsThatTheManifestLeavesOut(t *testing.T) {
 			// The manifest states its tokens, and the other account's fields are taken away.
 			theirs, _ := n.newToken(t, app.Name, "theirs")
 			app.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(theirs)}
-			must(t, n.admin.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":{"roles":null,"roleAssignment":null}}`)))
+			must(t, n.admin.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":{"roles":null,"roleAssignment":null,"scopes":null,"identifier":null,"kubernetes":{"usernameFrom":null}}}`)))
 			n.kubectl(t, app, applies[test.apply]...)
 			n.answersSoon(t, text, 401)
 			n.reachesNothing(t)
@@ -73,4 +82,33 @@ func TestFieldsThatTheManifestLeavesOut(t *testing.T) {
 
 func beforeTokens(app *v1alpha1.App, entry v1alpha1.AcceptedToken) {
 	app.Spec.Tokens = []v1alpha1.AcceptedToken{entry}
+}
+
+// beforeScopes has what every author may give an App without roles.
+func beforeScopes(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {
+	app.Spec.Scopes.List = []v1alpha1.Scope{{Name: "everywhere", ClusterWide: true}}
+}
+
+func beforeNames(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {
+	app.Spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail
+}
+
+func beforeIdentifier(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {
+	app.Spec.Identifier = v1alpha1.IdentifierEmail
+}
+
+// Edits and patches by hand are not held to the manifest of an earlier apply.
+func TestEditsOfAnAppliedApp(t *testing.T) {
+	n := newTenant(t)
+	app := n.newApp("edited")
+	n.kubectl(t, app, "apply")
+	for _, patch := range []string{
+		`{"spec":{"scopes":{"list":[{"name":"here","namespaces":["` + n.namespace + `"]}]}}}`,
+		`{"spec":{"roles":[{"name":"viewer","grants":[{"clusterRole":"view"}],"groups":["Viewers"]}]}}`,
+	} {
+		output, err := n.runKubectl(t, "patch", "apps.scim-operator.io", app.Name, "--namespace", n.namespace, "--type", "merge", "--patch", patch)
+		if err != nil {
+			t.Fatalf("kubectl patch: %v\n%s", err, output)
+		}
+	}
 }

@@ -32,8 +32,6 @@ func (n *tenant) kubectlAll(t *testing.T, objects []client.Object, arguments ...
 // tryKubectl returns what kubectl said.
 func (n *tenant) tryKubectl(t *testing.T, objects []client.Object, arguments ...string) (output []byte, err error) {
 	t.Helper()
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, operator.Env.ControlPlane.WriteKubeconfig(kubeconfig, "admin", "system:masters"))
 	var manifest bytes.Buffer
 	for _, object := range objects {
 		object = object.DeepCopyObject().(client.Object)
@@ -46,7 +44,15 @@ func (n *tenant) tryKubectl(t *testing.T, objects []client.Object, arguments ...
 	}
 	path := filepath.Join(t.TempDir(), "manifest.json")
 	must(t, os.WriteFile(path, manifest.Bytes(), 0o600))
-	command := exec.CommandContext(t.Context(), operator.Env.Kubectl, append(arguments, "--kubeconfig", kubeconfig, "-f", path)...)
+	return n.runKubectl(t, append(arguments, "-f", path)...)
+}
+
+// runKubectl runs kubectl as the cluster's administrator.
+func (n *tenant) runKubectl(t *testing.T, arguments ...string) (output []byte, err error) {
+	t.Helper()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, operator.Env.ControlPlane.WriteKubeconfig(kubeconfig, "admin", "system:masters"))
+	command := exec.CommandContext(t.Context(), operator.Env.Kubectl, append(arguments, "--kubeconfig", kubeconfig)...)
 	return command.CombinedOutput()
 }
 

@@ -183,6 +183,11 @@ func TestTokenOfAnAppThatIsMadeAgain(t *testing.T) {
 			n.kubectl(t, app, "apply", "--server-side", "--force-conflicts", "--field-manager=gitops")
 		},
 		"by kubectl apply": func(t *testing.T, n *tenant, app *v1alpha1.App) { n.kubectl(t, app, "apply") },
+		"by kubectl replace": func(t *testing.T, n *tenant, app *v1alpha1.App) {
+			if _, err := n.tryKubectl(t, []client.Object{app}, "create"); err != nil { // it is there
+				n.kubectl(t, app, "replace")
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newTenant(t)

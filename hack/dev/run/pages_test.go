@@ -53,7 +53,7 @@ func ambiguous(text string) (found []string) {
 	for _, match := range kindsOf.FindAllStringSubmatch(text, -1) {
 		for kind := range strings.SplitSeq(match[1], ",") {
 			switch kind {
-			case "user", "users", "group", "groups", "app", "apps":
+			case "user", "users", "group", "groups", "app", "apps", "susers", "sgroups", "sapps", "stokens", "arbs": // the last are no names
 				found = append(found, match[0])
 			}
 		}
@@ -69,6 +69,7 @@ func TestPagesNameKindsUnambiguously(t *testing.T) {
 		"kubectl --namespace x delete app a":        1,
 		"kubectl get -A users":                      1,
 		"kubectl annotate app %s -n %s":             1,
+		"kubectl get susers -A":                     1,
 		"kubectl get suser,sgroup":                  0,
 		"kubectl get users.scim-operator.io":        0,
 		"kubectl -n x get secret users -o jsonpath": 0,

@@ -67,21 +67,49 @@ func (c *credentials) watch(ctx context.Context, from cache.Cache) ([]toolscache
 func (c *credentials) replace(before, after *v1alpha1.ScimToken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if before != nil {
-		id := token.ID(before.Status.Digest)
+	for _, digest := range digestsOf(before) {
+		id := token.ID(digest)
 		delete(c.byID[id], keyOf(before))
 		if len(c.byID[id]) == 0 {
 			delete(c.byID, id)
 		}
 	}
-	if after == nil || !token.IsDigest(after.Status.Digest) {
-		return
+	for _, digest := range digestsOf(after) {
+		id := token.ID(digest)
+		if c.byID[id] == nil {
+			c.byID[id] = map[types.NamespacedName]*v1alpha1.ScimToken{}
+		}
+		c.byID[id][keyOf(after)] = after
 	}
-	id := token.ID(after.Status.Digest)
-	if c.byID[id] == nil {
-		c.byID[id] = map[types.NamespacedName]*v1alpha1.ScimToken{}
+}
+
+// digestsOf returns the digests that a ScimToken publishes; t may be nil.
+func digestsOf(t *v1alpha1.ScimToken) []string {
+	var digests []string
+	if t != nil && token.IsDigest(t.Status.Digest) {
+		digests = append(digests, t.Status.Digest)
 	}
-	c.byID[id][keyOf(after)] = after
+	if former := formerOf(t); former != nil && token.IsDigest(former.Digest) {
+		digests = append(digests, former.Digest)
+	}
+	return digests
+}
+
+// formerOf returns the token that a ScimToken's newest one replaces, or nil.
+func formerOf(t *v1alpha1.ScimToken) *v1alpha1.FormerToken {
+	if t == nil || t.Status.Rotation == nil {
+		return nil
+	}
+	return t.Status.Rotation.Former
+}
+
+// standsFor says whether a ScimToken stands for a digest now. The end of a former token is held against the clock here, too.
+func (c *credentials) standsFor(t *v1alpha1.ScimToken, digest string) bool {
+	if token.Equal(t.Status.Digest, digest) {
+		return true
+	}
+	former := formerOf(t)
+	return former != nil && token.Equal(former.Digest, digest) && c.now().Before(former.Until.Time)
 }
 
 func keyOf(t *v1alpha1.ScimToken) types.NamespacedName {
@@ -136,7 +164,7 @@ func (c *credentials) openings(digest string, from netip.Addr) (openings []openi
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, t := range c.byID[token.ID(digest)] {
-		if !token.Equal(t.Status.Digest, digest) || !c.usable(t) {
+		if !c.standsFor(t, digest) || !c.usable(t) {
 			continue
 		}
 		name := types.NamespacedName{Namespace: t.Namespace, Name: t.Spec.App}

@@ -245,3 +245,33 @@ func TestScopesMeet(t *testing.T) {
 		t.Errorf("two entries: %b, %v", opened.scopes, err)
 	}
 }
+
+// A former token ends on time by the server's own clock, also while no controller runs; it ends with its ScimToken and its entry, too.
+func TestFormerTokenEndsOnTime(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	rotated := scimToken("rotated", "one", "newest", func(t *v1alpha1.ScimToken) {
+		t.Spec.Digest, t.Spec.Generate = "", &v1alpha1.GenerateToken{SecretName: "s"}
+		t.Status.Rotation = &v1alpha1.TokenRotationStatus{Former: &v1alpha1.FormerToken{Digest: token.Digest("former"), Until: metav1.NewTime(noon)}}
+	})
+	apps := map[string][]v1alpha1.AcceptedToken{"one": {{Name: "rotated"}}}
+	held := heldCredentials(noon, apps, rotated)
+	at := func(now time.Time, text string, want error) {
+		t.Helper()
+		held.now = func() time.Time { return now }
+		if _, err := held.authenticate(presenting(t, text), netip.Addr{}, types.NamespacedName{}); !errors.Is(err, want) {
+			t.Errorf("%s at %s: %v, want %v", text, now, err, want)
+		}
+	}
+	at(noon.Add(-time.Nanosecond), "former", nil)
+	at(noon, "former", errBadCredentials)
+	at(noon, "newest", nil)
+	apps["one"] = []v1alpha1.AcceptedToken{{Name: "rotated", Digest: token.Digest("newest")}}
+	at(noon.Add(-time.Hour), "former", errBadCredentials)
+	at(noon, "newest", nil)
+	apps["one"] = []v1alpha1.AcceptedToken{{Name: "rotated"}}
+	held.replace(rotated, nil)
+	at(noon.Add(-time.Hour), "former", errBadCredentials)
+	if len(held.byID) != 0 {
+		t.Errorf("%d digests of a deleted ScimToken are kept", len(held.byID))
+	}
+}

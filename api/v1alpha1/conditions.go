@@ -52,6 +52,9 @@ const (
 	// ConditionExpiring is True on a ScimToken that expires within 30 days.
 	ConditionExpiring = "Expiring"
 
+	// ConditionRotating is True on a ScimToken while both its newest token and the former one are accepted.
+	ConditionRotating = "Rotating"
+
 	// ConditionExpired is True on a ScimToken after its spec.expiresAt.
 	ConditionExpired = "Expired"
 )
@@ -131,6 +134,10 @@ const (
 	AnnotationReleaseRemovals = GroupName + "/release-removals"
 	// AnnotationGeneratedFor of a Secret names the ScimToken that it was made for.
 	AnnotationGeneratedFor = GroupName + "/generated-for"
+	// AnnotationTokenSerial of a Secret counts the tokens that were made for its ScimToken; absent: 1.
+	AnnotationTokenSerial = GroupName + "/token-serial"
+	// AnnotationTokenMadeAt of a Secret is when its token was made, as RFC 3339; absent: when the Secret was.
+	AnnotationTokenMadeAt = GroupName + "/token-made-at"
 	// AnnotationAllowDeletion with the value "true" on one of this operator's CustomResourceDefinitions lets it be deleted.
 	AnnotationAllowDeletion = GroupName + "/allow-deletion"
 	// AnnotationDeletedBy of a User or Group is the id of the SCIM request that deletes it, and when that came, as RFC 3339, with a

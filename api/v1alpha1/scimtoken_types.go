@@ -7,6 +7,7 @@ import (
 // ScimTokenSpec is one bearer credential of one App. The token itself is never in it: it holds a digest, names a
 // Secret, or asks for one to be generated.
 // +kubebuilder:validation:XValidation:rule="(has(self.digest) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.generate) ? 1 : 0) == 1",message="exactly one of digest, secretRef and generate must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.rotation) || has(self.generate) && size(self.generate.secretName) <= 240",message="rotation is for generated tokens, with a generate.secretName of 240 characters at most"
 // +kubebuilder:validation:XValidation:rule="!has(self.notBefore) || !has(self.expiresAt) || timestamp(self.notBefore) < timestamp(self.expiresAt)",message="expiresAt must be later than notBefore"
 type ScimTokenSpec struct {
 	// app names the App, in the same namespace, that the token opens.
@@ -25,6 +26,10 @@ type ScimTokenSpec struct {
 	// generate has the controller make a random token and write it into a Secret once.
 	// +optional
 	Generate *GenerateToken `json:"generate,omitempty"`
+	// rotation has a generated token replaced by another one at intervals, each in a Secret of its own. status.rotation says which one
+	// is to be put into the client, and until when.
+	// +optional
+	Rotation *TokenRotation `json:"rotation,omitempty"`
 	// notBefore is when the token begins to be accepted.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -63,6 +68,52 @@ type ScimTokenSpec struct {
 	Description string `json:"description,omitempty"`
 }
 
+// TokenRotation says how often a generated token is replaced.
+// +kubebuilder:validation:XValidation:rule="duration(self.overlap) < duration(self.every)",message="overlap must be shorter than every"
+type TokenRotation struct {
+	// every is how long after one token was made the next one is: an hour or more, such as 2160h for 90 days.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="(self == '0' || self != '' && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?([0-9]{1,9}([.][0-9]{1,9})?ms)?$')) && duration(self) >= duration('1h')",message="must be a duration of at least 1h in hours and minutes, such as 2160h for 90 days: days have no unit"
+	Every metav1.Duration `json:"every"`
+	// overlap is how long the former token is accepted after the next one was made, which is the time to put that one into the client:
+	// a minute or more.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="(self == '0' || self != '' && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?([0-9]{1,9}([.][0-9]{1,9})?ms)?$')) && duration(self) >= duration('1m')",message="must be a duration of at least 1m in hours and minutes, such as 168h for 7 days: days have no unit"
+	Overlap metav1.Duration `json:"overlap"`
+}
+
+// TokenRotationStatus says which token is to be put into the client, and which one it replaces.
+type TokenRotationStatus struct {
+	// secretName of the Secret that holds the newest token, under the key token.
+	SecretName string `json:"secretName"`
+	// serial counts the tokens that were made: 1 for the first one.
+	Serial int32 `json:"serial"`
+	// madeTime is when the newest token was made.
+	MadeTime metav1.Time `json:"madeTime"`
+	// nextTime is when the next one is made.
+	// +optional
+	NextTime *metav1.Time `json:"nextTime,omitempty"`
+	// former is the token that the newest one replaces, while it is accepted.
+	// +optional
+	Former *FormerToken `json:"former,omitempty"`
+}
+
+// FormerToken is a token that was replaced and is accepted for some time.
+type FormerToken struct {
+	// secretName of the Secret that holds it.
+	SecretName string `json:"secretName"`
+	// digest that it stands for.
+	Digest string `json:"digest"`
+	// tokenID names it in logs.
+	TokenID string `json:"tokenID"`
+	// until is when it stops being accepted.
+	Until metav1.Time `json:"until"`
+}
+
 // SecretKeyReference names one key of a Secret that carries the label scim-operator.io/token=true.
 type SecretKeyReference struct {
 	// name of the Secret.
@@ -92,7 +143,7 @@ type GenerateToken struct {
 type ScimTokenStatus struct {
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
 	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days, Expired
-	// that it has.
+	// that it has. Rotating says that a former token is accepted, too, and until when.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -112,6 +163,9 @@ type ScimTokenStatus struct {
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	// +optional
 	TokenID string `json:"tokenID,omitempty"`
+	// rotation is there for a token with spec.rotation.
+	// +optional
+	Rotation *TokenRotationStatus `json:"rotation,omitempty"`
 	// lastUsedTime is when the token last opened its App, to about a quarter of an hour. The SCIM server writes it.
 	// +optional
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`

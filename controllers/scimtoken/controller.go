@@ -61,7 +61,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens,verbs=get;list;watch,roleName=scim-operator-controller-apps
 // +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/status,verbs=update,roleName=scim-operator-controller-apps
 // +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/finalizers,verbs=update,roleName=scim-operator-controller-apps
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;delete,roleName=scim-operator-controller-apps
 
 // Add registers the controller. The manager's cache must hold Secrets with LabelToken only. It fails where the manager
 // refuses the controller, an index or a watch.
@@ -108,9 +108,13 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	return nil
 }
 
-// digestsOf returns the digest that a token has, and the one that its specification gives it, which may differ for a moment.
+// digestsOf returns the digests that a token has, and the one that its specification gives it, which may differ for a moment.
 func digestsOf(object *v1alpha1.ScimToken) []string {
-	digests := slices.DeleteFunc([]string{object.Status.Digest, object.Spec.Digest}, func(digest string) bool { return digest == "" })
+	digests := []string{object.Status.Digest, object.Spec.Digest}
+	if rotation := object.Status.Rotation; rotation != nil && rotation.Former != nil {
+		digests = append(digests, rotation.Former.Digest)
+	}
+	digests = slices.DeleteFunc(digests, func(digest string) bool { return digest == "" })
 	return slices.Compact(digests)
 }
 
@@ -126,7 +130,11 @@ func secretName(spec *v1alpha1.ScimTokenSpec) string {
 }
 
 func (r *Reconciler) tokensOfSecret(ctx context.Context, secret *corev1.Secret) []reconcile.Request {
-	return r.find(ctx, secret.Namespace, indexSecret, secret.Name)
+	requests := r.find(ctx, secret.Namespace, indexSecret, secret.Name)
+	if name := secret.Annotations[v1alpha1.AnnotationGeneratedFor]; name != "" {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: secret.Namespace, Name: name}})
+	}
+	return requests
 }
 
 func (r *Reconciler) find(ctx context.Context, namespace, index, value string) []reconcile.Request {

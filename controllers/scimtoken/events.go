@@ -25,6 +25,10 @@ func (r *Reconciler) tell(object *v1alpha1.ScimToken, before *v1alpha1.ScimToken
 	default:
 		r.event(object, corev1.EventTypeWarning, is)
 	}
+	rotating := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionRotating)
+	if rotating != nil && (before.Rotation == nil || before.Rotation.Serial != object.Status.Rotation.Serial) {
+		r.event(object, corev1.EventTypeWarning, rotating)
+	}
 	expiring := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionExpiring)
 	if expiring != nil && is != nil && is.Reason != v1alpha1.ReasonExpired && meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionExpiring) == nil {
 		r.event(object, corev1.EventTypeWarning, expiring)

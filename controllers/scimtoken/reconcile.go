@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -55,10 +56,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if before.Digest != "" && before.Digest != verdict.digest {
 		r.wake(r.digests.claimants(request.NamespacedName, before.Digest))
 	}
+	r.deleteRetired(ctx, verdict.retired)
 	if verdict.retryAfter > 0 {
 		return reconcile.Result{RequeueAfter: verdict.retryAfter}, nil
 	}
-	return reconcile.Result{RequeueAfter: nextChange(&object.Spec, now)}, nil
+	return reconcile.Result{RequeueAfter: nextChange(object, now)}, nil
 }
 
 // verdict is what the status of a token will say. Only a token that its App accepts has a digest.
@@ -67,6 +69,9 @@ type verdict struct {
 	reason, message string
 	// ownURLOnly says that another App's token has the digest, and had it first.
 	ownURLOnly bool
+	// rotation is what the status says of it; retired are Secrets to be deleted once it does.
+	rotation *v1alpha1.TokenRotationStatus
+	retired  []*corev1.Secret
 	// opens says that the token opens its App now.
 	opens bool
 	// retryAfter is when to try again what no watch tells of; 0 for never.
@@ -79,7 +84,7 @@ func invalid(reason, message string) verdict { return verdict{reason: reason, me
 // does not list.
 func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now time.Time) (verdict, error) {
 	name := client.ObjectKeyFromObject(object)
-	digest, problem, err := r.acceptedDigest(ctx, object)
+	state, problem, err := r.acceptedState(ctx, object, now)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -88,11 +93,11 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 		r.wake(r.digests.claimants(name, object.Spec.Digest)) // which may have counted this one as accepted
 		return *problem, nil
 	}
-	inUse, err := r.claim(ctx, object, digest)
+	inUse, err := r.claim(ctx, object, state.digest)
 	if err != nil {
 		return verdict{}, err
 	}
-	accepted := verdict{digest: digest, ownURLOnly: inUse}
+	accepted := verdict{digest: state.digest, ownURLOnly: inUse, rotation: state.rotation, retired: state.retired, retryAfter: state.retryAfter}
 	switch {
 	case object.Spec.Suspended:
 		accepted.reason, accepted.message = v1alpha1.ReasonSuspended, "The token is suspended, as spec.suspended asks for."
@@ -107,37 +112,43 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 			object.Namespace, object.Spec.App)
 	default:
 		accepted.opens, accepted.reason, accepted.message = true, v1alpha1.ReasonValid, "The token is accepted."
-		if object.Spec.Generate != nil {
-			accepted.message += " " + howToRead(object.Namespace, object.Spec.Generate.SecretName)
+		if state.secretName != "" {
+			accepted.message += " " + howToRead(object.Namespace, state.secretName)
 		}
+	}
+	if state.trouble != "" {
+		accepted.message += " The next token could not be made. " + state.trouble
 	}
 	return accepted, nil
 }
 
-// acceptedDigest returns the digest of a token that its App accepts, or the verdict on one that it does not.
-func (r *Reconciler) acceptedDigest(ctx context.Context, object *v1alpha1.ScimToken) (string, *verdict, error) {
+// acceptedState returns the digests of a token that its App accepts, or the verdict on one that it does not.
+func (r *Reconciler) acceptedState(ctx context.Context, object *v1alpha1.ScimToken, now time.Time) (tokenState, *verdict, error) {
 	app := &v1alpha1.App{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Spec.App}, app, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		problem := invalid(v1alpha1.ReasonAppNotFound, "The App "+object.Spec.App+" does not exist in this namespace.")
-		return "", &problem, nil
+		return tokenState{}, &problem, nil
 	}
 	if err != nil {
-		return "", nil, err
+		return tokenState{}, nil, err
 	}
 	notAccepted := invalid(v1alpha1.ReasonNotAccepted,
 		"The App "+app.Name+" does not accept this token. If it shall, add to its spec:\n"+v1alpha1.AcceptanceOf(object))
 	if !app.Spec.Lists(object) {
-		return "", &notAccepted, nil
+		return tokenState{}, &notAccepted, nil
 	}
-	digest, problem, err := r.digestOf(ctx, object)
+	state, problem, err := r.stateOf(ctx, object, now)
 	if err != nil || problem != nil {
-		return "", problem, err
+		return tokenState{}, problem, err
 	}
-	if !app.Spec.Accepts(object, digest) {
-		return "", &notAccepted, nil
+	if former := state.former(); former != nil && !app.Spec.Accepts(object, former.Digest) {
+		state.rotation.Former = nil
 	}
-	return digest, nil, nil
+	if !app.Spec.Accepts(object, state.digest) {
+		return tokenState{}, &notAccepted, nil
+	}
+	return state, nil, nil
 }
 
 // claim takes a digest for the token's App where a URL names none, and reports whether another App has it there. The token
@@ -160,7 +171,11 @@ func (r *Reconciler) claim(ctx context.Context, object *v1alpha1.ScimToken, dige
 
 // hasDigest says whether a token has a digest where a URL names no App.
 func hasDigest(object *v1alpha1.ScimToken, digest string) bool {
-	return object.Status.Digest == digest && !object.Status.OwnURLOnly
+	if object.Status.OwnURLOnly {
+		return false
+	}
+	rotation := object.Status.Rotation
+	return object.Status.Digest == digest || rotation != nil && rotation.Former != nil && rotation.Former.Digest == digest
 }
 
 // rivals returns the claims of other Apps' tokens that the registry may not know: it has the tokens that this process looked at,
@@ -202,6 +217,7 @@ func (v verdict) apply(object *v1alpha1.ScimToken, now time.Time) {
 	status := &object.Status
 	status.ObservedGeneration = object.Generation
 	status.Digest, status.TokenID, status.OwnURLOnly = v.digest, token.ID(v.digest), v.ownURLOnly
+	status.Rotation = v.rotation
 	set := func(kind string, holds bool) {
 		condition := metav1.Condition{
 			Type: kind, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message, ObservedGeneration: object.Generation,
@@ -213,7 +229,22 @@ func (v verdict) apply(object *v1alpha1.ScimToken, now time.Time) {
 	}
 	set(v1alpha1.ConditionReady, v.isAsAsked())
 	set(v1alpha1.ConditionAccepted, v.opens)
+	v.applyRotating(object)
 	v.applyExpiry(object, now)
+}
+
+// applyRotating computes the condition Rotating.
+func (v verdict) applyRotating(object *v1alpha1.ScimToken) {
+	if v.rotation == nil || v.rotation.Former == nil {
+		meta.RemoveStatusCondition(&object.Status.Conditions, v1alpha1.ConditionRotating)
+		return
+	}
+	former := v.rotation.Former
+	meta.SetStatusCondition(&object.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionRotating, Status: metav1.ConditionTrue, Reason: v1alpha1.ConditionRotating, ObservedGeneration: object.Generation,
+		Message: fmt.Sprintf("A new token was made: put it into the client before %s, when the former one (token ID %s) stops being accepted. %s",
+			timeText(&former.Until), former.TokenID, howToRead(object.Namespace, v.rotation.SecretName)),
+	})
 }
 
 // applyExpiry computes the conditions Expiring and Expired.
@@ -239,8 +270,15 @@ func (v verdict) applyExpiry(object *v1alpha1.ScimToken, now time.Time) {
 }
 
 // nextChange returns how long until time alone changes what is to be said of a token; 0 for never.
-func nextChange(spec *v1alpha1.ScimTokenSpec, now time.Time) time.Duration {
+func nextChange(object *v1alpha1.ScimToken, now time.Time) time.Duration {
+	spec, rotation := &object.Spec, object.Status.Rotation
 	var moments []time.Time
+	if rotation != nil && rotation.NextTime != nil {
+		moments = append(moments, rotation.NextTime.Time)
+	}
+	if rotation != nil && rotation.Former != nil {
+		moments = append(moments, rotation.Former.Until.Time)
+	}
 	if spec.NotBefore != nil {
 		moments = append(moments, spec.NotBefore.Time)
 	}

@@ -21,9 +21,9 @@ var samples = map[string]struct{ specs, statuses []string }{
 		specs: []string{
 			`{"app":"a","digest":"` + digest + `","notBefore":"2026-01-01T00:00:00Z","scopes":["read"],"allowedCIDRs":["10.0.0.0/8"]}`,
 			`{"app":"a","digest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z"}`,
-			`{"app":"a","secretRef":{"name":"a"}}`, `{"app":"a","generate":{"secretName":"a"}}`,
+			`{"app":"a","secretRef":{"name":"a"}}`, `{"app":"a","generate":{"secretName":"a"},"rotation":{"every":"720h","overlap":"24h"}}`,
 		},
-		statuses: []string{`{` + conditions + `,"lastUsedTime":"2030-01-01T00:00:00Z"}`},
+		statuses: []string{`{` + conditions + `,"lastUsedTime":"2030-01-01T00:00:00Z","rotation":{"secretName":"a","serial":2,"madeTime":"2030-01-01T00:00:00Z","former":{"secretName":"a","digest":"` + digest + `","tokenID":"a","until":"2030-01-01T00:00:00Z"}}}`},
 	},
 	"User": {
 		specs: []string{`{"app":"a","userName":"a","userNameKey":"a","active":true,"name":{},"emails":[{"value":"a"}],"phoneNumbers":[{"value":"a"}],"ims":[{"value":"a"}],

@@ -46,6 +46,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EnterpriseUserApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Evaluation"):
 		return &apiv1alpha1.EvaluationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("FormerToken"):
+		return &apiv1alpha1.FormerTokenApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GenerateToken"):
 		return &apiv1alpha1.GenerateTokenApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Grant"):
@@ -110,6 +112,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Sharding"):
 		return &apiv1alpha1.ShardingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenRotation"):
+		return &apiv1alpha1.TokenRotationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenRotationStatus"):
+		return &apiv1alpha1.TokenRotationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("User"):
 		return &apiv1alpha1.UserApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UserSpec"):

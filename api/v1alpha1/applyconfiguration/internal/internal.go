@@ -371,6 +371,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: users
       type:
         scalar: numeric
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.FormerToken
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: secretName
+      type:
+        scalar: string
+    - name: tokenID
+      type:
+        scalar: string
+    - name: until
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.GenerateToken
   map:
     fields:
@@ -861,6 +876,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: notBefore
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: rotation
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenRotation
     - name: scopes
       type:
         list:
@@ -896,6 +914,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ownURLOnly
       type:
         scalar: boolean
+    - name: rotation
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenRotationStatus
     - name: tokenID
       type:
         scalar: string
@@ -956,6 +977,33 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: epoch
       type:
         scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.TokenRotation
+  map:
+    fields:
+    - name: every
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: overlap
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.TokenRotationStatus
+  map:
+    fields:
+    - name: former
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.FormerToken
+    - name: madeTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: nextTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: secretName
+      type:
+        scalar: string
+    - name: serial
+      type:
+        scalar: numeric
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
   scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.User

@@ -22,6 +22,9 @@ type ScimTokenSpecApplyConfiguration struct {
 	SecretRef *SecretKeyReferenceApplyConfiguration `json:"secretRef,omitempty"`
 	// generate has the controller make a random token and write it into a Secret once.
 	Generate *GenerateTokenApplyConfiguration `json:"generate,omitempty"`
+	// rotation has a generated token replaced by another one at intervals, each in a Secret of its own. status.rotation says which one
+	// is to be put into the client, and until when.
+	Rotation *TokenRotationApplyConfiguration `json:"rotation,omitempty"`
 	// notBefore is when the token begins to be accepted.
 	NotBefore *v1.Time `json:"notBefore,omitempty"`
 	// expiresAt is when the token stops being accepted. Empty: never.
@@ -74,6 +77,14 @@ func (b *ScimTokenSpecApplyConfiguration) WithSecretRef(value *SecretKeyReferenc
 // If called multiple times, the Generate field is set to the value of the last call.
 func (b *ScimTokenSpecApplyConfiguration) WithGenerate(value *GenerateTokenApplyConfiguration) *ScimTokenSpecApplyConfiguration {
 	b.Generate = value
+	return b
+}
+
+// WithRotation sets the Rotation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rotation field is set to the value of the last call.
+func (b *ScimTokenSpecApplyConfiguration) WithRotation(value *TokenRotationApplyConfiguration) *ScimTokenSpecApplyConfiguration {
+	b.Rotation = value
 	return b
 }
 

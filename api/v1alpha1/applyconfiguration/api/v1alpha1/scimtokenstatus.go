@@ -14,7 +14,7 @@ import (
 type ScimTokenStatusApplyConfiguration struct {
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
 	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days, Expired
-	// that it has.
+	// that it has. Rotating says that a former token is accepted, too, and until when.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
@@ -26,6 +26,8 @@ type ScimTokenStatusApplyConfiguration struct {
 	OwnURLOnly *bool `json:"ownURLOnly,omitempty"`
 	// tokenID is the first eight hexadecimal digits of the digest: it names the token in logs.
 	TokenID *string `json:"tokenID,omitempty"`
+	// rotation is there for a token with spec.rotation.
+	Rotation *TokenRotationStatusApplyConfiguration `json:"rotation,omitempty"`
 	// lastUsedTime is when the token last opened its App, to about a quarter of an hour. The SCIM server writes it.
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
 }
@@ -78,6 +80,14 @@ func (b *ScimTokenStatusApplyConfiguration) WithOwnURLOnly(value bool) *ScimToke
 // If called multiple times, the TokenID field is set to the value of the last call.
 func (b *ScimTokenStatusApplyConfiguration) WithTokenID(value string) *ScimTokenStatusApplyConfiguration {
 	b.TokenID = &value
+	return b
+}
+
+// WithRotation sets the Rotation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rotation field is set to the value of the last call.
+func (b *ScimTokenStatusApplyConfiguration) WithRotation(value *TokenRotationStatusApplyConfiguration) *ScimTokenStatusApplyConfiguration {
+	b.Rotation = value
 	return b
 }
 

@@ -1,12 +1,12 @@
 package scimserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,12 +25,18 @@ type credential struct {
 	tokenID string
 	// scopes are what the token may ask for.
 	scopes scopes
+	// basic says that the token is accepted as the password of Basic authentication, too.
+	basic bool
 	// tokens are the ScimTokens that stand for it: one, as a rule.
 	tokens []types.NamespacedName
 }
 
 var (
-	errNoCredentials  = errors.New("no credentials: send the App's token in the Authorization header as Bearer")
+	errNoCredentials = errors.New("no credentials: send the App's token in the Authorization header as Bearer")
+	errNoBasic       = errors.New("no credentials: after Basic, the Authorization header has no base64 of a user name, a colon and a password")
+	errBasicOff      = errors.New("the token is not accepted as a password: its ScimToken has no spec.basic. Add that, or choose HTTP Header in the client and give the token alone")
+	errBadBasic      = errors.New("the user name and password are not accepted: the password must be a token of the App, with spec.basic in its ScimToken, " +
+		"and the user name that of spec.basic.userName, or the token's ID. Or choose HTTP Header in the client and give the token alone")
 	errBadCredentials = errors.New("the token is not accepted: no ScimToken that its App accepts has its digest")
 	errMistyped       = errors.New("the token is not accepted: it is cut short or mistyped, since its checksum is wrong. Copy all of it again")
 	errWrongApp       = errors.New("the token does not open the App that the URL names")
@@ -119,18 +125,21 @@ func keyOf(t *v1alpha1.ScimToken) types.NamespacedName {
 // authenticate returns the App that the request's token opens, for a client at an address. Several Apps may accept a token: the
 // URL names one of them. Without a name in the URL only one App may accept it.
 func (c *credentials) authenticate(r *http.Request, from netip.Addr, named types.NamespacedName) (credential, error) {
-	presented := bearerToken(r.Header.Get("Authorization"))
-	if presented == "" {
-		return credential{}, errNoCredentials
+	shown, err := presentedBy(r)
+	if err != nil {
+		return credential{}, err
 	}
-	digest := token.Digest(presented)
-	openings, elsewhere := c.openings(digest, from)
+	digest := token.Digest(shown.token)
+	openings, refused := c.openings(shown, digest, from)
 	switch {
-	case len(openings) == 0 && elsewhere:
-		return credential{}, addressError{from}
-	case len(openings) == 0 && token.IsMistyped(presented):
+	case len(openings) > 0:
+	case refused != nil:
+		return credential{}, refused
+	case token.IsMistyped(shown.token):
 		return credential{}, errMistyped
-	case len(openings) == 0:
+	case shown.basic:
+		return credential{}, errBadBasic
+	default:
 		return credential{}, errBadCredentials
 	}
 	mine := slices.DeleteFunc(openings, func(o opening) bool {
@@ -147,6 +156,7 @@ func (c *credentials) authenticate(r *http.Request, from netip.Addr, named types
 	for _, each := range mine {
 		opened.tokens = append(opened.tokens, each.token)
 		opened.scopes |= each.scopes
+		opened.basic = opened.basic || each.basic
 	}
 	return opened, nil
 }
@@ -155,12 +165,14 @@ func (c *credentials) authenticate(r *http.Request, from netip.Addr, named types
 type opening struct {
 	app, token types.NamespacedName
 	scopes     scopes
+	basic      bool
 	// ownURLOnly says that it does so only where the URL names the App.
 	ownURLOnly bool
 }
 
-// openings returns what a token of this digest opens now for a client at an address, and whether it opens an App for others.
-func (c *credentials) openings(digest string, from netip.Addr) (openings []opening, elsewhere bool) {
+// openings returns what a presented token of this digest opens now for a client at an address, or why an App that accepts it does not
+// take it from this client; both are nil for a token that no App accepts.
+func (c *credentials) openings(shown presented, digest string, from netip.Addr) (openings []opening, refused error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, t := range c.byID[token.ID(digest)] {
@@ -172,16 +184,29 @@ func (c *credentials) openings(digest string, from netip.Addr) (openings []openi
 		if !found || !app.Spec.Accepts(t, digest) {
 			continue
 		}
-		if !isAllowedFrom(t, from) {
-			elsewhere = true
+		if err := mayPresent(t, shown, digest, from); err != nil {
+			refused = err
 			continue
 		}
 		openings = append(openings, opening{
-			app: name, token: keyOf(t), ownURLOnly: t.Status.OwnURLOnly,
+			app: name, token: keyOf(t), ownURLOnly: t.Status.OwnURLOnly, basic: t.Spec.Basic != nil,
 			scopes: scopesOf(t.Spec.Scopes) & scopesOf(app.Spec.ScopesOf(t, digest)),
 		})
 	}
-	return openings, elsewhere
+	return openings, refused
+}
+
+// mayPresent says why a client at an address may not use a token in the way it did, or nil.
+func mayPresent(t *v1alpha1.ScimToken, shown presented, digest string, from netip.Addr) error {
+	switch {
+	case !isAllowedFrom(t, from):
+		return addressError{from}
+	case shown.basic && t.Spec.Basic == nil:
+		return errBasicOff
+	case shown.basic && !token.Equal(shown.userDigest, token.Digest(cmp.Or(t.Spec.Basic.UserName, token.ID(digest)))):
+		return errBadBasic
+	}
+	return nil
 }
 
 // isAllowedFrom says whether a token may be used from an address. A network that cannot be read allows none.
@@ -219,25 +244,4 @@ func (c *credentials) usable(t *v1alpha1.ScimToken) bool {
 		return false
 	}
 	return true
-}
-
-// bearerToken reads a token as Okta's kinds of app send it: "Bearer x" (RFC 6750 section 2.1), "x" alone, and
-// "Bearer Bearer x" where an admin pasted the word into a field that adds it.
-func bearerToken(header string) string {
-	value := strings.TrimSpace(header)
-	for {
-		scheme, rest, found := strings.Cut(value, " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			break
-		}
-		if !found {
-			return ""
-		}
-		value = strings.TrimSpace(rest)
-	}
-	if strings.ContainsAny(value, " \t") {
-		// Another scheme, such as Basic: no token of ours.
-		return ""
-	}
-	return value
 }

@@ -275,3 +275,42 @@ func TestFormerTokenEndsOnTime(t *testing.T) {
 		t.Errorf("%d digests of a deleted ScimToken are kept", len(held.byID))
 	}
 }
+
+// As a password a token opens its App with spec.basic alone, and with the user name of that or the token's own ID.
+func TestAuthenticateBasic(t *testing.T) {
+	accepted := map[string][]v1alpha1.AcceptedToken{}
+	for _, name := range []string{"named", "unnamed", "off", "suspended"} {
+		accepted["one"] = append(accepted["one"], v1alpha1.AcceptedToken{Name: name, Digest: token.Digest(name)})
+	}
+	with := func(userName string) func(*v1alpha1.ScimToken) {
+		return func(t *v1alpha1.ScimToken) { t.Spec.Basic = &v1alpha1.BasicAuthentication{UserName: userName} }
+	}
+	suspended := scimToken("suspended", "one", "suspended", with("okta"))
+	suspended.Spec.Suspended = true
+	held := heldCredentials(time.Now(), accepted, suspended, scimToken("off", "one", "off", nil),
+		scimToken("named", "one", "named", with("okta")), scimToken("unnamed", "one", "unnamed", with("")))
+	id := token.ID(token.Digest("unnamed"))
+	for _, test := range []struct {
+		user, password string
+		want           error
+	}{
+		{"okta", "named", nil}, {"Okta", "named", errBadBasic}, {"", "named", errBadBasic}, {token.ID(token.Digest("named")), "named", errBadBasic},
+		{id, "unnamed", nil}, {"", "unnamed", errBadBasic}, {"okta", "unnamed", errBadBasic},
+		{"okta", "off", errBasicOff}, {"okta", "suspended", errBadBasic}, {"okta", "unknown", errBadBasic}, {"unknown", "unknown", errBadBasic},
+		{"okta", "", errNoBasic}, {"okta", "scim_cut", errMistyped}, {"okta", token.Digest("named"), errBadBasic},
+	} {
+		request := presenting(t, "")
+		request.SetBasicAuth(test.user, test.password)
+		opened, err := held.authenticate(request, netip.Addr{}, types.NamespacedName{})
+		if !errors.Is(err, test.want) || err == nil && (opened.app.Name != "one" || !opened.basic) {
+			t.Errorf("%s:%s opens %v, %v, want %v", test.user, test.password, opened.app, err, test.want)
+		}
+	}
+	for header, want := range map[string]error{"Basic": errNoBasic, "Basic ???": errNoBasic, "basic b2t0YTpuYW1lZA==": nil, "Bearer named": nil} {
+		request := presenting(t, "")
+		request.Header.Set("Authorization", header)
+		if _, err := held.authenticate(request, netip.Addr{}, types.NamespacedName{}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", header, err, want)
+		}
+	}
+}

@@ -11,6 +11,21 @@ import (
 
 // serviceProviderConfig answers what the server can do (RFC 7643 section 5), and nothing that it cannot.
 func (s *Server) serviceProviderConfig(x *exchange) error {
+	schemes := []protocol.AuthenticationScheme{{
+		Type:        "oauthbearertoken",
+		Name:        "Bearer token",
+		Description: "The token of one of the App's ScimTokens in the Authorization header.",
+		SpecURI:     "https://www.rfc-editor.org/rfc/rfc6750",
+		Primary:     true,
+	}}
+	if x.credential.basic {
+		schemes = append(schemes, protocol.AuthenticationScheme{
+			Type:        "httpbasic",
+			Name:        "HTTP Basic",
+			Description: "The token as the password, with the user name of its ScimToken.",
+			SpecURI:     "https://www.rfc-editor.org/rfc/rfc7617",
+		})
+	}
 	x.answerJSON(http.StatusOK, protocol.ServiceProviderConfigDocument(protocol.ServiceProviderConfigOptions{
 		BaseURL:           s.baseURL(x),
 		Patch:             true,
@@ -22,13 +37,7 @@ func (s *Server) serviceProviderConfig(x *exchange) error {
 			Cursor: true, Index: true, DefaultMethod: protocol.PaginationIndex,
 			DefaultPageSize: defaultPageSize, MaxPageSize: maxPageSize,
 		},
-		AuthenticationSchemes: []protocol.AuthenticationScheme{{
-			Type:        "oauthbearertoken",
-			Name:        "Bearer token",
-			Description: "The token of one of the App's ScimTokens in the Authorization header.",
-			SpecURI:     "https://www.rfc-editor.org/rfc/rfc6750",
-			Primary:     true,
-		}},
+		AuthenticationSchemes: schemes,
 	}))
 	return nil
 }

@@ -212,6 +212,9 @@ func (s *Server) admit(x *exchange) error {
 
 func unauthorized(x *exchange, reason error) error {
 	x.writer.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)
+	if errors.Is(reason, errNoBasic) || errors.Is(reason, errBadBasic) {
+		x.writer.Header().Add("WWW-Authenticate", `Basic realm="scim", charset="UTF-8"`)
+	}
 	text := reason.Error()
 	return protocol.Unauthorized("%s.", strings.ToUpper(text[:1])+text[1:])
 }

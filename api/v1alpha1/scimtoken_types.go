@@ -59,6 +59,10 @@ type ScimTokenSpec struct {
 	// +kubebuilder:validation:items:MaxLength=49
 	// +kubebuilder:validation:XValidation:rule="self.all(network, isCIDR(network))",message="must be networks such as 203.0.113.0/24 or 2001:db8::/32"
 	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
+	// basic has clients send the token as the password of HTTP Basic authentication (RFC 7617), too, as Okta's mode Basic Auth does. Absent:
+	// the token is accepted as Bearer alone.
+	// +optional
+	Basic *BasicAuthentication `json:"basic,omitempty"`
 	// suspended tokens are not accepted.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
@@ -112,6 +116,16 @@ type FormerToken struct {
 	TokenID string `json:"tokenID"`
 	// until is when it stops being accepted.
 	Until metav1.Time `json:"until"`
+}
+
+// BasicAuthentication says which user name goes with a token that is sent as a password.
+type BasicAuthentication struct {
+	// userName that the client must send. Empty: status.tokenID, that of the former token while that one is accepted.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[:[:cntrl:]]')",message="must have no colon and no control characters"
+	UserName string `json:"userName,omitempty"`
 }
 
 // SecretKeyReference names one key of a Secret that carries the label scim-operator.io/token=true.

@@ -19,7 +19,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 	},
 	"ScimToken": {
 		specs: []string{
-			`{"app":"a","digest":"` + digest + `","notBefore":"2026-01-01T00:00:00Z","scopes":["read"],"allowedCIDRs":["10.0.0.0/8"]}`,
+			`{"app":"a","digest":"` + digest + `","notBefore":"2026-01-01T00:00:00Z","scopes":["read"],"allowedCIDRs":["10.0.0.0/8"],"basic":{"userName":"a"}}`,
 			`{"app":"a","digest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z"}`,
 			`{"app":"a","secretRef":{"name":"a"}}`, `{"app":"a","generate":{"secretName":"a"},"rotation":{"every":"720h","overlap":"24h"}}`,
 		},

@@ -36,6 +36,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AppSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AppStatus"):
 		return &apiv1alpha1.AppStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("BasicAuthentication"):
+		return &apiv1alpha1.BasicAuthenticationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CustomAttribute"):
 		return &apiv1alpha1.CustomAttributeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Deactivation"):

@@ -275,6 +275,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: users
       type:
         scalar: numeric
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.BasicAuthentication
+  map:
+    fields:
+    - name: userName
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.CustomAttribute
   map:
     fields:
@@ -861,6 +867,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: app
       type:
         scalar: string
+    - name: basic
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.BasicAuthentication
     - name: description
       type:
         scalar: string

@@ -36,6 +36,9 @@ type ScimTokenSpecApplyConfiguration struct {
 	// proxy, the server must be told by --trusted-proxies that it may believe that proxy's X-Forwarded-For; else the address is the
 	// proxy's own.
 	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
+	// basic has clients send the token as the password of HTTP Basic authentication (RFC 7617), too, as Okta's mode Basic Auth does. Absent:
+	// the token is accepted as Bearer alone.
+	Basic *BasicAuthenticationApplyConfiguration `json:"basic,omitempty"`
 	// suspended tokens are not accepted.
 	Suspended *bool `json:"suspended,omitempty"`
 	// description says which client uses the token.
@@ -121,6 +124,14 @@ func (b *ScimTokenSpecApplyConfiguration) WithAllowedCIDRs(values ...string) *Sc
 	for i := range values {
 		b.AllowedCIDRs = append(b.AllowedCIDRs, values[i])
 	}
+	return b
+}
+
+// WithBasic sets the Basic field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Basic field is set to the value of the last call.
+func (b *ScimTokenSpecApplyConfiguration) WithBasic(value *BasicAuthenticationApplyConfiguration) *ScimTokenSpecApplyConfiguration {
+	b.Basic = value
 	return b
 }
 

@@ -27,7 +27,7 @@ func TestNextChange(t *testing.T) {
 		"expired":                 {v1alpha1.ScimTokenSpec{ExpiresAt: at(-day)}, 0},
 		"begins before it is due": {v1alpha1.ScimTokenSpec{NotBefore: at(20 * day), ExpiresAt: at(40 * day)}, 10 * day},
 	} {
-		if got := nextChange(&test.spec, now); got != test.want {
+		if got := nextChange(&v1alpha1.ScimToken{Spec: test.spec}, now); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

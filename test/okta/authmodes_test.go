@@ -94,7 +94,7 @@ func TestTokenBasicRefused(t *testing.T) {
 	}
 	refused("a token without spec.basic", basic("okta", app.Token), "spec.basic", "HTTP Header")
 	refused("a password that is no token", basic("okta", "password"), "spec.basic", "HTTP Header")
-	refused("no password", basic("okta", ""), "no credentials")
+	refused("no password", basic("okta", ""), "No credentials")
 	refused("no base64", "Basic ???", "base64")
 	refused("a token that was cut", basic("okta", app.Token[:len(app.Token)-2]), "checksum")
 

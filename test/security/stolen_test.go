@@ -130,7 +130,7 @@ func TestStolenController(t *testing.T) {
 			return c.Patch(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "scim-operator-bindable"}}, mergePatch(`{"rules":[]}`))
 		}},
 	)
-	attempts = append(attempts, stolenSecrets(n)...)
+	attempts = append(attempts, stolenSecrets(t, n)...)
 	attempts = append(attempts,
 		creating("a Pod", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "p"}}),
 		creating("a User", n.directory("own", "viewer")[0]),
@@ -151,8 +151,8 @@ func TestStolenController(t *testing.T) {
 	})
 }
 
-// stolenSecrets are the Secrets that the controller must not make.
-func stolenSecrets(n *tenant) []attempt {
+// stolenSecrets are the Secrets that the controller must not make, change or delete.
+func stolenSecrets(t *testing.T, n *tenant) []attempt {
 	secret := func(change func(*corev1.Secret)) *corev1.Secret {
 		object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 			Namespace: n.namespace, Name: "stolen",
@@ -164,7 +164,17 @@ func stolenSecrets(n *tenant) []attempt {
 		change(object)
 		return object
 	}
+	brought, plain := secret(func(s *corev1.Secret) { s.Name, s.OwnerReferences = "brought", nil }), configSecret(n.namespace, "plain")
+	forged := secret(func(s *corev1.Secret) {
+		s.Name, s.OwnerReferences, s.Type = "forged", nil, "example.com/other"
+		s.Annotations = map[string]string{v1alpha1.AnnotationGeneratedFor: "stolen"}
+	})
+	for _, object := range []*corev1.Secret{brought, plain, forged} {
+		must(t, n.admin.Create(t.Context(), object))
+	}
 	return []attempt{
+		deleting("a Secret of another", plain), deleting("a Secret that a ScimToken refers to", brought),
+		deleting("a Secret of another type", forged),
 		creating("a ServiceAccount's token", secret(func(s *corev1.Secret) {
 			s.Type, s.Data = corev1.SecretTypeServiceAccountToken, nil
 			s.Annotations = map[string]string{corev1.ServiceAccountNameKey: "default"}
@@ -179,7 +189,6 @@ func stolenSecrets(n *tenant) []attempt {
 		creating("a Secret without the label", secret(func(s *corev1.Secret) { s.Labels = nil })),
 		creating("a Secret without a ScimToken", secret(func(s *corev1.Secret) { s.OwnerReferences = nil })),
 		creating("a Secret with other keys", secret(func(s *corev1.Secret) { s.Data["tls.key"] = []byte("x") })),
-		deleting("a Secret", secret(func(*corev1.Secret) {})),
 	}
 }
 

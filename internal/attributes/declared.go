@@ -3,11 +3,10 @@ package attributes
 import (
 	"cmp"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 const typeComplex = "complex"
@@ -26,12 +25,6 @@ var standard = map[string]map[string]string{
 		"manager": typeComplex,
 	},
 }
-
-var (
-	reserved = []string{"password", "id", "schemas", "meta", "externalid", "groups"}
-	// attributeName is ATTRNAME of RFC 7643 section 2.1.
-	attributeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
-)
 
 // Refused tells why an App cannot declare an attribute.
 type Refused struct {
@@ -70,13 +63,13 @@ func containerOf(schema string) string {
 
 func checkDeclared(container string, attribute *v1alpha1.CustomAttribute) string {
 	name, kind := strings.ToLower(attribute.Name), cmp.Or(attribute.Type, "string")
-	if !attributeName.MatchString(attribute.Name) {
+	if !names.IsAttribute(attribute.Name) {
 		return "a name has letters, digits, '-' and '_', and begins with a letter"
 	}
-	if slices.Contains(reserved, name) {
+	if names.IsReservedAttribute(name) {
 		return "the name is reserved"
 	}
-	if len(container) < len("urn:x:") || !strings.HasPrefix(container, "urn:") || strings.ContainsAny(container, " \t\r\n\"[]()") {
+	if !names.IsSchemaURN(container) {
 		return fmt.Sprintf("schema %q is no URN", attribute.Schema)
 	}
 	switch of := standard[container][name]; {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/attributes"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -62,19 +63,24 @@ func (a *apps) schemas(app *v1alpha1.App) *protocol.SchemaSet {
 // SchemasOf returns what an App knows about users: RFC 7643 and its own attributes. It leaves out attributes that cannot be: the
 // App's own status names them, and a client must not be locked out for an administrator's slip.
 func SchemasOf(app *v1alpha1.App) *protocol.SchemaSet {
+	refused := attributes.CheckDeclared(app.Spec.Attributes)
 	custom := make([]protocol.CustomAttribute, 0, len(app.Spec.Attributes))
-	set, err := protocol.NewUserSchemas(nil)
-	for _, declared := range app.Spec.Attributes {
-		next := append(slices.Clone(custom), protocol.CustomAttribute{
+	for i, declared := range app.Spec.Attributes {
+		if slices.ContainsFunc(refused, func(r attributes.Refused) bool { return r.Index == i }) {
+			continue
+		}
+		custom = append(custom, protocol.CustomAttribute{
 			Schema: declared.Schema,
 			Attribute: protocol.Attribute{
 				Name: declared.Name, Type: declared.Type, MultiValued: declared.MultiValued, Required: declared.Required,
 				CanonicalValues: declared.CanonicalValues, Description: declared.Description,
 			},
 		})
-		if extended, refused := protocol.NewUserSchemas(next); refused == nil {
-			custom, set = next, extended
-		}
+	}
+	set, err := protocol.NewUserSchemas(custom)
+	if err != nil {
+		// What CheckDeclared lets pass is never refused. If it were, clients would still have RFC 7643.
+		set, err = protocol.NewUserSchemas(nil)
 	}
 	if err != nil {
 		// RFC 7643 itself was refused: there is no input that does this.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/scim-operator/scim-operator/internal/names"
 )
 
 // Schema URNs of RFC 7643.
@@ -271,7 +273,7 @@ func customDocument(documents *[]Schema, urn string) (*Schema, error) {
 	if urn == "" || strings.EqualFold(urn, UserSchema) || strings.EqualFold(urn, coreSchemaPrefix) {
 		return &(*documents)[0], nil
 	}
-	if len(urn) < 6 || !strings.EqualFold(urn[:4], "urn:") || strings.ContainsAny(urn, " \t\r\n\"[]()") {
+	if !names.IsSchemaURN(urn) {
 		return nil, fmt.Errorf("schema %q is not a URN", urn)
 	}
 	for i := range *documents {
@@ -288,13 +290,11 @@ func checkAttribute(a Attribute, top bool) error {
 	if !validName(a.Name) {
 		return errors.New("a name has letters, digits, '-', '_' and begins with a letter")
 	}
-	switch strings.ToLower(a.Name) {
-	case "password":
+	switch {
+	case strings.EqualFold(a.Name, "password"):
 		return errors.New("passwords are never stored")
-	case "id", "schemas", "meta", "externalid", "groups":
-		if top {
-			return errors.New("the name is reserved")
-		}
+	case top && names.IsReservedAttribute(a.Name):
+		return errors.New("the name is reserved")
 	}
 	if !slices.Contains([]string{TypeString, TypeBoolean, TypeDecimal, TypeInteger, TypeDateTime, TypeReference, TypeComplex, TypeBinary}, a.Type) {
 		return fmt.Errorf("unknown type %q", a.Type)
@@ -319,17 +319,5 @@ func checkAttribute(a Attribute, top bool) error {
 	return nil
 }
 
-// validName reports whether the name follows ATTRNAME of RFC 7643 section 2.1, or is "$ref".
-func validName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
-		case c == '$' && i == 0 && len(name) > 1:
-		case i > 0 && (c == '-' || c == '_' || '0' <= c && c <= '9'):
-		default:
-			return false
-		}
-	}
-	return name != ""
-}
+// validName reports whether the name follows ATTRNAME of RFC 7643 section 2.1, or is one like "$ref".
+func validName(name string) bool { return names.IsAttribute(strings.TrimPrefix(name, "$")) }

@@ -45,7 +45,7 @@ type auditChange struct {
 }
 
 // audit writes the lines of the change from one status to another.
-func (e *evaluation) audit(before, after *v1alpha1.UserStatus) {
+func (e report) audit(before, after *v1alpha1.UserStatus) {
 	changes := auditChanges(before, after)
 	origin := e.origin(before)
 	for _, change := range []auditChange{{action: auditRevoked}, {action: auditReleased}, {action: auditHeld}, {action: auditGranted}, {auditGranted, true}} {
@@ -140,13 +140,13 @@ func writeAudit(user types.NamespacedName, app string, change auditChange, roles
 
 // changedByRequest says whether a client's request changed the user since the former status, rather than an edit in the cluster or a
 // backup. A change of a group or of the App leaves the user as it was.
-func (e *evaluation) changedByRequest(before *v1alpha1.UserStatus) bool {
+func (e report) changedByRequest(before *v1alpha1.UserStatus) bool {
 	return e.isByRequest() && e.user.Spec.LastRequest != before.LastRequest &&
 		before.ObservedGeneration < e.user.Generation && !e.user.Spec.Suspended
 }
 
 // isByRequest says whether a client's request made the user what it is, rather than a backup.
-func (e *evaluation) isByRequest() bool {
+func (e report) isByRequest() bool {
 	spec := &e.user.Spec
 	return spec.LastRequest != "" && spec.LastModified != nil && spec.LastModified.After(e.user.CreationTimestamp.Add(-requestSkew))
 }

@@ -63,7 +63,7 @@ type origin struct {
 }
 
 // origin gathers the requests that changed the user, or a group of theirs, since the former status.
-func (e *evaluation) origin(before *v1alpha1.UserStatus) (o origin) {
+func (e report) origin(before *v1alpha1.UserStatus) (o origin) {
 	if e.changedByRequest(before) {
 		o.add(e.user.Spec.LastModified.Time, e.user.Spec.LastRequest)
 	}
@@ -92,7 +92,7 @@ func (o *origin) add(at time.Time, requests ...string) {
 }
 
 // values are those of the audit line. One request is named as such; of several, which were evaluated together, the server's lines
-// tell which did what.
+// emitEvents which did what.
 func (o *origin) values() []any {
 	var values []any
 	switch len(o.requests) {

@@ -79,7 +79,7 @@ func TestOrigin(t *testing.T) {
 		}), v1alpha1.UserStatus{ObservedGeneration: 2, LastRequest: "own"}, nil, nil},
 	} {
 		e := &evaluation{user: test.user, causes: test.causes}
-		got := e.origin(&test.before)
+		got := e.report().origin(&test.before)
 		if !slices.Equal(got.requests, test.want) {
 			t.Errorf("%s: requests %v, want %v", name, got.requests, test.want)
 		}

@@ -93,8 +93,8 @@ func tellLeftOut(recorder events.EventRecorder, app *v1alpha1.App, left leftOut,
 		"Access of %d users was %s without an Event for each: their status and the audit log tell of every one", left.count, what)
 }
 
-// tell writes Events about roles that came and went, after the status that says so. They name roles, never attributes.
-func (e *evaluation) tell(before *v1alpha1.UserStatus) {
+// emitEvents writes Events about roles that came and went, after the status that says so. They name roles, never attributes.
+func (e report) emitEvents(before *v1alpha1.UserStatus) {
 	after := &e.user.Status
 	changes := auditChanges(before, after)
 	for _, event := range []struct {
@@ -120,11 +120,11 @@ func (e *evaluation) tell(before *v1alpha1.UserStatus) {
 			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, "AccessObserved", "Observe", "Would be granted, but the App's mode is Observe: %s", gained)
 		}
 	}
-	e.tellRefused(before)
+	e.emitRefused(before)
 }
 
-// tellRefused tells once why roles that the user holds are not bound.
-func (e *evaluation) tellRefused(before *v1alpha1.UserStatus) {
+// emitRefused tells once why roles that the user holds are not bound.
+func (e report) emitRefused(before *v1alpha1.UserStatus) {
 	message := refusalIn(&e.user.Status)
 	if message == "" || message == refusalIn(before) || !e.grantEvents.accept(e.appName(), e.user) {
 		return

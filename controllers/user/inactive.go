@@ -66,14 +66,14 @@ func (e *evaluation) letGo(ctx context.Context) error {
 		}
 	}
 	if controllerutil.ContainsFinalizer(e.user, v1alpha1.FinalizerAccess) {
-		e.audit(&e.user.Status, &v1alpha1.UserStatus{}) // no status will tell it
+		e.report().audit(&e.user.Status, &v1alpha1.UserStatus{}) // no status will tell it
 		before := e.user.DeepCopy()
 		controllerutil.RemoveFinalizer(e.user, v1alpha1.FinalizerAccess)
 		err := e.Client.Patch(ctx, e.user, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 		if err == nil { // no status will tell that the access is gone
 			gone := e.user.Status.DeepCopy()
 			meta.SetStatusCondition(&gone.Conditions, condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, ""))
-			e.measure(&e.user.Status, gone)
+			e.report().measure(&e.user.Status, gone)
 		}
 		if client.IgnoreNotFound(err) != nil {
 			return err

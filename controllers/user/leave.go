@@ -85,8 +85,8 @@ func (v *verdict) boundByOther(binding v1alpha1.ResidualAccess) {
 	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonBoundByOther, message)
 }
 
-// tellResidual writes one event when what is left appears or becomes another.
-func (e *evaluation) tellResidual(before, after *v1alpha1.UserStatus) {
+// emitResidual writes one event when what is left appears or becomes another.
+func (e report) emitResidual(before, after *v1alpha1.UserStatus) {
 	same := before.ResidualAccessCount == after.ResidualAccessCount && apiequality.Semantic.DeepEqual(before.ResidualAccess, after.ResidualAccess)
 	if after.ResidualAccessCount == 0 || same {
 		return

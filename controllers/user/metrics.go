@@ -22,7 +22,7 @@ var (
 
 // measure observes how long after a client's change the status says that access was given, or is gone. What no client's
 // request led to has no beginning, and is left out; so is a grant that failed at first.
-func (e *evaluation) measure(before, after *v1alpha1.UserStatus) {
+func (e report) measure(before, after *v1alpha1.UserStatus) {
 	origin := e.origin(before)
 	histogram := provisioningSeconds
 	switch {

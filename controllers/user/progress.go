@@ -14,15 +14,15 @@ import (
 	"github.com/scim-operator/scim-operator/internal/access"
 )
 
-// note keeps why a person could not be evaluated, or bound, for the App's status.
-func (e *evaluation) note(err error) {
+// recordFailure keeps why a person could not be evaluated, or bound, for the App's status.
+func (e report) recordFailure(err error) {
 	if err != nil && e.app != nil {
 		e.Progress.Failed(e.appName(), withoutPerson(err, e.user))
 	}
 }
 
-// noteExpressions keeps for the App's status whether an expression had no result for the user.
-func (e *evaluation) noteExpressions(decision *access.Decision) {
+// recordExpressions keeps for the App's status whether an expression had no result for the user.
+func (e report) recordExpressions(decision *access.Decision) {
 	var failure app.ExpressionFailure
 	if problem, failed := decision.ExpressionProblem(); failed {
 		failure = app.ExpressionFailure{Role: problem.Role, TooExpensive: problem.Reason == access.ReasonExpressionTooExpensive}

@@ -46,6 +46,11 @@ type evaluation struct {
 	verdict verdict
 }
 
+// report tells of an evaluation: Events, the audit log, metrics, and what the App's status counts.
+type report struct{ *evaluation }
+
+func (e *evaluation) report() report { return report{e} }
+
 // Reconcile brings the access of one User in line with what it earned. A conflict is no error: the User comes back after a
 // moment. It returns the other errors of the API server and of runs.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
@@ -71,7 +76,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	case errors.Is(err, leadership.ErrNotLeading):
 		return reconcile.Result{RequeueAfter: notLeadingDelay}, nil
 	}
-	e.note(err)
+	e.report().recordFailure(err)
 	return result, err
 }
 
@@ -132,7 +137,7 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	e.noteExpressions(&decision)
+	e.report().recordExpressions(&decision)
 	decision.Problems = append(decision.Problems, e.missingScopes(decision.Roles)...)
 	keys := e.keysOf(decision.Roles)
 	kept, err := e.keepHeld(ctx, keys, policy.Mode())
@@ -152,13 +157,13 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	e.note(failure)
+	e.report().recordFailure(failure)
 	if decision.Roles, err = e.markBound(ctx, decision.Roles, policy.Mode()); err != nil {
 		return reconcile.Result{}, err
 	}
 	e.verdict.grantedRoles(decision, policy.Mode(), failure)
-	e.verdict.nowhere(e.app, decision.Roles)
-	e.verdict.kept(kept)
+	e.verdict.setNoNamespaces(e.app, decision.Roles)
+	e.verdict.addHeld(kept)
 	if err := e.checkClusterRoles(ctx); err != nil {
 		return reconcile.Result{}, err
 	}

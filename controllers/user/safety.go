@@ -108,6 +108,6 @@ func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reco
 		return reconcile.Result{}, err
 	}
 	e.verdict.withheld(v1alpha1.ReasonInvalidSubject, sentence(nameless.Error()))
-	e.verdict.kept(kept)
+	e.verdict.addHeld(kept)
 	return reconcile.Result{}, e.writeStatus(ctx)
 }

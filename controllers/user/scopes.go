@@ -48,8 +48,8 @@ func scopesOf(roles []v1alpha1.EarnedRole) []string {
 	return scopes
 }
 
-// nowhere corrects a verdict that every role is bound, where none of their scopes has a namespace.
-func (v *verdict) nowhere(app *v1alpha1.App, roles []v1alpha1.EarnedRole) {
+// setNoNamespaces corrects a verdict that every role is bound, where none of their scopes has a namespace.
+func (v *verdict) setNoNamespaces(app *v1alpha1.App, roles []v1alpha1.EarnedRole) {
 	if len(roles) == 0 || v.granted.Reason != v1alpha1.ReasonGranted {
 		return
 	}

@@ -61,19 +61,19 @@ func (v *verdict) nameNotReserved(reason, message string) {
 
 func (v *verdict) reserved() bool { return v.name.Status == metav1.ConditionTrue }
 
-// active says of the revocation that there is none.
-func (v *verdict) active() {
+// setActive says of the revocation that there is none.
+func (v *verdict) setActive() {
 	v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonActive, "The person is active.")
 }
 
 func (v *verdict) withheld(reason, message string) {
-	v.active()
+	v.setActive()
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 	v.ready = condition(v1alpha1.ConditionReady, false, reason, message)
 }
 
 func (v *verdict) frozen(roles []v1alpha1.EarnedRole, message string) {
-	v.active()
+	v.setActive()
 	v.roles = roles
 	message = "The App's specification is invalid, so that nothing new is granted: " + message
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonAppNotReady, message)
@@ -81,7 +81,7 @@ func (v *verdict) frozen(roles []v1alpha1.EarnedRole, message string) {
 }
 
 func (v *verdict) grantedRoles(decision access.Decision, mode string, failure error) {
-	v.active()
+	v.setActive()
 	v.roles = decision.Roles
 	if len(decision.Roles) > 0 && mode != v1alpha1.ModeObserve {
 		v.boundAs = v.subject // also where only some of the roles could be bound
@@ -108,7 +108,7 @@ func (v *verdict) grantedRoles(decision access.Decision, mode string, failure er
 }
 
 // kept adds roles that are held though they are not earned any more.
-func (v *verdict) kept(roles []v1alpha1.EarnedRole) {
+func (v *verdict) addHeld(roles []v1alpha1.EarnedRole) {
 	if len(roles) == 0 {
 		return
 	}
@@ -180,11 +180,11 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 		return err
 	}
 	e.recent.wrote(e.name, e.user)
-	e.tell(before)
-	e.audit(before, &e.user.Status)
-	e.measure(before, &e.user.Status)
+	e.report().emitEvents(before)
+	e.report().audit(before, &e.user.Status)
+	e.report().measure(before, &e.user.Status)
 	e.Reconciler.causes.settle(e.name, e.causes)
-	e.tellResidual(before, &e.user.Status)
+	e.report().emitResidual(before, &e.user.Status)
 	return nil
 }
 

@@ -36,14 +36,14 @@ func parseCursor(text string, query uint32) (*cursor, error) {
 	if err != nil {
 		return nil, protocol.InvalidCursor("The cursor is none that this server gave out.")
 	}
-	var place cursor
-	if err := json.Unmarshal(decoded, &place); err != nil || place.ID == "" {
+	var position cursor
+	if err := json.Unmarshal(decoded, &position); err != nil || position.ID == "" {
 		return nil, protocol.InvalidCursor("The cursor is none that this server gave out.")
 	}
-	if place.Query != query {
+	if position.Query != query {
 		return nil, protocol.InvalidCursor("The cursor belongs to a request of another endpoint, filter or order.")
 	}
-	return &place, nil
+	return &position, nil
 }
 
 func (c cursor) String() string {
@@ -78,22 +78,22 @@ func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
 	}
 	answer := protocol.ListResponse{TotalResults: list.total}
 	if page.before {
-		answer.PreviousCursor = query.cursorAt(page.rows[0].asPlace(), true)
+		answer.PreviousCursor = query.cursorAt(page.rows[0].asPosition(), true)
 	}
 	if page.more {
-		answer.NextCursor = query.cursorAt(page.rows[len(page.rows)-1].asPlace(), false)
+		answer.NextCursor = query.cursorAt(page.rows[len(page.rows)-1].asPosition(), false)
 	}
 	return x.answerPage(answer, c.pageOf(itemsOf(page.rows), query.projection))
 }
 
 // asPlace is a cursor without its query.
-func (r row[T]) asPlace() cursor { return cursor{ID: r.id, Created: r.created, Key: &r.key} }
+func (r row[T]) asPosition() cursor { return cursor{ID: r.id, Created: r.created, Key: &r.key} }
 
-func (q *listQuery) cursorAt(place cursor, before bool) string {
-	if place.Query, place.Before = q.cursor.Query, before; q.sort.IsZero() {
-		place.Key = nil
+func (q *listQuery) cursorAt(position cursor, before bool) string {
+	if position.Query, position.Before = q.cursor.Query, before; q.sort.IsZero() {
+		position.Key = nil
 	}
-	return place.String()
+	return position.String()
 }
 
 // sequence is everything that a query matches, in its order: so many from the beginning, after a place, or the last before
@@ -101,8 +101,8 @@ func (q *listQuery) cursorAt(place cursor, before bool) string {
 type sequence[T any] struct {
 	total  int
 	first  func(count int) ([]row[T], error)
-	after  func(place row[T], count int) ([]row[T], error)
-	before func(place row[T], count int) ([]row[T], error)
+	after  func(position row[T], count int) ([]row[T], error)
+	before func(position row[T], count int) ([]row[T], error)
 }
 
 // cursorPage is a page, and whether there are resources before and after it. A page of nothing has none beside it: it is the
@@ -113,12 +113,12 @@ type cursorPage[T any] struct {
 }
 
 func (s sequence[T]) beside(at cursor, count int) (page cursorPage[T], err error) {
-	place := row[T]{created: at.Created, id: at.ID}
+	position := row[T]{created: at.Created, id: at.ID}
 	if at.Key != nil {
-		place.key = *at.Key
+		position.key = *at.Key
 	}
 	if at.Before {
-		rows, err := s.before(place, count+1)
+		rows, err := s.before(position, count+1)
 		if err != nil {
 			return page, err
 		}
@@ -127,7 +127,7 @@ func (s sequence[T]) beside(at cursor, count int) (page cursorPage[T], err error
 	} else {
 		rows := s.first
 		if at.ID != "" {
-			rows = func(count int) ([]row[T], error) { return s.after(place, count) }
+			rows = func(count int) ([]row[T], error) { return s.after(position, count) }
 		}
 		if page.rows, err = rows(count + 1); err != nil {
 			return page, err
@@ -166,11 +166,11 @@ func (c collection[T]) sequence(query listQuery) (sequence[T], error) {
 			return sequence[T]{
 				total: total,
 				first: func(count int) ([]row[T], error) { rows, _, _, err := c.ordered(order, 1, count); return rows, err },
-				after: func(place row[T], count int) ([]row[T], error) {
-					rows, _, _, err := c.orderedAfter(order, place, count)
+				after: func(position row[T], count int) ([]row[T], error) {
+					rows, _, _, err := c.orderedAfter(order, position, count)
 					return rows, err
 				},
-				before: func(place row[T], count int) ([]row[T], error) { return c.orderedBefore(order, place, count) },
+				before: func(position row[T], count int) ([]row[T], error) { return c.orderedBefore(order, position, count) },
 			}, nil
 		}
 	}
@@ -178,12 +178,12 @@ func (c collection[T]) sequence(query listQuery) (sequence[T], error) {
 	return sequence[T]{
 		total: len(rows),
 		first: func(count int) ([]row[T], error) { return rows[:min(count, len(rows))], nil },
-		after: func(place row[T], count int) ([]row[T], error) {
-			rest := rows[sort.Search(len(rows), func(i int) bool { return compare(rows[i], place) > 0 }):]
+		after: func(position row[T], count int) ([]row[T], error) {
+			rest := rows[sort.Search(len(rows), func(i int) bool { return compare(rows[i], position) > 0 }):]
 			return rest[:min(count, len(rest))], nil
 		},
-		before: func(place row[T], count int) ([]row[T], error) {
-			some := rows[:sort.Search(len(rows), func(i int) bool { return compare(rows[i], place) >= 0 })]
+		before: func(position row[T], count int) ([]row[T], error) {
+			some := rows[:sort.Search(len(rows), func(i int) bool { return compare(rows[i], position) >= 0 })]
 			return some[max(0, len(some)-count):], nil
 		},
 	}, err
@@ -195,7 +195,7 @@ func (c collection[T]) byCreation() sequence[T] {
 		rows := make([]row[T], len(items))
 		for i, item := range items {
 			rows[i].item = item
-			rows[i].created, rows[i].id = c.place(item)
+			rows[i].created, rows[i].id = c.positionOf(item)
 		}
 		return rows
 	}
@@ -206,12 +206,12 @@ func (c collection[T]) byCreation() sequence[T] {
 			items, _ := c.after(time.Time{}, "", count)
 			return rows(items), nil
 		},
-		after: func(place row[T], count int) ([]row[T], error) {
-			items, _ := c.after(place.created, place.id, count)
+		after: func(position row[T], count int) ([]row[T], error) {
+			items, _ := c.after(position.created, position.id, count)
 			return rows(items), nil
 		},
-		before: func(place row[T], count int) ([]row[T], error) {
-			return rows(c.before(place.created, place.id, count)), nil
+		before: func(position row[T], count int) ([]row[T], error) {
+			return rows(c.before(position.created, position.id, count)), nil
 		},
 	}
 }

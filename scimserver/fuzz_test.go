@@ -17,9 +17,9 @@ import (
 )
 
 func FuzzListQuery(f *testing.F) {
-	place := cursor{Query: queryDigest(endpointUsers, "", "", ""), ID: "ada-abcdefghij"}
+	position := cursor{Query: queryDigest(endpointUsers, "", "", ""), ID: "ada-abcdefghij"}
 	for _, query := range []string{
-		"startIndex=1&count=10", "cursor", "cursor=" + place.String(), "cursor=e30&count=x", "filter=userName+eq+%22a%22&sortBy=title&sortOrder=descending",
+		"startIndex=1&count=10", "cursor", "cursor=" + position.String(), "cursor=e30&count=x", "filter=userName+eq+%22a%22&sortBy=title&sortOrder=descending",
 		"attributes=userName&excludedAttributes=emails.type", "count=-99999999999999999999", "filter=",
 	} {
 		f.Add(query)
@@ -52,17 +52,17 @@ func FuzzListQuery(f *testing.F) {
 // FuzzCursor lists by cursors that no answer contained: whatever the place, the pages on from there are in order, and the
 // way back leads to the same.
 func FuzzCursor(f *testing.F) {
-	for _, place := range []string{
+	for _, position := range []string{
 		`{"i":"p0003","c":"2026-01-01T00:00:01Z"}`, `{"i":"p0011","c":"2026-01-01T00:00:03Z","b":true}`, `{"i":"p0003","k":{"k":4,"t":"title 3"}}`,
 		`{"i":"x","k":{"k":2,"n":"1e400"},"b":true}`, `{"i":"p","c":"9999-12-31T23:59:59-23:59"}`, `{"i":"p0000","k":{}}`, `{"i":""}`,
 	} {
-		f.Add(place, "", false, byte(3))
-		f.Add(place, "title", true, byte(4))
+		f.Add(position, "", false, byte(3))
+		f.Add(position, "title", true, byte(4))
 	}
 	people := crowd(25)
-	f.Fuzz(func(t *testing.T, place, sortBy string, descending bool, count byte) {
+	f.Fuzz(func(t *testing.T, position, sortBy string, descending bool, count byte) {
 		var at cursor
-		if json.Unmarshal([]byte(place), &at) != nil || at.ID == "" {
+		if json.Unmarshal([]byte(position), &at) != nil || at.ID == "" {
 			return
 		}
 		values := url.Values{"sortBy": {sortBy}, "count": {strconv.Itoa(int(count) % 30)}}

@@ -20,7 +20,7 @@ type named struct {
 }
 
 // place has the index for a time of creation, of which a role has none.
-func (n named) place() (time.Time, string) { return time.Unix(int64(n.index), 0).UTC(), n.id }
+func (n named) position() (time.Time, string) { return time.Unix(int64(n.index), 0).UTC(), n.id }
 
 func (s *Server) roleItems(x *exchange) []named {
 	items := make([]named, 0, len(x.app.Spec.Roles))
@@ -106,8 +106,8 @@ func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named
 			}
 			return err
 		},
-		place: named.place,
-		step:  x.step,
+		positionOf: named.position,
+		step:       x.step,
 	}.list(x, query)
 }
 

@@ -22,8 +22,11 @@ const (
 	fewGroups = 3
 )
 
+// groupHandlers answers requests about groups.
+type groupHandlers struct{ *Server }
+
 // createGroup answers POST /Groups.
-func (s *Server) createGroup(x *exchange) error {
+func (s groupHandlers) createGroup(x *exchange) error {
 	group, err := s.decodeGroup(x)
 	if err != nil {
 		return err
@@ -42,7 +45,7 @@ func (s *Server) createGroup(x *exchange) error {
 }
 
 // decodeGroup reads the body of a POST or PUT, member by member.
-func (s *Server) decodeGroup(x *exchange) (protocol.GroupResource, error) {
+func (s groupHandlers) decodeGroup(x *exchange) (protocol.GroupResource, error) {
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		return protocol.GroupResource{}, switchedOff(x.app, "pushGroups")
 	}
@@ -55,7 +58,7 @@ func (s *Server) decodeGroup(x *exchange) (protocol.GroupResource, error) {
 }
 
 // getGroup answers GET /Groups/{id} from the API server itself. A request without members does not wait for them.
-func (s *Server) getGroup(x *exchange) error {
+func (s groupHandlers) getGroup(x *exchange) error {
 	x.resourceID = x.route.id
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		return protocol.NotFound("There is no group with this id: the App %s takes no groups.", x.app.Name)
@@ -71,7 +74,7 @@ func (s *Server) getGroup(x *exchange) error {
 }
 
 // replaceGroup answers PUT /Groups/{id}. A body without members leaves them as they are; an empty list empties the group.
-func (s *Server) replaceGroup(x *exchange) error {
+func (s groupHandlers) replaceGroup(x *exchange) error {
 	x.resourceID = x.route.id
 	group, err := s.decodeGroup(x)
 	if err != nil {
@@ -97,7 +100,7 @@ func (s *Server) replaceGroup(x *exchange) error {
 
 // patchGroup answers PATCH /Groups/{id}: 204, as Entra advises and Okta takes, or the group where the request asks for
 // attributes.
-func (s *Server) patchGroup(x *exchange) error {
+func (s groupHandlers) patchGroup(x *exchange) error {
 	x.resourceID = x.route.id
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		return switchedOff(x.app, "pushGroups")
@@ -145,7 +148,7 @@ func (s *Server) patchGroup(x *exchange) error {
 }
 
 // deleteGroup answers DELETE /Groups/{id}. Its members stay.
-func (s *Server) deleteGroup(x *exchange) error {
+func (s groupHandlers) deleteGroup(x *exchange) error {
 	x.resourceID = x.route.id
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		return switchedOff(x.app, "pushGroups")
@@ -158,7 +161,7 @@ func (s *Server) deleteGroup(x *exchange) error {
 	return nil
 }
 
-func (s *Server) listGroups(x *exchange) error {
+func (s groupHandlers) listGroups(x *exchange) error {
 	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
 	if err != nil {
 		return err
@@ -168,7 +171,7 @@ func (s *Server) listGroups(x *exchange) error {
 
 // groups is the App's groups as lists go through them. Where the App takes no groups, lists are empty, so that the
 // connection test passes.
-func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
+func (s groupHandlers) groups(x *exchange) collection[*v1alpha1.Group] {
 	base, schemas := s.baseURL(x), s.directory.Groups.Schemas()
 	live := false
 	groups := collection[*v1alpha1.Group]{
@@ -201,8 +204,8 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 			}
 			return rendering.write(w)
 		},
-		step:  x.step,
-		place: func(group *v1alpha1.Group) (time.Time, string) { return directory.GroupCreatedAt(group), group.Name },
+		step:       x.step,
+		positionOf: func(group *v1alpha1.Group) (time.Time, string) { return directory.GroupCreatedAt(group), group.Name },
 	}
 	if !x.app.Spec.Provisioning.PushesGroups() {
 		groups.page = func(int, int) ([]*v1alpha1.Group, int) { return nil, 0 }
@@ -214,7 +217,7 @@ func (s *Server) groups(x *exchange) collection[*v1alpha1.Group] {
 }
 
 // answerGroup answers one group, with the attributes that the request asks for.
-func (s *Server) answerGroup(x *exchange, status int, group *v1alpha1.Group) error {
+func (s groupHandlers) answerGroup(x *exchange, status int, group *v1alpha1.Group) error {
 	x.resourceID = group.Name
 	projection, err := parseProjection(x.request.URL.Query())
 	if err != nil {
@@ -242,7 +245,7 @@ func (r groupRendering) write(w io.Writer) error {
 	return r.schemas.RenderGroup(w, r.attributes, r.meta, r.members, r.projection)
 }
 
-func (s *Server) groupRendering(x *exchange, group *v1alpha1.Group, projection protocol.Projection, live bool) (groupRendering, error) {
+func (s groupHandlers) groupRendering(x *exchange, group *v1alpha1.Group, projection protocol.Projection, live bool) (groupRendering, error) {
 	r := groupRendering{schemas: s.directory.Groups.Schemas(), projection: projection}
 	var err error
 	if r.attributes, err = directory.GroupAttributes(group); err != nil {

@@ -23,14 +23,14 @@ type collection[T any] struct {
 	// complete returns a resource as sorting sees it.
 	complete func(T) (map[string]any, error)
 	// render writes a resource as JSON.
-	render func(w *answerWriter, item T, projection protocol.Projection) error
-	place  func(T) (created time.Time, id string)
+	render     func(w *answerWriter, item T, projection protocol.Projection) error
+	positionOf func(T) (created time.Time, id string)
 	// ordered and orderedAfter are page and after in another order, where that is kept; ok is false where it is not, and nil
 	// where none is.
 	ordered      func(by protocol.Sort, startIndex, count int) (rows []row[T], total int, ok bool, err error)
-	orderedAfter func(by protocol.Sort, place row[T], count int) (rows []row[T], total int, ok bool, err error)
+	orderedAfter func(by protocol.Sort, position row[T], count int) (rows []row[T], total int, ok bool, err error)
 	// orderedBefore is before in such an order.
-	orderedBefore func(by protocol.Sort, place row[T], count int) ([]row[T], error)
+	orderedBefore func(by protocol.Sort, position row[T], count int) ([]row[T], error)
 	// step comes before each resource that is looked at or written: other clients get their turn there.
 	step func() error
 }
@@ -131,7 +131,7 @@ func (c collection[T]) rows(query listQuery) ([]row[T], func(a, b row[T]) int, e
 	rows := make([]row[T], len(items))
 	for i, item := range items {
 		rows[i].item = item
-		rows[i].created, rows[i].id = c.place(item)
+		rows[i].created, rows[i].id = c.positionOf(item)
 		if order.IsZero() {
 			continue
 		}

@@ -83,8 +83,8 @@ func peopleOf(t *testing.T, people *[]person) collection[person] {
 			_, writeErr := w.Write(body)
 			return errors.Join(err, writeErr)
 		},
-		step:  func() error { return nil },
-		place: func(p person) (time.Time, string) { return p.created, p.id },
+		step:       func() error { return nil },
+		positionOf: func(p person) (time.Time, string) { return p.created, p.id },
 	}
 }
 

@@ -53,7 +53,7 @@ func parseListQuery(endpoint string, values url.Values) (listQuery, error) {
 		given = new(values.Get("cursor"))
 	}
 	digest := queryDigest(endpoint, query.filter, values.Get("sortBy"), values.Get("sortOrder"))
-	return query, query.place(startIndex, count, given, digest)
+	return query, query.setPosition(startIndex, count, given, digest)
 }
 
 // fromSearch takes the same from the body of a search request.
@@ -64,12 +64,12 @@ func fromSearch(endpoint string, request protocol.SearchRequest) (listQuery, err
 		return query, err
 	}
 	digest := queryDigest(endpoint, query.filter, request.SortBy, request.SortOrder)
-	return query, query.place(request.StartIndex, request.Count, request.Cursor, digest)
+	return query, query.setPosition(request.StartIndex, request.Count, request.Cursor, digest)
 }
 
-// place settles where the page begins and how long it is. A startIndex below 1 is read as 1, a negative count as 0
+// setPosition settles where the page begins and how long it is. A startIndex below 1 is read as 1, a negative count as 0
 // (RFC 7644 section 3.4.2.4).
-func (q *listQuery) place(startIndex, count *int, given *string, digest uint32) error {
+func (q *listQuery) setPosition(startIndex, count *int, given *string, digest uint32) error {
 	q.startIndex, q.count = 1, defaultPageSize
 	if startIndex != nil {
 		q.startIndex = max(*startIndex, 1)

@@ -27,7 +27,7 @@ func (s *Server) searchUsers(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return s.answerUsers(x, query)
+	return userHandlers{s}.answerUsers(x, query)
 }
 
 func (s *Server) searchGroups(x *exchange) error {
@@ -35,7 +35,7 @@ func (s *Server) searchGroups(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return s.groups(x).list(x, query)
+	return groupHandlers{s}.groups(x).list(x, query)
 }
 
 // searchAll answers POST /.search: users first, then groups, each in the order that the request asks for.
@@ -47,11 +47,11 @@ func (s *Server) searchAll(x *exchange) error {
 	if query.cursor != nil {
 		return protocol.InvalidCursor("A search of all resource types is paged by startIndex. Search /Users or /Groups to page by cursor.")
 	}
-	users, err := s.users(x).results(query)
+	users, err := userHandlers{s}.users(x).results(query)
 	if err != nil {
 		return err
 	}
-	groups, err := s.groups(x).results(query)
+	groups, err := groupHandlers{s}.groups(x).results(query)
 	if err != nil {
 		return err
 	}

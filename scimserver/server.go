@@ -223,12 +223,13 @@ type handler func(x *exchange) error
 
 // handlers lists what each endpoint does, by method.
 func (s *Server) handlers(r route) map[string]handler {
+	users, groups := userHandlers{s}, groupHandlers{s}
 	if r.id == "" {
 		switch r.endpoint {
 		case endpointUsers:
-			return map[string]handler{http.MethodGet: s.listUsers, http.MethodPost: s.createUser}
+			return map[string]handler{http.MethodGet: users.listUsers, http.MethodPost: users.createUser}
 		case endpointGroups:
-			return map[string]handler{http.MethodGet: s.listGroups, http.MethodPost: s.createGroup}
+			return map[string]handler{http.MethodGet: groups.listGroups, http.MethodPost: groups.createGroup}
 		case endpointServiceProviderConfig:
 			return map[string]handler{http.MethodGet: s.serviceProviderConfig}
 		case endpointResourceTypes:
@@ -256,16 +257,16 @@ func (s *Server) handlers(r route) map[string]handler {
 			return map[string]handler{http.MethodPost: s.searchUsers}
 		}
 		return map[string]handler{
-			http.MethodGet: s.getUser, http.MethodPut: s.replaceUser,
-			http.MethodPatch: s.patchUser, http.MethodDelete: s.deleteUser,
+			http.MethodGet: users.getUser, http.MethodPut: users.replaceUser,
+			http.MethodPatch: users.patchUser, http.MethodDelete: users.deleteUser,
 		}
 	case endpointGroups:
 		if r.id == searchPath {
 			return map[string]handler{http.MethodPost: s.searchGroups}
 		}
 		return map[string]handler{
-			http.MethodGet: s.getGroup, http.MethodPut: s.replaceGroup,
-			http.MethodPatch: s.patchGroup, http.MethodDelete: s.deleteGroup,
+			http.MethodGet: groups.getGroup, http.MethodPut: groups.replaceGroup,
+			http.MethodPatch: groups.patchGroup, http.MethodDelete: groups.deleteGroup,
 		}
 	case endpointResourceTypes:
 		return map[string]handler{http.MethodGet: s.getResourceType}

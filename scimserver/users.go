@@ -17,9 +17,12 @@ import (
 // maxUserBody bounds the body of a request about one user, in bytes: what the directory keeps of one.
 const maxUserBody = 256 << 10
 
+// userHandlers answers requests about users.
+type userHandlers struct{ *Server }
+
 // createUser answers POST /Users (RFC 7644 section 3.3). A person that the client knows already by externalId is restored
 // with the same id: Okta posts again after a deactivation, and would never get past a 409.
-func (s *Server) createUser(x *exchange) error {
+func (s userHandlers) createUser(x *exchange) error {
 	if !x.app.Spec.Provisioning.CreatesUsers() {
 		return switchedOff(x.app, "createUsers")
 	}
@@ -56,7 +59,7 @@ func (s *Server) createUser(x *exchange) error {
 }
 
 // getUser answers GET /Users/{id} from the API server itself (RFC 7644 section 3.4.1).
-func (s *Server) getUser(x *exchange) error {
+func (s userHandlers) getUser(x *exchange) error {
 	x.resourceID = x.route.id
 	user, err := s.directory.Users.Get(x.context(), x.app, x.route.id)
 	if err != nil {
@@ -70,7 +73,7 @@ func (s *Server) getUser(x *exchange) error {
 }
 
 // replaceUser answers PUT /Users/{id} (RFC 7644 section 3.5.1).
-func (s *Server) replaceUser(x *exchange) error {
+func (s userHandlers) replaceUser(x *exchange) error {
 	return s.changeUser(x, func(schemas *protocol.SchemaSet, body []byte) directory.Change {
 		return func(current protocol.Resource) (protocol.Resource, bool, error) {
 			next, err := schemas.DecodeUser(body)
@@ -90,7 +93,7 @@ func (s *Server) replaceUser(x *exchange) error {
 
 // patchUser answers PATCH /Users/{id} (RFC 7644 section 3.5.2), with the user rather than 204, because some of Okta's
 // apps look at the answer.
-func (s *Server) patchUser(x *exchange) error {
+func (s userHandlers) patchUser(x *exchange) error {
 	return s.changeUser(x, func(schemas *protocol.SchemaSet, body []byte) directory.Change {
 		return func(current protocol.Resource) (protocol.Resource, bool, error) {
 			return schemas.ApplyPatch(current, body)
@@ -100,7 +103,7 @@ func (s *Server) patchUser(x *exchange) error {
 
 // changeUser runs a PUT or PATCH. A change is refused for its form only: a refused profile push makes Okta forget the
 // person, and the deactivation would never come.
-func (s *Server) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte) directory.Change) error {
+func (s userHandlers) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte) directory.Change) error {
 	x.resourceID = x.route.id
 	body, err := x.body(maxUserBody)
 	if err != nil {
@@ -162,7 +165,7 @@ func isActive(resource protocol.Resource) bool {
 
 // confirmRevocation holds the answer until the person's access is gone, so that Okta's log says what is true. The
 // wait is bounded; the deactivation itself is in etcd already.
-func (s *Server) confirmRevocation(x *exchange, user *v1alpha1.User) {
+func (s userHandlers) confirmRevocation(x *exchange, user *v1alpha1.User) {
 	wait := x.app.Spec.Deactivation.Confirmation()
 	if wait <= 0 {
 		return
@@ -190,7 +193,7 @@ func (x *exchange) warnUnconfirmed(message, id string, waited time.Duration) {
 }
 
 // deleteUser answers DELETE /Users/{id} (RFC 7644 section 3.6): the bindings go, then the object, then the name.
-func (s *Server) deleteUser(x *exchange) error {
+func (s userHandlers) deleteUser(x *exchange) error {
 	x.resourceID = x.route.id
 	if !x.app.Spec.Provisioning.DeactivatesUsers() {
 		return switchedOff(x.app, "deactivateUsers")
@@ -214,7 +217,7 @@ func (s *Server) deleteUser(x *exchange) error {
 }
 
 // listUsers answers GET /Users (RFC 7644 section 3.4.2). A page of whole users is a copy of what the read model has rendered.
-func (s *Server) listUsers(x *exchange) error {
+func (s userHandlers) listUsers(x *exchange) error {
 	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
 	if err != nil {
 		return err
@@ -222,7 +225,7 @@ func (s *Server) listUsers(x *exchange) error {
 	return s.answerUsers(x, query)
 }
 
-func (s *Server) answerUsers(x *exchange, query listQuery) error {
+func (s userHandlers) answerUsers(x *exchange, query listQuery) error {
 	if err := checkImport(x.app, query); err != nil {
 		return err
 	}
@@ -231,7 +234,7 @@ func (s *Server) answerUsers(x *exchange, query listQuery) error {
 
 // users is the App's users as lists go through them. Where importing is off, a list without a filter that checkImport lets
 // pass shows none.
-func (s *Server) users(x *exchange) collection[*directory.Entry] {
+func (s userHandlers) users(x *exchange) collection[*directory.Entry] {
 	base, paced := s.baseURL(x), directory.WithPace(x.context(), x.step)
 	users := collection[*directory.Entry]{
 		schemas: s.directory.Users.Schemas(x.app),
@@ -255,18 +258,18 @@ func (s *Server) users(x *exchange) collection[*directory.Entry] {
 				return s.directory.Users.Append(dst, x.app, base, user, projection)
 			})
 		},
-		step:  x.step,
-		place: func(user *directory.Entry) (time.Time, string) { return user.CreatedAt(), user.ID() },
+		step:       x.step,
+		positionOf: func(user *directory.Entry) (time.Time, string) { return user.CreatedAt(), user.ID() },
 		ordered: func(by protocol.Sort, startIndex, count int) ([]row[*directory.Entry], int, bool, error) {
 			sorted, total, ok, err := s.directory.Users.Ordered(paced, x.app, by, startIndex, count)
 			return rowsOf(sorted), total, ok, err
 		},
-		orderedAfter: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], int, bool, error) {
-			sorted, total, ok, err := s.directory.Users.OrderedAfter(paced, x.app, by, place.key, place.created, place.id, count)
+		orderedAfter: func(by protocol.Sort, position row[*directory.Entry], count int) ([]row[*directory.Entry], int, bool, error) {
+			sorted, total, ok, err := s.directory.Users.OrderedAfter(paced, x.app, by, position.key, position.created, position.id, count)
 			return rowsOf(sorted), total, ok, err
 		},
-		orderedBefore: func(by protocol.Sort, place row[*directory.Entry], count int) ([]row[*directory.Entry], error) {
-			sorted, err := s.directory.Users.OrderedBefore(paced, x.app, by, place.key, place.created, place.id, count)
+		orderedBefore: func(by protocol.Sort, position row[*directory.Entry], count int) ([]row[*directory.Entry], error) {
+			sorted, err := s.directory.Users.OrderedBefore(paced, x.app, by, position.key, position.created, position.id, count)
 			return rowsOf(sorted), err
 		},
 	}
@@ -288,12 +291,12 @@ func rowsOf(sorted []directory.Sorted) []row[*directory.Entry] {
 }
 
 // answerUser answers one user, with the attributes that the request asks for.
-func (s *Server) answerUser(x *exchange, status int, user *v1alpha1.User) error {
+func (s userHandlers) answerUser(x *exchange, status int, user *v1alpha1.User) error {
 	return s.answerUserAs(x, status, user, s.directory.Users.Meta(user, s.baseURL(x)))
 }
 
 // answerUserAs is answerUser with the groups and the version that the caller has decided by.
-func (s *Server) answerUserAs(x *exchange, status int, user *v1alpha1.User, meta protocol.Meta) error {
+func (s userHandlers) answerUserAs(x *exchange, status int, user *v1alpha1.User, meta protocol.Meta) error {
 	x.resourceID = user.Name
 	projection, err := parseProjection(x.request.URL.Query())
 	if err != nil {
@@ -308,7 +311,7 @@ func (s *Server) answerUserAs(x *exchange, status int, user *v1alpha1.User, meta
 	return nil
 }
 
-func (s *Server) renderUser(x *exchange, user *v1alpha1.User, meta protocol.Meta, projection protocol.Projection) ([]byte, error) {
+func (s userHandlers) renderUser(x *exchange, user *v1alpha1.User, meta protocol.Meta, projection protocol.Projection) ([]byte, error) {
 	resource, err := directory.Resource(user)
 	if err != nil {
 		return nil, err

@@ -190,7 +190,7 @@ func (s *Syncer) State(key earned.RoleInScope) (Outcome, bool) {
 }
 
 // MayBind reports whether this process was given the verb bind on a role in a namespace, or, where that is "", everywhere. It
-// asks the API server, or remembers an answer of the last seconds.
+// asks the API server, or remembers an answer of the last seconds. Errors are those of that question.
 func (s *Syncer) MayBind(ctx context.Context, namespace string, ref rbacv1.RoleRef) (bool, error) {
 	return s.permissions.mayBind(ctx, s.Client, namespace, ref)
 }

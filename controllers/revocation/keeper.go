@@ -125,7 +125,7 @@ func (k *Keeper) Revoke(ctx context.Context, user *v1alpha1.User, bound []string
 	return k.add(ctx, app, revokedAt(user).Add(lifetime), names)
 }
 
-// Renamed has requests denied under the former name by which the App bound a user, which may have access; see Revoke.
+// Renamed has requests denied under the former name by which the App bound a user, which may have access; see Revoke. Errors are Revoke's.
 func (k *Keeper) Renamed(ctx context.Context, user *v1alpha1.User, former string) error {
 	app, err := k.denyingApp(ctx, user)
 	if app == nil || err != nil {

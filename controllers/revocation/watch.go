@@ -51,7 +51,7 @@ func newCache(mgr manager.Manager, namespace string) (cache.Cache, error) {
 	return informers.NewCache(mgr, cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 }
 
-// Start reads the lists and begins to write them: the process leads.
+// Start reads the lists and begins to write them: the process leads. It returns nil, when ctx ends.
 func (k *Keeper) Start(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), k.synced...) {
 		return nil

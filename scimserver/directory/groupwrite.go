@@ -174,7 +174,8 @@ func applyToGroup(group *v1alpha1.Group, change Change) (bool, error) {
 }
 
 // Delete deletes a group, frees its name and removes its shards. Once the first is durable the answer is nil; what
-// is left of the others does no harm, and the controller removes it.
+// is left of the others does no harm, and the controller removes it. Errors are 404, those of the conditions, and
+// *UnavailableError.
 func (g *Groups) Delete(ctx context.Context, app *v1alpha1.App, id string, conditions ...Precondition) error {
 	group, err := g.delete(ctx, app, id, conditions)
 	if err != nil {

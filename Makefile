@@ -33,21 +33,31 @@ run: build ## Start a local API server, the SCIM server and the controller, with
 	@go build -o bin/dev ./hack/dev/run
 	@exec bin/dev $(ARGS)
 
+# With COVER=1 the counters of the test binaries, and of the operators that they start, meet in one directory.
+COVERED  = ./api/v1alpha1,./cmd/...,./controllers/...,./internal/...,./scimserver/...
+PACKAGES ?= ./...
+ifdef COVER
+export GOCOVERDIR = $(CURDIR)/bin/coverage
+export COVERPKG = $(COVERED)
+COVER_FLAGS = -cover -coverpkg=$(COVERED)
+COVER_ARGS  = -args -test.gocoverdir=$(GOCOVERDIR)
+endif
+
 .PHONY: test
 test: ## Run all tests, with the seeds of the fuzz targets, on a real API server.
 	@go run ./hack/controlplane/ensure -controller-manager
-	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./...
+	$(if $(COVER),@rm -rf $(GOCOVERDIR) && mkdir -p $(GOCOVERDIR))
+	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) $(COVER_FLAGS) $(PACKAGES) $(COVER_ARGS)
 
-# The counters of the test binaries and of the operators that they start meet in one directory.
-COVERED = ./api/v1alpha1,./cmd/...,./controllers/...,./internal/...,./scimserver/...
 .PHONY: coverage
-coverage: export GOCOVERDIR = $(CURDIR)/bin/coverage
-coverage: export COVERPKG = $(COVERED)
-coverage: ## Run all tests as make test does, then print which share of each package they reach.
-	@go run ./hack/controlplane/ensure -controller-manager
-	@rm -rf $(GOCOVERDIR) && mkdir -p $(GOCOVERDIR)
-	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) -cover -coverpkg=$(COVERED) ./... -args -test.gocoverdir=$(GOCOVERDIR)
-	@go tool covdata percent -i $(GOCOVERDIR)
+coverage: ## Run all tests as make test does, then print which share of each package they reach, and of all.
+	@$(MAKE) test COVER=1
+	@$(MAKE) coverage-report
+
+.PHONY: coverage-report
+coverage-report: ## Print what the last make test COVER=1 reached: of each package, and of all.
+	@go tool covdata percent -i bin/coverage
+	@go tool covdata textfmt -i bin/coverage -o bin/coverage.txt && go tool cover -func bin/coverage.txt | tail -n 1
 
 # What needs no API server, and what does and has much at once: the directory's tests start one of their own.
 RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/... ./cmd/... ./hack/... | grep -v -e /internal/uninstall$$ -e /scimserver/directory$$ -e /controllers$$ -e /hack/)

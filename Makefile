@@ -60,7 +60,7 @@ coverage-report: ## Print what the last make test COVER=1 reached: of each packa
 	@go tool covdata textfmt -i bin/coverage -o bin/coverage.txt && go tool cover -func bin/coverage.txt | tail -n 1
 
 # What needs no API server, and what does and has much at once: the directory's tests start one of their own.
-RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/... ./cmd/... ./hack/... | grep -v -e /internal/uninstall$$ -e /scimserver/directory$$ -e /controllers$$ -e /hack/)
+RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/... ./cmd/... ./hack/... | grep -v -e /cmd/scim-operator/uninstall$$ -e /scimserver/directory$$ -e /controllers$$ -e /hack/)
 RACE_DIRECTORY ?= ./scimserver/directory
 
 .PHONY: test-race

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scim-operator/scim-operator/internal/uninstall"
+	"github.com/scim-operator/scim-operator/cmd/scim-operator/uninstall"
 )
 
 // errNotConfirmed ends an uninstallation that was not confirmed; nothing was changed.

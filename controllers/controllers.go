@@ -92,8 +92,6 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	restConfig.QPS = -1 // the API server's priority and fairness is the limit
 	speed := pace.New()
 	restConfig.Wrap(speed.Transport)
-	shutdown := shutdownTimeout
-	lease, renewal, retry := leadership.LeaseDuration, leadership.Term, leadership.RetryPeriod
 	lock := &leadership.Lock{Away: informers.Away, Log: options.Logger}
 	// guarded has what this process writes refused as soon as another one may lead.
 	guarded := func(httpClient *http.Client) *http.Client {
@@ -103,11 +101,46 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		return lock.Client(httpClient)
 	}
 	watches := cmp.Or(options.Watches, NewWatches(options.Logger))
-	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme:   kinds,
-		Logger:   options.Logger,
-		NewCache: watches.NewCache,
-		Cache:    cacheOptions(options.Namespaces),
+	managerOptions := managerOptions(options, lock, guarded)
+	managerOptions.Scheme, managerOptions.NewCache = kinds, watches.NewCache
+	mgr, err := manager.New(restConfig, managerOptions)
+	if err != nil {
+		return nil, err
+	}
+	if lock.Interface, err = leaderelection.NewResourceLock(mgr.GetConfig(), mgr, leaderelection.Options{
+		LeaderElection: options.LeaderElect, LeaderElectionID: LeaderElectionID,
+		LeaderElectionNamespace: options.LeaderElectNamespace, RenewDeadline: leadership.Term,
+	}); err != nil {
+		return nil, err
+	}
+	live, err := client.New(mgr.GetConfig(), client.Options{
+		HTTPClient: guarded(mgr.GetHTTPClient()), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), fair.NewSpeed(speed), options); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(leading{}); err != nil {
+		return nil, err
+	}
+	if options.Checks != nil {
+		return &electedManager{mgr}, addChecks(mgr, options.Checks, func() bool { return !options.LeaderElect || lock.MayWrite() })
+	}
+	return &electedManager{mgr}, nil
+}
+
+// managerOptions returns the manager's options, but for what it reads and how. guarded makes the HTTP client of writes.
+func managerOptions(options Options, lock *leadership.Lock, guarded func(*http.Client) *http.Client) manager.Options {
+	shutdown := shutdownTimeout
+	lease, renewal, retry := leadership.LeaseDuration, leadership.Term, leadership.RetryPeriod
+	return manager.Options{
+		Logger: options.Logger,
+		Cache:  cacheOptions(options.Namespaces),
 		NewClient: func(restConfig *rest.Config, clientOptions client.Options) (client.Client, error) {
 			clientOptions.HTTPClient = guarded(clientOptions.HTTPClient)
 			c, err := client.New(restConfig, clientOptions)
@@ -131,35 +164,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 			EnableWarmup:       new(true),
 			SkipNameValidation: &options.SkipNameValidation,
 		},
-	})
-	if err != nil {
-		return nil, err
 	}
-	if lock.Interface, err = leaderelection.NewResourceLock(mgr.GetConfig(), mgr, leaderelection.Options{
-		LeaderElection: options.LeaderElect, LeaderElectionID: LeaderElectionID,
-		LeaderElectionNamespace: options.LeaderElectNamespace, RenewDeadline: renewal,
-	}); err != nil {
-		return nil, err
-	}
-	live, err := client.New(mgr.GetConfig(), client.Options{
-		HTTPClient: guarded(mgr.GetHTTPClient()), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), fair.NewSpeed(speed), options); err != nil {
-		return nil, err
-	}
-	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
-		return nil, err
-	}
-	if err := mgr.Add(leading{}); err != nil {
-		return nil, err
-	}
-	if options.Checks != nil {
-		return &electedManager{mgr}, addChecks(mgr, options.Checks, func() bool { return !options.LeaderElect || lock.MayWrite() })
-	}
-	return &electedManager{mgr}, nil
 }
 
 // NewWatches returns what makes the caches of a process that reads Apps.

@@ -10,7 +10,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
-	"github.com/scim-operator/scim-operator/internal/plugin"
+	"github.com/scim-operator/scim-operator/cmd/kubectl-scim/plugin"
 )
 
 // version is set when the program is built.

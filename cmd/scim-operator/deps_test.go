@@ -20,7 +20,7 @@ func forbidden(pkg string) string {
 		module + "test": "tests",
 		"sigs.k8s.io/controller-runtime/pkg/envtest":         "a test environment, which writes below /tmp when it is loaded",
 		"sigs.k8s.io/controller-runtime/tools/setup-envtest": "a tool for tests",
-		module + "internal/plugin":                           "the kubectl plugin",
+		module + "cmd/kubectl-scim/plugin":                   "the kubectl plugin",
 		"k8s.io/cli-runtime":                                 "a library of kubectl's",
 		"testing":                                            "the test runner, with its flags",
 	} {

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/internal/plugin"
+	"github.com/scim-operator/scim-operator/cmd/kubectl-scim/plugin"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 

@@ -300,3 +300,27 @@ func TestAGroupWithAnInactiveMember(t *testing.T) {
 	patch(t, scim, inactive, `{"op":"Replace","path":"active","value":"True"}`)
 	operator.AccessSoon(t, app.Subject(away), harness.Everywhere(harness.Developer))
 }
+
+// A namespace of a scope ends: what cannot be written there any more is no error, and is nothing that a leaver waits for.
+func TestANamespaceThatEnds(t *testing.T) {
+	operator.ShowOnFailure(t)
+	ending := operator.Env.Namespace(t, nil)
+	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "ending", func(spec *v1alpha1.AppSpec) {
+		spec.Scopes = v1alpha1.Scopes{List: []v1alpha1.Scope{{Name: "s", Namespaces: []string{ending, "team-a"}}}}
+	})
+	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
+	before, after := newName(t, "before"), newName(t, "after")
+	leaver := create(t, scim, userJSON(before, `,"role":"viewer"`)).Text("id")
+	canSoon(t, app.Subject(before), "list", ending, true)
+	must(t, operator.Env.Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ending}})) // it stays, and takes nothing new
+	create(t, scim, userJSON(after, `,"role":"viewer"`))
+	operator.AccessSoon(t, app.Subject(after), harness.Access{"team-a": harness.Viewer})
+	patch(t, scim, leaver, `{"op":"replace","value":{"active":false}}`)
+	operator.AccessNow(t, app.Subject(before), harness.Nowhere())
+	canSoon(t, app.Subject(before), "list", ending, false)
+	for line := range strings.SplitSeq(operator.ControllerLog.String(), "\n") {
+		if strings.Contains(line, `"level":"ERROR"`) && (strings.Contains(line, ending) || strings.Contains(line, app.Namespace)) {
+			t.Errorf("the controller logs %s", line)
+		}
+	}
+}

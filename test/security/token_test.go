@@ -325,6 +325,10 @@ func TestDigestCopiedBeforehand(t *testing.T) {
 		}
 		return nil
 	})
+	// And no other App: what is created there is the victim's.
+	scim := operator.Client(operator.Server, victim.base("victim"), harness.App{Token: text}, okta.AppWizard)
+	person := assign(t, scim, app, "own", "viewer")
+	must(t, victim.admin.Get(t.Context(), keyOf(victim.namespace, person.id), &v1alpha1.User{}))
 	// The squatter gives up: the token opens its App everywhere.
 	must(t, n.client.Delete(t.Context(), squatting))
 	tokenSoon(t, theirs, v1alpha1.ReasonValid)

@@ -18,8 +18,8 @@ It works with the rights of your kubeconfig and needs no others. Where one is
 missing, the error names it.
 
 Exit status: 0 done; 1 done, and the answer is no (access is not gone in time;
-test: a step failed; import: lines were refused); 2 not done, the error says
-why; 3 not done, a right is missing; 130 interrupted.`
+test: a step failed; import: lines were refused; diff: there are differences);
+2 not done, the error says why; 3 not done, a right is missing; 130 interrupted.`
 
 // Run executes one command line and returns its exit status. Output and errors go to the streams. It does not read os.Args
 // or the process's streams.
@@ -54,6 +54,6 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 	root.SetErr(streams.ErrOut)
 	s.flags.AddFlags(root.PersistentFlags())
 	s.completeFlags(root)
-	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newTest(s))
+	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newTest(s), newExport(s), newImport(s), newDiff(s))
 	return root
 }

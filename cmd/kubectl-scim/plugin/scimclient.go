@@ -239,12 +239,20 @@ type scimUser struct {
 
 // find looks a user up by userName. It returns nil where there is none.
 func (c *scimClient) find(ctx context.Context, userName string) (*scimUser, error) {
-	list := &scimList{}
-	if err := c.do(ctx, http.MethodGet, "/Users?filter="+url.QueryEscape("userName eq "+quoted(userName)), nil, list); err != nil || len(list.Resources) == 0 {
+	user := &scimUser{}
+	if err := c.findInto(ctx, userName, user); err != nil || user.ID == "" {
 		return nil, err
 	}
-	user := &scimUser{}
-	return user, json.Unmarshal(list.Resources[0], user)
+	return user, nil
+}
+
+// findInto decodes the user of that name into result, and leaves it alone where there is none.
+func (c *scimClient) findInto(ctx context.Context, userName string, result any) error {
+	list := &scimList{}
+	if err := c.do(ctx, http.MethodGet, "/Users?filter="+url.QueryEscape("userName eq "+quoted(userName)), nil, list); err != nil || len(list.Resources) == 0 {
+		return err
+	}
+	return json.Unmarshal(list.Resources[0], result)
 }
 
 // quoted is a text as a SCIM filter has it: a JSON string.

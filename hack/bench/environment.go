@@ -48,6 +48,7 @@ type environment struct {
 	group   string
 
 	server, controller *stack.Process
+	controllerArgs     []string
 
 	app   client.ObjectKey
 	token string
@@ -258,6 +259,9 @@ func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
 	start func(context.Context, stack.ProcessOptions) (*stack.Process, error),
 ) (*stack.Process, error) {
 	options := stack.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig, ReadyTimeout: startTimeout}
+	if name == "controller" {
+		options.Args = append(options.Args, e.controllerArgs...)
+	}
 	if name == "server" && e.group != isolationGroup {
 		options.Args = append(options.Args, "--max-requests-per-second=0") // what it can, not what it may
 	}

@@ -66,7 +66,7 @@ func (p plan) groupSizesWithin(users int) []int {
 func (d *largeDirectory) measurePatches(ctx context.Context) error {
 	sizes := d.plan.groupSizesWithin(len(d.large.members))
 	patch := func(size int) side {
-		return side{fmt.Sprintf("group of %d", size), func(n int) (operation, error) {
+		return side{name: fmt.Sprintf("group of %d", size), prepare: func(n int) (operation, error) {
 			bodies, err := d.patches(n)
 			return func(ctx context.Context, i int) error {
 				answer, err := d.large.scim.do(ctx, http.MethodPatch, "/Groups/"+d.groups[size], bodies[i])
@@ -80,7 +80,7 @@ func (d *largeDirectory) measurePatches(ctx context.Context) error {
 	n := max(1, d.plan.reads/200) * 10 // even in the short round, too: a user that was removed comes back
 	comparisons := []comparison{{
 		name: benchmarkLargePatch(d.plan.groupSizes[0]), title: fmt.Sprintf("PATCH of one member, group of %d : bare read and write of it", sizes[0]),
-		subject: patch(sizes[0]), baseline: side{"bare read and write", d.bareChanges(d.groups[sizes[0]])}, n: n, concurrency: 1,
+		subject: patch(sizes[0]), baseline: side{name: "bare read and write", prepare: d.bareChanges(d.groups[sizes[0]])}, n: n, concurrency: 1,
 	}}
 	for i, size := range sizes[1:] {
 		comparisons = append(comparisons, comparison{

@@ -15,13 +15,13 @@ func (d *largeDirectory) measureLookups(ctx context.Context) error {
 	return d.compareEach(ctx, []comparison{
 		{
 			name: benchmarkLargeHit, title: "userName eq, a hit : bare GET", n: d.plan.reads, concurrency: d.plan.readConcurrency, target: readTarget,
-			subject:  side{"userName eq, hit", d.findUsers(d.environment, everybody)},
-			baseline: side{"bare GET of a User", d.bareGetUsers(d.environment, everybody)},
+			subject:  side{name: "userName eq, hit", prepare: d.findUsers(d.environment, everybody)},
+			baseline: side{name: "bare GET of a User", prepare: d.bareGetUsers(d.environment, everybody)},
 		},
 		{
 			name: benchmarkLargeMiss, title: "userName eq, a miss : bare GET", n: d.plan.reads, concurrency: d.plan.readConcurrency, target: readTarget,
-			subject:  side{"userName eq, miss", d.findNobody(d.environment)},
-			baseline: side{"bare GET of no NameClaim", d.bareGetNothing(d.environment)},
+			subject:  side{name: "userName eq, miss", prepare: d.findNobody(d.environment)},
+			baseline: side{name: "bare GET of no NameClaim", prepare: d.bareGetNothing(d.environment)},
 		},
 	})
 }
@@ -38,7 +38,7 @@ func (d *largeDirectory) measurePages(ctx context.Context) error {
 		}
 		op := list(t, query, fmt.Sprintf(`"totalResults":%d,`, len(t.members)))
 		name := fmt.Sprintf("App %s from %d %s", t.app, startIndex, more.Encode())
-		return side{name, func(int) (operation, error) { return op, nil }}
+		return side{name: name, prepare: func(int) (operation, error) { return op, nil }}
 	}
 	last := len(d.large.members)*9/10 + 1 // page 901 of a thousand
 	sorted := url.Values{"sortBy": {"meta.lastModified"}, "sortOrder": {"descending"}}
@@ -69,7 +69,7 @@ func (d *largeDirectory) measureScan(ctx context.Context) error {
 		number := t.members[len(t.members)/2].number
 		filter := fmt.Sprintf(`name.familyName co "%s" and active eq true`, number[:len(number)-1])
 		op := list(t, url.Values{"filter": {filter}, "count": {strconv.Itoa(pageSize)}}, number)
-		return side{"App " + t.app, func(int) (operation, error) { return op, nil }}
+		return side{name: "App " + t.app, prepare: func(int) (operation, error) { return op, nil }}
 	}
 	results, err := d.alternate(ctx, benchmarkLargeScan, max(2, d.plan.reads/100), 1, []side{scan(d.large), scan(d.small)})
 	if err != nil {

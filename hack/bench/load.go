@@ -15,6 +15,7 @@ type operation func(ctx context.Context, i int) error
 // measurement is what one round of one side took.
 type measurement struct {
 	elapsed   time.Duration
+	settled   time.Duration   // until what follows from the answers was done, too; 0 where nothing waits for that
 	latencies []time.Duration // of the operations that succeeded
 	errors    int
 	first     error // of the errors
@@ -72,6 +73,8 @@ type side struct {
 	name string
 	// prepare makes a round's requests, outside the time that is measured.
 	prepare func(n int) (operation, error)
+	// settle, where it is set, waits for what follows from all answers so far.
+	settle func() error
 }
 
 // series is what all counted rounds of one side took.
@@ -92,9 +95,16 @@ func (s *suite) alternate(ctx context.Context, name string, n, concurrency int, 
 			if err != nil {
 				return nil, err
 			}
+			begun := time.Now()
 			m := drive(ctx, count, concurrency, op)
 			if err := ctx.Err(); err != nil {
 				return nil, err
+			}
+			if sides[i].settle != nil {
+				if err := firstOf(m.first, sides[i].settle()); err != nil {
+					return nil, err
+				}
+				m.settled = time.Since(begun)
 			}
 			if round == 0 {
 				if m.first != nil {
@@ -107,6 +117,15 @@ func (s *suite) alternate(ctx context.Context, name string, n, concurrency int, 
 		}
 	}
 	return results, nil
+}
+
+// whenSettled is the same with the time until what follows was done.
+func (s series) whenSettled() series {
+	settled := slices.Clone(s)
+	for i := range settled {
+		settled[i].elapsed = settled[i].settled
+	}
+	return settled
 }
 
 // rate is the median of the rounds' rates.

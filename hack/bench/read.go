@@ -27,9 +27,9 @@ func (s *suite) measureReads(ctx context.Context, e *environment, pop *populatio
 		subject     side
 		baseline    side
 	}{
-		{benchmarkReadGet, "GET /Users/{id} : bare GET", side{"GET /Users/{id}", s.getUsers(e, pop)}, getUser},
-		{benchmarkReadHit, "userName eq, a hit : bare GET", side{"userName eq, hit", s.findUsers(e, pop)}, getUser},
-		{benchmarkReadMiss, "userName eq, a miss : bare GET", side{"userName eq, miss", s.findNobody(e)}, getNothing},
+		{benchmarkReadGet, "GET /Users/{id} : bare GET", side{name: "GET /Users/{id}", prepare: s.getUsers(e, pop)}, getUser},
+		{benchmarkReadHit, "userName eq, a hit : bare GET", side{name: "userName eq, hit", prepare: s.findUsers(e, pop)}, getUser},
+		{benchmarkReadMiss, "userName eq, a miss : bare GET", side{name: "userName eq, miss", prepare: s.findNobody(e)}, getNothing},
 	} {
 		if !s.wants(benchmark.name) {
 			continue

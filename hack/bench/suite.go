@@ -33,6 +33,8 @@ type plan struct {
 	// groups of the large App; groupSizes are those of three of them, at most all users, and most the other groups'.
 	groups, groupMembers int
 	groupSizes           []int
+	// costs is how many users the benchmarks of cost.go import; a quarter of them leave.
+	costs int
 	// isolationUsers are in the attacker's App; a bystander is measured for isolationTime before each attack and during it.
 	isolationUsers int
 	isolationTime  time.Duration
@@ -52,6 +54,7 @@ var fullPlan = plan{
 	groups:            1000,
 	groupMembers:      100,
 	groupSizes:        []int{100, 5000, 100_000},
+	costs:             2000,
 	isolationUsers:    5000,
 	isolationTime:     10 * time.Second,
 }
@@ -70,6 +73,7 @@ var quickPlan = plan{
 	groups:            6,
 	groupMembers:      10,
 	groupSizes:        []int{100, 600, 1200},
+	costs:             60,
 	isolationUsers:    300,
 	isolationTime:     2 * time.Second,
 }
@@ -107,7 +111,7 @@ func (p plan) names() []string {
 	for _, population := range p.populations {
 		names = append(names, p.populationNames(population)...)
 	}
-	return slices.Concat(names, p.largeNames(), p.convergeNames(), p.isolationNames(), p.admissionNames())
+	return slices.Concat(names, p.costNames(), p.largeNames(), p.convergeNames(), p.isolationNames(), p.admissionNames())
 }
 
 // suite is one run of the program.
@@ -157,6 +161,16 @@ func (s *suite) measure(ctx context.Context) (err error) {
 			return s.measureDirectory(ctx, e, s.plan.populations[:last+1])
 		}); err != nil {
 			return fmt.Errorf("directory: %w", err)
+		}
+	}
+	for _, kind := range costKinds {
+		if !s.wants(benchmarkCost(kind)) {
+			continue
+		}
+		if err := s.within(ctx, benchmarkCost(kind), func(ctx context.Context, e *environment) error {
+			return s.measureCosts(ctx, kind, e)
+		}); err != nil {
+			return fmt.Errorf("%s: %w", benchmarkCost(kind), err)
 		}
 	}
 	if s.wantsAny(s.plan.convergeNames()...) {

@@ -23,6 +23,20 @@ var requestLine = regexp.MustCompile(`^apiserver_request_total\{(.*)\} (\S+)$`)
 
 // apiWrites reads how many writes the API server has answered so far, of the kinds that provisioning needs.
 func (e *environment) apiWrites(ctx context.Context) (written, error) {
+	return e.apiRequests(ctx, func(verb, resource string) (string, bool) {
+		return resource, slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, verb)
+	})
+}
+
+// apiCalls reads how many calls the API server has answered so far, by verb and kind. Watches are left out: they go on.
+func (e *environment) apiCalls(ctx context.Context) (written, error) {
+	return e.apiRequests(ctx, func(verb, resource string) (string, bool) {
+		return verb + " " + resource, verb != "WATCH"
+	})
+}
+
+// apiRequests reads the API server's counters of the kinds that provisioning needs; name tells under what to count one, if at all.
+func (e *environment) apiRequests(ctx context.Context, name func(verb, resource string) (string, bool)) (written, error) {
 	text, err := e.clientset.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return nil, err
@@ -40,8 +54,7 @@ func (e *environment) apiWrites(ctx context.Context) (written, error) {
 			key, value, _ := strings.Cut(pair, "=")
 			labels[key] = strings.Trim(value, `"`)
 		}
-		if !slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, labels["verb"]) ||
-			!slices.Contains([]string{"scim-operator.io", "rbac.authorization.k8s.io", "events.k8s.io"}, labels["group"]) {
+		if !slices.Contains([]string{"scim-operator.io", "rbac.authorization.k8s.io", "events.k8s.io"}, labels["group"]) {
 			continue
 		}
 		count, err := strconv.ParseFloat(parts[2], 64)
@@ -52,13 +65,19 @@ func (e *environment) apiWrites(ctx context.Context) (written, error) {
 		if labels["subresource"] != "" {
 			resource += "/" + labels["subresource"]
 		}
-		counts[resource] += count
+		if counted, ok := name(labels["verb"], resource); ok {
+			counts[counted] += count
+		}
 	}
 	return counts, scanner.Err()
 }
 
 // reportWrites adds what one user cost in writes, all kinds together and each kind in the title.
 func (s *suite) reportWrites(name string, users int, before, after written) {
+	s.reportCounts(name, "API writes per user: ", users, before, after)
+}
+
+func (s *suite) reportCounts(name, title string, users int, before, after written) {
 	total, kinds := 0.0, []string{}
 	for resource, count := range after {
 		if grown := count - before[resource]; grown > 0 {
@@ -68,7 +87,7 @@ func (s *suite) reportWrites(name string, users int, before, after written) {
 	}
 	slices.Sort(kinds)
 	s.report.add(figure{
-		name: name, title: "API writes per user: " + strings.Join(kinds, ", "), n: users,
+		name: name, title: title + strings.Join(kinds, ", "), n: users,
 		ratio: total / float64(users),
 	})
 }

@@ -44,6 +44,15 @@ func (s actorStore) GetShard(_ context.Context, name string) (shard *v1alpha1.Me
 	return shard, err
 }
 
+func (s actorStore) KnownShard(group, epoch string, index int) (known *v1alpha1.MemberShard) {
+	name := ShardName(group, epoch, index)
+	_ = s.Do("recall "+name, false, func(m *memory) error {
+		known = m.knownShard(name)
+		return nil
+	})
+	return known
+}
+
 func (s actorStore) ListShards(_ context.Context, group, epoch string) (list []v1alpha1.MemberShard, err error) {
 	err = s.Do("list shards of "+epoch, false, func(m *memory) error {
 		list = m.listShards(group, epoch)

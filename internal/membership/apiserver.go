@@ -10,16 +10,16 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// NewStore returns the API server's objects of one namespace as a Store. The client must not read from a cache. wrote,
-// which may be nil, is told of every shard that was written.
-func NewStore(live client.Client, namespace string, wrote func(*v1alpha1.MemberShard)) Store {
-	return &apiServer{client: live, namespace: namespace, wrote: wrote}
+// NewStore returns the API server's objects of one namespace as a Store. The client must not read from a cache. index, which
+// may be nil, is told of every shard that was written, and knows shards.
+func NewStore(live client.Client, namespace string, index *Index) Store {
+	return &apiServer{client: live, namespace: namespace, index: index}
 }
 
 type apiServer struct {
 	client    client.Client
 	namespace string
-	wrote     func(*v1alpha1.MemberShard)
+	index     *Index
 }
 
 func (s *apiServer) key(name string) client.ObjectKey {
@@ -39,6 +39,13 @@ func (s *apiServer) UpdateGroup(ctx context.Context, group *v1alpha1.Group) erro
 func (s *apiServer) GetShard(ctx context.Context, name string) (*v1alpha1.MemberShard, error) {
 	shard := &v1alpha1.MemberShard{}
 	return shard, s.client.Get(ctx, s.key(name), shard)
+}
+
+func (s *apiServer) KnownShard(group, epoch string, index int) *v1alpha1.MemberShard {
+	if s.index == nil {
+		return nil
+	}
+	return s.index.shard(s.key(group), epoch, index)
 }
 
 // ListShards asks for one list by label, which is one state of the whole. A group with a name that no label can have gets a
@@ -97,9 +104,9 @@ func (s *apiServer) UpdateShard(ctx context.Context, shard *v1alpha1.MemberShard
 }
 
 func (s *apiServer) told(shard *v1alpha1.MemberShard, err error) error {
-	if err == nil && s.wrote != nil {
+	if err == nil && s.index != nil {
 		shard.ManagedFields = nil
-		s.wrote(shard)
+		s.index.PutShard(shard)
 	}
 	return err
 }

@@ -21,6 +21,9 @@ type direct struct {
 	*memory
 	fail   func(what string) error
 	writes int
+	// reads counts reads of shards; known, where it is set, is KnownShard.
+	reads int
+	known func(name string) *v1alpha1.MemberShard
 }
 
 func (d *direct) write(what string) error {
@@ -45,7 +48,16 @@ func (d *direct) UpdateGroup(_ context.Context, group *v1alpha1.Group) error {
 }
 
 func (d *direct) GetShard(_ context.Context, name string) (*v1alpha1.MemberShard, error) {
+	d.reads++
 	return d.getShard(name)
+}
+
+func (d *direct) KnownShard(group, epoch string, index int) *v1alpha1.MemberShard {
+	name := ShardName(group, epoch, index)
+	if d.known != nil {
+		return d.known(name)
+	}
+	return d.knownShard(name)
 }
 
 func (d *direct) ListShards(_ context.Context, group, epoch string) ([]v1alpha1.MemberShard, error) {
@@ -131,6 +143,37 @@ func TestOneWriteForEachShard(t *testing.T) {
 	if want := 3; store.writes != want {
 		t.Errorf("%d writes, want %d", store.writes, want)
 	}
+}
+
+// TestKnownShards counts the reads of shards: none where the last known state tells what to write, one where that is another by
+// now, and one where it tells that there is nothing to do, which may be long past.
+func TestKnownShards(t *testing.T) {
+	store, p := newStaff(t, 0, "ada")
+	shard := ShardOf("ada")
+	step := func(what string, known int, delta Delta, wantChanged bool, wantReads int, want ...string) {
+		t.Helper()
+		store.reads = 0
+		store.known = func(name string) *v1alpha1.MemberShard {
+			if known < 0 || !strings.HasSuffix(name, fmt.Sprintf("-%d", shard)) {
+				return nil
+			}
+			return store.history[name][known]
+		}
+		group, changed, err := p.Apply(t.Context(), groupName, deciding(delta))
+		if err != nil || changed != wantChanged || store.reads != wantReads {
+			t.Fatalf("%s: changed %v, %d reads, want %v and %d: %v", what, changed, store.reads, wantChanged, wantReads, err)
+		}
+		if members, _, err := p.Members(t.Context(), group); err != nil || !slices.Equal(members, want) {
+			t.Errorf("%s: members %v, want %v: %v", what, members, want, err)
+		}
+	}
+	var leaves Delta
+	leaves.Remove("ada")
+	step("a current state", 0, leaves, true, 0)
+	step("a former state that shows nothing to do", 0, adding("ada"), true, 1, "ada")
+	step("a former state that shows the member", 0, leaves, true, 1)
+	step("no state", -1, adding("ada"), true, 1, "ada")
+	step("nothing to do", 3, adding("ada"), false, 1, "ada")
 }
 
 func TestShardsAreBounded(t *testing.T) {

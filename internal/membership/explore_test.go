@@ -70,6 +70,7 @@ func TestExplorationFindsFaults(t *testing.T) {
 	for name, sabotage := range map[string]func(*world){
 		"no compare-and-swap of groups":       func(w *world) { w.Store.ignoreGroupVersions = true },
 		"no compare-and-swap of shards":       func(w *world) { w.Store.ignoreShardVersions = true },
+		"reads of shards are not live":        func(w *world) { w.Store.formerShards = true },
 		"no look at the epoch after a write":  func(w *world) { w.moves, w.Store.blindly = true, true },
 		"no look at the group after a list":   func(w *world) { w.readOnce = true },
 		"shards are swept while they are new": func(w *world) { w.sweepYoung = true },

@@ -213,6 +213,17 @@ func (x *Index) Contains(group types.NamespacedName, id string) bool {
 	return found
 }
 
+// shard returns a shard as it was last put, nil for an unknown one. It is shared: not to be changed.
+func (x *Index) shard(group types.NamespacedName, epoch string, index int) *v1alpha1.MemberShard {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	g := x.groups[group]
+	if g == nil || g.epochs[epoch] == nil {
+		return nil
+	}
+	return g.epochs[epoch].shards[index]
+}
+
 // Count returns how many members a group has.
 func (x *Index) Count(group types.NamespacedName) int {
 	x.mu.RLock()

@@ -21,12 +21,17 @@ type memory struct {
 	ignoreGroupVersions, ignoreShardVersions bool
 	// blindly has a writer of shards raise lastModified on whatever the Group is by then.
 	blindly bool
+	// formerShards has reads of shards show former states.
+	formerShards bool
+	// history has every state that a shard ever had.
+	history map[string][]*v1alpha1.MemberShard
 	// named are the epochs that the Group ever named.
 	named map[string]bool
 }
 
 func newMemory() *memory {
-	return &memory{groups: map[string]*v1alpha1.Group{}, shards: map[string]*v1alpha1.MemberShard{}, named: map[string]bool{}}
+	return &memory{groups: map[string]*v1alpha1.Group{}, shards: map[string]*v1alpha1.MemberShard{}, named: map[string]bool{},
+		history: map[string][]*v1alpha1.MemberShard{}}
 }
 
 var errPrecondition = errors.New("the object has been modified")
@@ -90,9 +95,26 @@ func (m *memory) report(name string) error {
 
 func (m *memory) getShard(name string) (*v1alpha1.MemberShard, error) {
 	if shard, found := m.shards[name]; found {
+		if former := m.knownShard(name); m.formerShards && former != nil {
+			return former.DeepCopy(), nil
+		}
 		return shard.DeepCopy(), nil
 	}
 	return nil, apierrors.NewNotFound(v1alpha1.Resource("membershards"), name)
+}
+
+// knownShard returns some state that the shard had, which follows from how much was written since, or nil.
+func (m *memory) knownShard(name string) *v1alpha1.MemberShard {
+	states := m.history[name]
+	if i := int(m.version) % (len(states) + 1); i < len(states) {
+		return states[i]
+	}
+	return nil
+}
+
+func (m *memory) putShard(shard *v1alpha1.MemberShard) {
+	m.shards[shard.Name] = shard.DeepCopy()
+	m.history[shard.Name] = append(m.history[shard.Name], shard.DeepCopy())
 }
 
 func (m *memory) listShards(group, epoch string) []v1alpha1.MemberShard {
@@ -110,7 +132,7 @@ func (m *memory) createShard(shard *v1alpha1.MemberShard) error {
 		return apierrors.NewAlreadyExists(v1alpha1.Resource("membershards"), shard.Name)
 	}
 	shard.ResourceVersion = m.next()
-	m.shards[shard.Name] = shard.DeepCopy()
+	m.putShard(shard)
 	return nil
 }
 
@@ -119,7 +141,7 @@ func (m *memory) updateShard(shard *v1alpha1.MemberShard) error {
 		return err
 	}
 	shard.ResourceVersion = m.next()
-	m.shards[shard.Name] = shard.DeepCopy()
+	m.putShard(shard)
 	return nil
 }
 

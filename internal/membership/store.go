@@ -7,14 +7,16 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Store is what the package needs of the API server, for one namespace. Every read is live. Errors are the API server's:
-// NotFound, AlreadyExists and Conflict decide, any other leaves open whether a write happened.
+// Store is what the package needs of the API server, for one namespace. Every read but KnownShard is live. Errors are the API
+// server's: NotFound, AlreadyExists and Conflict decide, any other leaves open whether a write happened.
 type Store interface {
 	GetGroup(ctx context.Context, name string) (*v1alpha1.Group, error)
 	// UpdateGroup fails with Conflict unless the resourceVersion is the stored one, and fills in the next.
 	UpdateGroup(ctx context.Context, group *v1alpha1.Group) error
 
 	GetShard(ctx context.Context, name string) (*v1alpha1.MemberShard, error)
+	// KnownShard returns the shard as some earlier read or write had it, however long ago, or nil. It is shared: not to be changed.
+	KnownShard(group, epoch string, index int) *v1alpha1.MemberShard
 	// ListShards returns the shards of one epoch of a group, in any order.
 	ListShards(ctx context.Context, group, epoch string) ([]v1alpha1.MemberShard, error)
 	// CreateShard fails with AlreadyExists, and fills in the resourceVersion.

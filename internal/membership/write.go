@@ -86,6 +86,11 @@ func (p *Protocol) readMany(ctx context.Context, group *v1alpha1.Group, touched 
 // what a list has just shown.
 func (c *change) writeShard(ctx context.Context, group *v1alpha1.Group, index int, part Delta, read map[int]*v1alpha1.MemberShard) (bool, error) {
 	name := ShardName(group.Name, group.Spec.Sharding.Epoch, index)
+	if read == nil {
+		if written, err := c.writeKnown(ctx, group, index, part); written || err != nil {
+			return written, err
+		}
+	}
 	for attempt := range attempts {
 		shard := read[index]
 		if read == nil || attempt > 0 {
@@ -105,6 +110,23 @@ func (c *change) writeShard(ctx context.Context, group *v1alpha1.Group, index in
 		}
 	}
 	return false, ErrContended
+}
+
+// writeKnown writes the change to the shard as it was known, without a read: a write of another state fails. Where that changes
+// nothing, or the shard is another one by now, it returns false, and a read has to tell.
+func (c *change) writeKnown(ctx context.Context, group *v1alpha1.Group, index int, part Delta) (written bool, err error) {
+	known := c.store.KnownShard(group.Name, group.Spec.Sharding.Epoch, index)
+	if known == nil {
+		return false, nil
+	}
+	if members, differ := part.apply(known.Spec.Members); !differ || !fits(members, known.Spec.Members) {
+		return false, nil
+	}
+	_, err = c.swap(ctx, group, index, part, known)
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // swap writes a shard as it was read, nil for one that is not there, with the change in it.

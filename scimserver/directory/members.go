@@ -32,7 +32,7 @@ type memberships struct {
 
 // in returns the protocol of members in one namespace.
 func (m *memberships) in(namespace string) *membership.Protocol {
-	return membership.New(membership.NewStore(m.live, namespace, m.putShard), m.inlineLimit)
+	return membership.New(membership.NewStore(m.live, namespace, m.index), m.inlineLimit)
 }
 
 func (m *memberships) putShard(shard *v1alpha1.MemberShard) { m.index.PutShard(shard) }

@@ -56,10 +56,10 @@ func TestRolesAreGranted(t *testing.T) {
 				status.ObservedGeneration != user.Generation || status.Roles[0].Reasons[0] != test.reason {
 				t.Errorf("status = %+v", status)
 			}
-			for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionNameReserved} {
-				w.eventuallyCondition(user, kind, metav1.ConditionTrue, map[string]string{
-					v1alpha1.ConditionReady: v1alpha1.ReasonReady, v1alpha1.ConditionNameReserved: v1alpha1.ReasonNameReserved,
-				}[kind])
+			w.eventuallyReserved(user)
+			w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			if len(user.Status.Conditions) != 2 {
+				t.Errorf("conditions say nothing new: %+v", user.Status.Conditions)
 			}
 		})
 	}

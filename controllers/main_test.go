@@ -266,6 +266,35 @@ func (w *world) eventuallyCondition(object client.Object, kind string, status me
 	return found
 }
 
+// eventuallyReserved waits until the status says that the claim of the user's name names the user.
+func (w *world) eventuallyReserved(user *v1alpha1.User) {
+	w.Helper()
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+			return err.Error()
+		}
+		if !user.IsNameReserved() || user.Status.ObservedGeneration != user.Generation {
+			return fmt.Sprintf("status = %+v at generation %d, want the name reserved", user.Status, user.Generation)
+		}
+		return ""
+	})
+	w.eventuallyWithout(user, v1alpha1.ConditionNameReserved)
+}
+
+// eventuallyWithout waits until the status speaks of the object's generation without a condition.
+func (w *world) eventuallyWithout(user *v1alpha1.User, kind string) {
+	w.Helper()
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+			return err.Error()
+		}
+		if c := meta.FindStatusCondition(user.Status.Conditions, kind); c != nil || user.Status.ObservedGeneration != user.Generation {
+			return fmt.Sprintf("condition %s = %+v at generation %d, want none", kind, c, user.Generation)
+		}
+		return ""
+	})
+}
+
 func conditionsOf(object client.Object) []metav1.Condition {
 	switch object := object.(type) {
 	case *v1alpha1.User:

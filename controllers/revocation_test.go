@@ -100,7 +100,7 @@ func TestInactiveUser(t *testing.T) {
 			}
 			update(&w, user, func(u *v1alpha1.User) { u.Spec.Active, u.Spec.Suspended = true, false })
 			w.eventuallyGranted(user)
-			w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionFalse, v1alpha1.ReasonActive)
+			w.eventuallyWithout(user, v1alpha1.ConditionAccessRevoked)
 			w.eventuallyCan("okta:"+name, "delete", w.namespace, true)
 			if user.Status.InactiveSince != nil {
 				t.Errorf("inactive since %v", user.Status.InactiveSince)
@@ -114,7 +114,7 @@ func TestInactiveUser(t *testing.T) {
 		user.Spec.Active = false
 		w.provision(user)
 		w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
-		w.eventuallyCondition(user, v1alpha1.ConditionNameReserved, metav1.ConditionTrue, v1alpha1.ReasonNameReserved)
+		w.eventuallyReserved(user)
 	})
 }
 

@@ -255,7 +255,7 @@ func TestRevocationListLeavesOut(t *testing.T) {
 		user := w.newUser(fmt.Sprintf("person-%d", i), "")
 		user.Spec.App, user.Spec.ExternalID = test.app, test.externalID
 		w.provision(user)
-		w.eventuallyCondition(user, v1alpha1.ConditionNameReserved, metav1.ConditionTrue, v1alpha1.ReasonNameReserved)
+		w.eventuallyReserved(user)
 		if test.listed {
 			w.eventuallyGranted(user)
 		}

@@ -120,18 +120,18 @@ func (u *User) MayHaveAccess() bool {
 	return u.Spec.Active && !u.Spec.Suspended && u.DeletionTimestamp.IsZero()
 }
 
-// IsNameReserved says whether the controller has verified the claim of the user's present name.
+// IsNameReserved says whether the controller has verified the claim of the user's present name: reservedKey is the key, and no
+// condition says otherwise.
 func (u *User) IsNameReserved() bool {
-	return isNameReserved(u.Spec.UserNameKey, u.Status.ReservedKey, u.Status.Conditions)
+	reserved := meta.FindStatusCondition(u.Status.Conditions, ConditionNameReserved)
+	return u.Spec.UserNameKey != "" && u.Spec.UserNameKey == u.Status.ReservedKey &&
+		(reserved == nil || reserved.Status == metav1.ConditionTrue)
 }
 
-// IsNameReserved says the same of a group.
+// IsNameReserved says whether the controller has verified the claim of the group's present name.
 func (g *Group) IsNameReserved() bool {
-	return isNameReserved(g.Spec.DisplayNameKey, g.Status.ReservedKey, g.Status.Conditions)
-}
-
-func isNameReserved(key, reserved string, conditions []metav1.Condition) bool {
-	return key != "" && key == reserved && meta.IsStatusConditionTrue(conditions, ConditionNameReserved)
+	return g.Spec.DisplayNameKey != "" && g.Spec.DisplayNameKey == g.Status.ReservedKey &&
+		meta.IsStatusConditionTrue(g.Status.Conditions, ConditionNameReserved)
 }
 
 // Confirmation is how long the answer to a deactivation waits for the access to be gone.

@@ -129,8 +129,10 @@ type AppRoleBinding struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +required
+	// +structType=atomic
 	Spec AppRoleBindingSpec `json:"spec"`
 	// +optional
+	// +structType=atomic
 	Status AppRoleBindingStatus `json:"status,omitzero"`
 }
 

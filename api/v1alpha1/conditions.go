@@ -11,14 +11,15 @@ const (
 	ConditionReconciling = "Reconciling"
 
 	// ConditionNameReserved says of a User or Group whether the NameClaim of its name names it. Nothing is granted
-	// while it is not True.
+	// while it does not. A User has the condition only where its claim is missing or names another user: otherwise
+	// status.reservedKey is spec.userNameKey.
 	ConditionNameReserved = "NameReserved"
 
 	// ConditionAccessGranted says of a User whether every role it earned is bound.
 	ConditionAccessGranted = "AccessGranted"
 
 	// ConditionAccessRevoked says of a User, once it is inactive, suspended or deleted, that none of this operator's bindings, of
-	// whatever App, names its Kubernetes user any more.
+	// whatever App, names its Kubernetes user any more. A user that may have access does not have the condition.
 	ConditionAccessRevoked = "AccessRevoked"
 
 	// ConditionMembersKnown says of a Group whether every member that the client asked for is a user of the App. It
@@ -84,24 +85,26 @@ const (
 	ReasonBindingFailed      = "BindingFailed"
 	ReasonForbidden          = "Forbidden"
 	ReasonProgressing        = "Progressing"
-	ReasonActive             = "Active"
-	ReasonInactive           = "Inactive"
-	ReasonSuspended          = "Suspended"
-	ReasonDeleted            = "Deleted"
-	ReasonRevoked            = "Revoked"
-	ReasonSecretNotFound     = "SecretNotFound"
-	ReasonInvalidToken       = "InvalidToken"
-	ReasonExpired            = "Expired"
-	ReasonNotYetValid        = "NotYetValid"
-	ReasonValid              = "Valid"
-	ReasonMembersKnown       = "MembersKnown"
-	ReasonMembersUnknown     = "MembersUnknown"
-	ReasonScopesFound        = "ScopesFound"
-	ReasonTooManyRemovals    = "TooManyRemovals"
-	ReasonNoneHeld           = "NoneHeld"
-	ReasonOtherBindings      = "OtherBindings"
-	ReasonNoOtherBindings    = "NoOtherBindings"
-	ReasonBoundByGroup       = "BoundByGroup"
+	// ReasonActive says of a user that it is neither inactive nor suspended. Statuses written by an earlier version have it as the
+	// reason of AccessRevoked=False.
+	ReasonActive          = "Active"
+	ReasonInactive        = "Inactive"
+	ReasonSuspended       = "Suspended"
+	ReasonDeleted         = "Deleted"
+	ReasonRevoked         = "Revoked"
+	ReasonSecretNotFound  = "SecretNotFound"
+	ReasonInvalidToken    = "InvalidToken"
+	ReasonExpired         = "Expired"
+	ReasonNotYetValid     = "NotYetValid"
+	ReasonValid           = "Valid"
+	ReasonMembersKnown    = "MembersKnown"
+	ReasonMembersUnknown  = "MembersUnknown"
+	ReasonScopesFound     = "ScopesFound"
+	ReasonTooManyRemovals = "TooManyRemovals"
+	ReasonNoneHeld        = "NoneHeld"
+	ReasonOtherBindings   = "OtherBindings"
+	ReasonNoOtherBindings = "NoOtherBindings"
+	ReasonBoundByGroup    = "BoundByGroup"
 	// ReasonBoundByOther says that a binding of another User of the same Kubernetes name outlasts the user's own.
 	ReasonBoundByOther = "BoundByOtherUser"
 )

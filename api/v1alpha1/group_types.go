@@ -139,6 +139,7 @@ type Group struct {
 	// +required
 	Spec GroupSpec `json:"spec"`
 	// +optional
+	// +structType=atomic
 	Status GroupStatus `json:"status,omitzero"`
 }
 

@@ -63,6 +63,7 @@ type MemberShard struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +required
+	// +structType=atomic
 	Spec MemberShardSpec `json:"spec"`
 }
 

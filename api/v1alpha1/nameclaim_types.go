@@ -59,6 +59,7 @@ type NameClaim struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +required
+	// +structType=atomic
 	Spec NameClaimSpec `json:"spec"`
 }
 

@@ -57,6 +57,7 @@ type UserSpec struct {
 	DisplayName string `json:"displayName,omitempty"`
 	// name holds the components of the person's name.
 	// +optional
+	// +structType=atomic
 	Name *Name `json:"name,omitempty"`
 	// nickName is how the person is called in everyday life.
 	// +optional
@@ -129,16 +130,19 @@ type UserSpec struct {
 
 	// enterprise is the extension urn:ietf:params:scim:schemas:extension:enterprise:2.0:User (RFC 7643 section 4.3).
 	// +optional
+	// +structType=atomic
 	Enterprise *EnterpriseUser `json:"enterprise,omitempty"`
 
 	// attributes holds custom attributes of the core namespace by name, such as role, as a JSON object.
 	// +optional
+	// +structType=atomic
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Type=object
 	Attributes *runtime.RawExtension `json:"attributes,omitempty"`
 
 	// extensions holds other extensions, by the URN that they came under, as a JSON object of objects.
 	// +optional
+	// +structType=atomic
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Type=object
 	Extensions *runtime.RawExtension `json:"extensions,omitempty"`
@@ -146,6 +150,7 @@ type UserSpec struct {
 	// containers remembers attributes of the core namespace that the client put under a URN, by attribute name, so
 	// that answers put them there again.
 	// +optional
+	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=64
 	Containers map[string]string `json:"containers,omitempty"`
 
@@ -299,7 +304,8 @@ type Manager struct {
 
 // UserStatus is written by the controller.
 type UserStatus struct {
-	// conditions: NameReserved, AccessGranted, AccessRevoked and the summary Ready.
+	// conditions: AccessGranted and the summary Ready; NameReserved where the name is not reserved; AccessRevoked and
+	// ResidualAccess where the user is inactive, suspended or being deleted.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -315,7 +321,8 @@ type UserStatus struct {
 	// to people that the App bound, and to no others.
 	// +optional
 	BoundAs string `json:"boundAs,omitempty"`
-	// reservedKey is the userNameKey that NameReserved was verified for.
+	// reservedKey is the userNameKey whose claim was verified to name the user. Where it is spec.userNameKey and no condition
+	// NameReserved says otherwise, the name is reserved.
 	// +optional
 	ReservedKey string `json:"reservedKey,omitempty"`
 	// roles held, each with its scope and why it was earned.
@@ -425,6 +432,7 @@ type User struct {
 	// +required
 	Spec UserSpec `json:"spec"`
 	// +optional
+	// +structType=atomic
 	Status UserStatus `json:"status,omitzero"`
 }
 

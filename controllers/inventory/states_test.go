@@ -20,7 +20,7 @@ func TestUserState(t *testing.T) {
 	granted, revoked := v1alpha1.ConditionAccessGranted, v1alpha1.ConditionAccessRevoked
 	suspended := user(true, revoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked, 2)
 	suspended.Spec.Suspended = true
-	deleted := user(true, revoked, metav1.ConditionFalse, v1alpha1.ReasonActive, 2)
+	deleted := user(true, granted, metav1.ConditionTrue, v1alpha1.ReasonGranted, 2)
 	deleted.DeletionTimestamp = new(metav1.Now())
 	for name, test := range map[string]struct {
 		user *v1alpha1.User

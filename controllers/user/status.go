@@ -29,6 +29,8 @@ const (
 type verdict struct {
 	subject     string
 	reservedKey string
+	// claimed says that the claim of the userName names the User, by a live read or by what was found out before.
+	claimed bool
 	// boundAs is the name that bindings of the App have for the person, "" where they have none now.
 	boundAs string
 	roles   []v1alpha1.EarnedRole
@@ -51,29 +53,21 @@ func condition(kind string, holds bool, reason, message string) metav1.Condition
 }
 
 func (v *verdict) nameReserved(user *v1alpha1.User) {
-	v.reservedKey = user.Spec.UserNameKey
-	v.name = condition(v1alpha1.ConditionNameReserved, true, v1alpha1.ReasonNameReserved, "The userName is reserved for this user.")
+	v.reservedKey, v.claimed = user.Spec.UserNameKey, true
 }
 
 func (v *verdict) nameNotReserved(reason, message string) {
 	v.name = condition(v1alpha1.ConditionNameReserved, false, reason, message)
 }
 
-func (v *verdict) reserved() bool { return v.name.Status == metav1.ConditionTrue }
-
-// setActive says of the revocation that there is none.
-func (v *verdict) setActive() {
-	v.revocation = condition(v1alpha1.ConditionAccessRevoked, false, v1alpha1.ReasonActive, "The person is active.")
-}
+func (v *verdict) reserved() bool { return v.claimed }
 
 func (v *verdict) withheld(reason, message string) {
-	v.setActive()
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 	v.ready = condition(v1alpha1.ConditionReady, false, reason, message)
 }
 
 func (v *verdict) frozen(roles []v1alpha1.EarnedRole, message string) {
-	v.setActive()
 	v.roles = roles
 	message = "The App's specification is invalid, so that nothing new is granted: " + message
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonAppNotReady, message)
@@ -81,7 +75,6 @@ func (v *verdict) frozen(roles []v1alpha1.EarnedRole, message string) {
 }
 
 func (v *verdict) grantedRoles(decision access.Decision, mode string, failure error) {
-	v.setActive()
 	v.roles = decision.Roles
 	if len(decision.Roles) > 0 && mode != v1alpha1.ModeObserve {
 		v.boundAs = v.subject // also where only some of the roles could be bound
@@ -222,10 +215,14 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 	}
 	status.Roles = v.roles[:min(len(v.roles), maxRoles)]
 	status.RoleNames = roleNames(v.roles)
+	if v.claimed {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionNameReserved) // reservedKey says it
+	}
 	switch {
 	case user.MayHaveAccess():
 		status.ResidualAccess, status.ResidualAccessCount = nil, 0
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionResidualAccess)
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionAccessRevoked)
 	case v.residual != nil:
 		status.ResidualAccess, status.ResidualAccessCount = v.residual.list, int32(v.residual.count)
 	}

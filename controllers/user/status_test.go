@@ -26,29 +26,29 @@ func TestVerdicts(t *testing.T) {
 			func(v *verdict, _ *v1alpha1.User) {
 				v.grantedRoles(access.Decision{Roles: roles}, v1alpha1.ModeEnforce, nil)
 			},
-			"True Granted, False Active, True Ready, admin,viewer",
+			"True Granted, none, True Ready, admin,viewer",
 		},
 		"granted with a problem": {
 			func(v *verdict, _ *v1alpha1.User) {
 				v.grantedRoles(access.Decision{Roles: roles, Problems: []access.Problem{problem}}, v1alpha1.ModeEnforce, nil)
 			},
-			"True Granted, False Active, False UnknownRole, admin,viewer",
+			"True Granted, none, False UnknownRole, admin,viewer",
 		},
 		"no role": {
 			func(v *verdict, _ *v1alpha1.User) { v.grantedRoles(access.Decision{}, v1alpha1.ModeEnforce, nil) },
-			"False NoRole, False Active, True NoRole, ",
+			"False NoRole, none, True NoRole, ",
 		},
 		"observed": {
 			func(v *verdict, _ *v1alpha1.User) {
 				v.grantedRoles(access.Decision{Roles: roles}, v1alpha1.ModeObserve, nil)
 			},
-			"False Observed, False Active, True Observed, admin,viewer",
+			"False Observed, none, True Observed, admin,viewer",
 		},
 		"failed": {
 			func(v *verdict, _ *v1alpha1.User) {
 				v.grantedRoles(access.Decision{Roles: roles, Problems: []access.Problem{problem}}, v1alpha1.ModeEnforce, errors.New("no"))
 			},
-			"False BindingFailed, False Active, False BindingFailed, admin,viewer",
+			"False BindingFailed, none, False BindingFailed, admin,viewer",
 		},
 		"inactive": {
 			func(v *verdict, u *v1alpha1.User) { u.Spec.Active = false; v.revoked(u) },
@@ -74,6 +74,10 @@ func TestVerdicts(t *testing.T) {
 			var texts []string
 			for _, kind := range []string{v1alpha1.ConditionAccessGranted, v1alpha1.ConditionAccessRevoked, v1alpha1.ConditionReady} {
 				c := meta.FindStatusCondition(user.Status.Conditions, kind)
+				if c == nil && kind == v1alpha1.ConditionAccessRevoked && user.MayHaveAccess() {
+					texts = append(texts, "none")
+					continue
+				}
 				if c == nil || c.ObservedGeneration != 7 || c.Message == "" {
 					t.Fatalf("%s = %+v", kind, c)
 				}
@@ -86,6 +90,38 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("observed generation %d", user.Status.ObservedGeneration)
 			}
 		})
+	}
+}
+
+// A status says that the name is reserved by its key alone, and that it is not by a condition, also where the key stays.
+func TestReservedName(t *testing.T) {
+	user := &v1alpha1.User{Spec: v1alpha1.UserSpec{UserNameKey: "jane", Active: true}}
+	for i, reserved := range []bool{true, false, true} {
+		v := &verdict{}
+		if reserved {
+			v.nameReserved(user)
+		} else {
+			v.nameNotReserved(v1alpha1.ReasonNameTaken, "The userName is reserved for the user jim.")
+		}
+		v.withheld(v1alpha1.ReasonAppNotReady, "no")
+		v.apply(user, time.Now())
+		if user.IsNameReserved() != reserved || user.Status.ReservedKey != "jane" {
+			t.Errorf("%d: reserved %t, want %t: %+v", i, user.IsNameReserved(), reserved, user.Status)
+		}
+		if c := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionNameReserved); (c == nil) != reserved {
+			t.Errorf("%d: condition %+v", i, c)
+		}
+	}
+	failed := &verdict{}
+	failed.nameNotReserved(v1alpha1.ReasonNameTaken, "no")
+	failed.withheld(v1alpha1.ReasonNameTaken, "no")
+	failed.apply(user, time.Now())
+	user.Spec.Active = false
+	failed = &verdict{}
+	failed.revocationFailed(user, errors.New("no"))
+	failed.apply(user, time.Now())
+	if user.IsNameReserved() {
+		t.Error("a revocation that failed has the name reserved again")
 	}
 }
 

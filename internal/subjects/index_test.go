@@ -114,7 +114,8 @@ func TestActiveElsewhere(t *testing.T) {
 func TestNotReserved(t *testing.T) {
 	x := index(
 		person("one", "a", "jane", func(u *v1alpha1.User) { inactive(u); u.Status.ReservedKey = "other" }),
-		person("one", "b", "john", func(u *v1alpha1.User) { u.Status.Conditions = nil }),
+		person("one", "b", "john", func(u *v1alpha1.User) { u.Status.Conditions[0].Status = metav1.ConditionFalse }),
+		person("one", "d", "john", func(u *v1alpha1.User) { u.Status.ReservedKey, u.Status.Conditions = "", nil }),
 		person("one", "c", "john", inactive),
 	)
 	x.PutApp(app("one", true, "okta:"))

@@ -72,7 +72,7 @@ func (l *life) assigned(t *testing.T) {
 }
 
 func (l *life) shown(t *testing.T) {
-	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "viewer", "GRANTED": "True", "REVOKED": "False"})
+	l.tableShows(t, harness.Row{"ACTIVE": "true", "ROLES": "viewer", "GRANTED": "True", "REVOKED": ""})
 	titles, row := operator.Table(t, "users", l.app.Namespace, l.person.ID)
 	want := []string{"NAME", "USERNAME", "DISPLAY NAME", "ACTIVE", "APP", "ROLES", "GRANTED", "REVOKED", "REASON", "AGE"}
 	if !slices.Equal(titles, want) {
@@ -88,7 +88,10 @@ func (l *life) shown(t *testing.T) {
 	if got := user.Status.KubernetesUsername; got != l.subject() {
 		t.Errorf("status.kubernetesUsername is %q, want %q", got, l.subject())
 	}
-	for _, condition := range []string{v1alpha1.ConditionNameReserved, v1alpha1.ConditionAccessGranted, v1alpha1.ConditionReady} {
+	if !user.IsNameReserved() {
+		t.Errorf("the userName is not reserved: %+v", user.Status)
+	}
+	for _, condition := range []string{v1alpha1.ConditionAccessGranted, v1alpha1.ConditionReady} {
 		if !meta.IsStatusConditionTrue(user.Status.Conditions, condition) {
 			t.Errorf("condition %s is not True: %+v", condition, user.Status.Conditions)
 		}

@@ -98,9 +98,11 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.AppRoleBindingSpec
+        elementRelationship: atomic
     - name: status
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.AppRoleBindingStatus
+        elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.AppRoleBindingSpec
   map:
     fields:
@@ -425,6 +427,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.GroupStatus
+        elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.GroupSpec
   map:
     fields:
@@ -555,6 +558,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.MemberShardSpec
+        elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.MemberShardSpec
   map:
     fields:
@@ -645,6 +649,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.NameClaimSpec
+        elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.NameClaimSpec
   map:
     fields:
@@ -1033,6 +1038,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.UserStatus
+        elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.UserSpec
   map:
     fields:
@@ -1056,6 +1062,7 @@ var schemaYAML = typed.YAMLObject(`types:
         map:
           elementType:
             scalar: string
+          elementRelationship: atomic
     - name: createdAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
@@ -1071,6 +1078,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: enterprise
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.EnterpriseUser
+        elementRelationship: atomic
     - name: entitlements
       type:
         list:
@@ -1101,6 +1109,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Name
+        elementRelationship: atomic
     - name: nickName
       type:
         scalar: string

@@ -12,7 +12,8 @@ import (
 //
 // UserStatus is written by the controller.
 type UserStatusApplyConfiguration struct {
-	// conditions: NameReserved, AccessGranted, AccessRevoked and the summary Ready.
+	// conditions: AccessGranted and the summary Ready; NameReserved where the name is not reserved; AccessRevoked and
+	// ResidualAccess where the user is inactive, suspended or being deleted.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
@@ -21,7 +22,8 @@ type UserStatusApplyConfiguration struct {
 	// boundAs is the RBAC subject that bindings of this App named last; it stays when the access ended. Requests are denied
 	// to people that the App bound, and to no others.
 	BoundAs *string `json:"boundAs,omitempty"`
-	// reservedKey is the userNameKey that NameReserved was verified for.
+	// reservedKey is the userNameKey whose claim was verified to name the user. Where it is spec.userNameKey and no condition
+	// NameReserved says otherwise, the name is reserved.
 	ReservedKey *string `json:"reservedKey,omitempty"`
 	// roles held, each with its scope and why it was earned.
 	Roles []EarnedRoleApplyConfiguration `json:"roles,omitempty"`

@@ -79,8 +79,16 @@ conformance: ## Compare with independent implementations of SCIM, and have one p
 	go test -tags conformance -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./test/conformance ./test/conformance/client
 
 .PHONY: alerts
-alerts: ## Test the alerts by promtool; its first build takes a minute or two.
+alerts: ## Test alerts and the dashboard by promtool and the engine of Prometheus; the first build takes a minute or two.
+	@go run ./hack/controlplane/ensure
 	go test -tags promtool $(TEST_ARGS) ./test/alerts
+	go test -tags promtool $(TEST_ARGS) -run Panel ./test/observe
+
+.PHONY: browser
+browser: ## Look at the status page in Chromium with axe-core; needs chromium, Node.js 20 and npm.
+	@go run ./hack/controlplane/ensure
+	cd test/observe/browser && npm ci --omit=dev
+	go test -tags browser $(TEST_ARGS) -run Browser ./test/observe
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_TIME, one after the other. What fails is kept in testdata/fuzz, as a test from then on.
@@ -153,9 +161,10 @@ bin/installer.yaml:
 	@$(KUSTOMIZE) build bin/installer -o $@
 
 .PHONY: generate
-generate: ## Generate deep copies, apply configurations and docs/api.md from api/.
+generate: ## Generate deep copies, apply configurations and docs/api.md from api/, and docs/dashboard.json.
 	$(CONTROLLER_GEN) object applyconfiguration paths=./api/...
 	$(CRD_REF_DOCS) --config hack/tools/apidocs/config.yaml --source-path api/v1alpha1 --renderer markdown --output-path docs/api.md --log-level ERROR
+	go run ./hack/dashboard docs/dashboard.json
 
 .PHONY: manifests
 manifests: ## Generate the CRDs in config/crd/bases from api/, and what the chart has in common with config/.
@@ -166,7 +175,7 @@ manifests: ## Generate the CRDs in config/crd/bases from api/, and what the char
 
 .PHONY: verify-generated
 verify-generated: generate manifests ## Fail when generated files are not what api/ and config/ say.
-	git diff --exit-code -- api config/crd config/rbac charts docs/api.md
+	git diff --exit-code -- api config/crd config/rbac charts docs/api.md docs/dashboard.json
 	@test -z "$$(git ls-files --others --exclude-standard charts)" || { echo "untracked files in charts"; exit 1; }
 
 .PHONY: lint

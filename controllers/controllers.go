@@ -33,6 +33,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/controllers/scimtoken"
+	"github.com/scim-operator/scim-operator/controllers/statuspage"
 	"github.com/scim-operator/scim-operator/controllers/user"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
@@ -71,6 +72,8 @@ type Options struct {
 	Namespaces []string
 	// OperatorNamespace holds the RevocationList; empty for DefaultOperatorNamespace.
 	OperatorNamespace string
+	// Status tells of the manager; nil for no page.
+	Status *statuspage.Page
 	// SkipNameValidation lets one process run several managers, as tests do.
 	SkipNameValidation bool
 }
@@ -123,9 +126,6 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		return nil, err
 	}
 	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
-		return nil, err
-	}
-	if err := mgr.Add(leading{}); err != nil {
 		return nil, err
 	}
 	if options.Checks != nil {
@@ -221,8 +221,16 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	if err != nil {
 		return err
 	}
-	if _, err := inventory.Add(ctx, mgr); err != nil {
+	counted, err := inventory.Add(ctx, mgr)
+	if err != nil {
 		return err
+	}
+	lead := &leading{}
+	if err := mgr.Add(lead); err != nil {
+		return err
+	}
+	if options.Status != nil {
+		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load})
 	}
 	finder := residual.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)
 	memberships.OnChange(func(change group.Change) {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -27,13 +28,17 @@ func (m *electedManager) Start(ctx context.Context) error {
 
 var leader = telemetry.Gauge(telemetry.Controller, "leader", "Whether this process leads: it alone grants and revokes.").WithLabelValues()
 
-// leading tells in metrics that the manager leads. A manager runs it for as long as it does.
-type leading struct{}
+// leading tells in metrics, and to the status page, that the manager leads. A manager runs it for as long as it does.
+type leading struct{ now atomic.Bool }
 
 // Start implements manager.Runnable.
-func (leading) Start(ctx context.Context) error {
+func (l *leading) Start(ctx context.Context) error {
+	l.now.Store(true)
 	leader.Set(1)
-	defer leader.Set(0)
+	defer func() {
+		leader.Set(0)
+		l.now.Store(false)
+	}()
 	<-ctx.Done()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"runtime"
 
 	"github.com/go-logr/logr"
@@ -16,6 +17,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
 // commonFlags are those that the server and the controller share.
@@ -25,7 +28,9 @@ type commonFlags struct {
 	metricsListen   string
 	metricsInsecure bool
 	pprofListen     string
-	verbose         bool
+	// admin are pages beside /metrics, under the same conditions.
+	admin   map[string]http.Handler
+	verbose bool
 }
 
 func (f *commonFlags) register(flags *pflag.FlagSet) {
@@ -51,7 +56,7 @@ func (f *commonFlags) logger(output io.Writer) logr.Logger {
 	if f.verbose {
 		level = slog.LevelDebug
 	}
-	logger := logr.FromSlogHandler(slog.NewJSONHandler(output, &slog.HandlerOptions{Level: level}))
+	logger := logr.FromSlogHandler(telemetry.Remember(slog.NewJSONHandler(output, &slog.HandlerOptions{Level: level})))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 	return logger
@@ -77,7 +82,7 @@ func (f *commonFlags) restConfig() (*rest.Config, error) {
 
 // metrics are served by plain HTTP on loopback, and elsewhere by HTTPS to clients that the API server lets in.
 func (f *commonFlags) metrics() metricsserver.Options {
-	options := metricsserver.Options{BindAddress: f.metricsListen, HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) {
+	options := metricsserver.Options{BindAddress: f.metricsListen, ExtraHandlers: f.admin, HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) {
 		o.EnableOpenMetrics = true // exemplars, to scrapers that ask for the format
 	}}}
 	if f.metricsInsecure || isLoopback(f.metricsListen) {

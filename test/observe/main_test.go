@@ -5,6 +5,7 @@ package observe_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -139,4 +140,19 @@ func unless(holds bool, format string, arguments ...any) error {
 		return nil
 	}
 	return fmt.Errorf(format, arguments...)
+}
+
+// insecurely asks a URL without a look at the certificate, and returns the status; 0 where nothing answers.
+func insecurely(t *testing.T, url string) int {
+	t.Helper()
+	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	must(t, err)
+	response, err := insecure.Do(request)
+	if err != nil {
+		return 0 // the listener may begin after the process is ready
+	}
+	_ = response.Body.Close()
+	insecure.CloseIdleConnections()
+	return response.StatusCode
 }

@@ -37,16 +37,16 @@ run: build ## Start a local API server, the SCIM server and the controller, with
 COVERED  = ./api/v1alpha1,./cmd/...,./controllers/...,./internal/...,./scimserver/...
 PACKAGES ?= ./...
 ifdef COVER
-export GOCOVERDIR = $(CURDIR)/bin/coverage
+export COVERDIR = $(CURDIR)/bin/coverage
 export COVERPKG = $(COVERED)
 COVER_FLAGS = -cover -coverpkg=$(COVERED)
-COVER_ARGS  = -args -test.gocoverdir=$(GOCOVERDIR)
+COVER_ARGS  = -args -test.gocoverdir=$(COVERDIR)
 endif
 
 .PHONY: test
 test: ## Run all tests, with the seeds of the fuzz targets, on a real API server.
 	@go run ./hack/controlplane/ensure -controller-manager
-	$(if $(COVER),@rm -rf $(GOCOVERDIR) && mkdir -p $(GOCOVERDIR))
+	$(if $(COVER),@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR))
 	go test -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) $(COVER_FLAGS) $(PACKAGES) $(COVER_ARGS)
 
 .PHONY: coverage

@@ -35,7 +35,7 @@ func BuildOperator(ctx context.Context) (string, error) {
 
 	built := filepath.Join(scratch, "scim-operator")
 	command := exec.CommandContext(ctx, "go", "build", "-o", built)
-	if packages := os.Getenv("COVERPKG"); packages != "" { // make coverage: the process writes into GOCOVERDIR what it has reached
+	if packages := os.Getenv("COVERPKG"); packages != "" { // make test COVER=1: see coverage
 		command.Args = append(command.Args, "-cover", "-coverpkg="+packages)
 	}
 	command.Args = append(command.Args, "./cmd/scim-operator")
@@ -48,6 +48,15 @@ func BuildOperator(ctx context.Context) (string, error) {
 	_, _ = hash.Write([]byte(root))
 	path := filepath.Join(dir, fmt.Sprintf("scim-operator-%08x", hash.Sum32()))
 	return path, os.Rename(built, path)
+}
+
+// coverage is what the environment of an operator needs to write into COVERDIR what it has reached, for make test COVER=1. go test
+// gives its own GOCOVERDIR to a test and removes it afterwards.
+func coverage() []string {
+	if dir := os.Getenv("COVERDIR"); dir != "" {
+		return []string{"GOCOVERDIR=" + dir}
+	}
+	return nil
 }
 
 func moduleRoot(ctx context.Context) (string, error) {

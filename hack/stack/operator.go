@@ -121,7 +121,7 @@ func tryStartOperator(ctx context.Context, options ProcessOptions, subcommand fu
 		Name: args[0],
 		Path: options.Binary,
 		Args: append(args, options.Args...),
-		Env:  options.Env,
+		Env:  append(coverage(), options.Env...),
 		Log:  options.Log,
 	})
 	if err != nil {

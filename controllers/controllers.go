@@ -29,9 +29,9 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/inventory"
-	"github.com/scim-operator/scim-operator/controllers/residual"
+	"github.com/scim-operator/scim-operator/controllers/removalguard"
+	"github.com/scim-operator/scim-operator/controllers/residualaccess"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
-	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/controllers/scimtoken"
 	"github.com/scim-operator/scim-operator/controllers/statuspage"
 	"github.com/scim-operator/scim-operator/controllers/user"
@@ -217,7 +217,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	evaluations := user.NewEvaluations(speed)
 	memberships := group.NewMemberships(live)
 	revocations := &revocation.Keeper{Client: mgr.GetClient(), Live: live, Namespace: options.OperatorNamespace}
-	others, err := residual.NewCache(mgr)
+	others, err := residualaccess.NewCache(mgr)
 	if err != nil {
 		return err
 	}
@@ -232,11 +232,11 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	if options.Status != nil {
 		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load})
 	}
-	finder := residual.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)
+	finder := residualaccess.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)
 	memberships.OnChange(func(change group.Change) {
 		finder.Left(change.App.Namespace, change.Before.DisplayName, change.Left)
 	})
-	guard, progress := &safety.Guard{Live: live}, &app.Progress{}
+	guard, progress := &removalguard.Guard{Live: live}, &app.Progress{}
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
 		Revocations: revocations, Residual: finder,
@@ -248,7 +248,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	return errors.Join(
 		approlebinding.Add(ctx, mgr, syncer, others),
 		revocation.Add(ctx, mgr, revocations),
-		residual.Add(ctx, mgr, finder, others),
+		residualaccess.Add(ctx, mgr, finder, others),
 		user.Add(mgr, users),
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress, Evaluations: evaluations,

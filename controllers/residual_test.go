@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/residual"
+	"github.com/scim-operator/scim-operator/controllers/residualaccess"
 )
 
 // byHand is a RoleBinding that people wrote.
@@ -194,7 +194,7 @@ func TestResidualAccessIsBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.provision(w.newUser("popular", ""))
 	w.eventuallyGranted(user)
-	const many = residual.MaxReported + 8
+	const many = residualaccess.MaxReported + 8
 	for i := range many {
 		w.create(w.byHand(fmt.Sprintf("by-hand-%03d", i), userNamed("okta:popular")))
 	}
@@ -204,7 +204,7 @@ func TestResidualAccessIsBounded(t *testing.T) {
 			return err.Error()
 		}
 		list := user.Status.ResidualAccess
-		if user.Status.ResidualAccessCount != many || len(list) != residual.MaxReported || list[0].Name != "by-hand-000" || list[len(list)-1].Name != "by-hand-031" {
+		if user.Status.ResidualAccessCount != many || len(list) != residualaccess.MaxReported || list[0].Name != "by-hand-000" || list[len(list)-1].Name != "by-hand-031" {
 			return fmt.Sprintf("%d counted, %d named", user.Status.ResidualAccessCount, len(list))
 		}
 		return ""

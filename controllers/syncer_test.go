@@ -18,7 +18,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
-	"github.com/scim-operator/scim-operator/controllers/residual"
+	"github.com/scim-operator/scim-operator/controllers/residualaccess"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
@@ -45,7 +45,7 @@ func newSyncer(w *world) *approlebinding.Syncer {
 		Client: mgr.GetClient(), Live: env.Client, Policies: &access.Cache{}, Index: &earned.Index{},
 		Recorder: mgr.GetEventRecorder("test"), Namespaces: []string{w.namespace},
 	}
-	others, err := residual.NewCache(mgr)
+	others, err := residualaccess.NewCache(mgr)
 	if err != nil {
 		w.Fatal(err)
 	}

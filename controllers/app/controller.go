@@ -31,8 +31,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/removalguard"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
-	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
@@ -65,7 +65,7 @@ type Reconciler struct {
 	// Index tells which users were evaluated.
 	Index *earned.Index
 	// Guard holds bulk loss of roles, Progress keeps what went wrong. Both are shared with the user controller.
-	Guard    *safety.Guard
+	Guard    *removalguard.Guard
 	Progress *Progress
 	// MayBind says whether the controller was given the verb bind on a role in a namespace, or, where that is "", everywhere.
 	MayBind func(ctx context.Context, namespace string, ref rbacv1.RoleRef) (bool, error)

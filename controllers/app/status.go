@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/safety"
+	"github.com/scim-operator/scim-operator/controllers/removalguard"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
@@ -170,7 +170,7 @@ func (r *Reconciler) setRemovals(ctx context.Context, app *v1alpha1.App, evaluat
 		held.Status, held.Reason = metav1.ConditionTrue, v1alpha1.ReasonTooManyRemovals
 		held.Message = fmt.Sprintf("%d people keep roles that they do not earn any more: changes of groups or of the App would have taken "+
 			"roles from more than %d people within %v. To let all of them go: kubectl annotate sapp %s -n %s %s=<any new value> --overwrite",
-			removals.Held, app.Spec.Safety.MaxRemovals, safety.WindowOf(app.Spec.Safety), app.Name, app.Namespace, v1alpha1.AnnotationReleaseRemovals)
+			removals.Held, app.Spec.Safety.MaxRemovals, removalguard.WindowOf(app.Spec.Safety), app.Name, app.Namespace, v1alpha1.AnnotationReleaseRemovals)
 	}
 	set(app, held)
 	return nil

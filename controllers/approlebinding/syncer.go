@@ -15,7 +15,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
-	"github.com/scim-operator/scim-operator/internal/precedence"
+	"github.com/scim-operator/scim-operator/internal/removalfirst"
 	"github.com/scim-operator/scim-operator/internal/schedule"
 )
 
@@ -35,7 +35,7 @@ type Syncer struct {
 	Namespaces []string
 	// Removals are those of leavers, and keep what only grants waiting. Loss of a role is none of them: a change of an App can
 	// take one from all its users.
-	Removals precedence.Removals
+	Removals removalfirst.Removals
 	// Speed slows down Apps that write more than others; nil for none.
 	Speed *fair.Speed
 

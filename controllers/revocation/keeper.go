@@ -26,7 +26,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/schedule"
-	"github.com/scim-operator/scim-operator/internal/subjects"
+	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
 
 const (
@@ -50,7 +50,7 @@ type Keeper struct {
 
 	// onFull is called, without locks, when an App's list begins or ceases to leave people out.
 	onFull func(app types.NamespacedName)
-	index  *subjects.Index
+	index  *userlookup.Index
 	synced []toolscache.InformerSynced
 	// loaded is closed when the process leads and has read the lists.
 	loaded chan struct{}
@@ -163,7 +163,7 @@ func revokedAt(user *v1alpha1.User) time.Time {
 func (k *Keeper) add(ctx context.Context, app *v1alpha1.App, expires time.Time, names []string) error {
 	prefix := app.Spec.Kubernetes.Prefix()
 	names = slices.DeleteFunc(names, func(name string) bool {
-		return !subjects.Deniable(name) || !strings.HasPrefix(name, prefix) || k.index.Outranked(prefix, name)
+		return !userlookup.Deniable(name) || !strings.HasPrefix(name, prefix) || k.index.Outranked(prefix, name)
 	})
 	if len(names) == 0 || !expires.After(time.Now()) {
 		return nil
@@ -204,7 +204,7 @@ func (k *Keeper) put(app types.NamespacedName, prefix string, expires time.Time,
 			l.dirty = true
 		}
 		// It was left out while another user was active under the name.
-		if _, stands := l.listed[name]; !stands && l.entries[name].After(time.Now()) && k.index.State(name) != subjects.Active {
+		if _, stands := l.listed[name]; !stands && l.entries[name].After(time.Now()) && k.index.State(name) != userlookup.Active {
 			l.dirty = true
 		}
 	}
@@ -232,7 +232,7 @@ func (k *Keeper) settle(names []string, lift lift) {
 			}
 			_, stands := l.listed[name]
 			switch state := k.index.State(name); {
-			case state == subjects.Active || app == lift.app && (lift.all || state == subjects.Unknown):
+			case state == userlookup.Active || app == lift.app && (lift.all || state == userlookup.Unknown):
 				delete(l.entries, name)
 				l.dirty = true
 			case !stands: // it was left out while another user was active under the name
@@ -273,7 +273,7 @@ func (k *Keeper) load(ctx context.Context) error {
 		l := k.list(app)
 		l.prefix, l.omitted = objects.Items[i].Spec.Prefix, objects.Items[i].Spec.Omitted
 		k.merge(l, &objects.Items[i])
-		maps.DeleteFunc(l.entries, func(name string, _ time.Time) bool { return k.index.State(name) == subjects.Active })
+		maps.DeleteFunc(l.entries, func(name string, _ time.Time) bool { return k.index.State(name) == userlookup.Active })
 		l.dirty = true
 		k.enqueue(l)
 	}

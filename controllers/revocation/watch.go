@@ -16,13 +16,13 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/informers"
-	"github.com/scim-operator/scim-operator/internal/subjects"
+	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
 
 // Add registers the Keeper. The manager's cache must hold Apps and Users; the RevocationLists are in a cache of their own.
 // Every replica follows them; only the leader writes. It fails where an informer or the cache cannot be had.
 func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
-	k.index = subjects.New(subjects.UsersIn(k.Client))
+	k.index = userlookup.New(userlookup.UsersIn(k.Client))
 	k.loaded = make(chan struct{})
 	k.prefixes = map[types.NamespacedName]string{}
 	k.writes = k.newWrites()

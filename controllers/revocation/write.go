@@ -17,7 +17,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/schedule"
-	"github.com/scim-operator/scim-operator/internal/subjects"
+	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
 
 const (
@@ -193,7 +193,7 @@ func (k *Keeper) content(l *appList, now time.Time) (content map[string]time.Tim
 	content = make(map[string]time.Time, len(l.entries))
 	for name, expires := range l.entries {
 		switch {
-		case k.index.State(name) == subjects.Active || k.index.Outranked(l.prefix, name):
+		case k.index.State(name) == userlookup.Active || k.index.Outranked(l.prefix, name):
 		case v1alpha1.CanBeListed(name):
 			content[name] = expires
 		default:
@@ -223,7 +223,7 @@ func (k *Keeper) merge(l *appList, object *v1alpha1.RevocationList) {
 	limit := time.Now().Add(lifetime).Truncate(time.Second)
 	for name, expires := range theirs {
 		before, listed := l.listed[name]
-		if !subjects.Deniable(name) || listed && before.Equal(expires) {
+		if !userlookup.Deniable(name) || listed && before.Equal(expires) {
 			continue
 		}
 		if expires.After(limit) {
@@ -234,7 +234,7 @@ func (k *Keeper) merge(l *appList, object *v1alpha1.RevocationList) {
 		}
 	}
 	for name := range l.listed {
-		if _, stays := theirs[name]; !stays && k.index.State(name) == subjects.Unknown {
+		if _, stays := theirs[name]; !stays && k.index.State(name) == userlookup.Unknown {
 			delete(l.entries, name)
 		}
 	}

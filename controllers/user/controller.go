@@ -28,14 +28,14 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
-	"github.com/scim-operator/scim-operator/controllers/residual"
+	"github.com/scim-operator/scim-operator/controllers/removalguard"
+	"github.com/scim-operator/scim-operator/controllers/residualaccess"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
-	"github.com/scim-operator/scim-operator/controllers/safety"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/claims"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
-	"github.com/scim-operator/scim-operator/internal/subjects"
+	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
 
 const (
@@ -69,11 +69,11 @@ type Reconciler struct {
 	// Revocations has the requests of a user denied after its access ended, where the App asks for it.
 	Revocations *revocation.Keeper
 	// Residual knows what bindings by other hands still give them.
-	Residual *residual.Finder
+	Residual *residualaccess.Finder
 	// Memberships tell the groups of each user.
 	Memberships *group.Memberships
 	// Guard holds bulk loss of roles.
-	Guard *safety.Guard
+	Guard *removalguard.Guard
 	// Progress takes what goes wrong, for the status of Apps.
 	Progress *app.Progress
 	// Speed slows down what gives access, of Apps that ask for more than others; nil for none.
@@ -230,7 +230,7 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 // watchApps brings back every user of an App after a change of its specification, behind users that changed themselves.
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
 	// No index by App: it would cost every User memory, for the sake of an App's edits.
-	usersOf := subjects.UsersIn(r.Client)
+	usersOf := userlookup.UsersIn(r.Client)
 	enqueue := func(app *v1alpha1.App, q queue) {
 		r.Policies.Supersede(app)
 		for _, user := range usersOf(client.ObjectKeyFromObject(app)) {

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // admission is what the RevocationLists cost every write in the cluster, of users who are on none of them.
@@ -134,7 +134,7 @@ func (s *suite) measureLists(ctx context.Context, e *environment, a admission, w
 func newList(ctx context.Context, admin client.Client, index, names int) (*v1alpha1.RevocationList, error) {
 	app := types.NamespacedName{Namespace: "bench", Name: fmt.Sprintf("app-%d", index)}
 	list := &v1alpha1.RevocationList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: v1alpha1.RevocationListName(app)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: localoperator.Namespace, Name: v1alpha1.RevocationListName(app)},
 		Spec:       v1alpha1.RevocationListSpec{App: v1alpha1.RevocationListApp{Namespace: app.Namespace, Name: app.Name}},
 	}
 	expires := time.Now().Add(time.Hour)

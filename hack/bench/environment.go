@@ -23,7 +23,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/scheme"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
@@ -47,7 +47,7 @@ type environment struct {
 	suite   *suite
 	group   string
 
-	server, controller *stack.Process
+	server, controller *localoperator.Process
 	controllerArgs     []string
 
 	app   client.ObjectKey
@@ -82,7 +82,7 @@ func (e *environment) start(ctx context.Context) (err error) {
 		return err
 	}
 	say("installing CRDs, RBAC and the sample App")
-	if err := stack.Install(ctx, e.plane.Config, config.FS); err != nil {
+	if err := localoperator.Install(ctx, e.plane.Config, config.FS); err != nil {
 		return err
 	}
 	if err := e.applySample(ctx); err != nil {
@@ -168,7 +168,7 @@ func waitWatched(ctx context.Context, watching client.WithWatch, list client.Obj
 }
 
 func (e *environment) applySample(ctx context.Context) error {
-	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	objects, err := localoperator.ReadObjects(config.FS, sampleDir)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (e *environment) applySample(ctx context.Context) error {
 			}
 		}
 	}
-	return stack.Apply(ctx, e.plane.Config, append(objects, scimToken))
+	return localoperator.Apply(ctx, e.plane.Config, append(objects, scimToken))
 }
 
 func (e *environment) makeClients(ctx context.Context) (err error) {
@@ -220,9 +220,9 @@ func (e *environment) makeClients(ctx context.Context) (err error) {
 	}
 	e.version = version.GitVersion
 
-	accounts := map[string]string{"server": stack.ServerAccount, "controller": stack.ControllerAccount}
+	accounts := map[string]string{"server": localoperator.ServerAccount, "controller": localoperator.ControllerAccount}
 	for name, account := range accounts {
-		if err := stack.ServiceAccountKubeconfig(ctx, e.plane.Config, stack.Namespace, account, e.kubeconfig(name)); err != nil {
+		if err := localoperator.ServiceAccountKubeconfig(ctx, e.plane.Config, localoperator.Namespace, account, e.kubeconfig(name)); err != nil {
 			return err
 		}
 	}
@@ -238,12 +238,12 @@ func (e *environment) makeClients(ctx context.Context) (err error) {
 func (e *environment) kubeconfig(name string) string { return filepath.Join(e.dir, name+".kubeconfig") }
 
 func (e *environment) startServer(ctx context.Context) (err error) {
-	e.server, err = e.startProcess(ctx, "server", e.kubeconfig("server"), stack.StartServer)
+	e.server, err = e.startProcess(ctx, "server", e.kubeconfig("server"), localoperator.StartServer)
 	return err
 }
 
 func (e *environment) startController(ctx context.Context) (err error) {
-	e.controller, err = e.startProcess(ctx, "controller", e.kubeconfig("controller"), stack.StartController)
+	e.controller, err = e.startProcess(ctx, "controller", e.kubeconfig("controller"), localoperator.StartController)
 	return err
 }
 
@@ -256,9 +256,9 @@ func (e *environment) stopController() error {
 }
 
 func (e *environment) startProcess(ctx context.Context, name, kubeconfig string,
-	start func(context.Context, stack.ProcessOptions) (*stack.Process, error),
-) (*stack.Process, error) {
-	options := stack.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig, ReadyTimeout: startTimeout}
+	start func(context.Context, localoperator.ProcessOptions) (*localoperator.Process, error),
+) (*localoperator.Process, error) {
+	options := localoperator.ProcessOptions{Binary: e.suite.binary, Kubeconfig: kubeconfig, ReadyTimeout: startTimeout}
 	if name == "controller" {
 		options.Args = append(options.Args, e.controllerArgs...)
 	}

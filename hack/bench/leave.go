@@ -10,7 +10,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 const (
@@ -93,7 +93,7 @@ func (c *convergence) populate(ctx context.Context) error {
 	if err := c.waitBound(ctx, len(t.members)); err != nil {
 		return err
 	}
-	return stack.WaitForPolicies(ctx, c.config) // or the App could not be edited
+	return localoperator.WaitForPolicies(ctx, c.config) // or the App could not be edited
 }
 
 // importWhileLeaving creates people at full speed while others leave one after the other, and returns how long it took.

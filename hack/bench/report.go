@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/bystander"
 )
 
@@ -133,7 +133,7 @@ func atMost(value, limit float64) string {
 func (r *report) memory(e *environment, after string) {
 	for _, p := range []struct {
 		name    string
-		process *stack.Process
+		process *localoperator.Process
 	}{{"server", e.server}, {"controller", e.controller}} {
 		if p.process == nil {
 			continue

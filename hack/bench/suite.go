@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/scim-operator/scim-operator/hack/controlplane"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // plan holds the sizes of a run.
@@ -148,7 +148,7 @@ func (s *suite) measure(ctx context.Context) (err error) {
 		return err
 	}
 	s.progress.say("building the operator")
-	if s.binary, err = stack.BuildOperator(ctx); err != nil {
+	if s.binary, err = localoperator.BuildOperator(ctx); err != nil {
 		return err
 	}
 	if s.wantsAny(s.plan.createNames()...) {

@@ -2,7 +2,7 @@
 // App with a token, and the server and the controller as processes under their own
 // ServiceAccounts.
 //
-// It puts hack/controlplane and hack/stack together and is called by the dev command only. It
+// It puts hack/controlplane and hack/localoperator together and is called by the dev command only. It
 // imports api for the token and the sample's kinds, and config for the manifests.
 package dev
 
@@ -27,8 +27,8 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/hack/process"
-	"github.com/scim-operator/scim-operator/hack/stack"
 )
 
 // Options say where and with what to run.
@@ -76,7 +76,7 @@ type run struct {
 	fail    context.CancelCauseFunc
 	plane   *controlplane.ControlPlane
 	mutex   sync.Mutex // of started, while processes start
-	started []*stack.Process
+	started []*localoperator.Process
 }
 
 // start follows the steps of the package comment.
@@ -126,10 +126,10 @@ func (r *run) start(ctx context.Context) error {
 // install applies the operator and the sample App.
 func (r *run) install(ctx context.Context) (*sample, error) {
 	r.say("installing CRDs and RBAC")
-	if err := stack.Install(ctx, r.plane.Config, config.FS); err != nil {
+	if err := localoperator.Install(ctx, r.plane.Config, config.FS); err != nil {
 		return nil, err
 	}
-	if err := stack.AggregateClusterRoles(ctx, r.plane.Config); err != nil {
+	if err := localoperator.AggregateClusterRoles(ctx, r.plane.Config); err != nil {
 		return nil, err
 	}
 	r.say("applying the sample App")
@@ -138,7 +138,7 @@ func (r *run) install(ctx context.Context) (*sample, error) {
 
 // isInstalled says whether an earlier run on the same data came as far as the App.
 func (r *run) isInstalled(ctx context.Context) (bool, error) {
-	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	objects, err := localoperator.ReadObjects(config.FS, sampleDir)
 	if err != nil {
 		return false, err
 	}
@@ -210,26 +210,26 @@ func (r *run) startControlPlane(ctx context.Context) error {
 
 // startController and startServer run the two processes, each by its own ServiceAccount's token, and return when they are ready.
 func (r *run) startController(ctx context.Context) error {
-	return r.startProcess(ctx, "controller", stack.ControllerAccount, stack.StartController, "")
+	return r.startProcess(ctx, "controller", localoperator.ControllerAccount, localoperator.StartController, "")
 }
 
 func (r *run) startServer(ctx context.Context) error {
-	return r.startProcess(ctx, "server", stack.ServerAccount, stack.StartServer, r.Listen)
+	return r.startProcess(ctx, "server", localoperator.ServerAccount, localoperator.StartServer, r.Listen)
 }
 
 func (r *run) startProcess(ctx context.Context, name, account string,
-	start func(context.Context, stack.ProcessOptions) (*stack.Process, error), listen string,
+	start func(context.Context, localoperator.ProcessOptions) (*localoperator.Process, error), listen string,
 ) error {
 	r.say("starting the %s as ServiceAccount %s", name, account)
 	kubeconfig := r.path("credentials/" + name + ".kubeconfig")
-	if err := stack.ServiceAccountKubeconfig(ctx, r.plane.Config, stack.Namespace, account, kubeconfig); err != nil {
+	if err := localoperator.ServiceAccountKubeconfig(ctx, r.plane.Config, localoperator.Namespace, account, kubeconfig); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(r.path("logs/"+name+".log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	p, err := start(ctx, stack.ProcessOptions{Binary: r.Binary, Kubeconfig: kubeconfig, Listen: listen, Log: log})
+	p, err := start(ctx, localoperator.ProcessOptions{Binary: r.Binary, Kubeconfig: kubeconfig, Listen: listen, Log: log})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}

@@ -8,13 +8,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 
 	"github.com/scim-operator/scim-operator/config"
 )
 
 func TestSampleHoldsAnAppAndNoKnownToken(t *testing.T) {
-	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	objects, err := localoperator.ReadObjects(config.FS, sampleDir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
@@ -35,7 +35,7 @@ type sample struct {
 // applySample applies the quickstart sample: an App, and a ScimToken that has the controller
 // generate a token.
 func (r *run) applySample(ctx context.Context) (*sample, error) {
-	objects, err := stack.ReadObjects(config.FS, sampleDir)
+	objects, err := localoperator.ReadObjects(config.FS, sampleDir)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (r *run) applySample(ctx context.Context) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sample{app: app}, stack.Apply(ctx, r.plane.Config, objects)
+	return &sample{app: app}, localoperator.Apply(ctx, r.plane.Config, objects)
 }
 
 func findApp(objects []*unstructured.Unstructured) (client.ObjectKey, error) {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/scim-operator/scim-operator/internal/fair"
-	"github.com/scim-operator/scim-operator/internal/precedence"
+	"github.com/scim-operator/scim-operator/internal/removalfirst"
 )
 
 // wants are what calls want of a run, in order.
@@ -288,7 +288,7 @@ func TestSlots(t *testing.T) {
 func TestYieldsToRemovals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := newTrace()
-		var removals precedence.Removals
+		var removals removalfirst.Removals
 		s := New(Options[string, wants, wants]{Run: seen.takes(0), Merge: merge, Over: removals.Over, Yield: 250 * time.Millisecond})
 		end := removals.Begin()
 		time.AfterFunc(100*time.Millisecond, end)

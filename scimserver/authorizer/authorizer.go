@@ -3,7 +3,7 @@
 // no opinion of other users: it grants nothing, and blocks no other authorizer.
 //
 // It stands beside the SCIM server, in the same process, and answers from memory: watches of Users, Apps and the
-// RevocationLists feed an index by Kubernetes user name (internal/subjects). It writes nothing.
+// RevocationLists feed an index by Kubernetes user name (internal/userlookup). It writes nothing.
 package authorizer
 
 import (
@@ -20,12 +20,12 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/informers"
-	"github.com/scim-operator/scim-operator/internal/subjects"
+	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
 
 // Authorizer knows which user names to deny. Make one with New; it is an http.Handler.
 type Authorizer struct {
-	index  *subjects.Index
+	index  *userlookup.Index
 	synced []toolscache.InformerSynced
 
 	// lists are the RevocationLists; mutex guards them.
@@ -51,7 +51,7 @@ func New(ctx context.Context, mgr manager.Manager, namespace string) (*Authorize
 	if err != nil {
 		return nil, err
 	}
-	a := &Authorizer{index: subjects.New(subjects.UsersIn(people)), lists: map[types.NamespacedName]revocations{}}
+	a := &Authorizer{index: userlookup.New(userlookup.UsersIn(people)), lists: map[types.NamespacedName]revocations{}}
 	a.synced, err = informers.Feed(ctx,
 		informers.Of(people, &v1alpha1.User{}, informers.States(
 			func(user *v1alpha1.User) { a.index.PutUser(user) },
@@ -102,15 +102,15 @@ const mastersGroup = "system:masters"
 
 // Denied says whether requests under a Kubernetes user name are to be denied. groups are those of the request's user.
 func (a *Authorizer) Denied(name string, groups []string) bool {
-	if !subjects.Deniable(name) || slices.Contains(groups, mastersGroup) {
+	if !userlookup.Deniable(name) || slices.Contains(groups, mastersGroup) {
 		return false
 	}
 	switch a.index.State(name) {
-	case subjects.Active:
+	case userlookup.Active:
 		return false
-	case subjects.Revoked:
+	case userlookup.Revoked:
 		return true
-	case subjects.Unknown:
+	case userlookup.Unknown:
 	}
 	// The lists name users without a User object, and former names.
 	a.mutex.RLock()

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/scim-operator/scim-operator/internal/precedence"
+	"github.com/scim-operator/scim-operator/internal/removalfirst"
 )
 
 // Class is what a request costs.
@@ -68,7 +68,7 @@ type Apps struct {
 	memory  *semaphore.Weighted
 	holding holding
 	// removing are the removals of all Apps.
-	removing precedence.Removals
+	removing removalfirst.Removals
 	// Pace is the part of its rate at which an App may write while another one is active; nil for all of it.
 	Pace interface{ Share() float64 }
 
@@ -88,7 +88,7 @@ type app struct {
 	operations           *semaphore.Weighted
 	memory               *semaphore.Weighted
 	slices               *semaphore.Weighted
-	removing             precedence.Removals
+	removing             removalfirst.Removals
 	waiting              int
 	lastSeen             time.Time
 	underWay             int

@@ -26,8 +26,8 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/hack/process"
-	"github.com/scim-operator/scim-operator/hack/stack"
 	"github.com/scim-operator/scim-operator/test/testenv"
 )
 
@@ -37,7 +37,7 @@ type operator struct {
 	dir, binary string
 	// webhook is the address that the API server asks.
 	webhook            string
-	server, controller *stack.Process
+	server, controller *localoperator.Process
 }
 
 var cluster *operator
@@ -74,7 +74,7 @@ func (o *operator) start(ctx context.Context) (err error) {
 	if err := errors.Join(writeCertificates(o.dir), o.writeSamples()); err != nil {
 		return err
 	}
-	if o.binary, err = stack.BuildOperator(ctx); err != nil {
+	if o.binary, err = localoperator.BuildOperator(ctx); err != nil {
 		return err
 	}
 	if o.Env, err = testenv.StartWith(ctx, testenv.Options{
@@ -83,12 +83,12 @@ func (o *operator) start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := errors.Join(
-		stack.ServiceAccountKubeconfig(ctx, o.Config, stack.Namespace, stack.ServerAccount, o.path("server")),
-		stack.ServiceAccountKubeconfig(ctx, o.Config, stack.Namespace, stack.ControllerAccount, o.path("controller")),
+		localoperator.ServiceAccountKubeconfig(ctx, o.Config, localoperator.Namespace, localoperator.ServerAccount, o.path("server")),
+		localoperator.ServiceAccountKubeconfig(ctx, o.Config, localoperator.Namespace, localoperator.ControllerAccount, o.path("controller")),
 	); err != nil {
 		return err
 	}
-	if o.controller, err = stack.StartController(ctx, stack.ProcessOptions{Binary: o.binary, Kubeconfig: o.path("controller")}); err != nil {
+	if o.controller, err = localoperator.StartController(ctx, localoperator.ProcessOptions{Binary: o.binary, Kubeconfig: o.path("controller")}); err != nil {
 		return err
 	}
 	return o.startServer(ctx, "")
@@ -96,7 +96,7 @@ func (o *operator) start(ctx context.Context) (err error) {
 
 // startServer runs the server with the webhook; address is a former server's, or empty.
 func (o *operator) startServer(ctx context.Context, address string) (err error) {
-	o.server, err = stack.StartServer(ctx, stack.ProcessOptions{
+	o.server, err = localoperator.StartServer(ctx, localoperator.ProcessOptions{
 		Binary: o.binary, Kubeconfig: o.path("server"), Listen: address,
 		Args: []string{
 			"--authorizer-listen=" + o.webhook,
@@ -109,7 +109,7 @@ func (o *operator) startServer(ctx context.Context, address string) (err error) 
 
 func (o *operator) stop() error {
 	var errs []error
-	for _, p := range []*stack.Process{o.server, o.controller} {
+	for _, p := range []*localoperator.Process{o.server, o.controller} {
 		if p != nil {
 			errs = append(errs, p.Stop())
 		}

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
@@ -91,7 +91,7 @@ func (t *Tenant) NewToken(ctx context.Context) (text string, object *v1alpha1.Sc
 	if err := t.Admin.Create(ctx, object); err != nil {
 		return "", nil, err
 	}
-	return text, object, stack.AcceptToken(ctx, t.Admin, object)
+	return text, object, localoperator.AcceptToken(ctx, t.Admin, object)
 }
 
 func (t *Tenant) client(text string) *okta.Client {

@@ -15,7 +15,7 @@ const (
 	fewestRows = 240
 )
 
-// Every requirement in docs/protocol.md has a test that exists, or says why it has none. That the tests run is hack/tracecheck's
+// Every requirement in docs/protocol.md has a test that exists, or says why it has none. That the tests run is hack/requirements's
 // to see.
 func TestTrace(t *testing.T) {
 	document, err := os.ReadFile(filepath.Join(root, table))

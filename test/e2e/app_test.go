@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
@@ -87,7 +87,7 @@ func (e *environment) makeToken(t *testing.T) (former, text string) {
 		if err != nil {
 			return err
 		}
-		return stack.AcceptToken(ctx, e.client, object)
+		return localoperator.AcceptToken(ctx, e.client, object)
 	})
 	return former, text
 }

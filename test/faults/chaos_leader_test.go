@@ -14,7 +14,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -27,7 +27,7 @@ const (
 // candidates are the controllers, in place of the one that the other tests use.
 type candidates struct {
 	mu        sync.Mutex
-	processes []*stack.Process
+	processes []*localoperator.Process
 }
 
 // elect stops the controller that elects no leader and starts two that do. At the end of the test it is the other way round.
@@ -153,7 +153,7 @@ func (c *candidates) pause(chaos *chaos) {
 	c.processes = append(c.processes, leader)
 }
 
-func (c *candidates) remove(process *stack.Process) {
+func (c *candidates) remove(process *localoperator.Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.processes {
@@ -165,12 +165,12 @@ func (c *candidates) remove(process *stack.Process) {
 }
 
 // awaitLeader returns the candidate that leads, as its metrics say.
-func (c *candidates) awaitLeader(t *testing.T) *stack.Process {
+func (c *candidates) awaitLeader(t *testing.T) *localoperator.Process {
 	t.Helper()
-	var leader *stack.Process
+	var leader *localoperator.Process
 	harness.Eventually(t, succession, "a leader", func(ctx context.Context) error {
 		c.mu.Lock()
-		processes := append([]*stack.Process(nil), c.processes...)
+		processes := append([]*localoperator.Process(nil), c.processes...)
 		c.mu.Unlock()
 		for _, process := range processes {
 			select {
@@ -188,7 +188,7 @@ func (c *candidates) awaitLeader(t *testing.T) *stack.Process {
 	return leader
 }
 
-func leads(ctx context.Context, process *stack.Process) bool {
+func leads(ctx context.Context, process *localoperator.Process) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, process.MetricsURL+"/metrics", nil)
 	if err != nil {
 		return false
@@ -209,7 +209,7 @@ func leads(ctx context.Context, process *stack.Process) bool {
 func leaseHolder(t *testing.T) string {
 	t.Helper()
 	lease := &coordinationv1.Lease{}
-	if err := operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: stack.Namespace, Name: leaseName}, lease); err != nil {
+	if err := operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: localoperator.Namespace, Name: leaseName}, lease); err != nil {
 		t.Fatal(err)
 	}
 	if lease.Spec.HolderIdentity == nil {
@@ -223,7 +223,7 @@ func giveBack(t *testing.T, holder string) {
 	t.Helper()
 	harness.Eventually(t, recovery, "the Lease given back", func(ctx context.Context) error {
 		lease := &coordinationv1.Lease{}
-		if err := operator.Env.Client.Get(ctx, client.ObjectKey{Namespace: stack.Namespace, Name: leaseName}, lease); err != nil {
+		if err := operator.Env.Client.Get(ctx, client.ObjectKey{Namespace: localoperator.Namespace, Name: leaseName}, lease); err != nil {
 			return err
 		}
 		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != holder {

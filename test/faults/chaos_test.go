@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/hack/controlplane"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -155,7 +155,7 @@ func newChaos(t *testing.T) *chaos {
 	c.createNamespace(c.namespaces[1], c.labels("us1", "bronze"))
 	c.createNamespace(c.namespaces[2], c.labels("", "silver"))
 	c.leader = elect(t)
-	var servers [2]*stack.Process
+	var servers [2]*localoperator.Process
 	for i := range servers {
 		server, err := operator.RunServer(t.Context(), "")
 		if err != nil {
@@ -237,7 +237,7 @@ func (c *chaos) createRoles() {
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: permission},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: permission},
-			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: stack.Namespace, Name: stack.ControllerAccount}},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: localoperator.Namespace, Name: localoperator.ControllerAccount}},
 		})
 	for _, object := range objects {
 		if err := c.client.Create(c.t.Context(), object); client.IgnoreAlreadyExists(err) != nil {

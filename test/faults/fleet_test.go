@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -18,7 +18,7 @@ type fleet struct {
 	app     harness.App
 	clients [2]*okta.Client
 	mu      sync.Mutex
-	servers [2]*stack.Process
+	servers [2]*localoperator.Process
 }
 
 func newFleet(t *testing.T) *fleet {

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -53,7 +53,7 @@ func between(random *rand.Rand, from, to time.Duration) time.Duration {
 }
 
 // newApp makes an App of its own. Its deactivations wait no longer than confirm for a controller that may be dead.
-func newApp(t *testing.T, server *stack.Process, confirm time.Duration) harness.App {
+func newApp(t *testing.T, server *localoperator.Process, confirm time.Duration) harness.App {
 	t.Helper()
 	operator.ShowOnFailure(t)
 	return operator.NewApp(t, server, operator.Env.Namespace(t, nil), "faults", func(spec *v1alpha1.AppSpec) {

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -67,7 +67,7 @@ func accessGone(t *testing.T, subject string) {
 }
 
 // elect stops the controller that elects no leader and starts two that do, until the end of the test.
-func elect(t *testing.T) []*stack.Process {
+func elect(t *testing.T) []*localoperator.Process {
 	t.Helper()
 	if err := operator.Controller.Stop(); err != nil {
 		t.Fatal(err)
@@ -80,10 +80,10 @@ func elect(t *testing.T) []*stack.Process {
 		}
 		operator.Controller = controller
 	})
-	return []*stack.Process{stand(t), stand(t)}
+	return []*localoperator.Process{stand(t), stand(t)}
 }
 
-func stand(t *testing.T) *stack.Process {
+func stand(t *testing.T) *localoperator.Process {
 	t.Helper()
 	candidate, err := operator.RunCandidate(t.Context())
 	if err != nil {
@@ -94,7 +94,7 @@ func stand(t *testing.T) *stack.Process {
 }
 
 // statusOf asks a path of a process's probes.
-func statusOf(t *testing.T, process *stack.Process, path string) int {
+func statusOf(t *testing.T, process *localoperator.Process, path string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, process.HealthURL+path, nil)
 	if err != nil {

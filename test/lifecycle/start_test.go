@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/hack/process"
-	"github.com/scim-operator/scim-operator/hack/stack"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -35,7 +35,7 @@ func TestAPIServerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	type started struct {
-		process *stack.Process
+		process *localoperator.Process
 		err     error
 		at      time.Time
 	}
@@ -51,7 +51,7 @@ func TestAPIServerAway(t *testing.T) {
 	harness.Eventually(t, patience, "429 of a server that starts", func(ctx context.Context) error { return saysTryAgain(ctx, "http://"+address) })
 	time.Sleep(40 * time.Second) // by now a reflector of client-go waits for half a minute
 	harness.Eventually(t, patience, "429 of a server that runs", func(ctx context.Context) error { return saysTryAgain(ctx, operator.Server.URL) })
-	for _, running := range []*stack.Process{operator.Server, operator.Controller} {
+	for _, running := range []*localoperator.Process{operator.Server, operator.Controller} {
 		select {
 		case <-running.Done():
 			t.Fatalf("%v", running.ExitError())

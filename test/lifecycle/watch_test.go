@@ -17,12 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
 // says returns nil where the process is not ready and says so with the text.
-func says(ctx context.Context, process *stack.Process, text string) error {
+func says(ctx context.Context, process *localoperator.Process, text string) error {
 	err := process.Ready(ctx)
 	if err == nil || !strings.Contains(err.Error(), text) {
 		return fmt.Errorf("it says %w, without %q", err, text)
@@ -49,7 +49,7 @@ func TestMissingKind(t *testing.T) {
 	if err := operator.Env.Client.Delete(t.Context(), crd); err != nil {
 		t.Fatal(err)
 	}
-	for _, process := range []*stack.Process{operator.Server, operator.Controller} {
+	for _, process := range []*localoperator.Process{operator.Server, operator.Controller} {
 		took := harness.Eventually(t, patience, "a process that is not ready", func(ctx context.Context) error { return says(ctx, process, "MemberShard") })
 		t.Logf("the %s says so after %s", process.Name(), took.Round(time.Millisecond))
 	}
@@ -66,10 +66,10 @@ func TestMissingKind(t *testing.T) {
 		starting <- err
 	}()
 	time.Sleep(2 * time.Second)
-	if err := stack.Install(t.Context(), operator.Env.Config, config.FS); err != nil {
+	if err := localoperator.Install(t.Context(), operator.Env.Config, config.FS); err != nil {
 		t.Fatal(err)
 	}
-	for _, process := range []*stack.Process{operator.Server, operator.Controller} {
+	for _, process := range []*localoperator.Process{operator.Server, operator.Controller} {
 		took := harness.Eventually(t, patience, "a process that is ready again", process.Ready)
 		t.Logf("the %s is ready again after %s", process.Name(), took.Round(time.Millisecond))
 	}
@@ -166,7 +166,7 @@ func TestStartThatIsRefused(t *testing.T) {
 }
 
 // startRefused starts a server and returns once it says why it is not ready.
-func startRefused(t *testing.T) *stack.Process {
+func startRefused(t *testing.T) *localoperator.Process {
 	t.Helper()
 	started, err := operator.BeginServer(t.Context())
 	if err != nil {

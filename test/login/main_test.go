@@ -16,7 +16,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/testenv"
 )
 
@@ -25,7 +25,7 @@ type cluster struct {
 	*testenv.Env
 	dir                string
 	issuer             *issuer
-	server, controller *stack.Process
+	server, controller *localoperator.Process
 }
 
 var running *cluster
@@ -61,7 +61,7 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	if err := c.writeSample(file); err != nil {
 		return err
 	}
-	binary, err := stack.BuildOperator(ctx)
+	binary, err := localoperator.BuildOperator(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,15 +70,15 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	}
 	server, controller := filepath.Join(c.dir, "server"), filepath.Join(c.dir, "controller")
 	if err := errors.Join(
-		stack.ServiceAccountKubeconfig(ctx, c.Config, stack.Namespace, stack.ServerAccount, server),
-		stack.ServiceAccountKubeconfig(ctx, c.Config, stack.Namespace, stack.ControllerAccount, controller),
+		localoperator.ServiceAccountKubeconfig(ctx, c.Config, localoperator.Namespace, localoperator.ServerAccount, server),
+		localoperator.ServiceAccountKubeconfig(ctx, c.Config, localoperator.Namespace, localoperator.ControllerAccount, controller),
 	); err != nil {
 		return err
 	}
-	if c.controller, err = stack.StartController(ctx, stack.ProcessOptions{Binary: binary, Kubeconfig: controller}); err != nil {
+	if c.controller, err = localoperator.StartController(ctx, localoperator.ProcessOptions{Binary: binary, Kubeconfig: controller}); err != nil {
 		return err
 	}
-	c.server, err = stack.StartServer(ctx, stack.ProcessOptions{Binary: binary, Kubeconfig: server})
+	c.server, err = localoperator.StartServer(ctx, localoperator.ProcessOptions{Binary: binary, Kubeconfig: server})
 	return err
 }
 
@@ -102,7 +102,7 @@ func (c *cluster) writeSample(file string) error {
 
 func (c *cluster) stop() error {
 	var errs []error
-	for _, process := range []*stack.Process{c.server, c.controller} {
+	for _, process := range []*localoperator.Process{c.server, c.controller} {
 		if process != nil {
 			errs = append(errs, process.Stop())
 		}

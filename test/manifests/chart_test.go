@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 const keepLabel, keepAnnotation = "scim-operator.io/undeploy", "helm.sh/resource-policy"
@@ -110,7 +110,7 @@ func TestChartRefusesValues(t *testing.T) {
 // One helm install is enough, whatever the API server knows yet; the operator works by it under another name and in another
 // namespace; and an uninstallation, tried twice, leaves definitions, objects, guards and access.
 func TestHelmInstall(t *testing.T) {
-	binary, err := stack.BuildOperator(t.Context())
+	binary, err := localoperator.BuildOperator(t.Context())
 	must(t, err)
 	o := &operator{cluster: startCluster(t), namespace: "identity", server: "acme-scim-operator-server", controller: "acme-scim-operator-controller", bindsRole: true}
 	must(t, o.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: appNamespace}}))

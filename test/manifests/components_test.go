@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // openToAPIServers is what an overlay adds to the component authorizer.
@@ -50,7 +50,7 @@ var components = []struct{ name, values, patches string }{
 // installs by the values of the same purpose.
 func TestComponents(t *testing.T) {
 	c := startCluster(t)
-	binary, err := stack.BuildOperator(t.Context())
+	binary, err := localoperator.BuildOperator(t.Context())
 	must(t, err)
 	prometheus := moduleDir(t, "github.com/prometheus-operator/prometheus-operator@v0.85.0") + "/example/prometheus-operator-crd/monitoring.coreos.com_"
 	for _, definitions := range []string{
@@ -100,7 +100,7 @@ func moduleDir(t *testing.T, module string) string {
 func serverOf(t *testing.T, objects map[string]*unstructured.Unstructured) *appsv1.Deployment {
 	t.Helper()
 	deployment := &appsv1.Deployment{}
-	must(t, runtime.DefaultUnstructuredConverter.FromUnstructured(objects["Deployment/"+stack.Namespace+"/"+stack.ServerAccount].Object, deployment))
+	must(t, runtime.DefaultUnstructuredConverter.FromUnstructured(objects["Deployment/"+localoperator.Namespace+"/"+localoperator.ServerAccount].Object, deployment))
 	return deployment
 }
 

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -44,9 +44,9 @@ func TestDeployAndUndeploy(t *testing.T) {
 	for range 2 {
 		c.make(t, "deploy", "IMG="+image)
 	}
-	for _, name := range []string{stack.ServerAccount, stack.ControllerAccount} {
+	for _, name := range []string{localoperator.ServerAccount, localoperator.ControllerAccount} {
 		deployment := &appsv1.Deployment{}
-		must(t, c.admin.Get(t.Context(), client.ObjectKey{Namespace: stack.Namespace, Name: name}, deployment))
+		must(t, c.admin.Get(t.Context(), client.ObjectKey{Namespace: localoperator.Namespace, Name: name}, deployment))
 		if got := deployment.Spec.Template.Spec.Containers[0].Image; got != image {
 			t.Errorf("Deployment %s has image %s", name, got)
 		}

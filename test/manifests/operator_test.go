@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
@@ -31,23 +31,23 @@ type operator struct {
 	// bindsRole tells that the installation itself lets the controller bind the role of the App.
 	bindsRole bool
 	log       harness.Log
-	scim      *stack.Process
+	scim      *localoperator.Process
 }
 
 // run starts both processes by the arguments of their Deployments and the tokens of their ServiceAccounts.
 func (o *operator) run(t *testing.T, binary string) {
 	t.Helper()
-	o.scim = o.start(t, binary, o.server, stack.StartServer)
-	o.start(t, binary, o.controller, stack.StartController)
+	o.scim = o.start(t, binary, o.server, localoperator.StartServer)
+	o.start(t, binary, o.controller, localoperator.StartController)
 }
 
 func (o *operator) start(t *testing.T, binary, deployment string,
-	start func(context.Context, stack.ProcessOptions) (*stack.Process, error)) *stack.Process {
+	start func(context.Context, localoperator.ProcessOptions) (*localoperator.Process, error)) *localoperator.Process {
 	t.Helper()
 	account, arguments := o.podOf(t, deployment)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, stack.ServiceAccountKubeconfig(t.Context(), o.Config, o.namespace, account, kubeconfig))
-	process, err := start(t.Context(), stack.ProcessOptions{
+	must(t, localoperator.ServiceAccountKubeconfig(t.Context(), o.Config, o.namespace, account, kubeconfig))
+	process, err := start(t.Context(), localoperator.ProcessOptions{
 		Binary: binary, Kubeconfig: kubeconfig, LeaderElect: true, Log: &o.log, Args: arguments[1:],
 	})
 	if err != nil {

@@ -11,21 +11,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
 // An overlay that says where and under what name is all that another place takes: the operator's writes pass every policy
 // there, and no other account's do.
 func TestOverlayWithNamespaceAndNames(t *testing.T) {
-	binary, err := stack.BuildOperator(t.Context())
+	binary, err := localoperator.BuildOperator(t.Context())
 	must(t, err)
 	for name, text := range map[string]string{
 		"default":   "resources: [CONFIG/default]\n",
 		"elsewhere": "resources: [CONFIG/default]\nnamespace: identity\nnamePrefix: acme-\nnameSuffix: -eu\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := &operator{cluster: startCluster(t), namespace: stack.Namespace, server: stack.ServerAccount, controller: stack.ControllerAccount}
+			o := &operator{cluster: startCluster(t), namespace: localoperator.Namespace, server: localoperator.ServerAccount, controller: localoperator.ControllerAccount}
 			if name == "elsewhere" {
 				o.namespace, o.server, o.controller = "identity", "acme-scim-operator-server-eu", "acme-scim-operator-controller-eu"
 			}
@@ -48,9 +48,9 @@ func (o *operator) refusesOthers(t *testing.T) {
 		o.account("default"),
 		o.account(o.controller + "-2"),
 	}
-	if o.namespace != stack.Namespace {
-		users = append(users, "system:serviceaccount:"+stack.Namespace+":"+stack.ControllerAccount,
-			"system:serviceaccount:"+stack.Namespace+":"+stack.ServerAccount, o.account(stack.ControllerAccount), o.account(stack.ServerAccount))
+	if o.namespace != localoperator.Namespace {
+		users = append(users, "system:serviceaccount:"+localoperator.Namespace+":"+localoperator.ControllerAccount,
+			"system:serviceaccount:"+localoperator.Namespace+":"+localoperator.ServerAccount, o.account(localoperator.ControllerAccount), o.account(localoperator.ServerAccount))
 	}
 	o.allowAll(t, users...)
 	for _, user := range users {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // What a drain, a rolling update and a full node do to either Deployment follows from these fields, as the API server
@@ -21,11 +21,11 @@ func TestWorkloads(t *testing.T) {
 	c := startCluster(t)
 	c.apply(t, "../../config/default")
 	for name, grace := range map[string]time.Duration{
-		stack.ServerAccount:     6*time.Second + 25*time.Second, // shutdown delay and drain
-		stack.ControllerAccount: 15 * time.Second,
+		localoperator.ServerAccount:     6*time.Second + 25*time.Second, // shutdown delay and drain
+		localoperator.ControllerAccount: 15 * time.Second,
 	} {
 		t.Run(name, func(t *testing.T) {
-			key := client.ObjectKey{Namespace: stack.Namespace, Name: name}
+			key := client.ObjectKey{Namespace: localoperator.Namespace, Name: name}
 			deployment, budget, network := &appsv1.Deployment{}, &policyv1.PodDisruptionBudget{}, &networkingv1.NetworkPolicy{}
 			must(t, c.admin.Get(t.Context(), key, deployment))
 			must(t, c.admin.Get(t.Context(), key, budget))

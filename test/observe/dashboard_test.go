@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -22,7 +22,7 @@ import (
 func TestNoPanelIsEmpty(t *testing.T) {
 	dir, begun := t.TempDir(), time.Now().Unix()
 	take := func(at int64) {
-		for name, process := range map[string]*stack.Process{"server": operator.Server, "controller": operator.Controller} {
+		for name, process := range map[string]*localoperator.Process{"server": operator.Server, "controller": operator.Controller} {
 			must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d-%s.txt", at, name)), []byte(scrape(t, process, "text/plain")), 0o600))
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
@@ -101,7 +101,7 @@ func must(t *testing.T, err error) {
 }
 
 // scrape reads a process's metrics in one of the formats.
-func scrape(t *testing.T, process *stack.Process, accept string) string {
+func scrape(t *testing.T, process *localoperator.Process, accept string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, process.MetricsURL+"/metrics", nil)
 	must(t, err)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // unprovoked are metrics that this package's scene does not bring about.
@@ -38,7 +38,7 @@ func documented(t *testing.T) map[string]map[string]string {
 func TestProcessesShowTheDocumentedMetrics(t *testing.T) {
 	scene := lively().play(t)
 	sections := documented(t)
-	for title, process := range map[string]*stack.Process{"The SCIM server": operator.Server, "The controller": operator.Controller} {
+	for title, process := range map[string]*localoperator.Process{"The SCIM server": operator.Server, "The controller": operator.Controller} {
 		want := map[string]string{}
 		for _, section := range []string{title, "Both"} {
 			if len(sections[section]) == 0 {
@@ -91,7 +91,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		`scim_operator_app_ready{app="lively",` + app[:len(app)-1] + `} 1`,
 		"scim_operator_leader 1",
 	}
-	for process, lines := range map[*stack.Process][]string{operator.Server: server, operator.Controller: controller} {
+	for process, lines := range map[*localoperator.Process][]string{operator.Server: server, operator.Controller: controller} {
 		eventually(t, "figures", func() error {
 			text := scrape(t, process, "text/plain")
 			for _, line := range lines {
@@ -108,7 +108,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 func TestExemplars(t *testing.T) {
 	lively().play(t)
 	exemplar := regexp.MustCompile(`# \{request_id="([0-9a-f]{16})"\}`)
-	for title, process := range map[string]*stack.Process{"server": operator.Server, "controller": operator.Controller} {
+	for title, process := range map[string]*localoperator.Process{"server": operator.Server, "controller": operator.Controller} {
 		found := exemplar.FindStringSubmatch(scrape(t, process, "application/openmetrics-text; version=1.0.0"))
 		if found == nil {
 			t.Errorf("the %s shows no exemplar", title)

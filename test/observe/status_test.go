@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/hack/process"
-	"github.com/scim-operator/scim-operator/hack/stack"
 )
 
 // ask sends a request to the controller's status page.
@@ -102,9 +102,9 @@ func TestStatusPageAsksForCredentials(t *testing.T) {
 		address, err := process.FreeAddress()
 		must(t, err)
 		_, port, _ := strings.Cut(address, ":")
-		binary, err := stack.BuildOperator(t.Context())
+		binary, err := localoperator.BuildOperator(t.Context())
 		must(t, err)
-		controller, err := stack.StartController(t.Context(), stack.ProcessOptions{
+		controller, err := localoperator.StartController(t.Context(), localoperator.ProcessOptions{
 			Binary: binary, Kubeconfig: operator.ControllerKubeconfig, MetricsListen: "0.0.0.0:" + port, LeaderElect: true, Args: test.args,
 		})
 		must(t, err)
@@ -123,15 +123,15 @@ func TestStatusPageAsksForCredentials(t *testing.T) {
 func TestStatusPageListensOnLoopbackOnly(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	binary, err := stack.BuildOperator(ctx)
+	binary, err := localoperator.BuildOperator(ctx)
 	must(t, err)
-	_, err = stack.StartController(ctx, stack.ProcessOptions{Binary: binary, Kubeconfig: operator.ControllerKubeconfig, Args: []string{"--status-listen=0.0.0.0:0"}})
+	_, err = localoperator.StartController(ctx, localoperator.ProcessOptions{Binary: binary, Kubeconfig: operator.ControllerKubeconfig, Args: []string{"--status-listen=0.0.0.0:0"}})
 	if err == nil || !strings.Contains(err.Error(), "only a loopback address") {
 		t.Errorf("--status-listen=0.0.0.0:0: %v", err)
 	}
 	address, err := process.FreeAddress()
 	must(t, err)
-	controller, err := stack.StartController(ctx, stack.ProcessOptions{
+	controller, err := localoperator.StartController(ctx, localoperator.ProcessOptions{
 		Binary: binary, Kubeconfig: operator.ControllerKubeconfig, LeaderElect: true, Args: []string{"--status-listen=" + address},
 	})
 	must(t, err)

@@ -18,7 +18,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -265,7 +265,7 @@ func patiently(t *testing.T, what string, check func(context.Context) error) {
 // readSample reads the objects of a guide's sample.
 func readSample(t *testing.T, name string) []*unstructured.Unstructured {
 	t.Helper()
-	objects, err := stack.ReadObjects(config.FS, "samples/"+name)
+	objects, err := localoperator.ReadObjects(config.FS, "samples/"+name)
 	must(t, err)
 	return objects
 }

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -24,7 +24,7 @@ import (
 type rotated struct {
 	*testing.T
 	app     harness.App
-	servers []*stack.Process
+	servers []*localoperator.Process
 	object  *v1alpha1.ScimToken
 }
 
@@ -99,7 +99,7 @@ func TestRotation(t *testing.T) {
 	second, err := operator.RunServer(t.Context(), "")
 	must(t, err)
 	harness.StopAtEnd(t, second)
-	r := &rotated{T: t, app: app, servers: []*stack.Process{operator.Server, second}, object: &v1alpha1.ScimToken{}}
+	r := &rotated{T: t, app: app, servers: []*localoperator.Process{operator.Server, second}, object: &v1alpha1.ScimToken{}}
 	r.apply("kustomize-controller")
 	must(t, operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: app.Namespace, Name: "rotated"}, r.object))
 	must(t, operator.Env.AcceptToken(t.Context(), r.object))

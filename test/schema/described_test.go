@@ -7,12 +7,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // `kubectl explain` tells something of every field.
 func TestEveryFieldIsDescribed(t *testing.T) {
-	objects, err := stack.ReadObjects(config.FS, "crd/bases")
+	objects, err := localoperator.ReadObjects(config.FS, "crd/bases")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
@@ -26,7 +26,7 @@ func BenchmarkPostUsers(b *testing.B) {
 		for round := range rounds {
 			with := round%2 == 0
 			if with {
-				must(b, stack.Install(b.Context(), operator.Env.Config, config.FS))
+				must(b, localoperator.Install(b.Context(), operator.Env.Config, config.FS))
 			} else {
 				n.takeAway(b)
 			}
@@ -36,7 +36,7 @@ func BenchmarkPostUsers(b *testing.B) {
 			}
 		}
 	}
-	must(b, stack.Install(context.WithoutCancel(b.Context()), operator.Env.Config, config.FS))
+	must(b, localoperator.Install(context.WithoutCancel(b.Context()), operator.Env.Config, config.FS))
 	with, without := median(took[true]), median(took[false])
 	b.ReportMetric(float64(with.Microseconds())/1000, "ms/with")
 	b.ReportMetric(float64(without.Microseconds())/1000, "ms/without")
@@ -88,6 +88,6 @@ func BenchmarkWrites(b *testing.B) {
 			serial++
 			must(b, n.client.Create(b.Context(), configMap(n.namespace, fmt.Sprintf("write-none-%d-%d", b.N, serial))))
 		}
-		must(b, stack.Install(context.WithoutCancel(b.Context()), operator.Env.Config, config.FS))
+		must(b, localoperator.Install(context.WithoutCancel(b.Context()), operator.Env.Config, config.FS))
 	})
 }

@@ -8,12 +8,12 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // With a definition go all objects, and with these all access. Deleting one takes an annotation, for every user.
 func TestDefinitionsAreKept(t *testing.T) {
-	objects, err := stack.ReadObjects(config.FS, "crd/bases")
+	objects, err := localoperator.ReadObjects(config.FS, "crd/bases")
 	must(t, err)
 	dryRun := client.NewDryRunClient(operator.Env.Client)
 	for _, object := range objects {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -87,7 +87,7 @@ func TestControllerBindsItsListWithoutPolicies(t *testing.T) {
 	wide := n.newApp("own")
 	wide.Spec.Roles = append(wide.Spec.Roles,
 		v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}},
-		v1alpha1.Role{Name: "controller", Grants: []v1alpha1.Grant{{ClusterRole: stack.ControllerAccount}}},
+		v1alpha1.Role{Name: "controller", Grants: []v1alpha1.Grant{{ClusterRole: localoperator.ControllerAccount}}},
 		v1alpha1.Role{Name: "admin", Grants: []v1alpha1.Grant{{ClusterRole: "admin"}}})
 	n.withoutPolicies(t)
 	scim := n.opened(t, wide)
@@ -145,7 +145,7 @@ func (n *tenant) withoutPolicies(t *testing.T) {
 	n.takeAway(t)
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		must(t, stack.Install(ctx, operator.Env.Config, config.FS))
+		must(t, localoperator.Install(ctx, operator.Env.Config, config.FS))
 		widened := n.newApp("after")
 		widened.Spec.Roles[0].Grants[0].ClusterRole = "cluster-admin"
 		refusedBy(t, n.client.Create(ctx, widened), grantsPolicy)
@@ -159,9 +159,9 @@ func (n *tenant) withoutPolicies(t *testing.T) {
 // takeAway deletes the policies' bindings and waits until none is in force.
 func (n *tenant) takeAway(t testing.TB) {
 	t.Helper()
-	objects, err := stack.ReadObjects(config.FS, "policies")
+	objects, err := localoperator.ReadObjects(config.FS, "policies")
 	must(t, err)
-	guard, err := stack.ReadObjects(config.FS, "crd")
+	guard, err := localoperator.ReadObjects(config.FS, "crd")
 	must(t, err)
 	for _, object := range append(objects, guard...) {
 		if object.GetKind() == "ValidatingAdmissionPolicyBinding" {

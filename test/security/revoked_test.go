@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -29,7 +29,7 @@ func keyOf(namespace, name string) client.ObjectKey {
 func listOf(namespace, app string) *v1alpha1.RevocationList {
 	return &v1alpha1.RevocationList{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: stack.Namespace, Name: v1alpha1.RevocationListName(keyOf(namespace, app)),
+			Namespace: localoperator.Namespace, Name: v1alpha1.RevocationListName(keyOf(namespace, app)),
 		},
 		Spec: v1alpha1.RevocationListSpec{App: v1alpha1.RevocationListApp{Namespace: namespace, Name: app}},
 	}
@@ -172,7 +172,7 @@ func TestOtherListsMeanNothing(t *testing.T) {
 func TestWritesGoOnWithoutAnyList(t *testing.T) {
 	n := newTenant(t)
 	lists := &v1alpha1.RevocationListList{}
-	must(t, n.admin.List(t.Context(), lists, client.InNamespace(stack.Namespace)))
+	must(t, n.admin.List(t.Context(), lists, client.InNamespace(localoperator.Namespace)))
 	for i := range lists.Items {
 		must(t, client.IgnoreNotFound(n.admin.Delete(t.Context(), &lists.Items[i])))
 	}

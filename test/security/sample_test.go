@@ -10,23 +10,23 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
 // The sample for tenants: what the cluster's administrator gives is enough for what the tenant applies, and for no more.
 func TestSampleOfATenant(t *testing.T) {
 	operator.ShowOnFailure(t)
-	objects, err := stack.ReadObjects(config.FS, "samples/tenant")
+	objects, err := localoperator.ReadObjects(config.FS, "samples/tenant")
 	must(t, err)
 	platform := slices.DeleteFunc(slices.Clone(objects), isOfTheTenant)
-	must(t, stack.Apply(t.Context(), operator.Env.Config, platform))
+	must(t, localoperator.Apply(t.Context(), operator.Env.Config, platform))
 
 	own := slices.DeleteFunc(objects, func(object *unstructured.Unstructured) bool { return !isOfTheTenant(object) })
 	config, err := operator.Env.ControlPlane.UserConfig("pine:jane@example.com", "team-pine-admins")
 	must(t, err)
-	harness.Eventually(t, patience, "the tenant's rights", func(ctx context.Context) error { return stack.Apply(ctx, config, own) })
-	must(t, stack.Apply(t.Context(), config, own)) // a second time changes nothing, and is allowed
+	harness.Eventually(t, patience, "the tenant's rights", func(ctx context.Context) error { return localoperator.Apply(ctx, config, own) })
+	must(t, localoperator.Apply(t.Context(), config, own)) // a second time changes nothing, and is allowed
 	n := &tenant{namespace: "team-pine", prefix: "pine:", user: "pine:jane@example.com", admin: operator.Env.Client}
 	n.client = asUser(t, n.user, "team-pine-admins")
 

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -84,7 +84,7 @@ func TestStolenController(t *testing.T) {
 	must(t, c.Create(t.Context(), copyOf(viewEverywhere)))
 
 	attempts := []attempt{}
-	for _, role := range []string{"cluster-admin", "admin", stack.ControllerAccount, "scim-operator-bindable", "system:node"} {
+	for _, role := range []string{"cluster-admin", "admin", localoperator.ControllerAccount, "scim-operator-bindable", "system:node"} {
 		here, everywhere := ownBinding(n.namespace, role, mallory)
 		attempts = append(attempts, creating("a RoleBinding to "+role, here), creating("a ClusterRoleBinding to "+role, everywhere))
 	}
@@ -185,7 +185,7 @@ func stolenSecrets(t *testing.T, n *tenant) []attempt {
 		})),
 		creating("a bootstrap token", secret(func(s *corev1.Secret) { s.Namespace, s.Type = "kube-system", "bootstrap.kubernetes.io/token" })),
 		creating("a Secret in kube-system", secret(func(s *corev1.Secret) { s.Namespace = "kube-system" })),
-		creating("a Secret beside its own", secret(func(s *corev1.Secret) { s.Namespace = stack.Namespace })),
+		creating("a Secret beside its own", secret(func(s *corev1.Secret) { s.Namespace = localoperator.Namespace })),
 		creating("a Secret without the label", secret(func(s *corev1.Secret) { s.Labels = nil })),
 		creating("a Secret without a ScimToken", secret(func(s *corev1.Secret) { s.OwnerReferences = nil })),
 		creating("a Secret with other keys", secret(func(s *corev1.Secret) { s.Data["tls.key"] = []byte("x") })),
@@ -210,7 +210,7 @@ func TestStolenServer(t *testing.T) {
 		creating("a RevocationList", list), deleting("the RevocationList", list),
 		creating("an App", n.newApp("another")), creating("a ScimToken", scimToken), creating("a Secret", secret),
 		creating("a Pod", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "p"}}),
-		creating("the controller's Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: "scim-operator-controller"}}),
+		creating("the controller's Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: localoperator.Namespace, Name: "scim-operator-controller"}}),
 		{"read a Secret", func(ctx context.Context, c client.Client) error {
 			return c.Get(ctx, keyOf(n.namespace, "secret"), &corev1.Secret{})
 		}},

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -96,7 +96,7 @@ func (n *tenant) leaves(t *testing.T, p *person) time.Duration {
 func (n *tenant) suspends(t *testing.T, app, name string) time.Duration {
 	t.Helper()
 	object, text := n.newToken(t, app, name)
-	must(t, stack.AcceptToken(t.Context(), n.admin, object))
+	must(t, localoperator.AcceptToken(t.Context(), n.admin, object))
 	must(t, n.admin.Create(t.Context(), object))
 	n.answersSoon(t, text, 200)
 	begun := time.Now()
@@ -130,7 +130,7 @@ func TestUnreadableObjects(t *testing.T) {
 	broken.viewSoon(t, jane.subject, true)
 	broken.viewSoon(t, mike.subject, true)
 	scimToken, text := broken.newToken(t, app.Name, "unreadable")
-	must(t, stack.AcceptToken(t.Context(), broken.admin, scimToken))
+	must(t, localoperator.AcceptToken(t.Context(), broken.admin, scimToken))
 	must(t, broken.admin.Create(t.Context(), scimToken))
 	broken.answersSoon(t, text, 200)
 	janeObject := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: broken.namespace, Name: jane.id}}

@@ -21,7 +21,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
@@ -116,7 +116,7 @@ func install(ctx context.Context, plane *controlplane.ControlPlane, controllerMa
 			return nil, err
 		}
 	}
-	if err := stack.Install(ctx, plane.Config, config.FS); err != nil {
+	if err := localoperator.Install(ctx, plane.Config, config.FS); err != nil {
 		return nil, err
 	}
 	kinds, err := scheme.New()
@@ -148,7 +148,7 @@ func (e *Env) Namespace(t testing.TB, labels map[string]string) string {
 // AwaitPolicies returns once an API server that was restarted lets Apps and ScimTokens be written again: it may take half a
 // minute to find the kinds that its admission policies read, and refuses what they are about until then.
 func (e *Env) AwaitPolicies(ctx context.Context) error {
-	return stack.Install(ctx, e.Config, config.FS)
+	return localoperator.Install(ctx, e.Config, config.FS)
 }
 
 // CreateToken makes a ScimToken and has its App, which must exist, list it. Errors are the API server's.
@@ -161,5 +161,5 @@ func (e *Env) CreateToken(ctx context.Context, token *v1alpha1.ScimToken) error 
 
 // AcceptToken has the App of a ScimToken, which must exist, list it with its digest. Errors are the API server's.
 func (e *Env) AcceptToken(ctx context.Context, token *v1alpha1.ScimToken) error {
-	return stack.AcceptToken(ctx, e.Client, token)
+	return localoperator.AcceptToken(ctx, e.Client, token)
 }

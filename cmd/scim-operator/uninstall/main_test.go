@@ -22,7 +22,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/testenv"
 )
 
@@ -54,7 +54,7 @@ const person = "okta:jane@example.com"
 func populate(t *testing.T) *population {
 	t.Helper()
 	awaitNamespaceGone(t)
-	if err := stack.Install(t.Context(), env.Config, config.FS); err != nil {
+	if err := localoperator.Install(t.Context(), env.Config, config.FS); err != nil {
 		t.Fatal(err)
 	}
 	p := &population{namespace: env.Namespace(t, nil)}
@@ -78,7 +78,7 @@ func populate(t *testing.T) *population {
 	p.stray = &rbacv1.RoleBinding{ObjectMeta: meta(approlebinding.NativeName(chunk, edit)), RoleRef: edit, Subjects: subjects}
 	p.cluster = &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: approlebinding.NativeName(chunk, view), Labels: labels}, RoleRef: view, Subjects: subjects}
 	p.foreign = &rbacv1.RoleBinding{ObjectMeta: meta("by-hand"), RoleRef: view, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "okta:eve@example.com"}}}
-	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: "scim-operator-controller", Labels: map[string]string{partOf: partOfValue}}, Spec: appsv1.DeploymentSpec{
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: localoperator.Namespace, Name: "scim-operator-controller", Labels: map[string]string{partOf: partOfValue}}, Spec: appsv1.DeploymentSpec{
 		Replicas: ptr.To(int32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "none"}},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "none"}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}},
 	}}
@@ -96,17 +96,17 @@ func awaitNamespaceGone(t *testing.T) {
 	t.Helper()
 	for begun := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		namespace := &corev1.Namespace{}
-		err := env.Client.Get(t.Context(), client.ObjectKey{Name: stack.Namespace}, namespace)
+		err := env.Client.Get(t.Context(), client.ObjectKey{Name: localoperator.Namespace}, namespace)
 		if apierrors.IsNotFound(err) || err == nil && namespace.DeletionTimestamp.IsZero() {
 			return
 		}
 		if time.Since(begun) > namespaceLimit {
-			t.Fatalf("namespace %s does not end: %v, %+v", stack.Namespace, err, namespace.Status.Conditions)
+			t.Fatalf("namespace %s does not end: %v, %+v", localoperator.Namespace, err, namespace.Status.Conditions)
 		}
 	}
 }
 
-// label marks the policies and RBAC that hack/stack installs as config/default does.
+// label marks the policies and RBAC that hack/localoperator installs as config/default does.
 func label(t *testing.T) {
 	t.Helper()
 	for _, kind := range installed[4:13] {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 func TestInventoryTellsWhatIsTakenFromHowMany(t *testing.T) {
@@ -147,7 +147,7 @@ func TestForeignFinalizersAreNamedAndGrantNothing(t *testing.T) {
 
 func TestRefusesWhileAControllerLeads(t *testing.T) {
 	p := populate(t)
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: stack.Namespace, Name: controllers.LeaderElectionID}, Spec: coordinationv1.LeaseSpec{
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: localoperator.Namespace, Name: controllers.LeaderElectionID}, Spec: coordinationv1.LeaseSpec{
 		HolderIdentity: ptr.To("elsewhere_1"), LeaseDurationSeconds: ptr.To(int32(60)), RenewTime: &metav1.MicroTime{Time: time.Now()},
 	}}
 	if err := env.Client.Create(t.Context(), lease); err != nil {

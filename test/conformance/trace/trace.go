@@ -1,7 +1,7 @@
 // Package trace reads docs/protocol.md, the table that names for every requirement what the server does and the test that
 // shows it, and finds what is wrong with it.
 //
-// It stands between the document and its two checks: test/conformance checks that each test exists, hack/tracecheck that
+// It stands between the document and its two checks: test/conformance checks that each test exists, hack/requirements that
 // each has run.
 package trace
 

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
@@ -21,7 +21,7 @@ import (
 const tokenLimit = time.Minute
 
 // Quickstart returns the sample's App with a new token.
-func (h *Harness) Quickstart(t testing.TB, server *stack.Process) App {
+func (h *Harness) Quickstart(t testing.TB, server *localoperator.Process) App {
 	t.Helper()
 	app := App{Namespace: SampleNamespace, Name: SampleApp, Prefix: v1alpha1.DefaultUsernamePrefix}
 	app.Token = h.NewToken(t, app)
@@ -30,7 +30,7 @@ func (h *Harness) Quickstart(t testing.TB, server *stack.Process) App {
 }
 
 // NewApp makes an App like the quickstart's, with a user name prefix of its own, and a token for it. change may be nil.
-func (h *Harness) NewApp(t testing.TB, server *stack.Process, namespace, name string, change func(*v1alpha1.AppSpec)) App {
+func (h *Harness) NewApp(t testing.TB, server *localoperator.Process, namespace, name string, change func(*v1alpha1.AppSpec)) App {
 	t.Helper()
 	sample := &v1alpha1.App{}
 	if err := h.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: SampleNamespace, Name: SampleApp}, sample); err != nil {
@@ -83,7 +83,7 @@ func (h *Harness) CreateToken(t testing.TB, app App, spec v1alpha1.ScimTokenSpec
 }
 
 // Opens waits until the server accepts the App's token, and returns how long that took.
-func (h *Harness) Opens(t testing.TB, server *stack.Process, app App) time.Duration {
+func (h *Harness) Opens(t testing.TB, server *localoperator.Process, app App) time.Duration {
 	t.Helper()
 	scim := h.Client(server, "/scim/v2", app, okta.AppWizard)
 	return Eventually(t, tokenLimit, "a new token of App "+app.Namespace+"/"+app.Name, func(ctx context.Context) error {
@@ -93,7 +93,7 @@ func (h *Harness) Opens(t testing.TB, server *stack.Process, app App) time.Durat
 }
 
 // Refuses waits until the server refuses a token, and returns how long that took.
-func (h *Harness) Refuses(t testing.TB, server *stack.Process, app App, limit time.Duration) time.Duration {
+func (h *Harness) Refuses(t testing.TB, server *localoperator.Process, app App, limit time.Duration) time.Duration {
 	t.Helper()
 	scim := h.Client(server, "/scim/v2", app, okta.AppWizard)
 	return Eventually(t, limit, "the end of a token of App "+app.Namespace+"/"+app.Name, func(ctx context.Context) error {

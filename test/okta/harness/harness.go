@@ -22,7 +22,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/testenv"
 )
@@ -45,13 +45,13 @@ type Harness struct {
 	// ServerLog and ControllerLog hold all that the processes have printed.
 	ServerLog, ControllerLog *Log
 	// Server and Controller are the processes that Main started; a test that replaces one sets it.
-	Server, Controller *stack.Process
+	Server, Controller *localoperator.Process
 
 	binary, dir string
 	stopRenewal context.CancelFunc
 
 	mu        sync.Mutex
-	processes []*stack.Process
+	processes []*localoperator.Process
 	passwords []string
 }
 
@@ -104,7 +104,7 @@ func Start(ctx context.Context) (_ *Harness, err error) {
 			err = errors.Join(err, h.Stop())
 		}
 	}()
-	if h.binary, err = stack.BuildOperator(ctx); err != nil {
+	if h.binary, err = localoperator.BuildOperator(ctx); err != nil {
 		return nil, err
 	}
 	if h.Env, err = testenv.Start(ctx); err != nil {
@@ -113,7 +113,7 @@ func Start(ctx context.Context) (_ *Harness, err error) {
 	if h.Clientset, err = kubernetes.NewForConfig(h.Env.Config); err != nil {
 		return nil, err
 	}
-	sample, err := stack.ReadObjects(config.FS, "samples/quickstart")
+	sample, err := localoperator.ReadObjects(config.FS, "samples/quickstart")
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func Start(ctx context.Context) (_ *Harness, err error) {
 			}
 		}
 	}
-	if err := stack.Apply(ctx, h.Env.Config, sample); err != nil {
+	if err := localoperator.Apply(ctx, h.Env.Config, sample); err != nil {
 		return nil, err
 	}
 	return h, h.writeKubeconfigs(ctx)
@@ -143,8 +143,8 @@ func (h *Harness) writeKubeconfigs(ctx context.Context) (err error) {
 	renewal, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stopRenewal = stop
 	return errors.Join(
-		stack.ServiceAccountKubeconfig(renewal, h.Env.Config, stack.Namespace, stack.ServerAccount, h.ServerKubeconfig),
-		stack.ServiceAccountKubeconfig(renewal, h.Env.Config, stack.Namespace, stack.ControllerAccount, h.ControllerKubeconfig),
+		localoperator.ServiceAccountKubeconfig(renewal, h.Env.Config, localoperator.Namespace, localoperator.ServerAccount, h.ServerKubeconfig),
+		localoperator.ServiceAccountKubeconfig(renewal, h.Env.Config, localoperator.Namespace, localoperator.ControllerAccount, h.ControllerKubeconfig),
 	)
 }
 
@@ -172,8 +172,8 @@ func (h *Harness) Stop() error {
 
 // RunServer runs one more server and waits until it is ready. An empty address means a free port; a former server's address
 // brings that one back. It fails where the process does not become ready.
-func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process, error) {
-	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
+func (h *Harness) RunServer(ctx context.Context, address string) (*localoperator.Process, error) {
+	return h.remember(localoperator.StartServer(ctx, localoperator.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
 		Args: []string{"--max-requests-per-second=1000"},
 	}))
@@ -181,36 +181,36 @@ func (h *Harness) RunServer(ctx context.Context, address string) (*stack.Process
 
 // RunServerWith runs one more server with further arguments, on a free port. It fails where the process does not become
 // ready.
-func (h *Harness) RunServerWith(ctx context.Context, args ...string) (*stack.Process, error) {
-	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
+func (h *Harness) RunServerWith(ctx context.Context, args ...string) (*localoperator.Process, error) {
+	return h.remember(localoperator.StartServer(ctx, localoperator.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ServerLog, Args: args,
 	}))
 }
 
 // BeginServer runs one more server, and does not wait until it is ready. It fails where the process cannot be started.
-func (h *Harness) BeginServer(ctx context.Context, args ...string) (*stack.Process, error) {
-	return h.remember(stack.StartServer(ctx, stack.ProcessOptions{
+func (h *Harness) BeginServer(ctx context.Context, args ...string) (*localoperator.Process, error) {
+	return h.remember(localoperator.StartServer(ctx, localoperator.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ServerLog, Args: args, Unready: true,
 	}))
 }
 
 // RunController runs a controller and waits until it is ready. Only one may run at a time: it elects no leader. It fails
 // where the process does not become ready.
-func (h *Harness) RunController(ctx context.Context) (*stack.Process, error) {
-	return h.remember(stack.StartController(ctx, stack.ProcessOptions{
+func (h *Harness) RunController(ctx context.Context) (*localoperator.Process, error) {
+	return h.remember(localoperator.StartController(ctx, localoperator.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ControllerKubeconfig, Log: h.ControllerLog,
 	}))
 }
 
 // RunCandidate runs one of several controllers that elect a leader, and waits until it is ready: a standby is ready, too. It
 // fails where the process does not become ready.
-func (h *Harness) RunCandidate(ctx context.Context) (*stack.Process, error) {
-	return h.remember(stack.StartController(ctx, stack.ProcessOptions{
+func (h *Harness) RunCandidate(ctx context.Context) (*localoperator.Process, error) {
+	return h.remember(localoperator.StartController(ctx, localoperator.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ControllerKubeconfig, Log: h.ControllerLog, LeaderElect: true,
 	}))
 }
 
-func (h *Harness) remember(process *stack.Process, err error) (*stack.Process, error) {
+func (h *Harness) remember(process *localoperator.Process, err error) (*localoperator.Process, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (h *Harness) remember(process *stack.Process, err error) (*stack.Process, e
 }
 
 // StopAtEnd stops a process when the test ends.
-func StopAtEnd(t testing.TB, process *stack.Process) {
+func StopAtEnd(t testing.TB, process *localoperator.Process) {
 	t.Cleanup(func() {
 		if err := process.Stop(); err != nil {
 			t.Error(err)
@@ -230,7 +230,7 @@ func StopAtEnd(t testing.TB, process *stack.Process) {
 }
 
 // Client returns an Okta client for an App, at the base URL of the server's root and the path ("/scim/v2").
-func (h *Harness) Client(server *stack.Process, path string, app App, dialect okta.Dialect) *okta.Client {
+func (h *Harness) Client(server *localoperator.Process, path string, app App, dialect okta.Dialect) *okta.Client {
 	client := okta.New(server.URL+path, "Bearer "+app.Token, dialect)
 	client.OnPassword = h.RememberPassword
 	return client

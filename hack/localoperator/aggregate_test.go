@@ -1,4 +1,4 @@
-package stack_test
+package localoperator_test
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 // Without kube-controller-manager, the roles that people try first allow what they should: each takes in the one before.
@@ -21,7 +21,7 @@ func TestAggregateClusterRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time there is nothing to do
-		if err := stack.AggregateClusterRoles(t.Context(), c.Config); err != nil {
+		if err := localoperator.AggregateClusterRoles(t.Context(), c.Config); err != nil {
 			t.Fatal(err)
 		}
 	}

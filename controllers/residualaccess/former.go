@@ -1,4 +1,4 @@
-package residual
+package residualaccess
 
 import (
 	"time"

@@ -1,4 +1,4 @@
-package stack_test
+package localoperator_test
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/controlplane"
-	"github.com/scim-operator/scim-operator/hack/stack"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
 func startControlPlane(t *testing.T) *controlplane.ControlPlane {
@@ -48,7 +48,7 @@ func TestInstallAndServiceAccountCredentials(t *testing.T) {
 	ctx := t.Context()
 	c := startControlPlane(t)
 	for range 2 { // a second installation changes nothing
-		if err := stack.Install(ctx, c.Config, config.FS); err != nil {
+		if err := localoperator.Install(ctx, c.Config, config.FS); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,11 +56,11 @@ func TestInstallAndServiceAccountCredentials(t *testing.T) {
 		name    string
 		secrets bool
 	}{
-		{name: stack.ServerAccount, secrets: false},
-		{name: stack.ControllerAccount, secrets: true},
+		{name: localoperator.ServerAccount, secrets: false},
+		{name: localoperator.ControllerAccount, secrets: true},
 	} {
 		path := filepath.Join(t.TempDir(), "kubeconfig")
-		if err := stack.ServiceAccountKubeconfig(ctx, c.Config, stack.Namespace, account.name, path); err != nil {
+		if err := localoperator.ServiceAccountKubeconfig(ctx, c.Config, localoperator.Namespace, account.name, path); err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range []string{path, path + ".token"} {
@@ -76,7 +76,7 @@ func TestInstallAndServiceAccountCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := whoAmI(t, restConfig), "system:serviceaccount:"+stack.Namespace+":"+account.name; got != want {
+		if got, want := whoAmI(t, restConfig), "system:serviceaccount:"+localoperator.Namespace+":"+account.name; got != want {
 			t.Errorf("the kubeconfig is %q's, want %q's", got, want)
 		}
 		if got := canListSecrets(t, restConfig); got != account.secrets {
@@ -108,14 +108,14 @@ func canListSecrets(t *testing.T, config *rest.Config) bool {
 }
 
 func TestInstallNeedsDefinitions(t *testing.T) {
-	err := stack.Install(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, fstest.MapFS{"rbac/a.yaml": {Data: []byte("kind: A")}})
+	err := localoperator.Install(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, fstest.MapFS{"rbac/a.yaml": {Data: []byte("kind: A")}})
 	if err == nil || !strings.Contains(err.Error(), "crd/bases") {
 		t.Fatalf("error %v, want one about crd/bases", err)
 	}
 }
 
 func TestReadObjectsSkipsKustomizeAndEmptyDocuments(t *testing.T) {
-	objects, err := stack.ReadObjects(fstest.MapFS{
+	objects, err := localoperator.ReadObjects(fstest.MapFS{
 		"dir/b.yaml":               {Data: []byte("# only a comment\n---\nkind: B\napiVersion: v1\nmetadata: {name: b}\n---\n")},
 		"dir/a.yaml":               {Data: []byte("kind: A\napiVersion: v1\nmetadata: {name: a}\n")},
 		"dir/kustomization.yaml":   {Data: []byte("kind: Kustomization\n")},
@@ -139,13 +139,13 @@ func TestReadObjectsSkipsKustomizeAndEmptyDocuments(t *testing.T) {
 func TestInstallWritesTheProbedPolicyLast(t *testing.T) {
 	var objects []*unstructured.Unstructured
 	for _, dir := range []string{"policies", "crd"} {
-		found, err := stack.ReadObjects(config.FS, dir)
+		found, err := localoperator.ReadObjects(config.FS, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		objects = append(objects, found...)
 	}
-	stack.SortPolicies(objects)
+	localoperator.SortPolicies(objects)
 	var order []string
 	for _, object := range objects {
 		order = append(order, object.GetKind()+"/"+object.GetName())

@@ -1,4 +1,4 @@
-package stack
+package localoperator
 
 // SortPolicies is for tests.
 var SortPolicies = sortPolicies

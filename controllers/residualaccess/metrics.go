@@ -1,4 +1,4 @@
-package residual
+package residualaccess
 
 import (
 	"github.com/scim-operator/scim-operator/internal/telemetry"

@@ -1,9 +1,9 @@
-// Package subjects finds users by their Kubernetes user name, among the Apps that deny requests of leavers
+// Package userlookup finds users by their Kubernetes user name, among the Apps that deny requests of leavers
 // (spec.deactivation.denyRequests).
 //
 // The controller asks it which names the RevocationList must not contain, the authorizer which names to deny. Both feed it
 // from their watches. It holds names and no objects.
-package subjects
+package userlookup
 
 import (
 	"context"

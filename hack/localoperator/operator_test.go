@@ -1,4 +1,4 @@
-package stack_test
+package localoperator_test
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/hack/process"
-	"github.com/scim-operator/scim-operator/hack/stack"
 )
 
 // standInVariable makes this test's own binary take the operator's command line: what is
@@ -46,16 +46,16 @@ func standIn(args []string) int {
 	return 1
 }
 
-func standInOptions(t *testing.T) stack.ProcessOptions {
+func standInOptions(t *testing.T) localoperator.ProcessOptions {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stack.ProcessOptions{Binary: binary, Kubeconfig: "some/kubeconfig", Env: []string{standInVariable + "=1"}}
+	return localoperator.ProcessOptions{Binary: binary, Kubeconfig: "some/kubeconfig", Env: []string{standInVariable + "=1"}}
 }
 
-func commandLine(t *testing.T, p *stack.Process) string {
+func commandLine(t *testing.T, p *localoperator.Process) string {
 	t.Helper()
 	response, err := http.Get(p.HealthURL)
 	if err != nil {
@@ -73,7 +73,7 @@ func TestServerCommandLineAndEnd(t *testing.T) {
 	var log bytes.Buffer
 	options := standInOptions(t)
 	options.Log, options.Args = &log, []string{"--external-url=https://scim.example.com"}
-	p, err := stack.StartServer(t.Context(), options)
+	p, err := localoperator.StartServer(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestControllerCommandLine(t *testing.T) {
 	} {
 		options := standInOptions(t)
 		options.LeaderElect = elect
-		p, err := stack.StartController(t.Context(), options)
+		p, err := localoperator.StartController(t.Context(), options)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,20 +116,20 @@ func TestControllerCommandLine(t *testing.T) {
 func TestStartTellsWhyTheProcessEnded(t *testing.T) {
 	options := standInOptions(t)
 	options.Args = []string{"--fail"}
-	if _, err := stack.StartServer(t.Context(), options); err == nil || !strings.Contains(err.Error(), "failing as asked") {
+	if _, err := localoperator.StartServer(t.Context(), options); err == nil || !strings.Contains(err.Error(), "failing as asked") {
 		t.Errorf("error %v, want the process's last words", err)
 	}
 }
 
 func TestStartTellsOfATakenPort(t *testing.T) {
 	options := standInOptions(t)
-	first, err := stack.StartController(t.Context(), options)
+	first, err := localoperator.StartController(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = first.Kill() }()
 	options.HealthListen = address(first.HealthURL)
-	if _, err := stack.StartController(t.Context(), options); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if _, err := localoperator.StartController(t.Context(), options); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("error %v on a fixed port that is taken, want one that says so", err)
 	}
 }

@@ -1,9 +1,9 @@
-// Command tracecheck fails when a test that docs/protocol.md names did not run, or did not pass. It reads the output of
+// Command requirements fails when a test that docs/protocol.md names did not run, or did not pass. It reads the output of
 // `go test -json` of one or more runs from files:
 //
-//	make test TEST_ARGS=-json | tee events | go run ./hack/tracecheck -show
-//	go run ./hack/tracecheck events
-//	go run ./hack/tracecheck -rerun events
+//	make test TEST_ARGS=-json | tee events | go run ./hack/requirements -show
+//	go run ./hack/requirements events
+//	go run ./hack/requirements -rerun events
 //
 // With -show it only passes standard input on, as go test prints without -json. With -rerun it prints the package and the -run
 // pattern of what did not pass, and fails where nothing or too much did not.

@@ -1,11 +1,11 @@
-// Package safety holds bulk loss of roles: more users than spec.safety of an App allows in a window, by changes of groups or
+// Package removalguard holds bulk loss of roles: more users than spec.safety of an App allows in a window, by changes of groups or
 // edits of the App. It does not hold what a user loses by a change of its own attributes, by deactivation, suspension or
 // deletion.
 //
 // The user controller asks the Guard before it takes a role away, and keeps the role where the answer is to hold. The count
 // is in the App's status before a user loses anything, so that it survives a restart. The app controller writes what the
 // Guard says into the status, and has the held users evaluated anew once an administrator releases them.
-package safety
+package removalguard
 
 import (
 	"context"

@@ -1,7 +1,7 @@
-// Package precedence has grants wait, for a moment, while a removal of access is under way in the same process. Both go to
+// Package removalfirst has grants wait, for a moment, while a removal of access is under way in the same process. Both go to
 // one API server. While its processors are busy each request waits for the earlier ones, so an import at full speed would
 // delay a deactivation by all the requests that it has in flight.
-package precedence
+package removalfirst
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package precedence
+package removalfirst
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package subjects_test
+package userlookup_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/internal/subjects"
+	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
 
 var version int
@@ -43,8 +43,8 @@ func app(name string, denies bool, prefix string) *v1alpha1.App {
 }
 
 // index is one with a watch that has seen these users.
-func index(users ...*v1alpha1.User) *subjects.Index {
-	x := subjects.New(func(app types.NamespacedName) []*v1alpha1.User {
+func index(users ...*v1alpha1.User) *userlookup.Index {
+	x := userlookup.New(func(app types.NamespacedName) []*v1alpha1.User {
 		var found []*v1alpha1.User
 		for _, user := range users {
 			if user.Namespace == app.Namespace && user.Spec.App == app.Name {
@@ -59,7 +59,7 @@ func index(users ...*v1alpha1.User) *subjects.Index {
 	return x
 }
 
-func expect(t *testing.T, x *subjects.Index, name string, want subjects.State) {
+func expect(t *testing.T, x *userlookup.Index, name string, want userlookup.State) {
 	t.Helper()
 	if got := x.State(name); got != want {
 		t.Errorf("State(%q) = %v, want %v", name, got, want)
@@ -69,45 +69,45 @@ func expect(t *testing.T, x *subjects.Index, name string, want subjects.State) {
 func TestState(t *testing.T) {
 	jane := person("one", "jane", "jane", nil)
 	x := index(jane, person("one", "left", "left", inactive), person("two", "left-2", "left", inactive))
-	expect(t, x, "okta:left", subjects.Unknown) // no App denies anything
+	expect(t, x, "okta:left", userlookup.Unknown) // no App denies anything
 
 	x.PutApp(app("one", true, "okta:"))
-	expect(t, x, "okta:jane", subjects.Active)
-	expect(t, x, "okta:left", subjects.Revoked)
+	expect(t, x, "okta:jane", userlookup.Active)
+	expect(t, x, "okta:left", userlookup.Revoked)
 
 	x.PutUser(person("one", "jane", "jane", func(u *v1alpha1.User) { u.Spec.Suspended = true }))
-	expect(t, x, "okta:jane", subjects.Revoked)
+	expect(t, x, "okta:jane", userlookup.Revoked)
 	x.PutUser(jane) // an event that comes late
-	expect(t, x, "okta:jane", subjects.Revoked)
+	expect(t, x, "okta:jane", userlookup.Revoked)
 	x.PutUser(person("one", "jane", "jane", func(u *v1alpha1.User) { u.DeletionTimestamp = new(metav1.Now()) }))
-	expect(t, x, "okta:jane", subjects.Revoked)
+	expect(t, x, "okta:jane", userlookup.Revoked)
 	x.PutUser(person("one", "jane", "jane", nil))
-	expect(t, x, "okta:jane", subjects.Active)
+	expect(t, x, "okta:jane", userlookup.Active)
 
 	if names, hadAccess := x.RemoveUser(&v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "jane"}}); !hadAccess || !slices.Equal(names, []string{"okta:jane"}) {
 		t.Errorf("removed %v, had access %v", names, hadAccess)
 	}
-	expect(t, x, "okta:jane", subjects.Unknown)
+	expect(t, x, "okta:jane", userlookup.Unknown)
 	x.Refresh(jane) // does not bring her back
-	expect(t, x, "okta:jane", subjects.Unknown)
+	expect(t, x, "okta:jane", userlookup.Unknown)
 
 	touched := x.PutApp(app("one", false, "okta:"))
 	if !slices.Contains(touched, "okta:left") {
 		t.Errorf("touched %v", touched)
 	}
-	expect(t, x, "okta:left", subjects.Unknown)
+	expect(t, x, "okta:left", userlookup.Unknown)
 }
 
 // An active user under a name anywhere keeps a leaver of the same name from being denied.
 func TestActiveElsewhere(t *testing.T) {
 	x := index(person("one", "a", "jane", inactive), person("two", "b", "jane", nil), person("three", "c", "jane", nil))
 	x.PutApp(app("one", true, "okta:"))
-	expect(t, x, "okta:jane", subjects.Revoked) // active only in Apps that have no say
+	expect(t, x, "okta:jane", userlookup.Revoked) // active only in Apps that have no say
 
 	x.PutApp(app("two", true, "okta:"))
-	expect(t, x, "okta:jane", subjects.Active)
+	expect(t, x, "okta:jane", userlookup.Active)
 	x.RemoveApp(&v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "staff", Name: "two"}})
-	expect(t, x, "okta:jane", subjects.Revoked)
+	expect(t, x, "okta:jane", userlookup.Revoked)
 }
 
 // A User with a userName that belongs to another, or was not verified, speaks for no name.
@@ -119,8 +119,8 @@ func TestNotReserved(t *testing.T) {
 		person("one", "c", "john", inactive),
 	)
 	x.PutApp(app("one", true, "okta:"))
-	expect(t, x, "okta:jane", subjects.Unknown)
-	expect(t, x, "okta:john", subjects.Revoked)
+	expect(t, x, "okta:jane", userlookup.Unknown)
+	expect(t, x, "okta:john", userlookup.Revoked)
 }
 
 func TestNames(t *testing.T) {
@@ -159,7 +159,7 @@ func TestNames(t *testing.T) {
 		"without the attribute": {mapping("okta:", v1alpha1.IdentifierEmail), person("one", "a", "jane", inactive), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := subjects.Names(test.mapping, test.user); !slices.Equal(got, test.want) {
+			if got := userlookup.Names(test.mapping, test.user); !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -170,22 +170,22 @@ func TestNames(t *testing.T) {
 func TestOutranked(t *testing.T) {
 	x := index(person("one", "a", "x:jane", inactive), person("two", "b", "jane", nil))
 	x.PutApp(app("one", true, "pine:"))
-	expect(t, x, "pine:x:jane", subjects.Revoked)
+	expect(t, x, "pine:x:jane", userlookup.Revoked)
 	if x.Outranked("pine:", "pine:x:jane") {
 		t.Error("outranked by no other App")
 	}
 	x.PutApp(app("two", false, "pine:x:"))
-	expect(t, x, "pine:x:jane", subjects.Unknown)
+	expect(t, x, "pine:x:jane", userlookup.Unknown)
 	if !x.Outranked("pine:", "pine:x:jane") || x.Outranked("pine:x:", "pine:x:jane") || x.Outranked("pine:", "pine:y") {
 		t.Error("the longest prefix of a name has it, and no other")
 	}
 	x.PutApp(app("three", false, "pine:x:")) // two Apps of one prefix
 	x.PutApp(app("two", true, "pine:x:"))
-	expect(t, x, "pine:x:jane", subjects.Active)
+	expect(t, x, "pine:x:jane", userlookup.Active)
 	x.PutApp(app("two", false, "elsewhere:"))
-	expect(t, x, "pine:x:jane", subjects.Unknown)
+	expect(t, x, "pine:x:jane", userlookup.Unknown)
 	x.RemoveApp(app("three", false, "pine:x:"))
-	expect(t, x, "pine:x:jane", subjects.Revoked)
+	expect(t, x, "pine:x:jane", userlookup.Revoked)
 }
 
 // A User that vanishes had access only where the App bound it.

@@ -1,10 +1,10 @@
-// Package residual finds what RoleBindings and ClusterRoleBindings still give to users with revoked access: bindings that
+// Package residualaccess finds what RoleBindings and ClusterRoleBindings still give to users with revoked access: bindings that
 // this operator did not write, and bindings that it wrote for another User of the same Kubernetes name, in whatever App.
 //
 // A cache of its own, NewCache, holds the bindings of others, reduced to names, roles and subjects. The user controller asks
 // Of for each user after it revoked the access, and writes the answer into the status. OnChange tells it when the answer may
 // have changed. The package reads, and writes nothing.
-package residual
+package residualaccess
 
 import (
 	"cmp"

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -171,14 +172,25 @@ func TestUnconfirmedRevocationIsAWarning(t *testing.T) {
 	if _, err := scim.Deactivate(t.Context(), unconfirmed); err != nil {
 		t.Fatal(err)
 	}
-	warnings := map[string]bool{}
-	for raw := range strings.SplitSeq(operator.ServerLog.String(), "\n") {
-		var line struct{ Level, Msg, ID, App string }
-		if json.Unmarshal([]byte(raw), &line) == nil && line.Level == "WARN" && strings.Contains(line.Msg, "before its access was confirmed gone") {
-			warnings[line.ID] = true
-		}
-	}
+	// The log's last lines come through a pipe, after the answer.
+	var warnings map[string]bool
+	_ = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		warnings = unconfirmedRevocations()
+		return warnings[unconfirmed.ID], nil
+	})
 	if !warnings[unconfirmed.ID] || warnings[confirmed.ID] {
 		t.Errorf("warnings are about %v, want %s and not %s", warnings, unconfirmed.ID, confirmed.ID)
 	}
+}
+
+// unconfirmedRevocations are the ids of the users of which the server's log warns that their access was not confirmed gone.
+func unconfirmedRevocations() map[string]bool {
+	ids := map[string]bool{}
+	for raw := range strings.SplitSeq(operator.ServerLog.String(), "\n") {
+		var line struct{ Level, Msg, ID string }
+		if json.Unmarshal([]byte(raw), &line) == nil && line.Level == "WARN" && strings.Contains(line.Msg, "before its access was confirmed gone") {
+			ids[line.ID] = true
+		}
+	}
+	return ids
 }

@@ -58,6 +58,7 @@ func tokenSoon(t testing.TB, object *v1alpha1.ScimToken, reason string) metav1.C
 func (n *tenant) answers(t testing.TB, text, path string) int {
 	t.Helper()
 	scim := operator.Client(operator.Server, path, harness.App{Token: text}, okta.AppWizard)
+	defer scim.Close()
 	// Attacks on the same server may leave it no connection for a moment: that is not what is asked here.
 	var status int
 	harness.Eventually(t, patience, "an answer", func(ctx context.Context) error {

@@ -172,6 +172,7 @@ func undeployTwice(t *testing.T, e *environment, way installer, _ *traffic) {
 	}
 	way.configure(t, e)
 	e.awaitRollout(t)
+	e.awaitReplicas(t, "server", 2) // helm installs with HTTP first: while the last such Pod ends, the Service may still lead there
 	e.findService(t)
 	e.restored(t)
 }

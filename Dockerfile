@@ -19,7 +19,7 @@ ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=devel
 ARG COMMIT=unknown
-RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath \
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -tags grpcnotrace \
     -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /scim-operator ./cmd/scim-operator
 
 FROM ${BASE_IMAGE}

@@ -108,7 +108,7 @@ bench: control-plane ## Run the benchmarks and print their ratios; best on an ot
 
 .PHONY: build
 build: ## Build bin/scim-operator, static.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/scim-operator ./cmd/scim-operator
+	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/scim-operator ./cmd/scim-operator
 
 # kubectl finds a plugin and its completion by their names in PATH.
 PLUGIN_DIR ?= $(or $(shell go env GOBIN),$(shell go env GOPATH)/bin)

@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -41,10 +42,15 @@ func TestEventBudget(t *testing.T) {
 	}
 }
 
-// written keeps the notes of Events that client-go writes, not those that it counts into a series.
-type written struct{ notes []string }
+// written keeps the notes of Events that client-go writes, each in a goroutine of its own, not those that it counts into a series.
+type written struct {
+	mu    sync.Mutex
+	notes []string
+}
 
 func (w *written) Create(_ context.Context, event *eventsv1.Event) (*eventsv1.Event, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.notes = append(w.notes, event.Note)
 	return event, nil
 }
@@ -78,7 +84,9 @@ func TestLeftOutEventsAreNoSeries(t *testing.T) {
 		tellLeftOut(recorder, app, leftOut{8, user("jane")}, "revoked")
 		tellLeftOut(recorder, app, leftOut{9, user("john")}, "granted")
 		synctest.Wait()
+		sink.mu.Lock()
 		notes := strings.Join(sink.notes, "\n")
+		sink.mu.Unlock()
 		for _, want := range []string{"7 users was granted", "8 users was revoked", "9 users was granted"} {
 			if !strings.Contains(notes, want) {
 				t.Errorf("%q is not told:\n%s", want, notes)

@@ -156,12 +156,9 @@ func applyToGroup(group *v1alpha1.Group, change Change) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	next, changed, err := change(current.DeepCopy())
+	next, changed, err := changed(current, change)
 	if err != nil || !changed {
 		return false, err
-	}
-	if len(next.Containers) == 0 {
-		next.Containers = nil
 	}
 	if reflect.DeepEqual(next, current) {
 		return false, nil

@@ -204,12 +204,9 @@ func apply(ctx context.Context, user *v1alpha1.User, change Change) (bool, error
 	if err != nil {
 		return false, err
 	}
-	next, changed, err := change(current.DeepCopy())
+	next, changed, err := changed(current, change)
 	if err != nil || !changed {
 		return false, err
-	}
-	if len(next.Containers) == 0 {
-		next.Containers = nil
 	}
 	if _, given := next.Attributes["active"]; given && reflect.DeepEqual(next, current) {
 		return false, nil
@@ -225,6 +222,15 @@ func apply(ctx context.Context, user *v1alpha1.User, change Change) (bool, error
 		user.Spec.ReactivatedAt = now.DeepCopy()
 	}
 	return true, checkSize(&user.Spec, &before)
+}
+
+// changed returns what a change makes of a resource, which stays as it is, and whether it asks for a write.
+func changed(current protocol.Resource, change Change) (protocol.Resource, bool, error) {
+	next, changed, err := change(current.DeepCopy())
+	if len(next.Containers) == 0 {
+		next.Containers = nil // as objects are read
+	}
+	return next, changed, err
 }
 
 // maxSpecBytes bounds what the directory keeps of one user, as JSON, whatever a client sends. The status and the API

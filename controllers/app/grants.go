@@ -10,7 +10,6 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -213,8 +212,8 @@ func (r *Reconciler) checkGrant(ctx context.Context, ref rbacv1.RoleRef, where *
 // isMissing says whether a native role is missing in one of its places, and tells of those that lack a namespaced one.
 func (r *Reconciler) isMissing(ctx context.Context, ref rbacv1.RoleRef, where *places) (missing bool, place string, err error) {
 	if ref.Kind == kindClusterRole {
-		err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, ClusterRoleMetadata(), client.UnsafeDisableDeepCopy)
-		return apierrors.IsNotFound(err), "", client.IgnoreNotFound(err)
+		exists, err := ClusterRoleExists(ctx, r.Client, ref.Name)
+		return !exists && err == nil, "", err
 	}
 	having, err := r.namespacesWithRole(ctx, ref.Name)
 	if err != nil {
@@ -273,6 +272,12 @@ func ClusterRoleMetadata() *metav1.PartialObjectMetadata {
 	role := &metav1.PartialObjectMetadata{}
 	role.SetGroupVersionKind(rbacv1.SchemeGroupVersion.WithKind(kindClusterRole))
 	return role
+}
+
+// ClusterRoleExists says whether the manager's cache has a ClusterRole of a name. Its error is the cache's.
+func ClusterRoleExists(ctx context.Context, cache client.Reader, name string) (bool, error) {
+	err := cache.Get(ctx, client.ObjectKey{Name: name}, ClusterRoleMetadata(), client.UnsafeDisableDeepCopy)
+	return err == nil, client.IgnoreNotFound(err)
 }
 
 // OnlyNames is the transform of ClusterRoles on their way into the cache. It returns no error.

@@ -35,7 +35,10 @@ func (e *evaluation) checkClusterRoles(ctx context.Context) error {
 			continue
 		}
 		for _, grant := range role.Grants {
-			exists, err := e.existsClusterRole(ctx, grant.ClusterRole)
+			if grant.ClusterRole == "" {
+				continue
+			}
+			exists, err := app.ClusterRoleExists(ctx, e.Client, grant.ClusterRole)
 			if err != nil {
 				return err
 			}
@@ -46,15 +49,6 @@ func (e *evaluation) checkClusterRoles(ctx context.Context) error {
 	}
 	e.verdict.powerless(problems)
 	return nil
-}
-
-// existsClusterRole says whether there is a ClusterRole of a name. There is no need for one of no name.
-func (r *Reconciler) existsClusterRole(ctx context.Context, name string) (bool, error) {
-	if name == "" {
-		return true, nil
-	}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: name}, app.ClusterRoleMetadata(), client.UnsafeDisableDeepCopy)
-	return err == nil, client.IgnoreNotFound(err)
 }
 
 // powerless says of roles that are bound what keeps them from giving anything.
@@ -81,7 +75,7 @@ func (r *Reconciler) watchClusterRoles() handler.TypedEventHandler[*metav1.Parti
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[object], _ queue) {
 			name, ctx := e.Object.Name, context.WithoutCancel(ctx) // it ends with the event
 			time.AfterFunc(clusterRoleGrace, func() {
-				if exists, err := r.existsClusterRole(ctx, name); err == nil && !exists {
+				if exists, err := app.ClusterRoleExists(ctx, r.Client, name); err == nil && !exists {
 					r.enqueueHolders(ctx, name)
 				}
 			})

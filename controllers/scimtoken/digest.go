@@ -109,10 +109,3 @@ func wasMadeFor(secret *corev1.Secret, object *v1alpha1.ScimToken) bool {
 		secret.Labels[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByValue &&
 		secret.Labels[v1alpha1.LabelApp] == object.Spec.App && secret.Annotations[v1alpha1.AnnotationGeneratedFor] == object.Name
 }
-
-// messageOf returns what the API server says in an error, shortened: a condition holds it.
-func messageOf(err error) string {
-	const limit = 512
-	text := []rune(err.Error())
-	return string(text[:min(len(text), limit)])
-}

@@ -3,8 +3,6 @@ package scimtoken
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,8 +17,13 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/clip"
+	"github.com/scim-operator/scim-operator/internal/names"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
+
+// maxCause bounds what a condition has of an error's text, in bytes.
+const maxCause = 512
 
 // generated is one token that was made for a ScimToken, in the Secret that keeps it. Secrets are made and deleted, and never
 // changed: what is known of a token is in its Secret alone, so that a restore or a lost status changes nothing.
@@ -166,7 +169,7 @@ func (r *Reconciler) make(ctx context.Context, object *v1alpha1.ScimToken, seria
 	}
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		problem := invalid(v1alpha1.ReasonSecretNotMade, "The API server refuses to have the Secret made: "+messageOf(err))
+		problem := invalid(v1alpha1.ReasonSecretNotMade, "The API server refuses to have the Secret made: "+clip.Text(err.Error(), maxCause))
 		problem.retryAfter = refusedDelay
 		return generated{}, &problem, nil
 	case err != nil:
@@ -184,8 +187,7 @@ func secretNameOf(object *v1alpha1.ScimToken, serial int32) string {
 	if serial == 1 {
 		return object.Spec.Generate.SecretName
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", object.UID, serial))
-	return object.Spec.Generate.SecretName + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:10]
+	return object.Spec.Generate.SecretName + "-" + names.Hash(string(object.UID), strconv.Itoa(int(serial)))[:10]
 }
 
 // isNamedFor says whether a Secret has a name as secretNameOf makes it.

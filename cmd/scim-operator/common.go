@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/scim-operator/scim-operator/internal/loopback"
 	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
@@ -95,11 +96,7 @@ func (f *commonFlags) metrics() metricsserver.Options {
 
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return err == nil && loopback.Is(host)
 }
 
 // logStart says which build of which part of the operator this process is.

@@ -19,6 +19,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/inventory"
 	"github.com/scim-operator/scim-operator/internal/clip"
+	"github.com/scim-operator/scim-operator/internal/loopback"
 	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
 
@@ -243,8 +244,7 @@ func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return loopback.Is(strings.Trim(host, "[]"))
 }
 
 type lags map[string]map[types.NamespacedName]string

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/loopback"
 )
 
 // scimFlags say how the SCIM server is reached.
@@ -68,7 +68,7 @@ func (s *session) scimFor(ctx context.Context, app *v1alpha1.App, f *scimFlags) 
 	if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
 		return nil, fmt.Errorf("%q is no URL of a server", base)
 	}
-	if parsed.Scheme == "http" && !isLoopback(parsed.Hostname()) {
+	if parsed.Scheme == "http" && !loopback.Is(parsed.Hostname()) {
 		return nil, fmt.Errorf("%s would send the token unencrypted: use https, or a port-forward", base)
 	}
 	if strings.Trim(parsed.Path, "/") == "" {
@@ -97,11 +97,6 @@ func (s *session) scimFor(ctx context.Context, app *v1alpha1.App, f *scimFlags) 
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (s *session) tokenFor(ctx context.Context, app *v1alpha1.App, f *scimFlags) (text, from string, err error) {

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,7 @@ func (v *version) holds(ctx context.Context, user *v1alpha1.User, groups []acces
 	}
 	roles := held{}
 	for _, role := range decision.Roles {
-		roles[[2]string{role.Role, role.Scope}] = v.bound(role, orText(decision.Groups[role.Role], subject))
+		roles[[2]string{role.Role, role.Scope}] = v.bound(role, cmp.Or(decision.Groups[role.Role], subject))
 	}
 	return roles, !failed, nil
 }
@@ -201,7 +202,7 @@ func (v *version) bound(role v1alpha1.EarnedRole, subject string) string {
 		texts[i] = grant.RoleRef().Kind + "/" + grant.RoleRef().Name
 	}
 	scope, _ := v.policy.Scope(role.Scope)
-	return fmt.Sprintf("%s in %s for %s", orText(joined(texts), "nothing"), placeOf(scope), subject)
+	return fmt.Sprintf("%s in %s for %s", cmp.Or(joined(texts), "nothing"), placeOf(scope), subject)
 }
 
 func (s *session) diff(ctx context.Context, before, after *v1alpha1.App) (*appDiff, error) {

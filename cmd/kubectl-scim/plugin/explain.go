@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -295,14 +296,14 @@ func (e *explanation) addMissing(app *v1alpha1.App, user *v1alpha1.User, decisio
 	granted := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
 	for _, role := range e.Roles {
 		if role.Bound != "Yes" {
-			e.Missing = append(e.Missing, missingRole{Role: role.Role, Scope: role.Scope, Why: orText(granted.Message, "no binding gives it in full")})
+			e.Missing = append(e.Missing, missingRole{Role: role.Role, Scope: role.Scope, Why: cmp.Or(granted.Message, "no binding gives it in full")})
 		}
 	}
 	for _, earned := range decision.Roles {
 		if slices.ContainsFunc(e.Roles, func(role heldRole) bool { return role.Role == earned.Role && role.Scope == earned.Scope }) {
 			continue
 		}
-		why := orText(granted.Message, "the controller has not told why")
+		why := cmp.Or(granted.Message, "the controller has not told why")
 		switch {
 		case e.State == v1alpha1.ReasonDeleted:
 			why = "the user is being deleted"
@@ -356,11 +357,4 @@ func earnedBy(spec *v1alpha1.AppSpec, role *v1alpha1.Role) (ways []string) {
 		ways = []string{"nothing: no attribute, group, expression or default names it"}
 	}
 	return ways
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -13,7 +14,7 @@ func (s *session) printExplanation(e *explanation) error {
 	s.say("User        %s%s", e.UserName, inBrackets(e.DisplayName))
 	s.say("Object      users.%s/%s in namespace %s", v1alpha1.GroupName, e.Name, e.Namespace)
 	s.say("App         %s%s", e.App, inBrackets(e.Mode))
-	s.say("Kubernetes  %s", orDash(e.KubernetesUsername))
+	s.say("Kubernetes  %s", cmp.Or(e.KubernetesUsername, "-"))
 	code := green
 	if e.State != v1alpha1.ReasonActive {
 		code = yellow

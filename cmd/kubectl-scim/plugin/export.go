@@ -28,7 +28,7 @@ type transferFlags struct {
 
 func (f *transferFlags) addTo(s *session, command *cobra.Command) {
 	f.scim.addTo(command)
-	command.Flags().StringVar(&f.app, "app", "", "App whose users these are; empty: the only one of the namespace")
+	command.Flags().StringVar(&f.app, "app", "", "App of the users; empty: the only one of the namespace")
 	command.Flags().StringVar(&f.format, "format", "", "csv or jsonl; empty: by the name of the file, else jsonl")
 	_ = command.RegisterFlagCompletionFunc("app", s.completeApps(0))
 	_ = command.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatCSV, formatJSONL}, cobra.ShellCompDirectiveNoFileComp))

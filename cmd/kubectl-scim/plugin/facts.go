@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -62,7 +63,7 @@ func userFacts(user *v1alpha1.User) (facts []fact) {
 	add(spec.CreatedAt, "a client created the user")
 	add(spec.ReactivatedAt, "a client set active from false to true")
 	if spec.LastModified != nil && (spec.CreatedAt == nil || !spec.LastModified.Equal(spec.CreatedAt)) {
-		add(spec.LastModified, "a client changed the user, request %s", orText(spec.LastRequest, "unknown"))
+		add(spec.LastModified, "a client changed the user, request %s", cmp.Or(spec.LastRequest, "unknown"))
 	}
 	if since := user.Status.InactiveSince; since != nil {
 		facts = append(facts, fact{*since, "the controller first saw the user without access: " + stateOf(user)})

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scim-operator/scim-operator/internal/names"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
 func newImport(s *session) *cobra.Command {
@@ -247,7 +248,7 @@ func giveUp(err error) error {
 func (c *scimClient) apply(ctx context.Context, change importChange) error {
 	if change.id == "" {
 		if change.values["schemas"] == nil {
-			change.values["schemas"] = []any{coreSchema}
+			change.values["schemas"] = []any{protocol.UserSchema}
 		}
 		err := c.do(ctx, http.MethodPost, "/Users", change.values, nil)
 		if !isStatus(err, http.StatusConflict) {
@@ -264,7 +265,7 @@ func (c *scimClient) apply(ctx context.Context, change importChange) error {
 		}
 	}
 	return c.do(ctx, http.MethodPatch, "/Users/"+change.id, map[string]any{
-		"schemas":    []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"},
+		"schemas":    []string{protocol.PatchOpSchema},
 		"Operations": []any{map[string]any{"op": "replace", "value": change.values}},
 	}, nil)
 }

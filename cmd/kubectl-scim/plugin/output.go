@@ -189,11 +189,3 @@ func conditionOf(conditions []metav1.Condition, kind string) metav1.Condition {
 	}
 	return metav1.Condition{Type: kind}
 }
-
-// orDash shows that there is nothing.
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
-}

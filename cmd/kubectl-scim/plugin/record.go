@@ -13,17 +13,13 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/names"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
 // Formats of files with users.
 const (
 	formatCSV   = "csv"
 	formatJSONL = "jsonl"
-)
-
-const (
-	coreSchema       = "urn:ietf:params:scim:schemas:core:2.0:User"
-	enterpriseSchema = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 )
 
 // record is one user of a file: its SCIM attributes, and the line that it begins at.
@@ -92,7 +88,7 @@ func readJSONLines(in io.Reader) (records []record, err error) {
 
 // csvColumns are those that export writes before the App's own attributes.
 var csvColumns = []string{"userName", "externalId", "active", "displayName", "name.givenName", "name.familyName", "email", "title", "userType",
-	enterpriseSchema + ":department"}
+	protocol.EnterpriseUserSchema + ":department"}
 
 func readCSV(in io.Reader, app *v1alpha1.App) (records []record, err error) {
 	reader := csv.NewReader(in)
@@ -113,7 +109,7 @@ func readCSV(in io.Reader, app *v1alpha1.App) (records []record, err error) {
 			return nil, err
 		}
 		line, _ := reader.FieldPos(0)
-		r := record{line: line, attributes: map[string]any{"schemas": []any{coreSchema}}}
+		r := record{line: line, attributes: map[string]any{"schemas": []any{protocol.UserSchema}}}
 		for i, name := range header {
 			if cells[i] == "" {
 				continue // an empty cell says nothing of the attribute

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
@@ -124,6 +126,26 @@ func (s *session) patchSpec(ctx context.Context, object client.Object, fields ma
 		return err
 	}
 	return s.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), options...)
+}
+
+// await reads an object until its status is settled, and says whether that was within the limit. Errors are the API server's, and the
+// end of ctx.
+func (s *session) await(ctx context.Context, object client.Object, limit time.Duration, settled func() bool) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
+		if err := s.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return false, err
+		}
+		return settled(), nil
+	})
+	switch {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case !wait.Interrupted(err):
+		return false, err
+	}
+	return false, nil
 }
 
 // bare returns the name of an object that may be given as kubectl prints it with -o name: user.scim-operator.io/jane-….

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -181,7 +182,7 @@ func (s *session) addTokens(ctx context.Context, app *v1alpha1.App, summary *app
 	return err
 }
 
-// addLeavers counts users that may have no access, and whose access is not gone as far as their status tells.
+// addLeavers counts users that may have no access, and still have some as far as their status tells.
 func (s *session) addLeavers(ctx context.Context, app *v1alpha1.App, summary *appSummary) error {
 	const named = 3
 	var names []string
@@ -238,7 +239,7 @@ func (s *session) printSummaries(o *output, summaries []*appSummary) error {
 			groups = fmt.Sprint(*summary.Groups)
 		}
 		addRow(table, summary.Namespace, summary.Name, summary.Mode, summary.Users, summary.ActiveUsers, groups, summary.Tokens,
-			lastRequest(summary), summary.Ready, orDash(summary.BaseURL))
+			lastRequest(summary), summary.Ready, cmp.Or(summary.BaseURL, "-"))
 	}
 	if err := s.printTable(o, table); err != nil {
 		return err

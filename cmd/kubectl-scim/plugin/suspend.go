@@ -1,13 +1,13 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -123,7 +123,6 @@ func (c *suspension) tell(user *v1alpha1.User, text string) error {
 
 // await says what the controller made of the change, or that it has not said anything in time.
 func (c *suspension) await(ctx context.Context, user *v1alpha1.User) error {
-	s := c.session
 	generation := user.Generation
 	settled := func() bool {
 		if user.Status.ObservedGeneration < generation {
@@ -132,18 +131,11 @@ func (c *suspension) await(ctx context.Context, user *v1alpha1.User) error {
 		revoked := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
 		return user.MayHaveAccess() || v1alpha1.IsRevocationSettled(&revoked)
 	}
-	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, c.wait, true, func(ctx context.Context) (bool, error) {
-		if err := s.client.Get(ctx, client.ObjectKeyFromObject(user), user); err != nil {
-			return false, err
-		}
-		return settled(), nil
-	})
+	inTime, err := c.session.await(ctx, user, c.wait, settled)
 	switch {
-	case err != nil && !wait.Interrupted(err):
-		return err
-	case ctx.Err() != nil:
-		return ctx.Err()
 	case err != nil:
+		return err
+	case !inTime:
 		_ = c.tell(user, fmt.Sprintf("%s, and after %s the controller has not said what followed", c.done(), c.wait))
 		return errNo
 	}
@@ -155,7 +147,7 @@ func (c *suspension) report(user *v1alpha1.User) error {
 	granted := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
 	switch {
 	case user.MayHaveAccess():
-		return c.tell(user, c.done()+": "+orText(user.Status.RoleNames, "no role")+". "+granted.Message)
+		return c.tell(user, c.done()+": "+cmp.Or(user.Status.RoleNames, "no role")+". "+granted.Message)
 	case revoked.Status != "True":
 		_ = c.tell(user, c.done()+", and access outlasts it: "+revoked.Message)
 		return errNo

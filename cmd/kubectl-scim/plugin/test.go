@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
 func newTest(s *session) *cobra.Command {
@@ -114,7 +116,7 @@ func (t *trial) show(step trialStep) {
 func (t *trial) play(ctx context.Context) {
 	t.step("App "+t.app.Name+" is ready", func() (string, error) {
 		if ready := conditionOf(t.app.Status.Conditions, v1alpha1.ConditionReady); ready.Status != metav1.ConditionTrue {
-			return "", errors.New(orText(ready.Message, "the controller has not looked at it yet"))
+			return "", errors.New(cmp.Or(ready.Message, "the controller has not looked at it yet"))
 		}
 		return "", nil
 	})
@@ -160,7 +162,7 @@ func (t *trial) connect(ctx context.Context) (string, error) {
 	if err := t.scim.do(ctx, http.MethodGet, "/Users?startIndex=1&count=2", nil, list); err != nil {
 		return "", err
 	}
-	if len(list.Schemas) != 1 || list.Schemas[0] != "urn:ietf:params:scim:api:messages:2.0:ListResponse" {
+	if len(list.Schemas) != 1 || list.Schemas[0] != protocol.ListResponseSchema {
 		return "", errors.New("the answer is no list of SCIM: is this the base URL?")
 	}
 	return fmt.Sprintf("%d users", list.TotalResults), nil
@@ -190,7 +192,7 @@ func (t *trial) create(ctx context.Context) (string, error) {
 // body is what Okta would send, with a value for each attribute that the App requires.
 func (t *trial) body() map[string]any {
 	body := map[string]any{
-		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": t.userName, "active": true,
+		"schemas": []string{protocol.UserSchema}, "userName": t.userName, "active": true,
 		"name":   map[string]any{"givenName": "Test", "familyName": "kubectl scim"},
 		"emails": []any{map[string]any{"primary": true, "type": "work", "value": t.userName}}, "displayName": "Test of kubectl scim",
 	}
@@ -214,8 +216,7 @@ func addAttribute(body map[string]any, attribute v1alpha1.CustomAttribute) {
 	if attribute.MultiValued {
 		value = []any{value}
 	}
-	urn := strings.ToLower(attribute.Schema)
-	if urn == "" || strings.HasPrefix(urn, "urn:ietf:params:scim:schemas:core:2.0") {
+	if isCore(attribute.Schema) {
 		body[attribute.Name] = value
 		return
 	}
@@ -245,7 +246,7 @@ func (t *trial) readBack(ctx context.Context) (string, error) {
 func (t *trial) deactivate(ctx context.Context) (string, error) {
 	user := &scimUser{Active: true}
 	err := t.scim.do(ctx, http.MethodPatch, "/Users/"+t.id, map[string]any{
-		"schemas":    []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"},
+		"schemas":    []string{protocol.PatchOpSchema},
 		"Operations": []any{map[string]any{"op": "replace", "value": map[string]any{"active": false}}},
 	}, user)
 	if err == nil && user.Active {
@@ -256,23 +257,22 @@ func (t *trial) deactivate(ctx context.Context) (string, error) {
 
 // revoked looks at the User object: the answer to the deactivation may have come before the controller confirmed it.
 func (t *trial) revoked(ctx context.Context) (string, error) {
-	user := &v1alpha1.User{}
-	for begun := time.Now(); ; {
-		if err := t.session.client.Get(ctx, client.ObjectKey{Namespace: t.app.Namespace, Name: t.id}, user); err != nil {
-			return "", err
-		}
-		revoked := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-		if user.Status.ObservedGeneration == user.Generation && revoked.Status == metav1.ConditionTrue {
-			return revoked.Message, nil
-		}
-		if time.Since(begun) > 30*time.Second || ctx.Err() != nil {
-			return "", errors.New(orText(revoked.Message, "the controller has not said so"))
-		}
-		time.Sleep(200 * time.Millisecond)
+	user := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: t.app.Namespace, Name: t.id}}
+	var revoked metav1.Condition
+	inTime, err := t.session.await(ctx, user, 30*time.Second, func() bool {
+		revoked = conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
+		return user.Status.ObservedGeneration == user.Generation && revoked.Status == metav1.ConditionTrue
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case !inTime:
+		return "", errors.New(cmp.Or(revoked.Message, "the controller has not said so"))
 	}
+	return revoked.Message, nil
 }
 
-// end deletes the user, also one whose creation had no answer, and sums up.
+// end deletes the user, also where its creation had no answer, and sums up.
 func (t *trial) end(ctx context.Context) error {
 	// Ctrl-C must leave nothing behind: the clean-up has its own time.
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), scimTimeout)

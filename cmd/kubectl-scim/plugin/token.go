@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -93,7 +94,7 @@ func (s *session) printTokens(o *output, apps []v1alpha1.App, tokens []v1alpha1.
 		token := &tokens[i]
 		known[client.ObjectKeyFromObject(token)] = true
 		accepted := conditionOf(token.Status.Conditions, v1alpha1.ConditionAccepted)
-		row(token.Namespace, token.Name, token.Spec.App, orDash(token.Status.TokenID), sourceOf(&token.Spec), orDash(string(accepted.Status)), accepted.Reason,
+		row(token.Namespace, token.Name, token.Spec.App, cmp.Or(token.Status.TokenID, "-"), sourceOf(&token.Spec), cmp.Or(string(accepted.Status), "-"), accepted.Reason,
 			ago(token.Status.LastUsedTime), until(token.Spec.ExpiresAt), scopesOf(token.Spec.Scopes), token.Spec.Description, age(token))
 	}
 	for i := range apps {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -225,7 +226,7 @@ func (s *session) revoke(ctx context.Context, ended *v1alpha1.ScimToken, change 
 
 // findCopies tells of ScimTokens with the same digest: the secret still opens their Apps.
 func (s *session) findCopies(ctx context.Context, ended *v1alpha1.ScimToken) error {
-	digest := orText(ended.Status.Digest, ended.Spec.Digest)
+	digest := cmp.Or(ended.Status.Digest, ended.Spec.Digest)
 	if digest == "" {
 		return nil
 	}
@@ -236,7 +237,7 @@ func (s *session) findCopies(ctx context.Context, ended *v1alpha1.ScimToken) err
 	var found error
 	for i := range others {
 		other := &others[i]
-		if other.Name != ended.Name && orText(other.Status.Digest, other.Spec.Digest) == digest {
+		if other.Name != ended.Name && cmp.Or(other.Status.Digest, other.Spec.Digest) == digest {
 			s.note("The same secret is ScimToken %s of App %s: revoke that one, too.", other.Name, other.Spec.App)
 			found = errNo
 		}

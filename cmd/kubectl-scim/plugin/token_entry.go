@@ -8,7 +8,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -127,21 +126,16 @@ func (s *session) awaitAccepted(ctx context.Context, token *v1alpha1.ScimToken, 
 	}
 	generation := token.Generation
 	var accepted metav1.Condition
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
-		if err := s.client.Get(ctx, client.ObjectKeyFromObject(token), token); err != nil {
-			return false, err
-		}
+	inTime, err := s.await(ctx, token, limit, func() bool {
 		accepted = conditionOf(token.Status.Conditions, v1alpha1.ConditionAccepted)
-		return token.Status.ObservedGeneration >= generation && accepted.Status == metav1.ConditionTrue, nil
+		return token.Status.ObservedGeneration >= generation && accepted.Status == metav1.ConditionTrue
 	})
 	switch {
-	case err == nil:
+	case err != nil:
+		return err
+	case inTime:
 		s.note("ScimToken %s opens App %s.", token.Name, token.Spec.App)
 		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case !wait.Interrupted(err):
-		return err
 	case accepted.Message != "":
 		s.note("ScimToken %s does not open App %s: %s", token.Name, token.Spec.App, accepted.Message)
 	default:

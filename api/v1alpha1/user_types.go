@@ -321,7 +321,7 @@ type UserStatus struct {
 	// to people that the App bound, and to no others.
 	// +optional
 	BoundAs string `json:"boundAs,omitempty"`
-	// reservedKey is the userNameKey whose claim was verified to name the user. Where it is spec.userNameKey and no condition
+	// reservedKey is the userNameKey of the claim that was verified to name the user. Where it is spec.userNameKey and no condition
 	// NameReserved says otherwise, the name is reserved.
 	// +optional
 	ReservedKey string `json:"reservedKey,omitempty"`

@@ -115,7 +115,7 @@ func Histogram(process Process, name, help string, buckets []float64, labels ...
 	return histogram
 }
 
-// Collected describes a gauge whose values a prometheus.Collector works out at each scrape. The caller registers the collector.
+// Collected describes a gauge with values that a prometheus.Collector works out at each scrape. The caller registers the collector.
 func Collected(process Process, name, help string, labels ...string) *prometheus.Desc {
 	note(process, "gauge", name, help, labels)
 	return prometheus.NewDesc(Prefix+name, help, labels, nil)

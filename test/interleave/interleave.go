@@ -106,7 +106,7 @@ type Explorer[S any] struct {
 	Store  *S
 	// Calm has no actor crash and every call answered.
 	Calm bool
-	// Applied, where it is set, is told after each effect on the store whose call it was.
+	// Applied, where it is set, is told of the actor after each effect that its call has on the store.
 	Applied func(*Actor[S])
 	// Left, where it is set, is told once of each actor of Start that is Gone.
 	Left func(*Actor[S])

@@ -83,7 +83,7 @@ func TestStatusPageHeaders(t *testing.T) {
 	if response, _ := ask(t, http.MethodPost, operator.Controller.MetricsURL+"/status", ""); response.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST was answered %s", response.Status)
 	}
-	// A page elsewhere whose name resolves to 127.0.0.1.
+	// A page elsewhere, with a name that resolves to 127.0.0.1.
 	if response, body := ask(t, http.MethodGet, operator.Controller.MetricsURL+"/status", "evil.example.com:8083"); response.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("another Host was answered %s: %s", response.Status, body)
 	}

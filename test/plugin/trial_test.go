@@ -77,7 +77,7 @@ func TestTrialOfAnApp(t *testing.T) {
 	}
 }
 
-// A server whose answer to the creation is lost, since Ctrl-C came meanwhile: the user is found by its name and deleted. A
+// The answer to the creation is lost, since Ctrl-C came meanwhile: the user is found by its name and deleted. A
 // redirection does not get the token.
 func TestTrialThatIsInterrupted(t *testing.T) {
 	app := newApp(t, nil)

@@ -13,7 +13,7 @@ import (
 
 const root = "../../../"
 
-// played are the pages whose commands are pasted, in this order, with the heading that they begin and end at; "" for the whole page.
+// played are the pages with commands to paste, in this order, with the heading that they begin and end at; "" for the whole page.
 var played = []struct{ path, from, to string }{
 	{"README.md", "## Try it\n", "## Install it in a cluster\n"},
 	{"docs/walkthrough.md", "", ""},

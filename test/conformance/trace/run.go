@@ -127,7 +127,7 @@ func each(events io.Reader, f func(e event, line string)) error {
 	}
 }
 
-// crashed stands for a test in whose package a crash kept others from running.
+// crashed stands for a test of a package in which a crash kept others from running.
 const crashed = "!crashed"
 
 // crash is what the runtime or the testing package says before it ends a test binary.

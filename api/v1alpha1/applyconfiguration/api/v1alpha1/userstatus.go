@@ -22,7 +22,7 @@ type UserStatusApplyConfiguration struct {
 	// boundAs is the RBAC subject that bindings of this App named last; it stays when the access ended. Requests are denied
 	// to people that the App bound, and to no others.
 	BoundAs *string `json:"boundAs,omitempty"`
-	// reservedKey is the userNameKey whose claim was verified to name the user. Where it is spec.userNameKey and no condition
+	// reservedKey is the userNameKey of the claim that was verified to name the user. Where it is spec.userNameKey and no condition
 	// NameReserved says otherwise, the name is reserved.
 	ReservedKey *string `json:"reservedKey,omitempty"`
 	// roles held, each with its scope and why it was earned.

@@ -15,19 +15,19 @@ import (
 
 // endAccess takes every role from a user that may have no access, and has its requests denied where the App asks for it.
 // Both are under way at once.
-func (e *evaluation) endAccess(ctx context.Context) error {
-	bound, err := e.Syncer.Bound(ctx, e.name)
+func (l leaver) endAccess(ctx context.Context) error {
+	bound, err := l.Syncer.Bound(ctx, l.name)
 	if err != nil {
 		return err
 	}
 	names := slices.Compact(slices.Sorted(maps.Values(bound)))
-	if len(names) > 0 && e.user.Status.BoundAs == "" && (e.app == nil || e.app.Spec.Mode != v1alpha1.ModeObserve) {
+	if len(names) > 0 && l.user.Status.BoundAs == "" && (l.app == nil || l.app.Spec.Mode != v1alpha1.ModeObserve) {
 		// The status was not written since the binding was.
-		e.verdict.boundAs = names[0]
+		l.verdict.boundAs = names[0]
 	}
 	denied := make(chan error, 1)
-	go func() { denied <- e.Revocations.Revoke(ctx, e.user, names) }()
-	return errors.Join(e.revokeAll(ctx), <-denied)
+	go func() { denied <- l.Revocations.Revoke(ctx, l.user, names) }()
+	return errors.Join(l.revokeAll(ctx), <-denied)
 }
 
 // denyFormerName has requests denied under the name that a user had before a rename. A change of the App's naming is no
@@ -46,14 +46,14 @@ type otherBindings struct {
 	count int
 }
 
-func (e *evaluation) findResidual(ctx context.Context) error {
+func (l leaver) findResidual(ctx context.Context) error {
 	var mapping *v1alpha1.KubernetesMapping
-	if e.app != nil {
-		mapping = &e.app.Spec.Kubernetes
+	if l.app != nil {
+		mapping = &l.app.Spec.Kubernetes
 	}
-	list, count, err := e.Residual.Of(ctx, e.user, mapping)
+	list, count, err := l.Residual.Of(ctx, l.user, mapping)
 	if err == nil {
-		e.verdict.foundResidual(otherBindings{list: list, count: count})
+		l.verdict.foundResidual(otherBindings{list: list, count: count})
 	}
 	return err
 }

@@ -82,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 	if !e.user.MayHaveAccess() {
-		return e.reconcileInactive(ctx)
+		return leaver{e}.reconcileInactive(ctx)
 	}
 	if e.app == nil {
 		return e.withhold(ctx, v1alpha1.ReasonAppNotFound, "The App "+e.user.Spec.App+" does not exist.")

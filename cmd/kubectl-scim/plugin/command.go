@@ -39,7 +39,7 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, version string
 }
 
 func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command {
-	s := &session{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true)}
+	s := &session{console: console{streams}, flags: genericclioptions.NewConfigFlags(true)}
 	root := &cobra.Command{
 		Use:           "kubectl-scim",
 		Short:         "Look after the users, Apps and tokens of scim-operator",

@@ -284,26 +284,26 @@ func (d *appDiff) compare(ctx context.Context, was, will *version, user *v1alpha
 	return nil
 }
 
-func (s *session) printDiff(o *output, after *v1alpha1.App, diff *appDiff) error {
+func (c *console) printDiff(o *output, after *v1alpha1.App, diff *appDiff) error {
 	if !o.isTable() {
-		return s.printValue(o, diff)
+		return c.printValue(o, diff)
 	}
 	for _, change := range diff.Changes {
 		switch change.Change {
 		case changeGains:
-			s.say("%s %s gains %s in %s: %s", mark{s.colour(green, "+")}, change.User, change.Role, change.Scope, change.Will)
+			c.say("%s %s gains %s in %s: %s", mark{c.colour(green, "+")}, change.User, change.Role, change.Scope, change.Will)
 		case changeLoses:
-			s.say("%s %s loses %s in %s: %s", mark{s.colour(red, "-")}, change.User, change.Role, change.Scope, change.Was)
+			c.say("%s %s loses %s in %s: %s", mark{c.colour(red, "-")}, change.User, change.Role, change.Scope, change.Was)
 		default:
-			s.say("%s %s has %s in %s otherwise: %s; was %s", mark{s.colour(yellow, "~")}, change.User, change.Role, change.Scope, change.Will, change.Was)
+			c.say("%s %s has %s in %s otherwise: %s; was %s", mark{c.colour(yellow, "~")}, change.User, change.Role, change.Scope, change.Will, change.Was)
 		}
 	}
-	s.say("%d users of App %s: %d gain, %d lose", diff.Users, diff.App, diff.Gaining, diff.Losing)
+	c.say("%d users of App %s: %d gain, %d lose", diff.Users, diff.App, diff.Gaining, diff.Losing)
 	if diff.Unevaluated > 0 {
-		s.say("%d users have an expression without a result: what it would earn is not shown", diff.Unevaluated)
+		c.say("%d users have an expression without a result: what it would earn is not shown", diff.Unevaluated)
 	}
 	if safety := after.Spec.Safety; safety != nil && diff.Losing > int(safety.MaxRemovals) {
-		s.say("spec.safety lets %d users lose roles at once: more are held until a release", safety.MaxRemovals)
+		c.say("spec.safety lets %d users lose roles at once: more are held until a release", safety.MaxRemovals)
 	}
 	return nil
 }

@@ -5,5 +5,5 @@
 // scimserver/protocol, roles by internal/access. Commands that need the SCIM server (test, import, export) speak SCIM over
 // HTTP with an App's token.
 //
-// It stands above scimserver and internal, and only cmd/kubectl-scim imports it: the operator's binary links nothing of it.
+// The operator's binary links nothing of it.
 package plugin

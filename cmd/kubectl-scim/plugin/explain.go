@@ -89,7 +89,7 @@ by the controller's own code.`,
 			if err != nil {
 				return err
 			}
-			e, err := s.explain(ctx, user)
+			e, err := explainer{s}.explain(ctx, user)
 			if err != nil {
 				return err
 			}
@@ -168,7 +168,10 @@ func (s *session) usersWith(ctx context.Context, fields client.MatchingFields, m
 	}, options...)
 }
 
-func (s *session) explain(ctx context.Context, user *v1alpha1.User) (*explanation, error) {
+// explainer finds out why a user has what it has.
+type explainer struct{ *session }
+
+func (x explainer) explain(ctx context.Context, user *v1alpha1.User) (*explanation, error) {
 	ready := conditionOf(user.Status.Conditions, v1alpha1.ConditionReady)
 	e := &explanation{
 		Namespace: user.Namespace, Name: user.Name, UserName: user.Spec.UserName, DisplayName: user.Spec.DisplayName,
@@ -177,7 +180,7 @@ func (s *session) explain(ctx context.Context, user *v1alpha1.User) (*explanatio
 		ResidualAccess: user.Status.ResidualAccess, ResidualCount: user.Status.ResidualAccessCount,
 	}
 	app := &v1alpha1.App{}
-	err := s.client.Get(ctx, client.ObjectKey{Namespace: user.Namespace, Name: user.Spec.App}, app)
+	err := x.client.Get(ctx, client.ObjectKey{Namespace: user.Namespace, Name: user.Spec.App}, app)
 	switch {
 	case apierrors.IsNotFound(err):
 		e.Missing = append(e.Missing, missingRole{Why: fmt.Sprintf("the App %s does not exist: its users have no access", user.Spec.App)})
@@ -185,10 +188,10 @@ func (s *session) explain(ctx context.Context, user *v1alpha1.User) (*explanatio
 	case err != nil:
 		return nil, err
 	}
-	if err := s.explainRoles(ctx, e, app, user); err != nil {
+	if err := x.explainRoles(ctx, e, app, user); err != nil {
 		return nil, err
 	}
-	e.Facts, err = s.factsOf(ctx, user)
+	e.Facts, err = x.factsOf(ctx, user)
 	return e, err
 }
 
@@ -205,7 +208,7 @@ func stateOf(user *v1alpha1.User) string {
 }
 
 // explainRoles compares what the status says with what the App, the user and the groups make. app is nil where it is gone.
-func (s *session) explainRoles(ctx context.Context, e *explanation, app *v1alpha1.App, user *v1alpha1.User) error {
+func (x explainer) explainRoles(ctx context.Context, e *explanation, app *v1alpha1.App, user *v1alpha1.User) error {
 	var policy *access.Policy
 	if app != nil {
 		e.Mode = app.Spec.Mode
@@ -220,7 +223,7 @@ func (s *session) explainRoles(ctx context.Context, e *explanation, app *v1alpha
 	if policy == nil {
 		return nil
 	}
-	groups, err := s.groupsFor(ctx, policy, user)
+	groups, err := x.groupsFor(ctx, policy, user)
 	if err != nil {
 		return err
 	}
@@ -234,13 +237,13 @@ func (s *session) explainRoles(ctx context.Context, e *explanation, app *v1alpha
 }
 
 // groupsFor returns the groups that count for the user, where any group can make a difference.
-func (s *session) groupsFor(ctx context.Context, policy *access.Policy, user *v1alpha1.User) (counting []access.Group, err error) {
+func (x explainer) groupsFor(ctx context.Context, policy *access.Policy, user *v1alpha1.User) (counting []access.Group, err error) {
 	if !policy.UsesGroups() {
 		return nil, nil
 	}
-	protocol := membership.New(membership.NewStore(s.client, user.Namespace, nil), 0)
+	protocol := membership.New(membership.NewStore(x.client, user.Namespace, nil), 0)
 	list := &v1alpha1.GroupList{}
-	err = s.each(ctx, list, func() error {
+	err = x.each(ctx, list, func() error {
 		for i := range list.Items {
 			group := &list.Items[i]
 			if !group.IsNameReserved() || !group.DeletionTimestamp.IsZero() || !policy.Concerns(accessGroup(group)) {

@@ -10,42 +10,42 @@ import (
 )
 
 // printExplanation prints for people; -o json and yaml have the same in a stable form.
-func (s *session) printExplanation(e *explanation) error {
-	s.say("User        %s%s", e.UserName, inBrackets(e.DisplayName))
-	s.say("Object      users.%s/%s in namespace %s", v1alpha1.GroupName, e.Name, e.Namespace)
-	s.say("App         %s%s", e.App, inBrackets(e.Mode))
-	s.say("Kubernetes  %s", cmp.Or(e.KubernetesUsername, "-"))
+func (c *console) printExplanation(e *explanation) error {
+	c.say("User        %s%s", e.UserName, inBrackets(e.DisplayName))
+	c.say("Object      users.%s/%s in namespace %s", v1alpha1.GroupName, e.Name, e.Namespace)
+	c.say("App         %s%s", e.App, inBrackets(e.Mode))
+	c.say("Kubernetes  %s", cmp.Or(e.KubernetesUsername, "-"))
 	code := green
 	if e.State != v1alpha1.ReasonActive {
 		code = yellow
 	}
-	s.say("State       %s", mark{s.colour(code, e.State)})
+	c.say("State       %s", mark{c.colour(code, e.State)})
 	if e.Ready != "" {
-		s.say("Ready       %s", e.Ready)
+		c.say("Ready       %s", e.Ready)
 	}
 	if !e.Current {
-		s.say("%s", mark{s.colour(yellow, "The controller has not looked at the last change yet: what follows may be out of date.")})
+		c.say("%s", mark{c.colour(yellow, "The controller has not looked at the last change yet: what follows may be out of date.")})
 	}
-	if err := s.printRoles(e); err != nil {
+	if err := c.printRoles(e); err != nil {
 		return err
 	}
-	s.printMissing(e)
-	s.printResidual(e)
+	c.printMissing(e)
+	c.printResidual(e)
 	if len(e.Facts) > 0 {
-		s.say("\nWhat happened, the latest first")
+		c.say("\nWhat happened, the latest first")
 		for _, fact := range e.Facts {
-			s.say("  %s  %s", fact.Time.UTC().Format(time.RFC3339), fact.Text)
+			c.say("  %s  %s", fact.Time.UTC().Format(time.RFC3339), fact.Text)
 		}
 	}
 	return nil
 }
 
-func (s *session) printRoles(e *explanation) error {
+func (c *console) printRoles(e *explanation) error {
 	if len(e.Roles) == 0 {
-		s.say("\nThe user holds no role.")
+		c.say("\nThe user holds no role.")
 		return nil
 	}
-	s.say("\nRoles")
+	c.say("\nRoles")
 	table := columns("ROLE", "SCOPE", "BOUND", "WHERE", "GRANTS", "WHY")
 	held := 0
 	for _, role := range e.Roles {
@@ -55,19 +55,19 @@ func (s *session) printRoles(e *explanation) error {
 		}
 	}
 	table.ColumnDefinitions[0].Name = "  ROLE"
-	if err := s.printTable(&output{}, table); err != nil {
+	if err := c.printTable(&output{}, table); err != nil {
 		return err
 	}
 	if held > 0 {
-		s.say("\n%d of them are held by the App's spec.safety and not earned any more. Release all that the App holds:", held)
-		s.say(`  kubectl annotate sapp -n %s %s --overwrite %s="$(date +%%s)"`, e.Namespace, e.App, v1alpha1.AnnotationReleaseRemovals)
+		c.say("\n%d of them are held by the App's spec.safety and not earned any more. Release all that the App holds:", held)
+		c.say(`  kubectl annotate sapp -n %s %s --overwrite %s="$(date +%%s)"`, e.Namespace, e.App, v1alpha1.AnnotationReleaseRemovals)
 	}
 	return nil
 }
 
-func (s *session) printMissing(e *explanation) {
+func (c *console) printMissing(e *explanation) {
 	if len(e.Missing) > 0 {
-		s.say("\nMissing")
+		c.say("\nMissing")
 	}
 	for _, missing := range e.Missing {
 		what := ""
@@ -77,21 +77,21 @@ func (s *session) printMissing(e *explanation) {
 		case missing.Role != "" || missing.Scope != "":
 			what = missing.Role + missing.Scope + ": "
 		}
-		s.say("  %s%s", what, missing.Why)
+		c.say("  %s%s", what, missing.Why)
 	}
 	if len(e.NotEarned) > 0 {
-		s.say("\nNot earned, and what earns it")
+		c.say("\nNot earned, and what earns it")
 	}
 	for _, other := range e.NotEarned {
-		s.say("  %s: %s", other.Role, strings.Join(other.EarnedBy, "; or "))
+		c.say("  %s: %s", other.Role, strings.Join(other.EarnedBy, "; or "))
 	}
 }
 
-func (s *session) printResidual(e *explanation) {
+func (c *console) printResidual(e *explanation) {
 	if e.ResidualCount == 0 {
 		return
 	}
-	s.say("\n%s", mark{s.colour(red, fmt.Sprintf("Residual access: %d bindings still name the user", e.ResidualCount))})
+	c.say("\n%s", mark{c.colour(red, fmt.Sprintf("Residual access: %d bindings still name the user", e.ResidualCount))})
 	for _, residual := range e.ResidualAccess {
 		by := "by other hands"
 		if residual.App != "" {
@@ -101,10 +101,10 @@ func (s *session) printResidual(e *explanation) {
 		if residual.Namespace != "" {
 			name = residual.Namespace + "/" + name
 		}
-		s.say("  %s %s: %s for %s, %s", residual.Kind, name, residual.Role, residual.Subject, by)
+		c.say("  %s %s: %s for %s, %s", residual.Kind, name, residual.Role, residual.Subject, by)
 	}
 	if more := int(e.ResidualCount) - len(e.ResidualAccess); more > 0 {
-		s.say("  and %d more", more)
+		c.say("  and %d more", more)
 	}
 }
 

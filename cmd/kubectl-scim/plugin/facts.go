@@ -24,17 +24,17 @@ const shownFacts = 10
 
 // factsOf gathers what the user's object and its Events tell of the past: the last ten. The audit trail in the logs of server
 // and controller tells all (docs/audit.md).
-func (s *session) factsOf(ctx context.Context, user *v1alpha1.User) ([]fact, error) {
+func (x explainer) factsOf(ctx context.Context, user *v1alpha1.User) ([]fact, error) {
 	facts := userFacts(user)
 	events := &corev1.EventList{}
-	err := s.each(ctx, events, func() error {
+	err := x.each(ctx, events, func() error {
 		for i := range events.Items {
 			event := &events.Items[i]
 			facts = append(facts, fact{timeOf(event), fmt.Sprintf("Event %s: %s", event.Reason, event.Message)})
 		}
 		return nil
 	}, client.InNamespace(user.Namespace), client.MatchingFields{"involvedObject.uid": string(user.UID)})
-	if err := s.tolerate(err, "Events"); err != nil {
+	if err := x.tolerate(err, "Events"); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(facts, func(a, b fact) int { return b.Time.Compare(a.Time.Time) })

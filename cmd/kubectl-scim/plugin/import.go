@@ -173,21 +173,21 @@ func plain(value any) (result any) {
 	return result
 }
 
-func (s *session) showPlan(plan *importPlan, yes bool) {
-	s.say("%d users to create, %d to update, %d of these to deactivate, %d are as in the file", plan.created, plan.updated, plan.deactivated, plan.unchanged)
+func (c *console) showPlan(plan *importPlan, yes bool) {
+	c.say("%d users to create, %d to update, %d of these to deactivate, %d are as in the file", plan.created, plan.updated, plan.deactivated, plan.unchanged)
 	const shown = 5
 	for _, change := range plan.changes[:min(len(plan.changes), shown)] {
 		what := "create"
 		if change.id != "" {
 			what = "update " + joined(slices.Sorted(maps.Keys(change.values))) + " of"
 		}
-		s.say("  line %d: %s %s", change.record.line, what, change.record.userName())
+		c.say("  line %d: %s %s", change.record.line, what, change.record.userName())
 	}
 	if more := len(plan.changes) - shown; more > 0 {
-		s.say("  and %d more", more)
+		c.say("  and %d more", more)
 	}
 	if !yes && len(plan.changes) > 0 {
-		s.note("Nothing is changed. Add --yes to do it.")
+		c.note("Nothing is changed. Add --yes to do it.")
 	}
 }
 

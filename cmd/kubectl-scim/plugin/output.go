@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -53,10 +54,13 @@ func (o *output) addTo(command *cobra.Command, allowed ...string) {
 // isTable says whether people read the output, not programs.
 func (o *output) isTable() bool { return o.format == "" || o.format == formatWide }
 
+// console is the streams of a run, and how people and programs read what it prints.
+type console struct{ genericiooptions.IOStreams }
+
 // printTable prints a table as kubectl does. What objects hold is escaped: a client may have sent control characters.
-func (s *session) printTable(o *output, table *metav1.Table) error {
+func (c *console) printTable(o *output, table *metav1.Table) error {
 	printer := printers.NewTablePrinter(printers.PrintOptions{Wide: o.format == formatWide, NoHeaders: o.noHeaders, WithNamespace: false})
-	writer := printers.GetNewTabWriter(s.Out)
+	writer := printers.GetNewTabWriter(c.Out)
 	if err := printer.PrintObj(table, writer); err != nil {
 		return err
 	}
@@ -64,7 +68,7 @@ func (s *session) printTable(o *output, table *metav1.Table) error {
 }
 
 // printValue prints a value that is no object of the API server as JSON or YAML.
-func (s *session) printValue(o *output, value any) error {
+func (c *console) printValue(o *output, value any) error {
 	text, err := json.MarshalIndent(value, "", "    ")
 	if err != nil {
 		return err
@@ -73,10 +77,10 @@ func (s *session) printValue(o *output, value any) error {
 		if text, err = yaml.JSONToYAML(text); err != nil {
 			return err
 		}
-		_, err = s.Out.Write(text)
+		_, err = c.Out.Write(text)
 		return err
 	}
-	_, err = fmt.Fprintln(s.Out, string(text))
+	_, err = fmt.Fprintln(c.Out, string(text))
 	return err
 }
 
@@ -142,21 +146,26 @@ const (
 )
 
 // colour wraps text where the output is a terminal that shows colours.
-func (s *session) colour(code, text string) string {
-	if !printers.AllowsColorOutput(s.Out) {
+func (c *console) colour(code, text string) string {
+	if !printers.AllowsColorOutput(c.Out) {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
 // say prints a line for people. The arguments are escaped, the format is not.
-func (s *session) say(format string, args ...any) {
+func (c *console) say(format string, args ...any) {
 	for i, arg := range args {
 		if text, isText := arg.(string); isText {
 			args[i] = escape(text)
 		}
 	}
-	_, _ = fmt.Fprintf(s.Out, format+"\n", args...)
+	_, _ = fmt.Fprintf(c.Out, format+"\n", args...)
+}
+
+// note prints a line on standard error.
+func (c *console) note(format string, args ...any) {
+	_, _ = fmt.Fprintln(c.ErrOut, escape(fmt.Sprintf(format, args...)))
 }
 
 // escape makes control characters, and those that turn the direction of writing, visible: names come from clients, and a

@@ -11,7 +11,7 @@ import (
 
 // progress is a bar on standard error, where that is a terminal.
 type progress struct {
-	session *session
+	console *console
 	what    string
 	total   int
 	shown   bool
@@ -25,8 +25,8 @@ type progress struct {
 // progressEvery is how often the bar is drawn.
 const progressEvery = 100 * time.Millisecond
 
-func (s *session) newProgress(what string, total int) *progress {
-	return &progress{session: s, what: what, total: total, shown: printers.IsTerminal(s.ErrOut), begun: time.Now()}
+func (c *console) newProgress(what string, total int) *progress {
+	return &progress{console: c, what: what, total: total, shown: printers.IsTerminal(c.ErrOut), begun: time.Now()}
 }
 
 func (p *progress) add() {
@@ -35,7 +35,7 @@ func (p *progress) add() {
 	p.done++
 	if p.shown && time.Since(p.last) >= progressEvery {
 		p.last = time.Now()
-		_, _ = fmt.Fprint(p.session.ErrOut, "\r"+p.text())
+		_, _ = fmt.Fprint(p.console.ErrOut, "\r"+p.text())
 	}
 }
 
@@ -43,7 +43,7 @@ func (p *progress) end() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.shown && !p.last.IsZero() {
-		_, _ = fmt.Fprintln(p.session.ErrOut, "\r"+p.text())
+		_, _ = fmt.Fprintln(p.console.ErrOut, "\r"+p.text())
 	}
 }
 

@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,7 +20,7 @@ import (
 
 // session is one run of the plugin: its streams, kubectl's flags, and the client that they make.
 type session struct {
-	genericiooptions.IOStreams
+	console
 	flags *genericclioptions.ConfigFlags
 
 	kinds  *runtime.Scheme
@@ -154,8 +152,4 @@ func bare(name string) string {
 		return rest
 	}
 	return name
-}
-
-func (s *session) note(format string, args ...any) {
-	_, _ = fmt.Fprintln(s.ErrOut, escape(fmt.Sprintf(format, args...)))
 }

@@ -123,11 +123,11 @@ func (s *session) summarize(ctx context.Context, app *v1alpha1.App) (*appSummary
 }
 
 // tolerate notes a missing right and returns nil; other errors it returns.
-func (s *session) tolerate(err error, what string) error {
+func (c *console) tolerate(err error, what string) error {
 	if err == nil || missingRight(err) == "" {
 		return err
 	}
-	s.note("%s not shown: you lack the right to %s", what, missingRight(err))
+	c.note("%s not shown: you lack the right to %s", what, missingRight(err))
 	return nil
 }
 

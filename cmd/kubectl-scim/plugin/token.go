@@ -17,6 +17,9 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
+// tokenCommands are the commands that list and change tokens, and the entries of Apps for them.
+type tokenCommands struct{ *session }
+
 func newToken(s *session) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "token",
@@ -28,23 +31,24 @@ ScimToken and the App together; to add an entry takes the right to bind what
 the App grants. A token that they make is shown once: the cluster holds its
 digest only. With -o yaml they print the manifests for Git and change nothing.`,
 	}
-	command.AddCommand(newTokenCreate(s), newTokenRotate(s), newTokenRevoke(s), newTokenList(s))
+	t := tokenCommands{s}
+	command.AddCommand(newTokenCreate(t), newTokenRotate(t), newTokenRevoke(t), newTokenList(t))
 	return command
 }
 
-func newTokenList(s *session) *cobra.Command {
+func newTokenList(t tokenCommands) *cobra.Command {
 	o := &output{}
 	command := &cobra.Command{
 		Use:               "list [APP...]",
 		Aliases:           []string{"ls"},
 		Short:             "List tokens, and entries of Apps without a token",
-		ValidArgsFunction: s.completeApps(0),
-		RunE: s.run(func(ctx context.Context, args []string) error {
-			apps, err := s.apps(ctx, args)
+		ValidArgsFunction: t.completeApps(0),
+		RunE: t.run(func(ctx context.Context, args []string) error {
+			apps, err := t.apps(ctx, args)
 			if err != nil {
 				return err
 			}
-			tokens, err := s.tokens(ctx, args)
+			tokens, err := t.tokens(ctx, args)
 			if err != nil {
 				return err
 			}
@@ -53,20 +57,20 @@ func newTokenList(s *session) *cobra.Command {
 				for i := range tokens {
 					objects[i] = &tokens[i]
 				}
-				return s.printObjects(o, objects)
+				return t.printObjects(o, objects)
 			}
-			return s.printTokens(o, apps, tokens)
+			return t.printTokens(o, apps, tokens)
 		}),
 	}
-	s.addAllNamespaces(command)
+	t.addAllNamespaces(command)
 	o.addTo(command, formatJSON, formatYAML, formatWide, formatName)
 	return command
 }
 
 // tokens returns the tokens of the named Apps, or all.
-func (s *session) tokens(ctx context.Context, apps []string) (tokens []v1alpha1.ScimToken, err error) {
+func (t tokenCommands) tokens(ctx context.Context, apps []string) (tokens []v1alpha1.ScimToken, err error) {
 	list := &v1alpha1.ScimTokenList{}
-	return tokens, s.each(ctx, list, func() error {
+	return tokens, t.each(ctx, list, func() error {
 		for i := range list.Items {
 			isOf := func(app string) bool { return bare(app) == list.Items[i].Spec.App }
 			if len(apps) == 0 || slices.ContainsFunc(apps, isOf) {
@@ -74,17 +78,17 @@ func (s *session) tokens(ctx context.Context, apps []string) (tokens []v1alpha1.
 			}
 		}
 		return nil
-	}, s.within())
+	}, t.within())
 }
 
-func (s *session) printTokens(o *output, apps []v1alpha1.App, tokens []v1alpha1.ScimToken) error {
+func (t tokenCommands) printTokens(o *output, apps []v1alpha1.App, tokens []v1alpha1.ScimToken) error {
 	names := []string{"NAME", "APP", "TOKEN ID", "SOURCE", "ACCEPTED", "REASON", "LAST USED", "EXPIRES", "+SCOPES", "+DESCRIPTION", "AGE"}
-	if s.all {
+	if t.all {
 		names = append([]string{"NAMESPACE"}, names...)
 	}
 	table := columns(names...)
 	row := func(namespace string, cells ...any) {
-		if s.all {
+		if t.all {
 			cells = append([]any{namespace}, cells...)
 		}
 		addRow(table, cells...)
@@ -105,10 +109,10 @@ func (s *session) printTokens(o *output, apps []v1alpha1.App, tokens []v1alpha1.
 		}
 	}
 	if len(table.Rows) == 0 {
-		s.noneFound("tokens")
+		t.noneFound("tokens")
 		return nil
 	}
-	return s.printTable(o, table)
+	return t.printTable(o, table)
 }
 
 func sourceOf(spec *v1alpha1.ScimTokenSpec) string {
@@ -151,20 +155,20 @@ func age(object client.Object) string {
 }
 
 // token finds a ScimToken by name, or by its token ID as logs have it.
-func (s *session) token(ctx context.Context, name string) (*v1alpha1.ScimToken, error) {
+func (t tokenCommands) token(ctx context.Context, name string) (*v1alpha1.ScimToken, error) {
 	token := &v1alpha1.ScimToken{}
-	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: bare(name)}, token)
+	err := t.client.Get(ctx, client.ObjectKey{Namespace: t.namespace, Name: bare(name)}, token)
 	if err == nil || !apierrors.IsNotFound(err) {
 		return token, err
 	}
-	tokens, listErr := s.tokens(ctx, nil)
+	tokens, listErr := t.tokens(ctx, nil)
 	if listErr != nil {
 		return nil, listErr
 	}
 	tokens = slices.DeleteFunc(tokens, func(token v1alpha1.ScimToken) bool { return token.Status.TokenID != name })
 	switch len(tokens) {
 	case 0:
-		return nil, fmt.Errorf("no token %q in namespace %s, neither by name nor by token ID", name, s.namespace)
+		return nil, fmt.Errorf("no token %q in namespace %s, neither by name nor by token ID", name, t.namespace)
 	case 1:
 		return &tokens[0], nil
 	}
@@ -172,10 +176,10 @@ func (s *session) token(ctx context.Context, name string) (*v1alpha1.ScimToken, 
 }
 
 // completeTokens offers the names of ScimTokens.
-func (s *session) completeTokens(arguments int) completion {
-	return s.complete(arguments, func(command *cobra.Command, _ string) (names []string) {
+func (t tokenCommands) completeTokens(arguments int) completion {
+	return t.complete(arguments, func(command *cobra.Command, _ string) (names []string) {
 		tokens := &v1alpha1.ScimTokenList{}
-		if s.client.List(command.Context(), tokens, s.within(), client.Limit(completionLimit)) == nil {
+		if t.client.List(command.Context(), tokens, t.within(), client.Limit(completionLimit)) == nil {
 			for i := range tokens.Items {
 				names = append(names, tokens.Items[i].Name)
 			}

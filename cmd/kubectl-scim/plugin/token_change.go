@@ -34,7 +34,7 @@ func (f *tokenFlags) entry(made *v1alpha1.ScimToken) v1alpha1.AcceptedToken {
 	return v1alpha1.AcceptedToken{Name: made.Name, Digest: made.Spec.Digest, Scopes: f.bounds}
 }
 
-func newTokenCreate(s *session) *cobra.Command {
+func newTokenCreate(t tokenCommands) *cobra.Command {
 	f := &tokenFlags{}
 	command := &cobra.Command{
 		Use:   "create APP",
@@ -47,13 +47,13 @@ the token is on standard error.`,
 		Example: `  kubectl scim token create quickstart --expires-in 2160h --description Okta
   kubectl scim token create quickstart -o yaml > token.yaml`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeApps(1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		ValidArgsFunction: t.completeApps(1),
+		RunE: t.run(func(ctx context.Context, args []string) error {
 			made := &v1alpha1.ScimToken{Spec: v1alpha1.ScimTokenSpec{App: bare(args[0]), Description: f.description, AllowedCIDRs: f.cidrs}}
 			for _, scope := range f.scopes {
 				made.Spec.Scopes = append(made.Spec.Scopes, v1alpha1.TokenScope(scope))
 			}
-			return s.makeToken(ctx, f, made)
+			return t.makeToken(ctx, f, made)
 		}),
 	}
 	flags := command.Flags()
@@ -74,13 +74,13 @@ func (f *tokenFlags) addCommon(command *cobra.Command) {
 }
 
 // makeToken completes a ScimToken with a new digest, and adds or prints it with the App's entry.
-func (s *session) makeToken(ctx context.Context, f *tokenFlags, made *v1alpha1.ScimToken) error {
+func (t tokenCommands) makeToken(ctx context.Context, f *tokenFlags, made *v1alpha1.ScimToken) error {
 	text, err := token.New()
 	if err != nil {
 		return err
 	}
 	made.Spec.Digest = token.Digest(text)
-	made.Namespace = s.namespace
+	made.Namespace = t.namespace
 	if made.Name = f.name; made.Name == "" {
 		made.Name = made.Spec.App + "-" + token.ID(made.Spec.Digest)
 	}
@@ -88,23 +88,23 @@ func (s *session) makeToken(ctx context.Context, f *tokenFlags, made *v1alpha1.S
 		made.Spec.ExpiresAt = &metav1.Time{Time: time.Now().Add(f.expiresIn).UTC().Truncate(time.Second)}
 	}
 	if f.output.format == formatYAML {
-		if err := s.printManifests(ctx, made.Spec.App, func(entries []v1alpha1.AcceptedToken) []v1alpha1.AcceptedToken {
+		if err := t.printManifests(ctx, made.Spec.App, func(entries []v1alpha1.AcceptedToken) []v1alpha1.AcceptedToken {
 			return append(without(entries, made.Name), f.entry(made))
 		}, made); err != nil {
 			return err
 		}
-		s.note("The token, which is shown this once:\n%s", text)
+		t.note("The token, which is shown this once:\n%s", text)
 		return nil
 	}
-	if err := s.addToken(ctx, made, f.entry(made)); err != nil {
+	if err := t.addToken(ctx, made, f.entry(made)); err != nil {
 		return err
 	}
-	s.note("ScimToken %s is created, and App %s lists it. The token is shown this once:", made.Name, made.Spec.App)
-	s.say("%s", text)
-	return s.awaitAccepted(ctx, made, f.wait)
+	t.note("ScimToken %s is created, and App %s lists it. The token is shown this once:", made.Name, made.Spec.App)
+	t.say("%s", text)
+	return t.awaitAccepted(ctx, made, f.wait)
 }
 
-func newTokenRotate(s *session) *cobra.Command {
+func newTokenRotate(t tokenCommands) *cobra.Command {
 	f := &tokenFlags{}
 	command := &cobra.Command{
 		Use:   "rotate TOKEN",
@@ -116,13 +116,13 @@ Both open the App until the overlap ends; put the new one into the client
 before that. TOKEN is the name of a ScimToken, or a token ID as logs have it.`,
 		Example:           "  kubectl scim token rotate quickstart-1b4f0e98 --overlap 24h",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeTokens(1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
-			former, err := s.token(ctx, args[0])
+		ValidArgsFunction: t.completeTokens(1),
+		RunE: t.run(func(ctx context.Context, args []string) error {
+			former, err := t.token(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return s.rotate(ctx, f, former)
+			return t.rotate(ctx, f, former)
 		}),
 	}
 	flags := command.Flags()
@@ -133,7 +133,7 @@ before that. TOKEN is the name of a ScimToken, or a token ID as logs have it.`,
 	return command
 }
 
-func (s *session) rotate(ctx context.Context, f *tokenFlags, former *v1alpha1.ScimToken) error {
+func (t tokenCommands) rotate(ctx context.Context, f *tokenFlags, former *v1alpha1.ScimToken) error {
 	if former.Spec.SecretRef != nil {
 		return fmt.Errorf("ScimToken %s takes its token from Secret %s: put another token there", former.Name, former.Spec.SecretRef.Name)
 	}
@@ -143,7 +143,7 @@ func (s *session) rotate(ctx context.Context, f *tokenFlags, former *v1alpha1.Sc
 	if life := former.Spec.ExpiresAt; life != nil && f.expiresIn == 0 {
 		f.expiresIn = life.Sub(former.CreationTimestamp.Time)
 	}
-	app, err := s.app(ctx, former.Spec.App)
+	app, err := t.app(ctx, former.Spec.App)
 	if err != nil {
 		return err
 	}
@@ -160,23 +160,23 @@ func (s *session) rotate(ctx context.Context, f *tokenFlags, former *v1alpha1.Sc
 	if f.output.format == formatYAML {
 		ending := former.DeepCopy()
 		ending.Spec.ExpiresAt = &end
-		if err := s.printFormer(ending); err != nil {
+		if err := t.printFormer(ending); err != nil {
 			return err
 		}
-		return s.makeToken(ctx, f, made)
+		return t.makeToken(ctx, f, made)
 	}
-	if err := s.makeToken(ctx, f, made); err != nil {
-		s.note("ScimToken %s stays as it is.", former.Name)
+	if err := t.makeToken(ctx, f, made); err != nil {
+		t.note("ScimToken %s stays as it is.", former.Name)
 		return err
 	}
-	if err := s.patchSpec(ctx, former, map[string]any{"expiresAt": end}); err != nil {
+	if err := t.patchSpec(ctx, former, map[string]any{"expiresAt": end}); err != nil {
 		return fmt.Errorf("the new token is made, and the former one has no end yet: %w", err)
 	}
-	s.note("ScimToken %s opens the App until %s.", former.Name, until(&end))
+	t.note("ScimToken %s opens the App until %s.", former.Name, until(&end))
 	return nil
 }
 
-func newTokenRevoke(s *session) *cobra.Command {
+func newTokenRevoke(t tokenCommands) *cobra.Command {
 	f := &tokenFlags{}
 	command := &cobra.Command{
 		Use:   "revoke TOKEN",
@@ -187,18 +187,18 @@ TOKEN is the name of a ScimToken, or a token ID as logs have it. Exit status 1:
 the same secret still opens an App as another ScimToken.`,
 		Example:           "  kubectl scim token revoke quickstart-1b4f0e98",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeTokens(1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
-			ended, err := s.token(ctx, args[0])
+		ValidArgsFunction: t.completeTokens(1),
+		RunE: t.run(func(ctx context.Context, args []string) error {
+			ended, err := t.token(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			change := func(entries []v1alpha1.AcceptedToken) []v1alpha1.AcceptedToken { return without(entries, ended.Name) }
 			if f.output.format == formatYAML {
-				s.note("Delete the manifest of ScimToken %s, too.", ended.Name)
-				return s.printManifests(ctx, ended.Spec.App, change)
+				t.note("Delete the manifest of ScimToken %s, too.", ended.Name)
+				return t.printManifests(ctx, ended.Spec.App, change)
 			}
-			return s.revoke(ctx, ended, change)
+			return t.revoke(ctx, ended, change)
 		}),
 	}
 	f.output.addTo(command, formatYAML)
@@ -206,31 +206,31 @@ the same secret still opens an App as another ScimToken.`,
 }
 
 // revoke takes the entry away first: it is what opens the App.
-func (s *session) revoke(ctx context.Context, ended *v1alpha1.ScimToken, change func([]v1alpha1.AcceptedToken) []v1alpha1.AcceptedToken) error {
-	app, err := s.editEntries(ctx, ended.Spec.App, change)
+func (t tokenCommands) revoke(ctx context.Context, ended *v1alpha1.ScimToken, change func([]v1alpha1.AcceptedToken) []v1alpha1.AcceptedToken) error {
+	app, err := t.editEntries(ctx, ended.Spec.App, change)
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
 	if err == nil {
-		s.noteAppliers(app)
+		t.noteAppliers(app)
 		if len(app.Spec.Tokens) == 0 {
-			s.note("App %s lists no token any more: no client can reach it.", app.Name)
+			t.note("App %s lists no token any more: no client can reach it.", app.Name)
 		}
 	}
-	if err := s.client.Delete(ctx, ended); client.IgnoreNotFound(err) != nil {
+	if err := t.client.Delete(ctx, ended); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("the App lists the token no more, and the ScimToken is still there: %w", err)
 	}
-	s.note("ScimToken %s is revoked.", ended.Name)
-	return s.findCopies(ctx, ended)
+	t.note("ScimToken %s is revoked.", ended.Name)
+	return t.findCopies(ctx, ended)
 }
 
 // findCopies tells of ScimTokens with the same digest: the secret still opens their Apps.
-func (s *session) findCopies(ctx context.Context, ended *v1alpha1.ScimToken) error {
+func (t tokenCommands) findCopies(ctx context.Context, ended *v1alpha1.ScimToken) error {
 	digest := cmp.Or(ended.Status.Digest, ended.Spec.Digest)
 	if digest == "" {
 		return nil
 	}
-	others, err := s.tokens(ctx, nil)
+	others, err := t.tokens(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (s *session) findCopies(ctx context.Context, ended *v1alpha1.ScimToken) err
 	for i := range others {
 		other := &others[i]
 		if other.Name != ended.Name && cmp.Or(other.Status.Digest, other.Spec.Digest) == digest {
-			s.note("The same secret is ScimToken %s of App %s: revoke that one, too.", other.Name, other.Spec.App)
+			t.note("The same secret is ScimToken %s of App %s: revoke that one, too.", other.Name, other.Spec.App)
 			found = errNo
 		}
 	}

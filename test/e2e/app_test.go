@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -153,20 +152,4 @@ func (e *environment) newClient(url string, m *meter) *okta.Client {
 	}
 	scim.UseTransport(bearer{app: e.app, next: transport})
 	return scim
-}
-
-// mayAct asks the API server whether a person can list ConfigMaps in any of the teams' namespaces.
-func (e *environment) mayAct(ctx context.Context, userName string) (bool, error) {
-	for _, namespace := range teams {
-		review, err := e.clientset.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-			Spec: authorizationv1.SubjectAccessReviewSpec{
-				User:               v1alpha1.DefaultUsernamePrefix + userName,
-				ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: "configmaps", Namespace: namespace},
-			},
-		}, metav1.CreateOptions{})
-		if err != nil || review.Status.Allowed {
-			return err == nil, err
-		}
-	}
-	return false, nil
 }

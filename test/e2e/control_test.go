@@ -14,9 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	coordinationv1 "k8s.io/api/coordination/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func needsProcesses(e *environment) string {
@@ -57,39 +54,6 @@ func killLeader(t *testing.T, e *environment, _ installer, tr *traffic) {
 // leading is the controller that leads.
 type leading struct {
 	identity, pod, uid string
-}
-
-func (e *environment) holder(ctx context.Context) (string, error) {
-	lease := &coordinationv1.Lease{}
-	if err := e.client.Get(ctx, client.ObjectKey{Namespace: system, Name: controller}, lease); err != nil {
-		return "", err
-	}
-	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		return "", errors.New("no process holds the Lease")
-	}
-	return *lease.Spec.HolderIdentity, nil
-}
-
-func (e *environment) leader(t *testing.T) (found leading) {
-	t.Helper()
-	eventually(t, time.Minute, "a leader", func(ctx context.Context) error {
-		holder, err := e.holder(ctx)
-		if err != nil {
-			return err
-		}
-		pods, err := e.pods(ctx, "controller")
-		if err != nil {
-			return err
-		}
-		for i := range pods {
-			if strings.HasPrefix(holder, pods[i].Name+"_") {
-				found = leading{identity: holder, pod: pods[i].Name, uid: string(pods[i].UID)}
-				return nil
-			}
-		}
-		return fmt.Errorf("no Pod is %s", holder)
-	})
-	return found
 }
 
 // kill ends the operator's process in a Pod of this machine by SIGKILL. The Pod's UID is in the path of its control group, by
@@ -163,11 +127,4 @@ func apiServerAway(t *testing.T, e *environment, _ installer, tr *traffic) {
 	e.note(t, "it was away for %s; SCIM back %s after it, all Pods Ready %s later", away.Round(time.Second),
 		took.Round(100*time.Millisecond), time.Since(back).Round(100*time.Millisecond))
 	tr.await(t, 300)
-}
-
-// readyz returns nil where the API server says within a second that it is ready.
-func (e *environment) readyz(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	return e.clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }

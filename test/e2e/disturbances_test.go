@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -152,8 +151,4 @@ func (e *environment) drainHalf(t *testing.T, first, second corev1.Pod, single b
 		t.Fatalf("the last Pod %s was evicted, or the answer was not the budget's: %v", second.Name, err)
 	}
 	tr.await(t, 200)
-}
-
-func (e *environment) evict(ctx context.Context, pod string) error {
-	return e.clientset.CoreV1().Pods(system).EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: pod}})
 }

@@ -3,8 +3,6 @@
 package e2e_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -108,11 +106,6 @@ var installers = []installer{
 		},
 		forget: func(t *testing.T, e *environment) { e.follow(t, operations, "after helm") },
 	},
-}
-
-func (e *environment) helmUpgrade(t *testing.T, values string) {
-	t.Helper()
-	e.must(t, "helm", "--namespace", system, "upgrade", "scim-operator", "charts/scim-operator", "--reset-then-reuse-values", "--values", values)
 }
 
 // install follows the README, word for word, and asks every replica over plain HTTP. Then it configures TLS as the other
@@ -230,25 +223,6 @@ func (e *environment) findService(t *testing.T) {
 	t.Fatalf("the Service has the ports %+v, none is named scim", service.Spec.Ports)
 }
 
-// timeToReady tells how long each component's Pods took from the start of their container to Ready, in the whole seconds
-// that the kubelet reports.
-func (e *environment) timeToReady(t *testing.T) string {
-	t.Helper()
-	var times []string
-	for _, component := range []string{"server", "controller"} {
-		pods, err := e.pods(t.Context(), component)
-		if err != nil {
-			t.Fatal(err)
-		}
-		longest := time.Duration(0)
-		for i := range pods {
-			longest = max(longest, readyAfter(&pods[i]))
-		}
-		times = append(times, fmt.Sprintf("%s %s", component, longest))
-	}
-	return fmt.Sprintf("after %s, %s", times[0], times[1])
-}
-
 func readyAfter(pod *corev1.Pod) time.Duration {
 	var ready, started metav1.Time
 	for _, condition := range pod.Status.Conditions {
@@ -262,25 +236,4 @@ func readyAfter(pod *corev1.Pod) time.Duration {
 		}
 	}
 	return ready.Sub(started.Time)
-}
-
-// awaitReplicas waits until so many Pods of a component are ready, and no other is there.
-func (e *environment) awaitReplicas(t *testing.T, component string, count int) {
-	t.Helper()
-	eventually(t, rollout, fmt.Sprintf("%d Pods of the %s", count, component), func(ctx context.Context) error {
-		list := &corev1.PodList{}
-		if err := e.client.List(ctx, list, client.InNamespace(system), client.MatchingLabels{"app.kubernetes.io/component": component}); err != nil {
-			return err
-		}
-		var errs []error
-		for i := range list.Items {
-			if pod := &list.Items[i]; !isReady(pod) || pod.DeletionTimestamp != nil {
-				errs = append(errs, fmt.Errorf("%s is %s and not ready, or is being deleted", pod.Name, pod.Status.Phase))
-			}
-		}
-		if len(list.Items) != count {
-			errs = append(errs, fmt.Errorf("there are %d", len(list.Items)))
-		}
-		return errors.Join(errs...)
-	})
 }

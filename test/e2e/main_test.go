@@ -5,12 +5,8 @@ package e2e_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,14 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/test/e2e/ledger"
-	"github.com/scim-operator/scim-operator/test/e2e/report"
 )
 
 // Names of what is installed, as config/default has them.
@@ -53,22 +47,15 @@ type settings struct {
 // environment is one cluster with what the tests keep about it.
 type environment struct {
 	settings
-	root      string
-	config    *rest.Config
-	client    client.Client
-	clientset kubernetes.Interface
-	ca        *authority
-	app       *app
-	players   []*player
-	ledger    *ledger.Ledger
+	commandLine
+	cluster
+	record
+	ca      *authority
+	app     *app
+	players []*player
+	ledger  *ledger.Ledger
 	// url is the Service's, scheme that of the replicas, too.
 	url, scheme string
-	// overlay is what make deploys; empty for config/default.
-	overlay string
-
-	mu    sync.Mutex
-	rows  []report.Row
-	notes []string
 }
 
 func TestEndToEnd(t *testing.T) {
@@ -110,7 +97,7 @@ func newEnvironment() (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &environment{root: root, ledger: newLedger(), settings: settings{
+	e := &environment{commandLine: commandLine{root: root}, ledger: newLedger(), settings: settings{
 		stopAPIServer: os.Getenv("E2E_STOP_APISERVER"), startAPIServer: os.Getenv("E2E_START_APISERVER"),
 		startPolicies: os.Getenv("E2E_START_POLICIES"), stopPolicies: os.Getenv("E2E_STOP_POLICIES"),
 		processes: os.Getenv("E2E_PROCESSES") != "", earlier: os.Getenv("E2E_EARLIER_TREE"), earlierName: os.Getenv("E2E_EARLIER"), report: os.Getenv("E2E_REPORT"),
@@ -137,77 +124,6 @@ func newEnvironment() (*environment, error) {
 }
 
 func newLedger() *ledger.Ledger { return &ledger.Ledger{} }
-
-// addRow ends one scenario's part of the report; what was noted meanwhile goes into it.
-func (e *environment) addRow(row report.Row) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if row.Note == "" {
-		row.Note = strings.Join(e.notes, "; ")
-	}
-	e.rows, e.notes = append(e.rows, row), nil
-}
-
-// note has the report show something about the present scenario.
-func (e *environment) note(t *testing.T, format string, arguments ...any) {
-	t.Helper()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.notes = append(e.notes, fmt.Sprintf(format, arguments...))
-	t.Logf(format, arguments...)
-}
-
-func (e *environment) writeReport(t *testing.T) {
-	table := report.Table(e.rows)
-	t.Logf("what was measured:\n%s", table)
-	if e.report == "" {
-		return
-	}
-	if t.Failed() {
-		t.Logf("%s stays as it is: the run failed", e.report)
-		return
-	}
-	if err := report.WriteInto(filepath.Join(e.root, e.report), table); err != nil {
-		t.Error(err)
-	}
-}
-
-// run executes a command in the repository's root, and returns its output. The error tells it, too.
-func (e *environment) run(ctx context.Context, name string, arguments ...string) (string, error) {
-	command := exec.CommandContext(ctx, name, arguments...)
-	command.Dir = e.root
-	if e.overlay != "" {
-		command.Env = append(os.Environ(), "CONFIG="+e.overlay)
-	}
-	command.WaitDelay = 5 * time.Second
-	output, err := command.CombinedOutput()
-	if err != nil {
-		return string(output), fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, output)
-	}
-	return string(output), nil
-}
-
-// must runs a command that has to succeed.
-func (e *environment) must(t *testing.T, name string, arguments ...string) string {
-	t.Helper()
-	output, err := e.run(t.Context(), name, arguments...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return output
-}
-
-// kubectl runs kubectl in the operator's namespace.
-func (e *environment) kubectl(t *testing.T, arguments ...string) string {
-	t.Helper()
-	return e.must(t, "kubectl", append([]string{"-n", system}, arguments...)...)
-}
-
-// shell runs one of the settings' commands.
-func (e *environment) shell(t *testing.T, command string) {
-	t.Helper()
-	e.must(t, "sh", "-c", command)
-}
 
 // eventually polls until check succeeds, and returns how long that took.
 func eventually(t *testing.T, limit time.Duration, what string, check func(ctx context.Context) error) time.Duration {

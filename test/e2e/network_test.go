@@ -5,11 +5,8 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -101,62 +98,6 @@ func (e *environment) policiesIgnored(t *testing.T, target string) string {
 	return fmt.Sprintf("the cluster's network enforces no NetworkPolicies: one that lets nothing in changed nothing in %s", enforcement)
 }
 
-// startProbe runs a Pod that listens, in a namespace of its own that goes with the test.
-func (e *environment) startProbe(t *testing.T, namespace string, labels map[string]string) *corev1.Pod {
-	t.Helper()
-	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: labels}}
-	if err := e.client.Create(t.Context(), object); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.client.Delete(context.Background(), object) })
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: "probe", Image: probeImage, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"listen", ":" + strconv.Itoa(probePort)},
-		}}},
-	}
-	eventually(t, time.Minute, "a Pod in "+namespace, func(ctx context.Context) error { return e.client.Create(ctx, pod.DeepCopy()) })
-	eventually(t, rollout, "the probe in "+namespace, func(ctx context.Context) error {
-		current, err := e.clientset.CoreV1().Pods(namespace).Get(ctx, "probe", metav1.GetOptions{})
-		if err == nil && !isReady(current) {
-			err = fmt.Errorf("it is %s", current.Status.Phase)
-		}
-		pod = current
-		return err
-	})
-	return pod
-}
-
 func address(pod *corev1.Pod, port int) string {
 	return net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port))
-}
-
-// reached says of addresses whether the probe of a namespace gets a connection.
-func (e *environment) reached(ctx context.Context, namespace string, addresses ...string) (map[string]bool, error) {
-	output, err := e.run(ctx, "kubectl", append([]string{"-n", namespace, "exec", "probe", "--", "/probe", "dial"}, addresses...)...)
-	if err != nil {
-		return nil, err
-	}
-	open := map[string]bool{}
-	for line := range strings.Lines(output) {
-		if address, result, found := strings.Cut(strings.TrimSpace(line), " "); found {
-			open[address] = result == "open"
-		}
-	}
-	if len(open) != len(addresses) {
-		return nil, fmt.Errorf("asked for %d addresses, the probe says:\n%s", len(addresses), output)
-	}
-	return open, nil
-}
-
-// awaitReach wants addresses to be open, or closed, to the probe of a namespace, once the policies are in force.
-func (e *environment) awaitReach(t *testing.T, namespace string, want map[string]bool) {
-	t.Helper()
-	eventually(t, enforcement, "what is reached from namespace "+namespace, func(ctx context.Context) error {
-		got, err := e.reached(ctx, namespace, slices.Sorted(maps.Keys(want))...)
-		if err == nil && !maps.Equal(got, want) {
-			err = fmt.Errorf("open is %v, want %v", got, want)
-		}
-		return err
-	})
 }

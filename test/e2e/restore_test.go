@@ -17,19 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/scim-operator/scim-operator/test/e2e/commands"
 )
-
-// follow runs the commands of a document that a comment there names, as they are written.
-func (e *environment) follow(t *testing.T, document, name string) string {
-	t.Helper()
-	text, err := commands.Named(filepath.Join(e.root, document), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e.must(t, "sh", "-e", "-c", text)
-}
 
 const backup = "scim-operator-backup.yaml"
 
@@ -126,18 +114,6 @@ func (e *environment) kindsOfBackup(t *testing.T) []kindOfBackup {
 		t.Fatalf("the backup has %d kinds", len(kinds))
 	}
 	return kinds
-}
-
-func (e *environment) applyText(t *testing.T, text string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "part.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, time.Minute, "kubectl apply", func(ctx context.Context) error {
-		_, err := e.run(ctx, "kubectl", "apply", "--server-side", "--force-conflicts", "-f", file)
-		return err
-	})
 }
 
 // loseOwners takes the owner references out of the backup: they are lists of maps at the depth of metadata's fields.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
@@ -139,22 +138,6 @@ func (e *environment) replicas(ctx context.Context) (urls map[string]string, err
 		}
 	}
 	return urls, err
-}
-
-// pods lists the Pods of a component that are not being deleted.
-func (e *environment) pods(ctx context.Context, component string) ([]corev1.Pod, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	list := &corev1.PodList{}
-	err := e.client.List(ctx, list, client.InNamespace(system),
-		client.MatchingLabels{"app.kubernetes.io/name": "scim-operator", "app.kubernetes.io/component": component})
-	var living []corev1.Pod
-	for _, pod := range list.Items {
-		if pod.DeletionTimestamp.IsZero() {
-			living = append(living, pod)
-		}
-	}
-	return living, err
 }
 
 func isReady(pod *corev1.Pod) bool {

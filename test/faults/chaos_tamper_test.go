@@ -92,8 +92,11 @@ func (c *chaos) relabel(name string, labels map[string]string) {
 	}
 }
 
+// tamperer edits by hand what the controllers own.
+type tamperer struct{ *chaos }
+
 // tamper does what people with kubectl should not do, and what operators may, until ctx ends.
-func (c *chaos) tamper(ctx context.Context, random *rand.Rand) {
+func (c tamperer) tamper(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {
 		what := c.tampering.draw(random)
 		var err error
@@ -120,7 +123,7 @@ func (c *chaos) tamper(ctx context.Context, random *rand.Rand) {
 
 // tamperWithNative edits, or deletes, one of the native bindings of the Apps. Two Apps' are left alone: the guard does not
 // count what people lose by hand, and a binding without its marks outlives its App unless the operator noted it before.
-func (c *chaos) tamperWithNative(random *rand.Rand) error {
+func (c tamperer) tamperWithNative(random *rand.Rand) error {
 	ctx := c.t.Context()
 	marks, err := labels.Parse(fmt.Sprintf("%s=%s,%s=%s,%s notin (%s,%s)", v1alpha1.LabelManagedBy, v1alpha1.ManagedByValue,
 		v1alpha1.LabelAppNamespace, c.apps[large].Namespace, v1alpha1.LabelApp, c.apps[guarded].Name, c.apps[passing].Name))
@@ -168,7 +171,7 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 		}
 	case 2:
 		how = "a leaver added"
-		name, err := c.somebodyWhoLeft(random)
+		name, err := c.leaver(random)
 		if err != nil {
 			return err
 		}
@@ -201,11 +204,12 @@ func (c *chaos) tamperWithNative(random *rand.Rand) error {
 }
 
 // noteTampering remembers what was done to a binding: where it is wrong in the end, that is the first thing to know.
-func (c *chaos) noteTampering(binding client.Object, how string) {
+func (c tamperer) noteTampering(binding client.Object, how string) {
 	c.note("%T %s/%s: %s, at revision %s", binding, binding.GetNamespace(), binding.GetName(), how, binding.GetResourceVersion())
 }
 
-func (c *chaos) somebodyWhoLeft(random *rand.Rand) (string, error) {
+// leaver returns the Kubernetes name of a user that is inactive, or the intruder's where there is none.
+func (c tamperer) leaver(random *rand.Rand) (string, error) {
 	users := &v1alpha1.UserList{}
 	if err := c.client.List(c.t.Context(), users, client.InNamespace(c.apps[0].Namespace), client.MatchingFields{"spec.active": "false"}); err != nil {
 		return "", err
@@ -218,7 +222,7 @@ func (c *chaos) somebodyWhoLeft(random *rand.Rand) (string, error) {
 	return c.appOf(user.Spec.App).Subject(user.Spec.UserName), nil
 }
 
-func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
+func (c tamperer) tamperWithAppRoleBinding(random *rand.Rand) error {
 	ctx := c.t.Context()
 	list := &v1alpha1.AppRoleBindingList{}
 	if err := c.client.List(ctx, list, client.InNamespace(c.apps[0].Namespace)); err != nil {
@@ -256,12 +260,12 @@ func (c *chaos) tamperWithAppRoleBinding(random *rand.Rand) error {
 	return err
 }
 
-// errNobody says that there was no user to tamper with. It is as good as a faster writer.
-var errNobody = apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("users").GroupResource(), "anybody")
+// errNoUser says that there was no user to tamper with. It is as good as a faster writer.
+var errNoUser = apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("users").GroupResource(), "any")
 
 // tamperWithUser suspends a user, releases one, or edits or deletes a User. The crowds are left alone: the groups rely on
 // one, and the guard's history counts the other one's losses by changes that are not their own.
-func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
+func (c tamperer) tamperWithUser(random *rand.Rand, what string) error {
 	ctx := c.t.Context()
 	users := &v1alpha1.UserList{}
 	if err := c.client.List(ctx, users, client.InNamespace(c.apps[0].Namespace)); err != nil {
@@ -273,7 +277,7 @@ func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
 			slices.ContainsFunc(alone, func(member okta.GroupMember) bool { return member.ID == user.Name })
 	})
 	if len(chosen) == 0 {
-		return errNobody
+		return errNoUser
 	}
 	user := &chosen[random.IntN(len(chosen))]
 	before := user.DeepCopy()
@@ -292,7 +296,7 @@ func (c *chaos) tamperWithUser(random *rand.Rand, what string) error {
 const usurperPrefix = "usurper-"
 
 // usurp writes a User by hand under a name that a User of the crowd has. It must never have anything.
-func (c *chaos) usurp(random *rand.Rand) error {
+func (c tamperer) usurp(random *rand.Rand) error {
 	victim := &v1alpha1.User{}
 	key := client.ObjectKey{Namespace: c.apps[0].Namespace, Name: c.crowd[random.IntN(len(c.crowd))].ID}
 	if err := c.client.Get(c.t.Context(), key, victim); err != nil {

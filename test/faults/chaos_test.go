@@ -3,7 +3,6 @@ package faults_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -52,7 +51,7 @@ func leaderKills(t *testing.T) int {
 // At no moment in between does a binding name a person after a status declared that access revoked.
 func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 	c := newChaos(t)
-	defer c.explain()
+	defer c.explain(t)
 	safety := watchSafety(t, c)
 	c.gather()
 	for kills := leaderKills(t); kills > 0 && !t.Failed(); kills -= act {
@@ -75,7 +74,7 @@ func TestLeaderKilledWhileEverythingChanges(t *testing.T) {
 		c.nudge()
 		c.askSample()
 	}
-	c.tell()
+	c.tell(t)
 	safety.check(c)
 }
 
@@ -98,16 +97,7 @@ type chaos struct {
 	namespaces []string
 	// edits of Apps and tampering are dealt from decks, so that all kinds of them come up.
 	edits, tampering deck
-
-	mu sync.Mutex
-	// done counts what was done, by what it was.
-	done map[string]int
-	// longest is the longest wait of a client that the server told to try again.
-	longest time.Duration
-	// own are resourceVersions of bindings that this test wrote, as tampering does.
-	own map[string]bool
-	// past tells which candidate led when, what was done to bindings by hand, and how the Apps were edited.
-	past []string
+	journal
 }
 
 // deck deals cards, and all of them before it is shuffled anew.
@@ -137,7 +127,7 @@ type chaosApp struct {
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	operator.ShowOnFailure(t)
-	c := &chaos{t: t, random: dice(t), client: operator.Env.Client, done: map[string]int{}, own: map[string]bool{}}
+	c := &chaos{t: t, random: dice(t), client: operator.Env.Client, journal: journal{done: map[string]int{}, own: map[string]bool{}}}
 	c.edits.cards = append(slices.Repeat([]string{"App edited"}, 8), "App broken", "App deleted")
 	c.tampering.cards = append(slices.Repeat([]string{"binding tampered with", "AppRoleBinding tampered with", "person suspended", "person released"}, 2),
 		"binding tampered with", "person edited by hand", "person deleted by hand", "usurper created")
@@ -267,24 +257,10 @@ func (c *chaos) rage(kills int) {
 	loose(c.editApps)
 	loose(c.passApps)
 	loose(c.moveNamespaces)
-	loose(c.tamper)
+	loose(tamperer{c}.tamper)
 	c.leader.killAgainAndAgain(c, kills, c.acts%4 == 2)
 	stop()
 	wait.Wait()
-}
-
-// count notes that something was done.
-func (c *chaos) count(what string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done[what]++
-}
-
-// note remembers, for a test that fails, what was done and when.
-func (c *chaos) note(format string, arguments ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.past = append(c.past, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, arguments...))
 }
 
 // calm leaves the Apps such that what they grant follows from the objects, and that they grant something. It changes
@@ -294,30 +270,6 @@ func (c *chaos) calm() {
 		if app.shape.broken || app.shape.observe {
 			app.shape.broken, app.shape.observe = false, false
 			c.reshape(c.t.Context(), app)
-		}
-	}
-}
-
-// explain says, of a test that failed, what was done that may have led to it.
-func (c *chaos) explain() {
-	if c.t.Failed() {
-		c.t.Logf("what happened before:\n%s", strings.Join(c.past, "\n"))
-	}
-}
-
-// tell logs what was done, and fails where something never was.
-func (c *chaos) tell() {
-	var lines []string
-	for _, what := range slices.Sorted(maps.Keys(c.done)) {
-		lines = append(lines, fmt.Sprintf("%s %d", what, c.done[what]))
-	}
-	c.t.Logf("done meanwhile: %s; Okta had to try again for %s at most", strings.Join(lines, ", "), c.longest.Round(time.Millisecond))
-	if c.done["leader killed"] < 20 {
-		return
-	}
-	for _, what := range everything {
-		if c.done[what] == 0 {
-			c.t.Errorf("%q was never done: the test has tested less than it claims", what)
 		}
 	}
 }

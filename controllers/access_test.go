@@ -31,8 +31,7 @@ func TestRolesAreGranted(t *testing.T) {
 		"expression": {change: func(u *v1alpha1.User) { u.Spec.Enterprise = &v1alpha1.EnterpriseUser{Department: "Platform"} }, verbs: []string{"patch"}, roles: "editor", reason: "expression of role editor"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := *w
-			w.T = t
+			w := w.with(t)
 			user := w.newUser(name+"@Example.com", "")
 			if test.change != nil {
 				test.change(user)

@@ -16,10 +16,10 @@ import (
 )
 
 // notReady waits for an App that is not Ready, for this reason and with these words in its one line of a message.
-func (w *world) eventuallyNotReady(reason string, words ...string) {
-	w.Helper()
-	w.eventually(func() string {
-		c := w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
+func (d *directory) eventuallyNotReady(reason string, words ...string) {
+	d.Helper()
+	d.eventually(func() string {
+		c := d.eventuallyCondition(d.app, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
 		for _, word := range words {
 			if !strings.Contains(c.Message, word) || strings.Contains(c.Message, "\n") {
 				return fmt.Sprintf("message %q lacks %q", c.Message, word)
@@ -29,28 +29,28 @@ func (w *world) eventuallyNotReady(reason string, words ...string) {
 	})
 }
 
-func (w *world) eventuallyReady() {
-	w.Helper()
-	w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+func (d *directory) eventuallyReady() {
+	d.Helper()
+	d.eventuallyCondition(d.app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 // appMetric returns the value of a metric about the world's App.
-func (w *world) appMetric(name string) float64 {
-	w.Helper()
+func (d *directory) appMetric(name string) float64 {
+	d.Helper()
 	families, err := metrics.Registry.Gather()
 	if err != nil {
-		w.Fatal(err)
+		d.Fatal(err)
 	}
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
 			for _, label := range metric.GetLabel() {
-				if family.GetName() == name && label.GetName() == "namespace" && label.GetValue() == w.namespace {
+				if family.GetName() == name && label.GetName() == "namespace" && label.GetValue() == d.namespace {
 					return metric.GetGauge().GetValue()
 				}
 			}
 		}
 	}
-	w.Fatalf("no metric %s of this App", name)
+	d.Fatalf("no metric %s of this App", name)
 	return 0
 }
 
@@ -61,20 +61,20 @@ func newClusterRole(name string) *rbacv1.ClusterRole {
 }
 
 // mayBind gives the controller the right to bind a role, in one namespace or, where that is "", everywhere.
-func (w *world) mayBind(resource, name, namespace string) {
-	w.Helper()
+func (k *cluster) mayBind(resource, name, namespace string) {
+	k.Helper()
 	rules := []rbacv1.PolicyRule{{APIGroups: []string{rbacv1.GroupName}, Resources: []string{resource}, ResourceNames: []string{name}, Verbs: []string{"bind"}}}
 	meta := metav1.ObjectMeta{Name: "bind-" + name, Namespace: namespace}
 	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "scim-operator-system", Name: "scim-operator-controller"}}
 	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name}
 	if namespace == "" {
 		ref.Kind = "ClusterRole"
-		w.create(&rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules})
-		w.create(&rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
+		k.create(&rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules})
+		k.create(&rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
 		return
 	}
-	w.create(&rbacv1.Role{ObjectMeta: meta, Rules: rules})
-	w.create(&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
+	k.create(&rbacv1.Role{ObjectMeta: meta, Rules: rules})
+	k.create(&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects})
 }
 
 // An App with a ClusterRole that does not exist, or not any more, says so, and is well again as soon as it does.

@@ -123,8 +123,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		},
 	} {
 		w.Run(title, func(t *testing.T) {
-			w := *w
-			w.T = t
+			w := w.with(t)
 			test.edit()
 			w.eventually(func() string { return w.sound(jane, arb, name) })
 			if w.can("mallory", "get", w.namespace) || !w.can("okta:jane", "get", w.namespace) {
@@ -137,10 +136,10 @@ func TestDriftIsRepaired(t *testing.T) {
 	}
 }
 
-func (w *world) delete(object client.Object) {
-	w.Helper()
-	if err := env.Client.Delete(w.ctx, object); err != nil {
-		w.Fatal(err)
+func (k *cluster) delete(object client.Object) {
+	k.Helper()
+	if err := env.Client.Delete(k.ctx, object); err != nil {
+		k.Fatal(err)
 	}
 }
 
@@ -173,9 +172,9 @@ func (w *world) sound(user *v1alpha1.User, arb, native client.ObjectKey) string 
 }
 
 // noEvent returns "" once an event that contains a text is there.
-func (w *world) noEvent(kind, name, text string) string {
+func (d *directory) noEvent(kind, name, text string) string {
 	var list eventsv1.EventList
-	if err := env.Client.List(w.ctx, &list, client.InNamespace(w.namespace)); err != nil {
+	if err := env.Client.List(d.ctx, &list, client.InNamespace(d.namespace)); err != nil {
 		return err.Error()
 	}
 	for _, event := range list.Items {

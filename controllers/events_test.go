@@ -14,11 +14,11 @@ import (
 )
 
 // notesOn returns the notes of an object's Events.
-func (w *world) notesOn(object client.Object) []string {
-	w.Helper()
+func (d *directory) notesOn(object client.Object) []string {
+	d.Helper()
 	var list eventsv1.EventList
-	if err := env.Client.List(w.ctx, &list, client.InNamespace(w.namespace)); err != nil {
-		w.Fatal(err)
+	if err := env.Client.List(d.ctx, &list, client.InNamespace(d.namespace)); err != nil {
+		d.Fatal(err)
 	}
 	var notes []string
 	for _, event := range list.Items {
@@ -60,7 +60,7 @@ func TestEventsSayWhatHappened(t *testing.T) {
 
 // What people must know of a token is told on it: that its App does not accept it, that it expires, that it has.
 func TestTokenEvents(t *testing.T) {
-	w := newWorld(t, nil)
+	w := tokens{newWorld(t, nil)}
 	digest := func(character string) string { return "sha256:" + strings.Repeat(character, 64) }
 	stray := w.newUnlistedToken("stray", v1alpha1.ScimTokenSpec{Digest: digest("a")})
 	w.eventuallyEvent(stray, v1alpha1.ReasonNotAccepted, "add to its spec")

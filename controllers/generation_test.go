@@ -17,19 +17,19 @@ import (
 )
 
 // provisionMany writes users of alternating departments, several at a time.
-func (w *world) provisionMany(count int, departments ...string) []*v1alpha1.User {
-	w.Helper()
+func (d *directory) provisionMany(count int, departments ...string) []*v1alpha1.User {
+	d.Helper()
 	users := make([]*v1alpha1.User, count)
 	slots := make(chan struct{}, 8)
 	var group sync.WaitGroup
 	for i := range users {
 		department := departments[i%len(departments)]
-		users[i] = w.newUser(fmt.Sprintf("%s-%04d", strings.ToLower(department), i), "")
+		users[i] = d.newUser(fmt.Sprintf("%s-%04d", strings.ToLower(department), i), "")
 		users[i].Spec.Enterprise = &v1alpha1.EnterpriseUser{Department: department}
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			w.provision(users[i])
+			d.provision(users[i])
 		})
 	}
 	group.Wait()

@@ -26,10 +26,10 @@ func byGroups(names ...string) func(*v1alpha1.AppSpec) {
 }
 
 // eventuallyRoles waits until a user holds roles for these reasons: role names and reasons, one text.
-func (w *world) eventuallyRoles(user *v1alpha1.User, want string) {
-	w.Helper()
-	w.eventually(func() string {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+func (k *cluster) eventuallyRoles(user *v1alpha1.User, want string) {
+	k.Helper()
+	k.eventually(func() string {
+		if err := env.Client.Get(k.ctx, client.ObjectKeyFromObject(user), user); err != nil {
 			return err.Error()
 		}
 		var texts []string
@@ -43,20 +43,20 @@ func (w *world) eventuallyRoles(user *v1alpha1.User, want string) {
 	})
 }
 
-func (w *world) setMembers(g *v1alpha1.Group, members ...string) {
-	w.Helper()
+func (d *directory) setMembers(g *v1alpha1.Group, members ...string) {
+	d.Helper()
 	slices.Sort(members)
-	update(w, g, func(g *v1alpha1.Group) { g.Spec.Members = members })
+	update(d, g, func(g *v1alpha1.Group) { g.Spec.Members = members })
 }
 
 // rename renames a group as the server does, as often as it takes.
-func (w *world) rename(g *v1alpha1.Group, displayName string) {
-	w.Helper()
-	w.eventually(func() string {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(g), g); err != nil {
+func (d *directory) rename(g *v1alpha1.Group, displayName string) {
+	d.Helper()
+	d.eventually(func() string {
+		if err := env.Client.Get(d.ctx, client.ObjectKeyFromObject(g), g); err != nil {
 			return err.Error()
 		}
-		renamed, err := claims.ForGroups(env.Client, w.namespace).Rename(w.ctx, g.DeepCopy(), claims.Key(displayName), func(g *v1alpha1.Group) error {
+		renamed, err := claims.ForGroups(env.Client, d.namespace).Rename(d.ctx, g.DeepCopy(), claims.Key(displayName), func(g *v1alpha1.Group) error {
 			g.Spec.DisplayName, g.Spec.DisplayNameKey = displayName, claims.Key(displayName)
 			return nil
 		})
@@ -69,16 +69,16 @@ func (w *world) rename(g *v1alpha1.Group, displayName string) {
 }
 
 // apply changes members as the server does, sharded or not.
-func (w *world) apply(g *v1alpha1.Group, change func(*membership.Delta)) {
-	w.Helper()
+func (d *directory) apply(g *v1alpha1.Group, change func(*membership.Delta)) {
+	d.Helper()
 	var delta membership.Delta
 	change(&delta)
-	_, _, err := membership.New(membership.NewStore(env.Client, w.namespace, nil), membership.InlineLimit).
-		Apply(w.ctx, g.Name, func(*v1alpha1.Group) (membership.Decision, error) {
+	_, _, err := membership.New(membership.NewStore(env.Client, d.namespace, nil), membership.InlineLimit).
+		Apply(d.ctx, g.Name, func(*v1alpha1.Group) (membership.Decision, error) {
 			return membership.Decision{Members: delta}, nil
 		})
 	if err != nil {
-		w.Fatal(err)
+		d.Fatal(err)
 	}
 }
 

@@ -18,26 +18,26 @@ import (
 )
 
 // newGroup returns a group, not written yet. Beyond the limit its members are in shards, which are written.
-func (w *world) newGroup(displayName string, limit int, members ...string) *v1alpha1.Group {
-	w.Helper()
+func (d *directory) newGroup(displayName string, limit int, members ...string) *v1alpha1.Group {
+	d.Helper()
 	g := &v1alpha1.Group{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("group-%d", userCount.Add(1))},
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: fmt.Sprintf("group-%d", userCount.Add(1))},
 		Spec: v1alpha1.GroupSpec{
-			App: w.app.Name, DisplayName: displayName, DisplayNameKey: claims.Key(displayName),
+			App: d.app.Name, DisplayName: displayName, DisplayNameKey: claims.Key(displayName),
 			CreatedAt: &metav1.MicroTime{Time: time.Now()},
 		},
 	}
-	store := membership.NewStore(env.Client, w.namespace, nil)
-	if err := membership.New(store, limit).Place(w.ctx, g, members...); err != nil {
-		w.Fatal(err)
+	store := membership.NewStore(env.Client, d.namespace, nil)
+	if err := membership.New(store, limit).Place(d.ctx, g, members...); err != nil {
+		d.Fatal(err)
 	}
 	return g
 }
 
-func (w *world) claimGroup(g *v1alpha1.Group) {
-	w.Helper()
-	w.create(&v1alpha1.NameClaim{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: claims.Name(g.Spec.App, v1alpha1.ClaimDisplayName, g.Spec.DisplayNameKey)},
+func (d *directory) claimGroup(g *v1alpha1.Group) {
+	d.Helper()
+	d.create(&v1alpha1.NameClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: claims.Name(g.Spec.App, v1alpha1.ClaimDisplayName, g.Spec.DisplayNameKey)},
 		Spec: v1alpha1.NameClaimSpec{
 			App: g.Spec.App, Attribute: v1alpha1.ClaimDisplayName, Value: g.Spec.DisplayNameKey, Holder: g.Name,
 		},
@@ -45,31 +45,31 @@ func (w *world) claimGroup(g *v1alpha1.Group) {
 }
 
 // push writes a group as the server does.
-func (w *world) push(displayName string, limit int, members ...string) *v1alpha1.Group {
-	w.Helper()
-	g := w.newGroup(displayName, limit, members...)
-	w.create(g)
-	w.claimGroup(g)
+func (d *directory) push(displayName string, limit int, members ...string) *v1alpha1.Group {
+	d.Helper()
+	g := d.newGroup(displayName, limit, members...)
+	d.create(g)
+	d.claimGroup(g)
 	return g
 }
 
-func (w *world) membersOf(g *v1alpha1.Group) []string {
-	w.Helper()
-	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(g), g); err != nil {
-		w.Fatal(err)
+func (d *directory) membersOf(g *v1alpha1.Group) []string {
+	d.Helper()
+	if err := env.Client.Get(d.ctx, client.ObjectKeyFromObject(g), g); err != nil {
+		d.Fatal(err)
 	}
-	members, _, err := membership.New(membership.NewStore(env.Client, w.namespace, nil), membership.InlineLimit).Members(w.ctx, g)
+	members, _, err := membership.New(membership.NewStore(env.Client, d.namespace, nil), membership.InlineLimit).Members(d.ctx, g)
 	if err != nil {
-		w.Fatal(err)
+		d.Fatal(err)
 	}
 	return members
 }
 
-func (w *world) eventuallyMembers(g *v1alpha1.Group, want ...string) {
-	w.Helper()
+func (d *directory) eventuallyMembers(g *v1alpha1.Group, want ...string) {
+	d.Helper()
 	slices.Sort(want)
-	w.eventually(func() string {
-		if got := w.membersOf(g); !slices.Equal(got, want) || g.Status.Members != int32(len(want)) {
+	d.eventually(func() string {
+		if got := d.membersOf(g); !slices.Equal(got, want) || g.Status.Members != int32(len(want)) {
 			return fmt.Sprintf("members %v, counted %d, want %v", got, g.Status.Members, want)
 		}
 		return ""

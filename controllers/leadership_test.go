@@ -314,11 +314,11 @@ func reconcileErrors(t *testing.T, name string) int {
 	return int(count)
 }
 
-func (w *world) userNow(user *v1alpha1.User) *v1alpha1.User {
-	w.Helper()
+func (k *cluster) userNow(user *v1alpha1.User) *v1alpha1.User {
+	k.Helper()
 	now := &v1alpha1.User{}
-	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), now); err != nil {
-		w.Fatal(err)
+	if err := env.Client.Get(k.ctx, client.ObjectKeyFromObject(user), now); err != nil {
+		k.Fatal(err)
 	}
 	return now
 }

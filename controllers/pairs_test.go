@@ -85,16 +85,16 @@ func TestAnAppBeyondTheBoundStaysEditable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer env.Client.Delete(t.Context(), copied) //nolint:errcheck // the control plane ends with the tests
-	w := &world{T: t, ctx: t.Context()}
+	k := &cluster{T: t, ctx: t.Context()}
 	app := asCopy(t, appOfPairs(env.Namespace(t, nil), 128, 10))
-	w.eventually(func() string {
+	k.eventually(func() string {
 		if err := env.Client.Create(t.Context(), app); err != nil {
 			return err.Error()
 		}
 		return ""
 	})
-	update(w, copied, func(definition *unstructured.Unstructured) { setSpecRules(t, definition, rules) })
-	w.eventually(func() string { // the API server takes a moment to use the new definition
+	update(k, copied, func(definition *unstructured.Unstructured) { setSpecRules(t, definition, rules) })
+	k.eventually(func() string { // the API server takes a moment to use the new definition
 		if err := env.Client.Create(t.Context(), asCopy(t, appOfPairs(app.GetNamespace(), 128, 10)), client.DryRunAll); err == nil {
 			return "a new App beyond the bound is taken"
 		}

@@ -66,14 +66,14 @@ func TestEvaluationIsVisible(t *testing.T) {
 	}
 }
 
-func (w *world) eventuallyMissing(want ...string) {
-	w.Helper()
-	w.eventually(func() string {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
+func (d *directory) eventuallyMissing(want ...string) {
+	d.Helper()
+	d.eventually(func() string {
+		if err := env.Client.Get(d.ctx, client.ObjectKeyFromObject(d.app), d.app); err != nil {
 			return err.Error()
 		}
 		var got []string
-		for _, scope := range w.app.Status.MissingScopes {
+		for _, scope := range d.app.Status.MissingScopes {
 			got = append(got, scope.Name)
 		}
 		if !slices.Equal(got, want) {

@@ -34,10 +34,10 @@ func groupNamed(name string) rbacv1.Subject {
 }
 
 // eventuallyResidual waits for the residual access in the status of a revoked user, as "name subject".
-func (w *world) eventuallyResidual(user *v1alpha1.User, want ...string) {
-	w.Helper()
-	w.eventually(func() string {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+func (k *cluster) eventuallyResidual(user *v1alpha1.User, want ...string) {
+	k.Helper()
+	k.eventually(func() string {
+		if err := env.Client.Get(k.ctx, client.ObjectKeyFromObject(user), user); err != nil {
 			return err.Error()
 		}
 		var got []string
@@ -114,11 +114,11 @@ func TestResidualAccess(t *testing.T) {
 }
 
 // eventuallyEvent waits for an event about an object that tells of something.
-func (w *world) eventuallyEvent(object client.Object, reason, note string) {
-	w.Helper()
-	w.eventually(func() string {
+func (d *directory) eventuallyEvent(object client.Object, reason, note string) {
+	d.Helper()
+	d.eventually(func() string {
 		var list eventsv1.EventList
-		if err := env.Client.List(w.ctx, &list, client.InNamespace(w.namespace)); err != nil {
+		if err := env.Client.List(d.ctx, &list, client.InNamespace(d.namespace)); err != nil {
 			return err.Error()
 		}
 		for _, event := range list.Items {

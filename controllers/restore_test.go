@@ -75,18 +75,18 @@ func TestRestoreFromBackup(t *testing.T) {
 	}
 }
 
-func (w *world) provisionRestored(count int) []string {
-	w.Helper()
+func (d *directory) provisionRestored(count int) []string {
+	d.Helper()
 	users := make([]*v1alpha1.User, count)
 	for i := range users {
-		users[i] = w.newUser(fmt.Sprintf("restored-%d", i), "")
+		users[i] = d.newUser(fmt.Sprintf("restored-%d", i), "")
 		users[i].Spec.CreatedAt = &metav1.MicroTime{Time: time.Now().Add(-time.Hour)}
 	}
-	w.inParallel(count, func(i int) error {
-		if err := env.Client.Create(w.ctx, users[i].DeepCopy()); err != nil {
+	d.inParallel(count, func(i int) error {
+		if err := env.Client.Create(d.ctx, users[i].DeepCopy()); err != nil {
 			return err
 		}
-		return env.Client.Create(w.ctx, w.claimOf(users[i]))
+		return env.Client.Create(d.ctx, d.claimOf(users[i]))
 	})
 	ids := make([]string, count)
 	for i := range users {
@@ -95,8 +95,8 @@ func (w *world) provisionRestored(count int) []string {
 	return ids
 }
 
-func (w *world) inParallel(count int, f func(int) error) {
-	w.Helper()
+func (k *cluster) inParallel(count int, f func(int) error) {
+	k.Helper()
 	var workers sync.WaitGroup
 	failed := make([]error, 8)
 	for worker := range failed {
@@ -109,7 +109,7 @@ func (w *world) inParallel(count int, f func(int) error) {
 	workers.Wait()
 	for _, err := range failed {
 		if err != nil {
-			w.Fatal(err)
+			k.Fatal(err)
 		}
 	}
 }
@@ -179,28 +179,28 @@ func pointers[T any, P interface {
 }
 
 // wipe removes objects for good, as the end of a namespace or of a cluster does.
-func (w *world) wipe(objects map[string][]client.Object) {
-	w.Helper()
+func (k *cluster) wipe(objects map[string][]client.Object) {
+	k.Helper()
 	for _, kind := range []string{"user", "group", "shard", "claim", "arb", "rolebinding"} {
-		w.inParallel(len(objects[kind]), func(i int) error {
+		k.inParallel(len(objects[kind]), func(i int) error {
 			object := objects[kind][i].DeepCopyObject().(client.Object)
 			if len(object.GetFinalizers()) > 0 {
 				before := object.DeepCopyObject().(client.Object)
 				object.SetFinalizers(nil)
-				if err := env.Client.Patch(w.ctx, object, client.MergeFrom(before)); err != nil {
+				if err := env.Client.Patch(k.ctx, object, client.MergeFrom(before)); err != nil {
 					return client.IgnoreNotFound(err)
 				}
 			}
-			return client.IgnoreNotFound(env.Client.Delete(w.ctx, object))
+			return client.IgnoreNotFound(env.Client.Delete(k.ctx, object))
 		})
 	}
 }
 
 // putBack creates objects anew, with owners that are no more where they may have had any.
-func (w *world) putBack(objects []client.Object) {
-	w.Helper()
+func (k *cluster) putBack(objects []client.Object) {
+	k.Helper()
 	ordered := slices.SortedFunc(slices.Values(objects), func(a, b client.Object) int { return strings.Compare(a.GetName(), b.GetName()) })
-	w.inParallel(len(ordered), func(i int) error {
+	k.inParallel(len(ordered), func(i int) error {
 		object := ordered[i].DeepCopyObject().(client.Object)
 		object.SetUID("")
 		object.SetResourceVersion("")
@@ -208,7 +208,7 @@ func (w *world) putBack(objects []client.Object) {
 		if _, isNative := object.(*rbacv1.RoleBinding); isNative {
 			object.SetOwnerReferences([]metav1.OwnerReference{goneOwner})
 		}
-		err := env.Client.Create(w.ctx, object)
+		err := env.Client.Create(k.ctx, object)
 		if err != nil && strings.Contains(err.Error(), "already exists") {
 			return nil // the controller was faster
 		}

@@ -60,22 +60,22 @@ func TestAccessRevokedIsTrue(t *testing.T) {
 	t.Logf("from the deactivation to the denial: %v on average, %v at most", total/rounds, slowest)
 }
 
-func (w *world) awaitRevoked(events watch.Interface, generation int64) {
-	w.Helper()
+func (k *cluster) awaitRevoked(events watch.Interface, generation int64) {
+	k.Helper()
 	timeout := time.After(deadline)
 	for {
 		select {
 		case event := <-events.ResultChan():
 			user, isUser := event.Object.(*v1alpha1.User)
 			if !isUser {
-				w.Fatalf("watch: %+v", event)
+				k.Fatalf("watch: %+v", event)
 			}
 			c := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
 			if c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration >= generation {
 				return
 			}
 		case <-timeout:
-			w.Fatal("the access was not revoked")
+			k.Fatal("the access was not revoked")
 		}
 	}
 }
@@ -87,18 +87,17 @@ func TestInactiveUser(t *testing.T) {
 		v1alpha1.ReasonSuspended: func(u *v1alpha1.User) { u.Spec.Suspended = true },
 	} {
 		w.Run(name, func(t *testing.T) {
-			w := *w
-			w.T = t
+			w := w.with(t)
 			user := w.provision(w.newUser(name, `{"role":"admin"}`))
 			w.eventuallyGranted(user)
-			update(&w, user, change)
+			update(w, user, change)
 			w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 			w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionTrue, name)
 			w.eventuallyCondition(user, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, name)
 			if len(user.Status.Roles) > 0 || user.Status.RoleNames != "" || user.Status.InactiveSince == nil {
 				t.Errorf("status = %+v", user.Status)
 			}
-			update(&w, user, func(u *v1alpha1.User) { u.Spec.Active, u.Spec.Suspended = true, false })
+			update(w, user, func(u *v1alpha1.User) { u.Spec.Active, u.Spec.Suspended = true, false })
 			w.eventuallyGranted(user)
 			w.eventuallyWithout(user, v1alpha1.ConditionAccessRevoked)
 			w.eventuallyCan("okta:"+name, "delete", w.namespace, true)
@@ -108,8 +107,7 @@ func TestInactiveUser(t *testing.T) {
 		})
 	}
 	w.Run("inactive from the beginning", func(t *testing.T) {
-		w := *w
-		w.T = t
+		w := w.with(t)
 		user := w.newUser("never", "")
 		user.Spec.Active = false
 		w.provision(user)
@@ -122,8 +120,7 @@ func TestDeletion(t *testing.T) {
 	w := newWorld(t, nil)
 	for name, finalizers := range map[string][]string{"by the server": {v1alpha1.FinalizerAccess}, "by hand": nil} {
 		w.Run(name, func(t *testing.T) {
-			w := *w
-			w.T = t
+			w := w.with(t)
 			user := w.newUser("jane", "")
 			user.Finalizers = finalizers
 			w.provision(user)

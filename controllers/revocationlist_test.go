@@ -28,17 +28,19 @@ func denying(prefix string) func(*v1alpha1.AppSpec) {
 	}
 }
 
-// newDenyingWorld is a world with the RevocationList in its own namespace, so that no other test writes it.
-func newDenyingWorld(t *testing.T, change func(*v1alpha1.AppSpec)) *world {
+// lists is a world with its RevocationLists in its own namespace, so that no other test writes them.
+type lists struct{ *world }
+
+func newDenyingWorld(t *testing.T, change func(*v1alpha1.AppSpec)) lists {
 	t.Helper()
-	w := newStoppedWorld(t, change)
-	w.keepListHere()
+	w := newStoppedDenyingWorld(t, change)
 	w.start()
 	return w
 }
 
-func (w *world) keepListHere() {
-	w.Helper()
+func newStoppedDenyingWorld(t *testing.T, change func(*v1alpha1.AppSpec)) lists {
+	t.Helper()
+	w := lists{newStoppedWorld(t, change)}
 	w.operatorNamespace = w.namespace
 	w.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}, Rules: []rbacv1.PolicyRule{{
 		APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"revocationlists"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"},
@@ -48,10 +50,14 @@ func (w *world) keepListHere() {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "revocations"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "scim-operator-system", Name: "scim-operator-controller"}},
 	})
+	return w
 }
 
+// with returns the same world for a subtest.
+func (w lists) with(t *testing.T) lists { return lists{w.world.with(t)} }
+
 // newList is the RevocationList of the world's App.
-func (w *world) newList(users map[string]time.Time) *v1alpha1.RevocationList {
+func (w lists) newList(users map[string]time.Time) *v1alpha1.RevocationList {
 	app := client.ObjectKeyFromObject(w.app)
 	list := &v1alpha1.RevocationList{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.operatorNamespace, Name: v1alpha1.RevocationListName(app)},
@@ -64,7 +70,7 @@ func (w *world) newList(users map[string]time.Time) *v1alpha1.RevocationList {
 }
 
 // list returns the RevocationList of the world's App, empty where there is none.
-func (w *world) list() *v1alpha1.RevocationList {
+func (w lists) list() *v1alpha1.RevocationList {
 	w.Helper()
 	list := w.newList(nil)
 	if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(list), list); err != nil && !apierrors.IsNotFound(err) {
@@ -74,7 +80,7 @@ func (w *world) list() *v1alpha1.RevocationList {
 }
 
 // listed returns the names on the lists of all Apps.
-func (w *world) listed() []string {
+func (w lists) listed() []string {
 	w.Helper()
 	var lists v1alpha1.RevocationListList
 	if err := env.Client.List(w.ctx, &lists, client.InNamespace(w.operatorNamespace)); err != nil {
@@ -89,7 +95,7 @@ func (w *world) listed() []string {
 }
 
 // editUsers changes the entries of the list of the world's App by another hand.
-func (w *world) editUsers(change func(users map[string]time.Time)) {
+func (w lists) editUsers(change func(users map[string]time.Time)) {
 	w.Helper()
 	update(w, w.list(), func(list *v1alpha1.RevocationList) {
 		users := list.Spec.Users()
@@ -98,7 +104,7 @@ func (w *world) editUsers(change func(users map[string]time.Time)) {
 	})
 }
 
-func (w *world) eventuallyListed(want ...string) {
+func (w lists) eventuallyListed(want ...string) {
 	w.Helper()
 	w.eventually(func() string {
 		if got := w.listed(); !slices.Equal(got, want) {
@@ -108,9 +114,9 @@ func (w *world) eventuallyListed(want ...string) {
 	})
 }
 
-func (w *world) eventuallyRevoked(user *v1alpha1.User) {
-	w.Helper()
-	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+func (k *cluster) eventuallyRevoked(user *v1alpha1.User) {
+	k.Helper()
+	k.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 }
 
 func deactivate(u *v1alpha1.User) { u.Spec.Active = false }
@@ -124,26 +130,24 @@ func TestRevocationList(t *testing.T) {
 		"suspended":   func(w *world, u *v1alpha1.User) { update(w, u, func(u *v1alpha1.User) { u.Spec.Suspended = true }) },
 	} {
 		w.Run(name, func(t *testing.T) {
-			w := *w
-			w.T = t
+			w := w.with(t)
 			user := w.provision(w.newUser(name, ""))
 			w.eventuallyGranted(user)
 			for range 3 {
-				leave(&w, user)
+				leave(w.world, user)
 				w.eventuallyRevoked(user)
 				expires, found := w.list().Spec.Users()["list:"+name]
 				if remaining := time.Until(expires); !found || remaining < 23*time.Hour || remaining > 24*time.Hour {
 					t.Fatalf("AccessRevoked is True, and the list has %v, which expires in %v", w.listed(), remaining)
 				}
-				update(&w, user, reactivate)
+				update(w, user, reactivate)
 				w.eventuallyGranted(user)
 				w.eventuallyListed()
 			}
 		})
 	}
 	w.Run("deleted", func(t *testing.T) {
-		w := *w
-		w.T = t
+		w := w.with(t)
 		user := w.provision(w.newUser("deleted", ""))
 		w.eventuallyGranted(user)
 		if err := env.Client.Delete(w.ctx, user); err != nil {
@@ -163,13 +167,12 @@ func TestRevocationList(t *testing.T) {
 		w.eventuallyListed()
 	})
 	w.Run("vanished", func(t *testing.T) {
-		w := *w
-		w.T = t
+		w := w.with(t)
 		user := w.newUser("vanished", "")
 		user.Finalizers = nil
 		w.provision(user)
 		w.eventuallyGranted(user)
-		update(&w, user, func(u *v1alpha1.User) { u.Finalizers = nil })
+		update(w, user, func(u *v1alpha1.User) { u.Finalizers = nil })
 		if err := env.Client.Delete(w.ctx, user); err != nil {
 			t.Fatal(err)
 		}
@@ -181,8 +184,7 @@ func TestRevocationList(t *testing.T) {
 		})
 	})
 	w.Run("renamed", func(t *testing.T) {
-		w := *w
-		w.T = t
+		w := w.with(t)
 		user := w.provision(w.newUser("maiden", ""))
 		w.eventuallyGranted(user)
 		w.renameUser(user, "married")
@@ -197,8 +199,7 @@ func TestRevocationList(t *testing.T) {
 		}
 	})
 	w.Run("inactive from the beginning", func(t *testing.T) {
-		w := *w
-		w.T = t
+		w := w.with(t)
 		user := w.newUser("never", "")
 		user.Spec.Active = false
 		w.eventuallyRevoked(w.provision(user))
@@ -209,12 +210,12 @@ func TestRevocationList(t *testing.T) {
 }
 
 // provisionAgain makes a user with a name that another one had before.
-func (w *world) provisionAgain(userName string) *v1alpha1.User {
-	w.Helper()
-	user := w.newUser(userName, "")
-	w.create(user)
-	w.eventually(func() string {
-		err := env.Client.Create(w.ctx, w.claimOf(user))
+func (d *directory) provisionAgain(userName string) *v1alpha1.User {
+	d.Helper()
+	user := d.newUser(userName, "")
+	d.create(user)
+	d.eventually(func() string {
+		err := env.Client.Create(d.ctx, d.claimOf(user))
 		if err != nil {
 			return err.Error()
 		}
@@ -224,12 +225,12 @@ func (w *world) provisionAgain(userName string) *v1alpha1.User {
 }
 
 // renameUser does what the server does, without competition for the name.
-func (w *world) renameUser(user *v1alpha1.User, userName string) {
-	w.Helper()
+func (d *directory) renameUser(user *v1alpha1.User, userName string) {
+	d.Helper()
 	renamed := user.DeepCopy()
 	renamed.Spec.UserName, renamed.Spec.UserNameKey = userName, claims.Key(userName)
-	w.create(w.claimOf(renamed))
-	update(w, user, func(u *v1alpha1.User) { u.Spec.UserName, u.Spec.UserNameKey = userName, claims.Key(userName) })
+	d.create(d.claimOf(renamed))
+	update(d, user, func(u *v1alpha1.User) { u.Spec.UserName, u.Spec.UserNameKey = userName, claims.Key(userName) })
 }
 
 // Apps that do not ask for it, and names that Kubernetes keeps for itself, leave no trace on the list.
@@ -312,8 +313,7 @@ func TestRevocationListActiveElsewhere(t *testing.T) {
 
 // Entries go when they expire, without anything else happening.
 func TestRevocationListExpiry(t *testing.T) {
-	w := newStoppedWorld(t, denying("expiry:"))
-	w.keepListHere()
+	w := newStoppedDenyingWorld(t, denying("expiry:"))
 	soon := time.Now().Add(5 * time.Second)
 	w.create(w.newList(map[string]time.Time{
 		"expiry:past": time.Now().Add(-time.Second), "expiry:soon": soon, "expiry:later": soon.Add(time.Hour),
@@ -348,8 +348,7 @@ func TestRevocationListExpiry(t *testing.T) {
 // Many leavers at once cost few writes, and beyond the limit those with the oldest revocation are left out.
 func TestRevocationListMany(t *testing.T) {
 	const people = 60
-	w := newStoppedWorld(t, denying("many:"))
-	w.keepListHere()
+	w := newStoppedDenyingWorld(t, denying("many:"))
 	full := map[string]time.Time{}
 	for i := range v1alpha1.MaxRevocations {
 		full[fmt.Sprintf("many:before-%04d", i)] = time.Now().Add(time.Hour + time.Duration(i)*time.Second)
@@ -403,18 +402,18 @@ func TestRevocationListMany(t *testing.T) {
 }
 
 // countWrites counts the changes of an object from now on.
-func (w *world) countWrites(object *v1alpha1.RevocationList) *atomic.Int64 {
-	w.Helper()
+func (k *cluster) countWrites(object *v1alpha1.RevocationList) *atomic.Int64 {
+	k.Helper()
 	watching, err := client.NewWithWatch(env.Config, client.Options{Scheme: env.Scheme})
 	if err != nil {
-		w.Fatal(err)
+		k.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(w.ctx)
-	w.Cleanup(cancel)
+	ctx, cancel := context.WithCancel(k.ctx)
+	k.Cleanup(cancel)
 	events, err := watching.Watch(ctx, &v1alpha1.RevocationListList{}, client.InNamespace(object.Namespace),
 		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: object.ResourceVersion}})
 	if err != nil {
-		w.Fatal(err)
+		k.Fatal(err)
 	}
 	var count atomic.Int64
 	go func() {
@@ -463,8 +462,7 @@ func TestRevocationListLeaderChange(t *testing.T) {
 
 // While the list cannot be written no status says that access is gone; without denyRequests it does.
 func TestRevocationListForbidden(t *testing.T) {
-	w := newStoppedWorld(t, denying("forbidden:"))
-	w.keepListHere()
+	w := newStoppedDenyingWorld(t, denying("forbidden:"))
 	update(w, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "revocations"}}, func(role *rbacv1.Role) {
 		role.Rules[0].Verbs = []string{"get", "list", "watch"}
 	})

@@ -19,26 +19,26 @@ import (
 )
 
 // each runs a function for so many numbers, eight at a time.
-func (w *world) each(count int, do func(ctx context.Context, i int) error) {
-	w.Helper()
-	running, ctx := errgroup.WithContext(w.ctx)
+func (k *cluster) each(count int, do func(ctx context.Context, i int) error) {
+	k.Helper()
+	running, ctx := errgroup.WithContext(k.ctx)
 	running.SetLimit(8)
 	for i := range count {
 		running.Go(func() error { return do(ctx, i) })
 	}
 	if err := running.Wait(); err != nil {
-		w.Fatal(err)
+		k.Fatal(err)
 	}
 }
 
 // eventuallyAll waits until so many users of an App have a condition. It gives up once their number has not grown for the deadline.
-func (w *world) eventuallyAll(app *v1alpha1.App, count int, kind, reason string) {
-	w.Helper()
+func (d *directory) eventuallyAll(app *v1alpha1.App, count int, kind, reason string) {
+	d.Helper()
 	var most int
 	for last := time.Now(); time.Since(last) < deadline; time.Sleep(200 * time.Millisecond) {
 		var users v1alpha1.UserList
-		if err := env.Client.List(w.ctx, &users, client.InNamespace(w.namespace)); err != nil {
-			w.Fatal(err)
+		if err := env.Client.List(d.ctx, &users, client.InNamespace(d.namespace)); err != nil {
+			d.Fatal(err)
 		}
 		have := 0
 		for i := range users.Items {
@@ -54,11 +54,11 @@ func (w *world) eventuallyAll(app *v1alpha1.App, count int, kind, reason string)
 			most, last = have, time.Now()
 		}
 	}
-	w.Fatalf("%d of %d users of App %s have %s=True, and no more of them for %s", most, count, app.Name, kind, deadline)
+	d.Fatalf("%d of %d users of App %s have %s=True, and no more of them for %s", most, count, app.Name, kind, deadline)
 }
 
 // revocationMetric is a gauge of an App; -1 where there is none.
-func (w *world) revocationMetric(name string, app *v1alpha1.App) float64 {
+func (w lists) revocationMetric(name string, app *v1alpha1.App) float64 {
 	w.Helper()
 	families, err := metrics.Registry.Gather()
 	if err != nil {

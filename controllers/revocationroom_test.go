@@ -14,29 +14,29 @@ import (
 )
 
 // secondApp makes another App in the world's namespace.
-func (w *world) secondApp(change func(*v1alpha1.AppSpec)) *v1alpha1.App {
-	w.Helper()
-	second := w.app.DeepCopy()
-	second.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "second"}
+func (d *directory) secondApp(change func(*v1alpha1.AppSpec)) *v1alpha1.App {
+	d.Helper()
+	second := d.app.DeepCopy()
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: d.namespace, Name: "second"}
 	change(&second.Spec)
-	w.create(second)
+	d.create(second)
 	return second
 }
 
-func (w *world) granted(app *v1alpha1.App, userName string) *v1alpha1.User {
-	w.Helper()
-	user := w.newUser(userName, "")
+func (d *directory) granted(app *v1alpha1.App, userName string) *v1alpha1.User {
+	d.Helper()
+	user := d.newUser(userName, "")
 	user.Spec.App = app.Name
-	w.provision(user)
-	w.eventuallyGranted(user)
+	d.provision(user)
+	d.eventuallyGranted(user)
 	return user
 }
 
-func (w *world) eventuallyAppCondition(app *v1alpha1.App, kind string, status metav1.ConditionStatus) metav1.Condition {
-	w.Helper()
+func (k *cluster) eventuallyAppCondition(app *v1alpha1.App, kind string, status metav1.ConditionStatus) metav1.Condition {
+	k.Helper()
 	var found metav1.Condition
-	w.eventually(func() string {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(app), app); err != nil {
+	k.eventually(func() string {
+		if err := env.Client.Get(k.ctx, client.ObjectKeyFromObject(app), app); err != nil {
 			return err.Error()
 		}
 		condition := meta.FindStatusCondition(app.Status.Conditions, kind)
@@ -51,8 +51,7 @@ func (w *world) eventuallyAppCondition(app *v1alpha1.App, kind string, status me
 
 // The leavers of one App take no room of another's: each has a list of its own, and an App with a full list says so.
 func TestRevocationListRoomOfOneApp(t *testing.T) {
-	w := newStoppedWorld(t, denying("room:"))
-	w.keepListHere()
+	w := newStoppedDenyingWorld(t, denying("room:"))
 	full := map[string]time.Time{}
 	for i := range v1alpha1.MaxRevocations {
 		full[fmt.Sprintf("room:before-%04d", i)] = time.Now().Add(23*time.Hour + time.Duration(i)*time.Second)
@@ -132,7 +131,7 @@ func TestRevocationListOverlappingPrefixes(t *testing.T) {
 }
 
 // Only names that the App bound get on its list: a user that never had a role is denied nothing.
-func TestRevocationListNamesWhomTheAppBound(t *testing.T) {
+func TestRevocationListNamesTheUserThatTheAppBound(t *testing.T) {
 	w := newDenyingWorld(t, func(spec *v1alpha1.AppSpec) {
 		denying("bound:")(spec)
 		spec.RoleAssignment.Default = nil
@@ -148,6 +147,6 @@ func TestRevocationListNamesWhomTheAppBound(t *testing.T) {
 		w.eventuallyRevoked(user)
 	}
 	if got := w.listed(); !slices.Equal(got, []string{"bound:once"}) {
-		t.Errorf("listed are %q, want the user whom the App bound", got)
+		t.Errorf("listed are %q, want the user that the App bound", got)
 	}
 }

@@ -51,28 +51,28 @@ func (w *world) peopleBound() int {
 	return people
 }
 
-func (w *world) release(value string) {
-	w.Helper()
-	update(w, w.app, func(app *v1alpha1.App) {
+func (d *directory) release(value string) {
+	d.Helper()
+	update(d, d.app, func(app *v1alpha1.App) {
 		app.Annotations = map[string]string{v1alpha1.AnnotationReleaseRemovals: value}
 	})
 }
 
-func (w *world) staff(count int) (users []*v1alpha1.User, ids []string) {
-	w.Helper()
+func (d *directory) staff(count int) (users []*v1alpha1.User, ids []string) {
+	d.Helper()
 	for i := range count {
-		user := w.provision(w.newUser(fmt.Sprintf("staff%d", i), ""))
+		user := d.provision(d.newUser(fmt.Sprintf("staff%d", i), ""))
 		users, ids = append(users, user), append(ids, user.Name)
 	}
 	return users, ids
 }
 
 // heldOf returns the held users, by what their status says.
-func (w *world) heldOf(users []*v1alpha1.User) (held []*v1alpha1.User) {
-	w.Helper()
+func (k *cluster) heldOf(users []*v1alpha1.User) (held []*v1alpha1.User) {
+	k.Helper()
 	for _, user := range users {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
-			w.Fatal(err)
+		if err := env.Client.Get(k.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+			k.Fatal(err)
 		}
 		if strings.Contains(fmt.Sprint(user.Status.Roles), "held by the App's spec.safety") {
 			held = append(held, user)
@@ -240,10 +240,10 @@ func TestBulkRemovalByAppEdit(t *testing.T) {
 }
 
 // eventuallyEvaluated waits until the App's users were all evaluated by the controllers that run now.
-func (w *world) eventuallyEvaluated(user *v1alpha1.User) {
-	w.Helper()
-	w.eventually(func() string {
-		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+func (k *cluster) eventuallyEvaluated(user *v1alpha1.User) {
+	k.Helper()
+	k.eventually(func() string {
+		if err := env.Client.Get(k.ctx, client.ObjectKeyFromObject(user), user); err != nil {
 			return err.Error()
 		}
 		return unless(user.Status.ObservedGeneration == user.Generation, "the status speaks of the user as it is")

@@ -19,20 +19,20 @@ func byEmail(prefix string) func(*v1alpha1.AppSpec) {
 }
 
 // withEmail provisions a user with an address.
-func (w *world) withEmail(userName, email string, attributes string) *v1alpha1.User {
-	w.Helper()
-	user := w.newUser(userName, attributes)
+func (d *directory) withEmail(userName, email string, attributes string) *v1alpha1.User {
+	d.Helper()
+	user := d.newUser(userName, attributes)
 	user.Spec.Emails = []v1alpha1.MultiValue{{Value: email, Type: "work", Primary: true}}
-	return w.provision(user)
+	return d.provision(user)
 }
 
-func (w *world) eventuallyNameTaken(user *v1alpha1.User) {
-	w.Helper()
-	taken := w.eventuallyCondition(user, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonKubernetesNameTaken)
+func (k *cluster) eventuallyNameTaken(user *v1alpha1.User) {
+	k.Helper()
+	taken := k.eventuallyCondition(user, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonKubernetesNameTaken)
 	if !strings.Contains(taken.Message, "email") || strings.Contains(taken.Message, "user-") {
-		w.Errorf("the message names no attribute, or the other user: %q", taken.Message)
+		k.Errorf("the message names no attribute, or the other user: %q", taken.Message)
 	}
-	w.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonKubernetesNameTaken)
+	k.eventuallyCondition(user, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonKubernetesNameTaken)
 }
 
 // Two users of an App never share a Kubernetes name: the first has it, the other has no access until the name is free.

@@ -15,8 +15,11 @@ import (
 	"github.com/scim-operator/scim-operator/internal/token"
 )
 
+// tokens is a world with tokens of its App.
+type tokens struct{ *world }
+
 // newToken makes a ScimToken that its App, which must exist, accepts.
-func (w *world) newToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
+func (w tokens) newToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
 	w.Helper()
 	object := w.newUnlistedToken(name, spec)
 	if err := env.AcceptToken(w.ctx, object); err != nil {
@@ -25,7 +28,7 @@ func (w *world) newToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.Sci
 	return object
 }
 
-func (w *world) newUnlistedToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
+func (w tokens) newUnlistedToken(name string, spec v1alpha1.ScimTokenSpec) *v1alpha1.ScimToken {
 	w.Helper()
 	if spec.App == "" {
 		spec.App = w.app.Name
@@ -36,7 +39,7 @@ func (w *world) newUnlistedToken(name string, spec v1alpha1.ScimTokenSpec) *v1al
 }
 
 // accept has an App list exactly these tokens.
-func (w *world) accept(app string, tokens ...v1alpha1.AcceptedToken) {
+func (w tokens) accept(app string, tokens ...v1alpha1.AcceptedToken) {
 	w.Helper()
 	object := &v1alpha1.App{}
 	object.Namespace, object.Name = w.namespace, app
@@ -46,7 +49,7 @@ func (w *world) accept(app string, tokens ...v1alpha1.AcceptedToken) {
 	update(w, object, func(a *v1alpha1.App) { a.Spec.Tokens = tokens })
 }
 
-func (w *world) newSecret(name, value string) *corev1.Secret {
+func (w tokens) newSecret(name, value string) *corev1.Secret {
 	w.Helper()
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{"scim-operator.io/token": "true"}},
@@ -56,7 +59,7 @@ func (w *world) newSecret(name, value string) *corev1.Secret {
 	return secret
 }
 
-func (w *world) eventuallyValid(object *v1alpha1.ScimToken, digest string) {
+func (w tokens) eventuallyValid(object *v1alpha1.ScimToken, digest string) {
 	w.Helper()
 	w.eventually(func() string {
 		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(object), object); err != nil {
@@ -75,7 +78,7 @@ func (w *world) eventuallyValid(object *v1alpha1.ScimToken, digest string) {
 }
 
 // eventuallyRefused waits for a token to be refused, and sees that nothing of it is published.
-func (w *world) eventuallyRefused(object *v1alpha1.ScimToken, reason string) metav1.Condition {
+func (w tokens) eventuallyRefused(object *v1alpha1.ScimToken, reason string) metav1.Condition {
 	w.Helper()
 	c := w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
 	w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
@@ -86,7 +89,7 @@ func (w *world) eventuallyRefused(object *v1alpha1.ScimToken, reason string) met
 }
 
 // eventuallyOwnURLOnly waits for a token with a digest that another App had first.
-func (w *world) eventuallyOwnURLOnly(object *v1alpha1.ScimToken, digest string) metav1.Condition {
+func (w tokens) eventuallyOwnURLOnly(object *v1alpha1.ScimToken, digest string) metav1.Condition {
 	w.Helper()
 	c := w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonOwnURLOnly)
 	if object.Status.Digest != digest || !object.Status.OwnURLOnly || !strings.Contains(c.Message, "/apps/"+object.Namespace+"/"+object.Spec.App+"/scim/v2") {
@@ -97,7 +100,7 @@ func (w *world) eventuallyOwnURLOnly(object *v1alpha1.ScimToken, digest string) 
 
 // eventuallyClosed waits for a token that opens nothing because its specification says so: that is as asked, so that GitOps
 // need not wait, and no other App can take the digest meanwhile.
-func (w *world) eventuallyClosed(object *v1alpha1.ScimToken, reason, digest string) {
+func (w tokens) eventuallyClosed(object *v1alpha1.ScimToken, reason, digest string) {
 	w.Helper()
 	w.eventuallyCondition(object, v1alpha1.ConditionAccepted, metav1.ConditionFalse, reason)
 	w.eventuallyCondition(object, v1alpha1.ConditionReady, metav1.ConditionTrue, reason)
@@ -116,7 +119,7 @@ func newTokenText(t *testing.T) string {
 }
 
 func TestTokens(t *testing.T) {
-	w := newWorld(t, nil)
+	w := tokens{newWorld(t, nil)}
 	w.Run("digest", func(t *testing.T) {
 		w, digest := w.with(t), token.Digest(newTokenText(t))
 		object := w.newToken("digest", v1alpha1.ScimTokenSpec{Digest: digest})
@@ -307,14 +310,10 @@ func TestTokens(t *testing.T) {
 }
 
 // with returns the same world for a subtest.
-func (w *world) with(t *testing.T) *world {
-	sub := *w
-	sub.T = t
-	return &sub
-}
+func (w tokens) with(t *testing.T) tokens { return tokens{w.world.with(t)} }
 
 // eventuallySecret waits for a Secret with another token than before.
-func (w *world) eventuallySecret(name, before string) *corev1.Secret {
+func (w tokens) eventuallySecret(name, before string) *corev1.Secret {
 	w.Helper()
 	secret := &corev1.Secret{}
 	w.eventually(func() string {

@@ -112,7 +112,7 @@ func TestPlan(t *testing.T) {
 			in.appState = appState{}
 			in.add(exists("1", "a", 0, "jane"))
 		}},
-		"the App is invalid: nobody joins, leavers leave": {members: []packing.Member{jane, joe}, change: func(in *input) {
+		"the App is invalid: none joins, leavers leave": {members: []packing.Member{jane, joe}, change: func(in *input) {
 			in.appState = appState{frozen: true}
 			in.add(exists("1", "a", 0, "jane", "leaver"))
 			in.add(exists("1", "b", 0, "leaver"))

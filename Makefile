@@ -179,9 +179,10 @@ verify-generated: generate manifests ## Fail when generated files are not what a
 	@test -z "$$(git ls-files --others --exclude-standard charts)" || { echo "untracked files in charts"; exit 1; }
 
 .PHONY: lint
-lint: ## Check the format and run golangci-lint.
+lint: ## Check the format, the style of comments and types, and run golangci-lint.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	go run ./hack/style .
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
 .PHONY: clean

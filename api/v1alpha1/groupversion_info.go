@@ -2,7 +2,7 @@
 // (User, Group, MemberShard, NameClaim), what people declare (App, ScimToken) and the access that the
 // controller derives from both (AppRoleBinding).
 //
-// It is the lowest package of the project: it imports Kubernetes' API machinery only. Names follow
+// It is the lowest package of the project. Names follow
 // RFC 7643 where SCIM has one, and Kubernetes' API conventions elsewhere.
 //
 // +kubebuilder:object:generate=true

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// nobody is the id of the image's user.
-const nobody = 65532
+// imageUser is the id of the image's user.
+const imageUser = 65532
 
 // jailed returns a command that runs the binary in root with arguments that name paths below it: as the image's user,
 // without capabilities, in a root file system that holds nothing else. A test that does not run as root makes a user
@@ -18,11 +18,11 @@ func jailed(ctx context.Context, t *testing.T, root string, args ...string) *exe
 	t.Helper()
 	attributes := &syscall.SysProcAttr{Chroot: root, Pdeathsig: syscall.SIGKILL}
 	if os.Geteuid() == 0 {
-		attributes.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		attributes.Credential = &syscall.Credential{Uid: imageUser, Gid: imageUser}
 	} else {
 		attributes.Cloneflags = syscall.CLONE_NEWUSER
-		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Geteuid(), Size: 1}}
-		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getegid(), Size: 1}}
+		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: imageUser, HostID: os.Geteuid(), Size: 1}}
+		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: imageUser, HostID: os.Getegid(), Size: 1}}
 	}
 	probe := exec.CommandContext(ctx, "/scim-operator", "version")
 	probe.SysProcAttr, probe.Dir, probe.Env = attributes, "/", []string{}

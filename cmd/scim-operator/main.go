@@ -1,6 +1,6 @@
 // Command scim-operator is the whole product in one binary: the SCIM server and the controller.
 //
-// This package holds flags and wiring only. It stands at the top of the flow, and none imports it. What it links runs in
+// This package holds flags and wiring only. What it links runs in
 // Pods with a read-only root file system: packages of hack and test, and controller-runtime's envtest, must not be in it.
 package main
 

@@ -96,7 +96,7 @@ func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 }
 
 // KillAPIServer ends kube-apiserver as a crash would: clients see broken connections, then
-// refused ones. The data stays in etcd, which goes on running.
+// refused ones. The data stays in etcd, which goes on running. It fails where the process cannot be signalled.
 func (c *ControlPlane) KillAPIServer() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

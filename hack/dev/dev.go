@@ -2,8 +2,7 @@
 // App with a token, and the server and the controller as processes under their own
 // ServiceAccounts.
 //
-// It puts hack/controlplane and hack/localoperator together and is called by the dev command only. It
-// imports api for the token and the sample's kinds, and config for the manifests.
+// It puts hack/controlplane and hack/localoperator together and is called by the dev command only.
 package dev
 
 import (

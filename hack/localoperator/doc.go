@@ -4,5 +4,5 @@
 // benchmarks share it.
 //
 // It stands between hack/controlplane, which gives it a rest.Config, and the operator's
-// binary, of which it knows the command line only: it imports nothing of the operator.
+// binary, of which it knows the command line only.
 package localoperator

@@ -52,7 +52,7 @@ func sortPolicies(objects []*unstructured.Unstructured) {
 // WaitForPolicies waits until the API server refuses what lastPolicy forbids, and takes what
 // the policies with parameters let pass: these refuse everything until their kind of
 // parameter is known, after their installation and after each start of an API server. It
-// changes nothing.
+// changes nothing, and fails where ctx ends or a policy answers otherwise for too long.
 func WaitForPolicies(ctx context.Context, config *rest.Config) error {
 	c, err := dynamic.NewForConfig(config)
 	if err != nil {

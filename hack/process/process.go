@@ -1,8 +1,7 @@
 // Package process starts and stops the child processes of development and of the
 // black-box tests: etcd, kube-apiserver, and the operator's own server and controller.
 //
-// It knows nothing of what it runs. hack/controlplane and hack/localoperator build on it; it
-// imports the standard library only.
+// It knows nothing of what it runs. hack/controlplane and hack/localoperator build on it.
 package process
 
 import (

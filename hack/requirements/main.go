@@ -8,7 +8,7 @@
 // With -show it only passes standard input on, as go test prints without -json. With -rerun it prints the package and the -run
 // pattern of what did not pass, and fails where nothing or too much did not.
 //
-// It stands at the end of the checks, imports test/conformance/trace only, and changes nothing.
+// It stands at the end of the checks, and changes nothing.
 package main
 
 import (

@@ -1,8 +1,7 @@
 // Package access is the policy of an App: which roles a person earns, in which scopes, and why.
 //
 // It stands between the App that people write and the controllers that bind: Compile checks an App once and Evaluate
-// answers for one user after the other. It is pure: it holds no client, reads no clock, and imports api, the
-// folding of names in scimserver/protocol and the CEL library only.
+// answers for one user after the other. It is pure: it holds no client and reads no clock.
 package access
 
 import (

@@ -2,8 +2,7 @@
 // they have heard of everything that there was at the start.
 //
 // The SCIM server and the controller answer from memory of their own, in shapes that no cache has; this is how it gets there.
-// Watches makes the caches. It leaves out what Go cannot decode, so that one object stops no watch. The package imports none of
-// the project.
+// Watches makes the caches. It leaves out what Go cannot decode, so that one object stops no watch.
 package informers
 
 import (

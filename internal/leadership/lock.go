@@ -11,7 +11,7 @@
 // Nothing is written meanwhile, by this package's first rule. The Lease is updated under its resourceVersion: the leader
 // goes on only if no other process led in between.
 //
-// It stands between client-go's leader election and the clients of the controllers, and imports neither of them.
+// It stands between client-go's leader election and the clients of the controllers.
 package leadership
 
 import (

@@ -34,7 +34,7 @@ func (p *Protocol) Sweep(ctx context.Context, shard *v1alpha1.MemberShard, grace
 }
 
 // RemoveShards removes the shards of a group that is gone, or was never written, as far as it can. Sweep removes the rest
-// later.
+// later. Errors are the API server's.
 func (p *Protocol) RemoveShards(ctx context.Context, group *v1alpha1.Group) error {
 	if group.Spec.Sharding == nil {
 		return nil

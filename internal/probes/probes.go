@@ -2,7 +2,7 @@
 // ready, with the reason where it is not.
 //
 // A process answers from its first moment on, also while it waits for an API server and has nothing to check yet. Its parts
-// come later, and are replaced when a controller begins anew as a standby. The package imports none of the project.
+// come later, and are replaced when a controller begins anew as a standby.
 package probes
 
 import (

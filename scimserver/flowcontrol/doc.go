@@ -3,7 +3,7 @@
 // address, and connections.
 //
 // It stands between HTTP and the directory: package scimserver asks it before a request is worked on. It knows Apps by name
-// only, and imports nothing of the project. Everything holds for one process: N replicas together let N times as much through.
+// only. Everything holds for one process: N replicas together let N times as much through.
 package flowcontrol
 
 import (

@@ -147,6 +147,7 @@ func (e *Env) Namespace(t testing.TB, labels map[string]string) string {
 
 // AwaitPolicies returns once an API server that was restarted lets Apps and ScimTokens be written again: it may take half a
 // minute to find the kinds that its admission policies read, and refuses what they are about until then.
+// It fails where that takes longer.
 func (e *Env) AwaitPolicies(ctx context.Context) error {
 	return localoperator.Install(ctx, e.Config, config.FS)
 }

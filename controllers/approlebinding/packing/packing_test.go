@@ -26,7 +26,7 @@ func TestPack(t *testing.T) {
 		"the first free place":              {existing: [][]string{{"a", "b"}, {"c"}}, holders: []string{"z"}, decide: without("b"), want: []string{"0: a=n-a z=n-z", "1: c=n-c"}},
 		"a person in two chunks":            {existing: [][]string{{"a"}, {"a", "b"}}, want: []string{"0: a=n-a", "1: b=n-b"}},
 		"everybody leaves":                  {existing: [][]string{{"a"}, {"b"}}, decide: without("a", "b"), want: []string{"0:", "1:"}},
-		"a holder who is bound stays put":   {existing: [][]string{{"a"}, {"b"}}, holders: []string{"b"}, want: []string{"0: a=n-a", "1: b=n-b"}},
+		"a bound holder stays put":          {existing: [][]string{{"a"}, {"b"}}, holders: []string{"b"}, want: []string{"0: a=n-a", "1: b=n-b"}},
 		"a subject that is renamed":         {existing: [][]string{{"a"}}, decide: func(v1alpha1.AppRoleSubject) string { return "new" }, want: []string{"0: a=new"}},
 		"a chunk in the middle is not left": {existing: [][]string{{"a"}, {"b"}, {"c"}}, decide: without("b"), holders: []string{"d"}, want: []string{"0: a=n-a d=n-d", "1:", "2: c=n-c"}},
 	} {
@@ -160,7 +160,7 @@ func TestPackLeavesAloneWhatIsNotTouched(t *testing.T) {
 		Touched: func(b *v1alpha1.AppRoleBinding) bool { return b.Spec.Index == 1 },
 		Decide: func(s v1alpha1.AppRoleSubject) (Member, bool) {
 			if s.User == "a" {
-				t.Error("somebody was looked at in vain")
+				t.Error("a user was looked at in vain")
 			}
 			return person(s.User, "", true), s.User != "c"
 		},
@@ -248,7 +248,7 @@ func TestSubjectsOfNatives(t *testing.T) {
 				t.Errorf("retained %v", retained)
 			}
 			if remain, others := c.Among(test.existing); others || len(remain) != len(test.existing) {
-				t.Errorf("somebody would lose access for a moment: %v of %v remain", remain, test.existing)
+				t.Errorf("a user would lose access for a moment: %v of %v remain", remain, test.existing)
 			}
 		})
 	}

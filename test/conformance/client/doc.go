@@ -1,4 +1,3 @@
 // Package client has an independent SCIM client provision through a running server: SCIMMY makes the requests and reads the
-// answers (../judges/client.mjs). It stands outside the flow: it starts the whole operator with test/okta/harness and is
-// imported by nothing. It needs Node.js, so its tests are behind the build tag conformance (make conformance).
+// answers (../judges/client.mjs). It starts the whole operator with test/okta/harness. It needs Node.js, so its tests are behind the build tag conformance (make conformance).
 package client

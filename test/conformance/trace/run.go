@@ -39,7 +39,7 @@ func (r Runs) Read(events io.Reader, module string) error {
 }
 
 // Show writes what go test would have printed without -json: the packages, and what failed tests have said. Where tests failed
-// it ends with their names and the last of what they said by themselves, abridged: of a long log people often have the end only.
+// it ends with their names and the last of what they said by themselves, abridged: of a long log people often have the end only. It fails where it cannot read or write.
 func Show(events io.Reader, w io.Writer) error {
 	said := map[string]string{}
 	var failures []string

@@ -3,8 +3,6 @@
 // A comment before a block of shell names it:
 //
 //	<!-- e2e: upgrade -->
-//
-// It imports the standard library only and is imported by the tests of test/e2e.
 package commands
 
 import (

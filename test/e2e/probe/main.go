@@ -1,7 +1,5 @@
 // Command probe is what the end-to-end tests run in Pods of their own to ask the cluster's network: "probe listen :8080"
 // accepts connections until it is ended, and "probe dial ADDRESS..." says of each address whether it takes a connection.
-//
-// It imports the standard library only.
 package main
 
 import (

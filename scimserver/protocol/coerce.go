@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/scim-operator/scim-operator/internal/datetime"
 )
 
 // typeError is a value of the wrong type somewhere below an attribute. Its path grows while it is handed up.
@@ -114,7 +115,7 @@ func coerceSimple(kind string, v any) (any, error) {
 		}
 		return v, nil
 	case TypeDateTime:
-		if _, ok := parseTime(s); !ok {
+		if _, ok := datetime.Parse(s); !ok {
 			return nil, expected("a date and time as in 2011-05-13T04:42:34Z", v)
 		}
 		return s, nil
@@ -184,16 +185,6 @@ func article(kind string) string {
 	default:
 		return "a " + kind
 	}
-}
-
-// parseTime reads xsd:dateTime and the shorter forms that clients send; without a zone it is UTC.
-func parseTime(s string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // coerceComplex normalises an object. A plain value stands for the sub-attribute value (or formatted).

@@ -3,6 +3,7 @@ package protocol
 import (
 	"strings"
 
+	"github.com/scim-operator/scim-operator/internal/datetime"
 	"github.com/scim-operator/scim-operator/internal/names"
 )
 
@@ -50,7 +51,7 @@ func (c comparison) prepared() (literal, error) {
 		l.compare = compareTime
 		if substring {
 			l.compare = compareFolded
-		} else if l.time, ok = parseTime(l.text); !ok {
+		} else if l.time, ok = datetime.Parse(l.text); !ok {
 			return l, c.attribute.fail("expected a date and time as in 2011-05-13T04:42:34Z")
 		}
 	case TypeBinary:
@@ -93,7 +94,7 @@ func (l literal) holds(operator string, v any) bool {
 		return ok && ordered(operator, compareNumbers(n, l.number))
 	case compareTime:
 		s, _ := v.(string)
-		t, ok := parseTime(s)
+		t, ok := datetime.Parse(s)
 		return ok && ordered(operator, t.Compare(l.time))
 	case compareDynamic:
 		return l.holdsDynamic(operator, v)

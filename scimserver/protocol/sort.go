@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/scim-operator/scim-operator/internal/datetime"
 	"github.com/scim-operator/scim-operator/internal/names"
 )
 
@@ -160,7 +161,7 @@ func newSortKey(a *attribute, value any) SortKey {
 		}
 	case TypeDateTime:
 		if text, ok := value.(string); ok {
-			if t, ok := parseTime(text); ok {
+			if t, ok := datetime.Parse(text); ok {
 				return SortKey{kind: keyTime, number: number{integer: t.Unix(), exact: true, float: float64(t.Unix())}, nanoseconds: int64(t.Nanosecond())}
 			}
 		}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"os"
 	"regexp"
 	"testing"
 )
@@ -75,4 +76,29 @@ func other(c byte) string {
 		return "y"
 	}
 	return "x"
+}
+
+// The pattern that docs/tokens.md gives to secret scanners finds tokens, and no text that is shorter.
+func TestThePatternForScannersFindsTokens(t *testing.T) {
+	page, err := os.ReadFile("../../docs/tokens.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?m)^\\\\bscim_.*$").FindString(string(page))
+	if found == "" {
+		t.Fatal("docs/tokens.md has no pattern")
+	}
+	pattern := regexp.MustCompile(found)
+	for range 100 {
+		token, err := New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pattern.FindString("token="+token+"\n") != token {
+			t.Errorf("%s does not find a token", pattern)
+		}
+		if pattern.MatchString(token[:len(token)-1]) {
+			t.Errorf("%s finds what is no token", pattern)
+		}
+	}
 }

@@ -21,7 +21,7 @@ const root = "../../"
 // Every command of docs/kubectl-scim.md prints what the page shows. `UPDATE_PAGES=1 go test ./test/plugin -run TestPage` writes what
 // is printed into the page.
 func TestPage(t *testing.T) {
-	const page = root + "docs/kubectl-scim.md"
+	page := root + pages.Plugin.Path
 	text, err := os.ReadFile(page)
 	must(t, err)
 	bin := buildPlugin(t)

@@ -13,32 +13,20 @@ import (
 
 const root = "../../../"
 
-// played are the pages with commands to paste, in this order, with the heading that they begin and end at; "" for the whole page.
-var played = []struct{ path, from, to string }{
-	{"README.md", "## Try it\n", "## Install it in a cluster\n"},
-	{"docs/walkthrough.md", "", ""},
-	{"docs/tokens.md", "## The quick way: have one generated\n", "## What a token may do, from where, and when\n"},
-}
-
 // playPages plays the pages; `UPDATE_PAGES=1 go test ./hack/dev/run -run TestPages` writes what is printed into them.
 func playPages(t *testing.T, dir string) {
-	for _, page := range played {
-		raw, err := os.ReadFile(root + page.path)
+	for _, page := range pages.Quickstart {
+		raw, err := os.ReadFile(root + page.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		before, rest, found := strings.Cut(string(raw), page.from)
-		part, after := rest, ""
-		if page.to != "" {
-			part, after, found = strings.Cut(rest, page.to)
-			before, after = before+page.from, page.to+after
+		before, part, after, err := page.Cut(string(raw))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !found {
-			t.Fatalf("%s has no section %q", page.path, page.from)
-		}
-		part = pages.Play(t, pages.Shell{Root: root, Env: []string{"ENV=" + filepath.Join(dir, "env")}}, page.path, part)
+		part = pages.Play(t, pages.Shell{Root: root, Env: []string{"ENV=" + filepath.Join(dir, "env")}}, page.Path, part)
 		if os.Getenv("UPDATE_PAGES") != "" {
-			if err := os.WriteFile(root+page.path, []byte(before+part+after), 0o600); err != nil {
+			if err := os.WriteFile(root+page.Path, []byte(before+part+after), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

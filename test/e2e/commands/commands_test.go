@@ -3,9 +3,7 @@ package commands
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -31,45 +29,6 @@ func TestNamed(t *testing.T) {
 	for _, name := range []string{"two", "three"} {
 		if _, err := Named(path, name); err == nil {
 			t.Errorf("%s is found, although it is not there once", name)
-		}
-	}
-}
-
-// TestDocumentedCommands asks that make e2e runs every command of the pages on operation, or that the page says why not.
-func TestDocumentedCommands(t *testing.T) {
-	const root = "../../.."
-	tests, err := filepath.Glob("../*_test.go")
-	if err != nil || len(tests) == 0 {
-		t.Fatalf("no tests: %v", err)
-	}
-	var code strings.Builder
-	for _, path := range tests {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		code.Write(text)
-	}
-	for page, from := range map[string]string{"README.md": "## Install it in a cluster", "docs/operations.md": "# Operations"} {
-		document, err := os.ReadFile(filepath.Join(root, page))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, section, found := strings.Cut(string(document), from)
-		if !found {
-			t.Fatalf("%s has no %q", page, from)
-		}
-		blocks, err := In(section)
-		if err != nil || len(blocks) == 0 {
-			t.Fatalf("%s: %d blocks, %v", page, len(blocks), err)
-		}
-		for _, block := range blocks {
-			switch {
-			case block.Name == "" && block.ByHand == "":
-				t.Errorf("%s: no test runs this, and nothing says why:\n%s", page, block.Text)
-			case block.Name != "" && !regexp.MustCompile(`"`+regexp.QuoteMeta(block.Name)+`"`).MatchString(code.String()):
-				t.Errorf("%s: no test follows the commands named %s", page, block.Name)
-			}
 		}
 	}
 }

@@ -23,6 +23,14 @@ func (s actorStore) GetGroup(_ context.Context, name string) (group *v1alpha1.Gr
 	return group, err
 }
 
+func (s actorStore) KnownGroup(name string) (known *v1alpha1.Group) {
+	_ = s.Do("recall group", false, func(m *memory) error {
+		known = m.knownGroup(name)
+		return nil
+	})
+	return known
+}
+
 func (s actorStore) UpdateGroup(_ context.Context, group *v1alpha1.Group) error {
 	sent := group.DeepCopy()
 	what := "update group to " + strings.Join(sent.Spec.Members, ",")

@@ -11,7 +11,7 @@ import (
 )
 
 // NewStore returns the API server's objects of one namespace as a Store. The client must not read from a cache. index, which
-// may be nil, is told of every shard that was written, and knows shards.
+// may be nil, is told of every shard that was written, and knows Groups and shards.
 func NewStore(live client.Client, namespace string, index *Index) Store {
 	return &apiServer{client: live, namespace: namespace, index: index}
 }
@@ -29,6 +29,13 @@ func (s *apiServer) key(name string) client.ObjectKey {
 func (s *apiServer) GetGroup(ctx context.Context, name string) (*v1alpha1.Group, error) {
 	group := &v1alpha1.Group{}
 	return group, s.client.Get(ctx, s.key(name), group)
+}
+
+func (s *apiServer) KnownGroup(name string) *v1alpha1.Group {
+	if s.index == nil {
+		return nil
+	}
+	return s.index.group(s.key(name))
 }
 
 func (s *apiServer) UpdateGroup(ctx context.Context, group *v1alpha1.Group) error {

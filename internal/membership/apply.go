@@ -42,8 +42,12 @@ func (p *Protocol) Apply(ctx context.Context, name string, decide Decide) (*v1al
 	ctx, cancel := context.WithTimeout(ctx, FlipTimeout)
 	defer cancel()
 	c := &change{Protocol: p, decide: decide}
+	group, changed, err := c.attemptKnown(ctx, name)
+	if err == nil || !needsRead(err) {
+		return group, changed, err
+	}
 	for attempt := range attempts {
-		group, changed, err := c.attempt(ctx, name)
+		group, changed, err = c.attempt(ctx, name)
 		if err == nil {
 			return group, changed, nil
 		}
@@ -61,6 +65,8 @@ func (p *Protocol) Apply(ctx context.Context, name string, decide Decide) (*v1al
 type change struct {
 	*Protocol
 	decide Decide
+	// known says that the attempt under way is on the Group as it was known, without a read.
+	known bool
 	// written is the epoch whose shards have the change already; the Group does not speak of it yet.
 	written string
 	// differ says that this made a difference, which the Group has to tell, whatever it is now.
@@ -115,14 +121,43 @@ func (c *change) tell(observe func(joined, left []string)) {
 	observe(joined, left)
 }
 
+// errUnproven ends an attempt on the Group as it was known: only a read can tell what comes of the change.
+var errUnproven = errors.New("the group must be read")
+
+// needsRead says whether an error of attemptKnown may come from the Group being another one by now.
+func needsRead(err error) bool {
+	return errors.Is(err, errUnproven) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrContended) ||
+		apierrors.IsConflict(err) || apierrors.IsNotFound(err)
+}
+
+// attemptKnown makes the change on the Group as it was last known, without a read. Only a write of the Group proves that it still is
+// so. A change that the known state refuses, that makes no difference to it, or that moves all members, needs a read.
+func (c *change) attemptKnown(ctx context.Context, name string) (*v1alpha1.Group, bool, error) {
+	known := c.store.KnownGroup(name)
+	if known == nil || known.DeletionTimestamp != nil {
+		return nil, false, errUnproven
+	}
+	c.known = true
+	defer func() { c.known = false }()
+	return c.change(ctx, known)
+}
+
 // attempt makes the change on the Group as it is now. Conflict asks for another attempt.
 func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, bool, error) {
 	current, err := c.live(ctx, name)
 	if err != nil {
 		return nil, false, err
 	}
+	return c.change(ctx, current)
+}
+
+// change makes the change on a state of the Group.
+func (c *change) change(ctx context.Context, current *v1alpha1.Group) (*v1alpha1.Group, bool, error) {
 	next := current.DeepCopy()
 	decision, err := c.decide(next)
+	if err != nil && c.known {
+		return nil, false, errUnproven
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -133,6 +168,8 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 	case current.Spec.Sharding == nil:
 		before = slices.Sorted(slices.Values(current.Spec.Members))
 		after, differ, err = c.inline(ctx, next, decision.Members)
+	case c.known && decision.Members.replace:
+		err = errUnproven
 	case decision.Members.replace && len(decision.Members.wanted) <= c.inlineAgain():
 		before, after, differ, err = c.backInline(ctx, current, next, decision.Members)
 	default:
@@ -143,6 +180,9 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 	}
 	changed := differ || c.differ || decision.Attributes
 	if !changed && !decision.Notes {
+		if c.known {
+			return nil, false, errUnproven
+		}
 		err := c.confirm(ctx, current, decision.Members)
 		if err == nil {
 			c.tell(decision.Observe)
@@ -154,7 +194,7 @@ func (c *change) attempt(ctx context.Context, name string) (*v1alpha1.Group, boo
 		next.Spec.LastRequests = decision.Requests
 	}
 	if err := c.store.UpdateGroup(ctx, next); err != nil {
-		return next, changed, err
+		return nil, false, err
 	}
 	if differ {
 		c.note(before, after)
@@ -194,6 +234,9 @@ func (c *change) inline(ctx context.Context, next *v1alpha1.Group, delta Delta) 
 	members, differ = delta.apply(next.Spec.Members)
 	if !differ {
 		return nil, false, nil
+	}
+	if c.known && len(members) > c.inlineLimit {
+		return nil, false, errUnproven // a flip is 128 writes
 	}
 	return members, true, c.place(ctx, next, members)
 }

@@ -24,6 +24,9 @@ type direct struct {
 	// reads counts reads of shards; known, where it is set, is KnownShard.
 	reads int
 	known func(name string) *v1alpha1.MemberShard
+	// groupReads counts reads of the Group; group, where it is set, is KnownGroup.
+	groupReads int
+	group      func() *v1alpha1.Group
 }
 
 func (d *direct) write(what string) error {
@@ -37,7 +40,15 @@ func (d *direct) write(what string) error {
 }
 
 func (d *direct) GetGroup(_ context.Context, name string) (*v1alpha1.Group, error) {
+	d.groupReads++
 	return d.getGroup(name)
+}
+
+func (d *direct) KnownGroup(name string) *v1alpha1.Group {
+	if d.group != nil {
+		return d.group()
+	}
+	return d.groups[name]
 }
 
 func (d *direct) UpdateGroup(_ context.Context, group *v1alpha1.Group) error {
@@ -103,6 +114,16 @@ func deciding(delta Delta) Decide {
 
 func adding(ids ...string) (delta Delta) {
 	delta.Add(ids...)
+	return delta
+}
+
+func removing(ids ...string) (delta Delta) {
+	delta.Remove(ids...)
+	return delta
+}
+
+func replacing(ids ...string) (delta Delta) {
+	delta.Replace(ids...)
 	return delta
 }
 
@@ -174,6 +195,61 @@ func TestKnownShards(t *testing.T) {
 	step("a former state that shows the member", 0, leaves, true, 1)
 	step("no state", -1, adding("ada"), true, 1, "ada")
 	step("nothing to do", 3, adding("ada"), false, 1, "ada")
+}
+
+// TestKnownGroups counts the reads of the Group: none where a write of its last known state tells that it is the present one. A
+// conflict, no difference, a refusal and a move of all members need a read.
+func TestKnownGroups(t *testing.T) {
+	for _, limit := range []int{0, 3} {
+		store, p := newStaff(t, limit, "ada", "bob")
+		former := store.groups[groupName]
+		refused := errors.New("refused")
+		var known *v1alpha1.Group
+		store.group = func() *v1alpha1.Group { return known }
+		step := func(what string, on *v1alpha1.Group, decide Decide, wantChanged bool, wantReads int, wantErr error) {
+			t.Helper()
+			known, store.groupReads = on, 0
+			if _, changed, err := p.Apply(t.Context(), groupName, decide); !errors.Is(err, wantErr) || changed != wantChanged || store.groupReads != wantReads {
+				t.Errorf("limit %d, %s: changed %v, %d reads, want %v and %d: %v", limit, what, changed, store.groupReads, wantChanged, wantReads, err)
+			}
+		}
+		refusing := func(group *v1alpha1.Group) (Decision, error) {
+			if group.ResourceVersion == former.ResourceVersion {
+				return Decision{}, refused
+			}
+			return Decision{Members: adding("dee")}, nil
+		}
+		confirmed := 1 // a group in shards is read again where nothing differs
+		if limit == 0 {
+			confirmed = 2
+		}
+		step("the present state", former, deciding(adding("cyd")), true, 0, nil)
+		step("a former state", former, deciding(removing("cyd")), true, 1, nil)
+		step("nothing to do", store.groups[groupName], deciding(adding("ada")), false, confirmed, nil)
+		step("a former state that refuses", former, refusing, true, 1, nil)
+		step("a present state that refuses", store.groups[groupName], func(*v1alpha1.Group) (Decision, error) { return Decision{}, refused }, false, 1, refused)
+		step("no state", nil, deciding(removing("dee")), true, 1, nil)
+		step("all are replaced", store.groups[groupName], deciding(replacing("ada", "bob", "cyd", "dee")), true, 1, nil)
+	}
+}
+
+// TestGoneGroupIsNotWritten holds for one that this process still knows, and for one that is being deleted.
+func TestGoneGroupIsNotWritten(t *testing.T) {
+	for _, limit := range []int{0, 3} {
+		store, p := newStaff(t, limit, "ada")
+		known := store.groups[groupName].DeepCopy()
+		store.group = func() *v1alpha1.Group { return known }
+		delete(store.groups, groupName)
+		if _, _, err := p.Apply(t.Context(), groupName, deciding(adding("bob"))); !apierrors.IsNotFound(err) {
+			t.Errorf("limit %d: a group that is gone: %v", limit, err)
+		}
+		now := metav1.Now()
+		known.DeletionTimestamp = &now
+		store.groups[groupName] = known
+		if _, _, err := p.Apply(t.Context(), groupName, deciding(adding("cyd"))); !apierrors.IsNotFound(err) {
+			t.Errorf("limit %d: a group that is going: %v", limit, err)
+		}
+	}
 }
 
 func TestShardsAreBounded(t *testing.T) {

@@ -14,8 +14,8 @@
 //     names another epoch, or is inline again, or is gone, the change is made anew on what it is now. A change that finds
 //     nothing to do reads the Group once more for the same reason. So no change is answered that landed in, or looked at,
 //     shards that do not count any more.
-//   - A shard is not read before it is written where its last known state tells what to write: the compare-and-swap fails where
-//     it is another by now. That a change makes no difference only a read can tell.
+//   - Group and shards are not read before they are written where their last known states tell what to write: the
+//     compare-and-swap fails where one is another by now. That a change makes no difference, or is refused, only a read can tell.
 //   - There is no need to flip back when a group shrinks. Only a replacement of all members by few goes inline: it is one
 //     write, whatever the group was.
 //

@@ -71,6 +71,7 @@ func TestExplorationFindsFaults(t *testing.T) {
 		"no compare-and-swap of groups":       func(w *world) { w.Store.ignoreGroupVersions = true },
 		"no compare-and-swap of shards":       func(w *world) { w.Store.ignoreShardVersions = true },
 		"reads of shards are not live":        func(w *world) { w.Store.formerShards = true },
+		"reads of groups are not live":        func(w *world) { w.Store.formerGroups = true },
 		"no look at the epoch after a write":  func(w *world) { w.moves, w.Store.blindly = true, true },
 		"no look at the group after a list":   func(w *world) { w.readOnce = true },
 		"shards are swept while they are new": func(w *world) { w.sweepYoung = true },

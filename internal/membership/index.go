@@ -33,6 +33,7 @@ type indexed struct {
 	uid     types.UID // empty while only shards are known
 	app     string
 	version string
+	group   *v1alpha1.Group
 	names   uint64 // the sum of the NameDigests of the members that have one
 	epoch   string // of the sharding; empty: inline
 	inline  []string
@@ -74,7 +75,7 @@ func (x *Index) PutGroup(group *v1alpha1.Group) (joined []string) {
 	}
 	x.belongs(g, group.Spec.App)
 	known := g.uid != ""
-	g.uid, g.version = group.UID, group.ResourceVersion
+	g.uid, g.version, g.group = group.UID, group.ResourceVersion, group
 	if known && epoch != "" && epoch == g.epoch {
 		return nil
 	}
@@ -105,7 +106,7 @@ func (x *Index) RemoveGroup(group *v1alpha1.Group) {
 		return
 	}
 	x.exchange(g, g.members(), nil)
-	g.uid, g.version, g.epoch, g.inline = "", "", "", nil
+	g.uid, g.version, g.group, g.epoch, g.inline = "", "", nil, "", nil
 	x.tidy(g)
 }
 
@@ -211,6 +212,16 @@ func (x *Index) Contains(group types.NamespacedName, id string) bool {
 	}
 	_, found := slices.BinarySearch(members, id)
 	return found
+}
+
+// group returns a Group as it was last put, nil for an unknown one. It is shared: not to be changed.
+func (x *Index) group(name types.NamespacedName) *v1alpha1.Group {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if g := x.groups[name]; g != nil {
+		return g.group
+	}
+	return nil
 }
 
 // shard returns a shard as it was last put, nil for an unknown one. It is shared: not to be changed.

@@ -23,15 +23,19 @@ type memory struct {
 	blindly bool
 	// formerShards has reads of shards show former states.
 	formerShards bool
+	// formerGroups has reads of Groups show former states.
+	formerGroups bool
 	// history has every state that a shard ever had.
 	history map[string][]*v1alpha1.MemberShard
+	// groupHistory is the same of Groups.
+	groupHistory map[string][]*v1alpha1.Group
 	// named are the epochs that the Group ever named.
 	named map[string]bool
 }
 
 func newMemory() *memory {
 	return &memory{groups: map[string]*v1alpha1.Group{}, shards: map[string]*v1alpha1.MemberShard{}, named: map[string]bool{},
-		history: map[string][]*v1alpha1.MemberShard{}}
+		history: map[string][]*v1alpha1.MemberShard{}, groupHistory: map[string][]*v1alpha1.Group{}}
 }
 
 var errPrecondition = errors.New("the object has been modified")
@@ -43,6 +47,9 @@ func (m *memory) next() string {
 
 func (m *memory) getGroup(name string) (*v1alpha1.Group, error) {
 	if group, found := m.groups[name]; found {
+		if former := m.knownGroup(name); m.formerGroups && former != nil {
+			return former.DeepCopy(), nil
+		}
 		return group.DeepCopy(), nil
 	}
 	return nil, apierrors.NewNotFound(v1alpha1.Resource("groups"), name)
@@ -82,13 +89,25 @@ func (m *memory) put(group *v1alpha1.Group) {
 		m.named[group.Spec.Sharding.Epoch] = true
 	}
 	m.groups[group.Name] = group.DeepCopy()
+	m.groupHistory[group.Name] = append(m.groupHistory[group.Name], group.DeepCopy())
+}
+
+// knownGroup is knownShard for a Group: half of the time it is the present one.
+func (m *memory) knownGroup(name string) *v1alpha1.Group {
+	states := m.groupHistory[name]
+	if i := int(m.version) % (2*len(states) + 1); i < 2*len(states) {
+		return states[max(i, len(states)-1)%len(states)]
+	}
+	return nil
 }
 
 // report is the controller's status write, which has no precondition.
 func (m *memory) report(name string) error {
 	if group, found := m.groups[name]; found {
+		group = group.DeepCopy()
 		group.Status.Members++
 		group.ResourceVersion = m.next()
+		m.put(group)
 	}
 	return nil
 }

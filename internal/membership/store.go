@@ -7,10 +7,12 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Store is what the package needs of the API server, for one namespace. Every read but KnownShard is live. Errors are the API
-// server's: NotFound, AlreadyExists and Conflict decide, any other leaves open whether a write happened.
+// Store is what the package needs of the API server, for one namespace. Every read but KnownGroup and KnownShard is live. Errors
+// are the API server's: NotFound, AlreadyExists and Conflict decide, any other leaves open whether a write happened.
 type Store interface {
 	GetGroup(ctx context.Context, name string) (*v1alpha1.Group, error)
+	// KnownGroup returns the Group as some earlier read or write had it, however long ago, or nil. It is shared: not to be changed.
+	KnownGroup(name string) *v1alpha1.Group
 	// UpdateGroup fails with Conflict unless the resourceVersion is the stored one, and fills in the next.
 	UpdateGroup(ctx context.Context, group *v1alpha1.Group) error
 

@@ -75,6 +75,7 @@ type Reconciler struct {
 	Revocations *revocation.Keeper
 
 	grants grantChecks
+	writes writeRates
 	users  counter
 	tokens counter
 	queue  atomic.Pointer[queue]
@@ -177,6 +178,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
+	if wait := r.writes.wait(app); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
 	result, err := r.reconcile(ctx, app)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
@@ -245,6 +249,7 @@ func (r *Reconciler) isKnown(app *v1alpha1.App, evaluated bool) bool {
 func (r *Reconciler) forget(app types.NamespacedName) {
 	r.Guard.Forget(app)
 	r.grants.forget(app)
+	r.writes.forget(app)
 	forgetMeasures(app)
 	r.Progress.forget(app)
 	r.mutex.Lock()
@@ -255,6 +260,7 @@ func (r *Reconciler) forget(app types.NamespacedName) {
 // writeStatus writes the status of an App as it was read, and tells of what it says.
 func (r *Reconciler) writeStatus(ctx context.Context, app *v1alpha1.App, before *v1alpha1.AppStatus) error {
 	if !apiequality.Semantic.DeepEqual(*before, app.Status) {
+		r.writes.spend(app)
 		if err := r.Client.Status().Update(ctx, app); err != nil {
 			return err
 		}

@@ -198,22 +198,25 @@ func addWithPriority(q queue, key earned.RoleInScope, priority int) {
 	q.Add(key)
 }
 
-// watchApps brings back every key of an App that appeared, went or has another specification.
+// watchApps brings back every key of an App that appeared, went or has another specification, once a second at most while it is edited.
 func (c bindingController) watchApps() handler.TypedEventHandler[*v1alpha1.App, earned.RoleInScope] {
 	enqueue := func(ctx context.Context, app *v1alpha1.App, q queue) {
 		for key := range c.syncer.keysOfApp(ctx, app.Namespace, app.Name) {
 			q.Add(c.syncer.rechecks.add(key))
 		}
 	}
+	edited := func(ctx context.Context, app *v1alpha1.App, q queue) {
+		c.syncer.edits.Do(client.ObjectKeyFromObject(app), func() { enqueue(ctx, app, q) })
+	}
 	return handler.TypedFuncs[*v1alpha1.App, earned.RoleInScope]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) {
 			if !e.IsInInitialList {
-				enqueue(ctx, e.Object, q)
+				edited(ctx, e.Object, q)
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
 			if access.Differ(e.ObjectOld, e.ObjectNew) {
-				enqueue(ctx, e.ObjectNew, q)
+				edited(ctx, e.ObjectNew, q)
 			}
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) {

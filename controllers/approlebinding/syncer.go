@@ -45,6 +45,7 @@ type Syncer struct {
 	memories           memories
 	requests           grantRequests
 	rechecks           rechecks
+	edits              fair.Edits
 
 	once      sync.Once
 	scheduler *schedule.Scheduler[earned.RoleInScope, want, Outcome]

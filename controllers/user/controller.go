@@ -85,6 +85,7 @@ type Reconciler struct {
 	pendingRemovals pendingRemovals
 	waiting         waiting
 	turns           turns
+	edits           fair.Edits
 	causes          causes
 	// grantEvents and revokeEvents say which Events are written.
 	grantEvents, revokeEvents *eventBudget
@@ -227,29 +228,34 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 	}
 }
 
-// watchApps brings back every user of an App after a change of its specification, behind users that changed themselves.
+// watchApps brings back every user of an App after a change of its specification, behind users that changed themselves, and once a
+// second at most while the App is edited again and again.
 func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconcile.Request] {
 	// No index by App: it would cost every User memory, for the sake of an App's edits.
 	usersOf := userlookup.UsersIn(r.Client)
 	enqueue := func(app *v1alpha1.App, q queue) {
-		r.Policies.Supersede(app)
 		for _, user := range usersOf(client.ObjectKeyFromObject(app)) {
 			add(q, handler.LowPriority, client.ObjectKeyFromObject(user))
 		}
 	}
+	edited := func(app *v1alpha1.App, q queue) {
+		r.Policies.Supersede(app)
+		r.edits.Do(client.ObjectKeyFromObject(app), func() { enqueue(app, q) })
+	}
 	return handler.TypedFuncs[*v1alpha1.App, reconcile.Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.App], q queue) {
 			if !e.IsInInitialList {
-				enqueue(e.Object, q)
+				edited(e.Object, q)
 			}
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q queue) {
 			if access.Differ(e.ObjectOld, e.ObjectNew) ||
 				!slices.Equal(e.ObjectOld.Status.MissingScopes, e.ObjectNew.Status.MissingScopes) {
-				enqueue(e.ObjectNew, q)
+				edited(e.ObjectNew, q)
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.App], q queue) {
+			r.Policies.Supersede(e.Object)
 			enqueue(e.Object, q)
 		},
 	}

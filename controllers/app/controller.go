@@ -76,6 +76,7 @@ type Reconciler struct {
 
 	grants grantChecks
 	writes writeRates
+	gains  gains
 	users  counter
 	tokens counter
 	queue  atomic.Pointer[queue]
@@ -114,7 +115,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, watch := range []source.Source{
 		source.Func(r.takeQueue),
-		source.Kind(mgr.GetCache(), &v1alpha1.App{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.App]{},
+		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps(),
 			predicate.Or[*v1alpha1.App](
 				predicate.TypedGenerationChangedPredicate[*v1alpha1.App]{},
 				predicate.TypedAnnotationChangedPredicate[*v1alpha1.App]{},
@@ -250,6 +251,7 @@ func (r *Reconciler) forget(app types.NamespacedName) {
 	r.Guard.Forget(app)
 	r.grants.forget(app)
 	r.writes.forget(app)
+	r.gains.forget(app)
 	forgetMeasures(app)
 	r.Progress.forget(app)
 	r.mutex.Lock()
@@ -266,6 +268,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, app *v1alpha1.App, before 
 		}
 		r.tell(app, before)
 	}
+	r.tellGains(app)
 	measure(app)
 	return nil
 }

@@ -15,6 +15,10 @@ type AppStatus struct {
 	// observedGeneration is the generation that the status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// enforced says that the App has been in mode Enforce at some time. Such an App is deleted, and what decides about its access
+	// changed, only by an author that is able to bind what it grants.
+	// +optional
+	Enforced bool `json:"enforced,omitempty"`
 	// users counts the App's users.
 	// +optional
 	Users int32 `json:"users"`

@@ -202,6 +202,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	before := app.Status.DeepCopy()
 	name := client.ObjectKeyFromObject(app)
 	app.Status.ObservedGeneration = app.Generation
+	app.Status.Enforced = app.Status.Enforced || app.Spec.Mode != v1alpha1.ModeObserve
 	app.Status.Users, app.Status.ActiveUsers = r.users.get(name)
 	_, app.Status.Tokens = r.tokens.get(name)
 	evaluated := r.setEvaluation(app)

@@ -15,6 +15,7 @@ import (
 const (
 	grantsPolicy   = "scim-operator-grants"
 	appliedPolicy  = "scim-operator-applied-apps"
+	keptPolicy     = "scim-operator-kept-apps"
 	prefixesPolicy = "scim-operator-username-prefixes"
 	secretsPolicy  = "scim-operator-token-secrets"
 	writersPolicy  = "scim-operator-directory"
@@ -162,10 +163,12 @@ func TestEditOfAnothersApp(t *testing.T) {
 			fresh.ResourceVersion = ""
 			must(t, n.admin.Create(t.Context(), fresh))
 			defer func() { must(t, n.admin.Delete(t.Context(), fresh)) }()
+			enforced(t, fresh)
 			must(t, n.client.Patch(t.Context(), fresh, mergePatch(patch)))
 		})
 	}
 	t.Run("binding again", func(t *testing.T) {
+		enforced(t, app)
 		must(t, n.client.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":{"mode":"Observe"}}`)))
 		refusedBy(t, n.client.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":{"mode":"Enforce"}}`)), grantsPolicy, "cluster-admin")
 	})

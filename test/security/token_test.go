@@ -200,7 +200,8 @@ func TestTokenOfAnAppThatIsMadeAgain(t *testing.T) {
 			must(t, n.admin.Create(t.Context(), official))
 			n.answersSoon(t, text, http.StatusOK)
 
-			must(t, n.client.Delete(t.Context(), app.DeepCopy()))
+			refusedBy(t, n.client.Delete(t.Context(), app.DeepCopy()), keptPolicy, "cluster-admin")
+			must(t, n.admin.Delete(t.Context(), app.DeepCopy())) // for whatever reason
 			harness.Eventually(t, patience, "the end of the App", func(ctx context.Context) error {
 				if err := n.admin.Get(ctx, client.ObjectKeyFromObject(app), &v1alpha1.App{}); client.IgnoreNotFound(err) != nil || err == nil {
 					return errors.Join(errors.New("it is there"), err)

@@ -254,6 +254,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: enforced
+      type:
+        scalar: boolean
     - name: evaluation
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Evaluation

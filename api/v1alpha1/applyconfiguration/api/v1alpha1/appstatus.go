@@ -15,6 +15,9 @@ type AppStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// enforced says that the App has been in mode Enforce at some time. Such an App is deleted, and what decides about its access
+	// changed, only by an author that is able to bind what it grants.
+	Enforced *bool `json:"enforced,omitempty"`
 	// users counts the App's users.
 	Users *int32 `json:"users,omitempty"`
 	// activeUsers counts those of them that are active.
@@ -54,6 +57,14 @@ func (b *AppStatusApplyConfiguration) WithConditions(values ...*v1.ConditionAppl
 // If called multiple times, the ObservedGeneration field is set to the value of the last call.
 func (b *AppStatusApplyConfiguration) WithObservedGeneration(value int64) *AppStatusApplyConfiguration {
 	b.ObservedGeneration = &value
+	return b
+}
+
+// WithEnforced sets the Enforced field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Enforced field is set to the value of the last call.
+func (b *AppStatusApplyConfiguration) WithEnforced(value bool) *AppStatusApplyConfiguration {
+	b.Enforced = &value
 	return b
 }
 

@@ -89,6 +89,7 @@ type app struct {
 	memory               *semaphore.Weighted
 	slices               *semaphore.Weighted
 	removing             removalfirst.Removals
+	removalsUnderWay     int
 	waiting              int
 	lastSeen             time.Time
 	underWay             int
@@ -112,17 +113,40 @@ const (
 	yieldOwn = 500 * time.Millisecond
 	// yieldOthers bounds it for other Apps' removals: more, and a tenant that deactivates without end slows all others down.
 	yieldOthers = 10 * time.Millisecond
+	// fewRemovals of another App are waited for. One that has more under way takes users out by the dozen, which goes on, and creates of
+	// others would each wait for it.
+	fewRemovals = 4
 )
 
 // BeginRemoval says that a removal of the App is under way until end is called.
 func (a *Apps) BeginRemoval(name types.NamespacedName, limits Limits) (end func()) {
 	state := a.begin(name, limits)
+	a.countRemoval(state, 1)
 	endOwn, endAll := state.removing.Begin(), a.removing.Begin()
 	return sync.OnceFunc(func() {
 		endOwn()
 		endAll()
+		a.countRemoval(state, -1)
 		a.end(state)
 	})
+}
+
+func (a *Apps) countRemoval(state *app, by int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state.removalsUnderWay += by
+}
+
+// othersRemoveFew says whether another App has removals under way, and only a few.
+func (a *Apps) othersRemoveFew(name types.NamespacedName) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for other, state := range a.apps {
+		if other != name && state.removalsUnderWay > 0 && state.removalsUnderWay <= fewRemovals {
+			return true
+		}
+	}
+	return false
 }
 
 // Yield has what gives access wait for a moment while removals are under way: both go to one API server.
@@ -130,7 +154,9 @@ func (a *Apps) Yield(ctx context.Context, name types.NamespacedName, limits Limi
 	state := a.begin(name, limits)
 	defer a.end(state)
 	state.removing.Yield(ctx, yieldOwn)
-	a.removing.Yield(ctx, yieldOthers)
+	if a.othersRemoveFew(name) {
+		a.removing.Yield(ctx, yieldOthers)
+	}
 }
 
 // Enter lets a request of the App in, once the rate and the App's seats allow it. cost is that of so many ordinary requests, 1 at least.

@@ -20,8 +20,8 @@ type isolation struct {
 	// writes is how many writes a second the API server answered during the attack; work what each process had of the processors.
 	writes float64
 	work   map[string]float64
-	// baseline are bare GETs while a client that has nothing to do with the product sends as many writes.
-	baseline []time.Duration
+	// floorWork is what each process had of them beside the floor.
+	floorWork map[string]float64
 }
 
 // isolationGroup is the one group of benchmarks with a server that has its default flags.
@@ -47,25 +47,38 @@ type isolationAttack struct {
 	name, title string
 	kind        attackerKind
 	attack      func(*bystander.Tenant) bystander.Attack
+	// floor is what of the attack no operator can spare the API server, by a client that has nothing to do with the product; nil for as
+	// many writes as there were more than before, of floorBytes each.
+	floor      func(*bystander.Tenant) bystander.Attack
+	floorBytes int
+}
+
+// edits is an attack by edits of an App; its floor are the same edits of an object that the operator knows nothing of.
+func edits(name, title string, edit bystander.Edit) isolationAttack {
+	return isolationAttack{
+		name: name, title: title, kind: edited,
+		attack: func(t *bystander.Tenant) bystander.Attack { return t.Edits(edit) },
+		floor:  func(t *bystander.Tenant) bystander.Attack { return t.ForeignEdits(edit) },
+	}
 }
 
 var isolationAttacks = []isolationAttack{
-	{"isolation-filters", "16 scan filters", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.ScanFilters(16) }},
-	{"isolation-sorts", "8 clients that sort", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Sorts(8) }},
-	{"isolation-pages", "16 clients that read pages of 1,000", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Pages(16) }},
-	{"isolation-bulk", "8 bulk clients", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.BulkClients(8) }},
-	{"isolation-creates", "32 clients that create", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Creates(32) }},
-	{"isolation-users", "8 clients that create users of 150 KB", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.LargeUsers(8, 500, 300) }},
-	{"isolation-groups", "8 clients that create groups of 2,000", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Groups(8, 2000) }},
-	{"isolation-leavers", "16 clients that deactivate and reactivate", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.Leavers(16) }},
-	{"isolation-expressions", "127 expensive expressions of one App", edited, (*bystander.Tenant).ExpensiveExpressions},
-	{"isolation-pairs", "1024 pairs of role and scope of one App", edited, (*bystander.Tenant).ManyPairs},
-	{"isolation-tokens", "32 clients with wrong tokens", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.WrongTokens(32) }},
-	{"isolation-json", "8 clients with JSON of 9,000 levels", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.DeepJSON(8, 9000) }},
-	{"isolation-headers", "300 clients that send a header line a second", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.SlowHeaders(300) }},
-	{"isolation-idle", "1,000 idle connections, opened anew", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.IdleConnections(1000) }},
-	{"isolation-bodies", "100 clients that send a byte a second", ordinary, func(t *bystander.Tenant) bystander.Attack { return t.SlowBodies(100) }},
-	{"isolation-readers", "100 clients that do not read pages of 60 MB", large, func(t *bystander.Tenant) bystander.Attack { return t.SlowReaders(100) }},
+	{name: "isolation-filters", title: "16 scan filters", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.ScanFilters(16) }},
+	{name: "isolation-sorts", title: "8 clients that sort", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.Sorts(8) }},
+	{name: "isolation-pages", title: "16 clients that read pages of 1,000", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.Pages(16) }},
+	{name: "isolation-bulk", title: "8 bulk clients", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.BulkClients(8) }},
+	{name: "isolation-creates", title: "32 clients that create", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.Creates(32) }},
+	{name: "isolation-users", title: "8 clients that create users of 150 KB", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.LargeUsers(8, 500, 300) }, floorBytes: 150_000},
+	{name: "isolation-groups", title: "8 clients that create groups of 2,000", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.Groups(8, 2000) }},
+	{name: "isolation-leavers", title: "16 clients that deactivate and reactivate", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.Leavers(16) }},
+	edits("isolation-expressions", "127 expensive expressions of one App", bystander.ExpensiveExpressions),
+	edits("isolation-pairs", "1024 pairs of role and scope of one App", bystander.ManyPairs),
+	{name: "isolation-tokens", title: "32 clients with wrong tokens", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.WrongTokens(32) }},
+	{name: "isolation-json", title: "8 clients with JSON of 9,000 levels", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.DeepJSON(8, 9000) }},
+	{name: "isolation-headers", title: "300 clients that send a header line a second", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.SlowHeaders(300) }},
+	{name: "isolation-idle", title: "1,000 idle connections, opened anew", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.IdleConnections(1000) }},
+	{name: "isolation-bodies", title: "100 clients that send a byte a second", kind: ordinary, attack: func(t *bystander.Tenant) bystander.Attack { return t.SlowBodies(100) }},
+	{name: "isolation-readers", title: "100 clients that do not read pages of 60 MB", kind: large, attack: func(t *bystander.Tenant) bystander.Attack { return t.SlowReaders(100) }},
 }
 
 func (p plan) isolationNames() []string {
@@ -139,12 +152,20 @@ func (s *suite) isolate(ctx context.Context, e *environment, attacker *bystander
 	key := client.ObjectKeyFromObject(other.App)
 	other.Bare = func(ctx context.Context) error { return e.bare.Get(ctx, key, &v1alpha1.App{}) }
 	s.progress.say("%s: %s before and during %s", attack.name, s.plan.isolationTime, attack.title)
+	quiet, err := e.usage(ctx)
+	if err != nil {
+		return err
+	}
 	before, _, known := memoryOf(e.server.Pid())
 	watching, stop := context.WithCancel(ctx)
 	largest := make(chan int64, 1)
 	go func() { largest <- watchMemory(watching, e.server.Pid()) }()
 	var used usage
 	report, err := other.Under(ctx, attack.title, s.plan.isolationTime, func(ctx context.Context) error {
+		var err error
+		if quiet, err = e.usageSince(ctx, quiet); err != nil {
+			return err
+		}
 		begun, err := e.usage(ctx)
 		if err != nil {
 			return err
@@ -159,7 +180,7 @@ func (s *suite) isolate(ctx context.Context, e *environment, attacker *bystander
 		result.memory = max(0, most-before)
 	}
 	if err == nil {
-		result.baseline, err = s.sameWrites(ctx, e, used.writes, other.Bare)
+		err = s.besideFloor(ctx, e, other, attacker, attack, &result, used.writes-quiet.writes)
 	}
 	if err != nil {
 		return err
@@ -172,7 +193,7 @@ const (
 	// settled is what part of a processor the controller takes that has nothing to do any more.
 	settled = 0.05
 	// settleTimeout bounds the wait for that.
-	settleTimeout = 15 * time.Second
+	settleTimeout = time.Minute
 )
 
 // settle returns when the controller has done what the attack before it, or the filling of an App, gave it to do; later ones would

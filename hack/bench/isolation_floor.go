@@ -1,15 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"github.com/scim-operator/scim-operator/test/bystander"
 )
 
 // usage is what the API server and the processes have done in a time: so far, or a second.
@@ -43,59 +42,47 @@ func (e *environment) usageSince(ctx context.Context, before usage) (usage, erro
 }
 
 const (
-	// baselineWriters bounds the writes under way at a time, of a client that has nothing to do with the product.
-	baselineWriters = 16
-	// baselineBytes is about what a User has.
-	baselineBytes = 1000
+	// fewWrites a second more than before the attack are no reason to measure a floor.
+	fewWrites = 5
+	// floorBytes is about what a User has.
+	floorBytes = 1000
 )
 
-// sameWrites measures a bare GET while an administrator's client creates ConfigMaps, so many a second: what the API server,
-// etcd and the machine make of that many writes, whatever sends them.
-func (s *suite) sameWrites(ctx context.Context, e *environment, perSecond float64, get func(context.Context) error) ([]time.Duration, error) {
-	s.progress.say("the same %.0f writes a second of ConfigMaps", perSecond)
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "baseline-"}}
-	if err := e.admin.Create(ctx, namespace); err != nil {
-		return nil, err
+// besideFloor measures the bystander beside what of an attack the API server cannot be spared: edits of an object of the same size, or
+// so many writes a second more than before the attack, by a client that has nothing to do with the product.
+func (s *suite) besideFloor(ctx context.Context, e *environment, other *bystander.Bystander, attacker *bystander.Tenant, attack isolationAttack,
+	result *isolation, perSecond float64,
+) error {
+	var load bystander.Attack
+	switch {
+	case attack.floor != nil:
+		load = attack.floor(attacker)
+	case perSecond < fewWrites:
+		return nil
+	default:
+		load = attacker.ForeignWrites(perSecond, cmp.Or(attack.floorBytes, floorBytes))
 	}
-	writing, stop := context.WithCancel(ctx)
-	defer stop()
-	begun := time.Now()
-	var serial atomic.Int64
-	var writers sync.WaitGroup
-	for range baselineWriters {
-		writers.Go(func() {
-			for writing.Err() == nil {
-				number := serial.Add(1)
-				due := begun.Add(time.Duration(float64(number) / max(perSecond, 0.1) * float64(time.Second)))
-				select {
-				case <-writing.Done():
-					return
-				case <-time.After(time.Until(due)):
-				}
-				_ = e.admin.Create(writing, &corev1.ConfigMap{
-					ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: fmt.Sprint("baseline-", number)},
-					Data:       map[string]string{"text": strings.Repeat("x", baselineBytes)},
-				})
-			}
-		})
+	if err := attacker.ForeignKinds(ctx); err != nil {
+		return err
 	}
-	defer writers.Wait()
-	defer stop()
-	var times []time.Duration
-	ticker := time.NewTicker(bareInterval)
-	defer ticker.Stop()
-	for end := begun.Add(s.plan.isolationTime / 2); time.Now().Before(end) && ctx.Err() == nil; <-ticker.C {
-		asked := time.Now()
-		if err := get(ctx); err != nil {
-			return nil, err
+	if err := s.settle(ctx, e); err != nil {
+		return err
+	}
+	s.progress.say("the floor: %.0f writes a second, or the same edits, of objects that the operator knows nothing of", perSecond)
+	var used usage
+	var err error
+	result.Floor, err = other.Beside(ctx, "the floor", s.plan.isolationTime, func(ctx context.Context) error {
+		begun, err := e.usage(ctx)
+		if err != nil {
+			return err
 		}
-		times = append(times, time.Since(asked))
-	}
-	return times, ctx.Err()
+		loadError := load(ctx)
+		used, err = e.usageSince(context.WithoutCancel(ctx), begun)
+		return errors.Join(loadError, err)
+	})
+	result.floorWork = used.work
+	return err
 }
-
-// bareInterval is between two bare GETs: as between the bystander's look-ups.
-const bareInterval = 50 * time.Millisecond
 
 // times says how many times as long the median of one took as that of the other.
 func timesOf(during, before []time.Duration) float64 {
@@ -106,19 +93,49 @@ func timesOf(during, before []time.Duration) float64 {
 	return float64(percentile(during, 50)) / float64(b)
 }
 
-// slowdowns is by how much the bystander's look-ups and creates slowed down, a bare GET during the same attack, and a bare GET beside
-// the same number of others' writes.
-func (i isolation) slowdowns() string {
-	return fmt.Sprintf("%.1f, %.1f, %.1f, %.1f", timesOf(i.During.LookUps, i.Before.LookUps), timesOf(i.During.Creates, i.Before.Creates),
-		timesOf(i.During.Bares, i.Before.Bares), timesOf(i.baseline, i.Before.Bares))
+// slowdowns is by how much the bystander's look-ups and creates and a bare GET slowed down.
+func (i isolation) slowdowns(during bystander.Figures) string {
+	return fmt.Sprintf("%.1f, %.1f, %.1f", timesOf(during.LookUps, i.Before.LookUps), timesOf(during.Creates, i.Before.Creates),
+		timesOf(during.Bares, i.Before.Bares))
 }
 
-// processors is what each process had of the processors during the attack.
-func (i isolation) processors() string {
+// processors is what each process had of the processors.
+func processors(work map[string]float64) string {
 	names := []string{"kube-apiserver", "etcd", "server", "controller"}
 	parts := make([]string, len(names))
 	for at, name := range names {
-		parts[at] = fmt.Sprintf("%.2f", i.work[name])
+		parts[at] = fmt.Sprintf("%.2f", work[name])
 	}
 	return strings.Join(parts, ", ")
+}
+
+// isolationLine is one line of the table.
+type isolationLine struct {
+	when, grows, writes, processors, slowdown, result string
+	bystander.Figures
+}
+
+// lines are those of one attack. RESULT beside "during" is how the bounds of invariant 8 are missed, beside "floor" how they are with the
+// floor in place of what was before.
+func (i isolation) lines() []isolationLine {
+	missed := i.Strict()
+	if i.memory > memoryGrowthTarget<<20 {
+		missed = append(missed, fmt.Sprintf("memory grew by more than %d MiB", memoryGrowthTarget))
+	}
+	lines := []isolationLine{
+		{"before", "-", "-", "-", "-", "-", i.Before},
+		{"during", quantity(float64(i.memory)/(1<<20), mebibytes), quantity(i.writes, perSecond), processors(i.work), i.slowdowns(i.During),
+			judgement(missed), i.During},
+	}
+	if len(i.Floor.LookUps) > 0 {
+		lines = append(lines, isolationLine{"floor", "-", "-", processors(i.floorWork), i.slowdowns(i.Floor), "above it: " + judgement(i.AboveFloor()), i.Floor})
+	}
+	return lines
+}
+
+func judgement(missed []string) string {
+	if len(missed) == 0 {
+		return "ok"
+	}
+	return strings.Join(missed, "; ")
 }

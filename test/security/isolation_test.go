@@ -64,14 +64,14 @@ func TestBystanderOfApps(t *testing.T) {
 	for _, attack := range []struct {
 		name  string
 		users int
-		run   func(*bystander.Tenant) bystander.Attack
+		edit  bystander.Edit
 	}{
-		{"127 expensive expressions, 160 users", 160, (*bystander.Tenant).ExpensiveExpressions},
-		{"1024 pairs of role and scope, 2 users", 2, (*bystander.Tenant).ManyPairs},
+		{"127 expensive expressions, 160 users", 160, bystander.ExpensiveExpressions},
+		{"1024 pairs of role and scope, 2 users", 2, bystander.ManyPairs},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			attacker := newAttacker(t, attack.users, 10)
-			undisturbed(t, attack.name, attack.run(attacker.Tenant))
+			undisturbed(t, attack.name, attacker.Edits(attack.edit))
 		})
 	}
 }

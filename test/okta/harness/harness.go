@@ -210,6 +210,14 @@ func (h *Harness) RunCandidate(ctx context.Context) (*localoperator.Process, err
 	}))
 }
 
+// BeginRefusedController runs one more controller with the server's credential, which may not read what a controller needs, and does not
+// wait for it. It fails where the process cannot be started.
+func (h *Harness) BeginRefusedController(ctx context.Context) (*localoperator.Process, error) {
+	return h.remember(localoperator.StartController(ctx, localoperator.ProcessOptions{
+		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Log: h.ControllerLog, LeaderElect: true, Unready: true,
+	}))
+}
+
 func (h *Harness) remember(process *localoperator.Process, err error) (*localoperator.Process, error) {
 	if err != nil {
 		return nil, err

@@ -15,13 +15,13 @@ func (d *largeDirectory) measureLookups(ctx context.Context) error {
 	return d.compareEach(ctx, []comparison{
 		{
 			name: benchmarkLargeHit, title: "userName eq, a hit : bare GET", n: d.plan.reads, concurrency: d.plan.readConcurrency, target: readTarget,
-			subject:  side{name: "userName eq, hit", prepare: d.findUsers(d.environment, everybody)},
-			baseline: side{name: "bare GET of a User", prepare: d.bareGetUsers(d.environment, everybody)},
+			subject:  side{name: "userName eq, hit", prepare: findUsers(d.environment, everybody)},
+			baseline: side{name: "bare GET of a User", prepare: bareGetUsers(d.environment, everybody)},
 		},
 		{
 			name: benchmarkLargeMiss, title: "userName eq, a miss : bare GET", n: d.plan.reads, concurrency: d.plan.readConcurrency, target: readTarget,
-			subject:  side{name: "userName eq, miss", prepare: d.findNobody(d.environment)},
-			baseline: side{name: "bare GET of no NameClaim", prepare: d.bareGetNothing(d.environment)},
+			subject:  side{name: "userName eq, miss", prepare: findStrangers(d.environment, &d.people)},
+			baseline: side{name: "bare GET of no NameClaim", prepare: bareGetNothing(d.environment, &d.people)},
 		},
 	})
 }

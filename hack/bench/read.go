@@ -20,16 +20,16 @@ const readTarget = 0.8
 // measureReads compares the reads that Okta's every step begins with to bare GETs from etcd (no resourceVersion) by the
 // same ServiceAccount: of the User where there is one, of the NameClaim that is not there where there is none.
 func (s *suite) measureReads(ctx context.Context, e *environment, pop *population) error {
-	getUser := side{name: "bare GET of a User", prepare: s.bareGetUsers(e, pop)}
-	getNothing := side{name: "bare GET of no NameClaim", prepare: s.bareGetNothing(e)}
+	getUser := side{name: "bare GET of a User", prepare: bareGetUsers(e, pop)}
+	getNothing := side{name: "bare GET of no NameClaim", prepare: bareGetNothing(e, &s.people)}
 	for _, benchmark := range []struct {
 		name, title string
 		subject     side
 		baseline    side
 	}{
-		{benchmarkReadGet, "GET /Users/{id} : bare GET", side{name: "GET /Users/{id}", prepare: s.getUsers(e, pop)}, getUser},
-		{benchmarkReadHit, "userName eq, a hit : bare GET", side{name: "userName eq, hit", prepare: s.findUsers(e, pop)}, getUser},
-		{benchmarkReadMiss, "userName eq, a miss : bare GET", side{name: "userName eq, miss", prepare: s.findNobody(e)}, getNothing},
+		{benchmarkReadGet, "GET /Users/{id} : bare GET", side{name: "GET /Users/{id}", prepare: getUsers(e, pop)}, getUser},
+		{benchmarkReadHit, "userName eq, a hit : bare GET", side{name: "userName eq, hit", prepare: findUsers(e, pop)}, getUser},
+		{benchmarkReadMiss, "userName eq, a miss : bare GET", side{name: "userName eq, miss", prepare: findStrangers(e, &s.people)}, getNothing},
 	} {
 		if !s.wants(benchmark.name) {
 			continue
@@ -44,8 +44,8 @@ func (s *suite) measureReads(ctx context.Context, e *environment, pop *populatio
 	return nil
 }
 
-// anyone picks n members at random.
-func (pop *population) anyone(n int) []member {
+// pick returns n members at random.
+func (pop *population) pick(n int) []member {
 	picked := make([]member, n)
 	for i := range picked {
 		picked[i] = pop.members[rand.IntN(len(pop.members))]
@@ -53,27 +53,27 @@ func (pop *population) anyone(n int) []member {
 	return picked
 }
 
-func (s *suite) getUsers(e *environment, pop *population) func(int) (operation, error) {
+func getUsers(e *environment, pop *population) func(int) (operation, error) {
 	return func(n int) (operation, error) {
-		picked := pop.anyone(n)
+		picked := pop.pick(n)
 		return e.ask(n, func(i int) (path, contains string) {
 			return userPath(picked[i].id), `"` + picked[i].userName() + `"`
 		}), nil
 	}
 }
 
-func (s *suite) findUsers(e *environment, pop *population) func(int) (operation, error) {
+func findUsers(e *environment, pop *population) func(int) (operation, error) {
 	return func(n int) (operation, error) {
-		picked := pop.anyone(n)
+		picked := pop.pick(n)
 		return e.ask(n, func(i int) (path, contains string) {
 			return userNamePath(picked[i].userName()), `"` + picked[i].id + `"`
 		}), nil
 	}
 }
 
-func (s *suite) findNobody(e *environment) func(int) (operation, error) {
+func findStrangers(e *environment, people *people) func(int) (operation, error) {
 	return func(n int) (operation, error) {
-		strangers := s.people.take(n)
+		strangers := people.take(n)
 		return e.ask(n, func(i int) (path, contains string) {
 			return userNamePath(strangers[i].userName()), `"totalResults":0`
 		}), nil
@@ -102,19 +102,19 @@ func (e *environment) ask(n int, question func(i int) (path, contains string)) o
 	}
 }
 
-func (s *suite) bareGetUsers(e *environment, pop *population) func(int) (operation, error) {
+func bareGetUsers(e *environment, pop *population) func(int) (operation, error) {
 	return func(n int) (operation, error) {
-		picked := pop.anyone(n)
+		picked := pop.pick(n)
 		return func(ctx context.Context, i int) error {
 			return e.bare.Get(ctx, e.key(picked[i].id), &v1alpha1.User{})
 		}, nil
 	}
 }
 
-func (s *suite) bareGetNothing(e *environment) func(int) (operation, error) {
+func bareGetNothing(e *environment, people *people) func(int) (operation, error) {
 	return func(n int) (operation, error) {
 		keys := make([]client.ObjectKey, n)
-		for i, stranger := range s.people.take(n) {
+		for i, stranger := range people.take(n) {
 			keys[i] = e.key(claims.Name(e.app.Name, v1alpha1.ClaimUserName, stranger.userName()))
 		}
 		return func(ctx context.Context, i int) error {

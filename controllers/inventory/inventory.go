@@ -82,24 +82,42 @@ func (i *Inventory) countUser(object any, by int) {
 	}
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
-	counts := i.of(user.Namespace, user.Spec.App)
-	counts.Users[UserState(user)] += by
+	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Spec.App}
+	counts := i.of(name)
+	add(counts.Users, UserState(user), by)
 	if user.Status.ResidualAccessCount > 0 {
 		counts.Residual += by
 	}
+	i.drop(name, counts)
 }
 
 func (i *Inventory) countGroup(object any, by int) {
 	if group, ok := object.(*v1alpha1.Group); ok {
 		i.mutex.Lock()
 		defer i.mutex.Unlock()
-		i.of(group.Namespace, group.Spec.App).Groups[GroupState(group)] += by
+		name := types.NamespacedName{Namespace: group.Namespace, Name: group.Spec.App}
+		counts := i.of(name)
+		add(counts.Groups, GroupState(group), by)
+		i.drop(name, counts)
+	}
+}
+
+// add changes a count, and forgets it at zero.
+func add(counts map[string]int, state string, by int) {
+	if counts[state] += by; counts[state] == 0 {
+		delete(counts, state)
+	}
+}
+
+// drop forgets an App without users and groups: what Apps leave behind must not add up. The mutex is held.
+func (i *Inventory) drop(app types.NamespacedName, counts *Counts) {
+	if len(counts.Users) == 0 && len(counts.Groups) == 0 {
+		delete(i.apps, app)
 	}
 }
 
 // of returns the counts of an App; the mutex is held.
-func (i *Inventory) of(namespace, app string) *Counts {
-	name := types.NamespacedName{Namespace: namespace, Name: app}
+func (i *Inventory) of(name types.NamespacedName) *Counts {
 	counts := i.apps[name]
 	if counts == nil {
 		counts = &Counts{Users: map[string]int{}, Groups: map[string]int{}}

@@ -68,6 +68,16 @@ func TestCounts(t *testing.T) {
 	expect(1, 1, 1)
 	handler.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: active})
 	expect(0, 1, 1)
+	group := &v1alpha1.Group{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}, Spec: v1alpha1.GroupSpec{App: "app"}}
+	groups := inventory.handler(inventory.countGroup)
+	groups.OnAdd(group, true)
 	handler.OnDelete(left)
 	expect(0, 0, 0)
+	if inventory.Of(app).Groups[StateNotReady] != 1 {
+		t.Error("the group was forgotten with the users")
+	}
+	groups.OnDelete(group)
+	if len(inventory.apps) != 0 {
+		t.Errorf("counts of an App without users and groups are kept: %v", inventory.apps)
+	}
 }

@@ -5,7 +5,6 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
@@ -13,26 +12,19 @@ import (
 // newLags reads the histograms of lag as texts: how many, and within what time half of them and 99 of 100 were done.
 func newLags() lags {
 	read := lags{}
-	families, err := metrics.Registry.Gather()
-	if err != nil {
-		return read
-	}
-	for _, family := range families {
-		switch family.GetName() {
-		case telemetry.Prefix + "provisioning_seconds", telemetry.Prefix + "revocation_seconds":
-			read[family.GetName()] = map[types.NamespacedName]string{}
-			for _, metric := range family.GetMetric() {
-				var app types.NamespacedName
-				for _, label := range metric.GetLabel() {
-					switch label.GetName() {
-					case "namespace":
-						app.Namespace = label.GetValue()
-					case "app":
-						app.Name = label.GetValue()
-					}
+	for _, name := range []string{"provisioning_seconds", "revocation_seconds"} {
+		read[name] = map[types.NamespacedName]string{}
+		for _, metric := range telemetry.ReadHistogram(name) {
+			var app types.NamespacedName
+			for _, label := range metric.GetLabel() {
+				switch label.GetName() {
+				case "namespace":
+					app.Namespace = label.GetValue()
+				case "app":
+					app.Name = label.GetValue()
 				}
-				read[family.GetName()][app] = lagText(metric.GetHistogram())
 			}
+			read[name][app] = lagText(metric.GetHistogram())
 		}
 	}
 	return read

@@ -250,5 +250,5 @@ func isLoopback(host string) bool {
 type lags map[string]map[types.NamespacedName]string
 
 func (l lags) of(histogram string, app types.NamespacedName) string {
-	return cmp.Or(l[telemetry.Prefix+histogram][app], "none since this process began")
+	return cmp.Or(l[histogram][app], "none since this process began")
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
@@ -38,6 +39,8 @@ var catalog struct {
 	registered map[Process][]prometheus.Collector
 	// gauges of the controller, which a new term in the same process begins without.
 	gauges []*prometheus.GaugeVec
+	// histograms by name, without the prefix.
+	histograms map[string]*prometheus.HistogramVec
 }
 
 // Catalog returns the metrics of all packages that are linked, by name.
@@ -112,13 +115,52 @@ func Histogram(process Process, name, help string, buckets []float64, labels ...
 	note(process, "histogram", name, help, labels)
 	histogram := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: Prefix + name, Help: help, Buckets: buckets}, labels)
 	register(process, histogram)
+	catalog.Lock()
+	defer catalog.Unlock()
+	if catalog.histograms == nil {
+		catalog.histograms = map[string]*prometheus.HistogramVec{}
+	}
+	catalog.histograms[name] = histogram
 	return histogram
+}
+
+// ReadHistogram returns what a histogram of this process, named without the prefix, holds by its labels. No other metric is gathered
+// for it. There is none under a name that is not linked.
+func ReadHistogram(name string) []*dto.Metric {
+	catalog.Lock()
+	histogram := catalog.histograms[name]
+	catalog.Unlock()
+	if histogram == nil {
+		return nil
+	}
+	collected := make(chan prometheus.Metric)
+	go func() { histogram.Collect(collected); close(collected) }()
+	var read []*dto.Metric
+	for one := range collected {
+		metric := &dto.Metric{}
+		if one.Write(metric) == nil { // it fails for labels that are no UTF-8, which no registry would show either
+			read = append(read, metric)
+		}
+	}
+	return read
 }
 
 // Collected describes a gauge with values that a prometheus.Collector works out at each scrape. The caller registers the collector.
 func Collected(process Process, name, help string, labels ...string) *prometheus.Desc {
 	note(process, "gauge", name, help, labels)
 	return prometheus.NewDesc(Prefix+name, help, labels, nil)
+}
+
+// TraceOf returns the id of a request's trace, empty for none. It is set before the process serves metrics, and not changed after.
+var TraceOf = func(_ string) string { return "" }
+
+// exemplar names a request, and its trace where it has one.
+func exemplar(requestID string) prometheus.Labels {
+	labels := prometheus.Labels{"request_id": requestID}
+	if id := TraceOf(requestID); id != "" {
+		labels["trace_id"] = id
+	}
+	return labels
 }
 
 // Observe adds a value to a histogram, with the id of the request behind it as exemplar where there is one.
@@ -128,7 +170,7 @@ func Observe(histogram prometheus.Observer, value float64, requestID string) {
 		histogram.Observe(value)
 		return
 	}
-	with.ObserveWithExemplar(value, prometheus.Labels{"request_id": requestID})
+	with.ObserveWithExemplar(value, exemplar(requestID))
 }
 
 // Increment adds one to a counter, with the id of the request behind it as exemplar where there is one.
@@ -138,5 +180,5 @@ func Increment(counter prometheus.Counter, requestID string) {
 		counter.Inc()
 		return
 	}
-	with.AddWithExemplar(1, prometheus.Labels{"request_id": requestID})
+	with.AddWithExemplar(1, exemplar(requestID))
 }

@@ -75,8 +75,8 @@ func TestAskedRuns(t *testing.T) {
 	if c.syncer.IsSettled(c.key, v1alpha1.AppRoleSubject{}, entry) {
 		t.Error("settled before a run")
 	}
-	c.syncer.RequestGrants(c.users[0], revision, entry.Keys)
-	c.syncer.RequestGrants(c.users[0], revision, entry.Keys)
+	c.syncer.RequestGrants(t.Context(), c.users[0], revision, entry.Keys)
+	c.syncer.RequestGrants(t.Context(), c.users[0], revision, entry.Keys)
 	select {
 	case user := <-told:
 		if user != c.users[0] {

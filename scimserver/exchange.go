@@ -19,6 +19,7 @@ import (
 	"golang.org/x/text/transform"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/tracing"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
@@ -54,6 +55,8 @@ type exchange struct {
 	// quiet leaves the request out of the log: it is counted in a summary.
 	quiet bool
 
+	// span is the first one of the request's trace, if it has one.
+	span tracing.Span
 	// For the log line.
 	resourceID  string
 	status      int

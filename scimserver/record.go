@@ -1,6 +1,7 @@
 package scimserver
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
@@ -34,16 +35,7 @@ var (
 // record writes the log line and the metrics of a finished request. The query is left out, because filters name people;
 // so are bodies, unless the operator asked for them, and credentials always.
 func (s *Server) record(x *exchange, took time.Duration) {
-	endpoint, method := x.route.endpoint, x.request.Method
-	if endpoint == "" {
-		endpoint = "unknown"
-	}
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
-	default:
-		// Method names come from the client: they must not make new time series.
-		method = "other"
-	}
+	endpoint, method := x.operation()
 	app := x.credential.app
 	telemetry.Increment(requestsTotal.WithLabelValues(app.Namespace, app.Name, endpoint, method, strconv.Itoa(x.status)), x.requestID)
 	telemetry.Observe(requestSeconds.WithLabelValues(endpoint, method), took.Seconds(), x.requestID)
@@ -68,6 +60,45 @@ func (s *Server) record(x *exchange, took time.Duration) {
 		values = append(values, "requestBody", string(protocol.RedactJSON(x.requestBody)))
 	}
 	x.log.Info("Answered", values...)
+}
+
+// operation names the endpoint and the method, by words of our own: what a client makes up must not make new time series.
+func (x *exchange) operation() (endpoint, method string) {
+	endpoint, method = cmp.Or(x.route.endpoint, "unknown"), x.request.Method
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+	default:
+		method = "other"
+	}
+	return endpoint, method
+}
+
+// endSpan ends the first span of the request's trace. It has what the log line has, without what the client chose: the detail, and an
+// id that is none. A request that no token opened has no trace, so that strangers cannot fill the queue of those to be sent: a span that is
+// not ended is forgotten.
+func (x *exchange) endSpan() {
+	if !x.span.IsRecorded() || x.app == nil {
+		return
+	}
+	endpoint, method := x.operation()
+	route := "/" + endpoint
+	if x.route.id != "" {
+		route += "/{id}"
+	}
+	x.span.Rename(method + " " + route)
+	x.span.Text("http.request.method", method)
+	x.span.Text("http.route", route)
+	x.span.Number("http.response.status_code", x.status)
+	x.span.Text("scim.request_id", x.requestID)
+	x.span.Text("scim.app", x.credential.app.String())
+	x.span.Text("scim.token_id", x.credential.tokenID)
+	if x.status < http.StatusBadRequest {
+		x.span.Text("scim.id", x.resourceID)
+	}
+	if x.status == http.StatusTooManyRequests || x.status >= http.StatusInternalServerError {
+		x.span.Fail(strconv.Itoa(x.status))
+	}
+	x.span.End()
 }
 
 // newRequestID returns 16 random hexadecimal digits that tie a request's log lines together.

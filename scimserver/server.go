@@ -22,6 +22,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/pace"
+	"github.com/scim-operator/scim-operator/internal/tracing"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
@@ -122,6 +123,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
+	ctx, x.span = tracing.Request(ctx, requestID, r.Header)
 	x.request = r.WithContext(directory.WithRequest(logr.NewContext(ctx, log), requestID))
 
 	defer func() {
@@ -136,6 +138,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		x.finish()
 		s.record(x, time.Since(started))
+		x.endSpan()
 		if x.aborted {
 			panic(http.ErrAbortHandler)
 		}
@@ -181,7 +184,9 @@ func (s *Server) handle(x *exchange, known bool) error {
 	if err := x.permit(); err != nil {
 		return err
 	}
+	_, waits := tracing.Begin(x.context(), "wait for a turn")
 	leave, err := s.enter(x)
+	waits.End()
 	if err != nil {
 		return err
 	}

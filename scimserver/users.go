@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/tracing"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -170,7 +171,9 @@ func (s userHandlers) confirmRevocation(x *exchange, user *v1alpha1.User) {
 	if wait <= 0 {
 		return
 	}
-	switch s.directory.Users.WaitRevoked(x.context(), user, wait) {
+	ctx, span := tracing.Begin(x.context(), "wait until access is gone")
+	defer span.End()
+	switch s.directory.Users.WaitRevoked(ctx, user, wait) {
 	case directory.Revoked:
 		x.countDeactivation(true)
 	case directory.RevocationOutlasted:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/internal/loopback"
 	"github.com/scim-operator/scim-operator/internal/telemetry"
+	"github.com/scim-operator/scim-operator/internal/tracing"
 )
 
 // commonFlags are those that the server and the controller share.
@@ -78,6 +80,7 @@ func (f *commonFlags) restConfig() (*rest.Config, error) {
 	}
 	config.QPS = -1
 	config.DisableCompression = true
+	config.Wrap(tracing.Transport)
 	return config, nil
 }
 
@@ -99,9 +102,13 @@ func isLoopback(address string) bool {
 	return err == nil && loopback.Is(host)
 }
 
-// logStart says which build of which part of the operator this process is.
-func logStart(log logr.Logger, part string) {
+// start says which build of which part of the operator this process is, leaves out the other part's metrics, and begins to make
+// traces. What it returns ends that.
+func start(ctx context.Context, log logr.Logger, part telemetry.Process) (stop func()) {
 	version, commit := buildVersion()
-	log.Info("Starting the "+part, "version", version, "commit", commit)
+	log.Info("Starting the "+string(part), "version", version, "commit", commit)
 	buildInfo.WithLabelValues(version, commit, runtime.Version()).Set(1)
+	telemetry.Show(part)
+	telemetry.TraceOf = tracing.TraceID
+	return tracing.Start(ctx, "scim-operator-"+string(part), version, log)
 }

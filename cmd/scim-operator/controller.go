@@ -53,11 +53,10 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 	}
 	status := &statuspage.Page{}
 	flags.admin = flags.besideMetrics(status)
-	logStart(log, "controller")
-	telemetry.Show(telemetry.Controller)
 	// What answers while the controller ends outlives the signal to end.
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()
+	defer start(life, log, telemetry.Controller)()
 	go limitGarbage(life)
 	p, err := newOperator(life, &flags.commonFlags, log, controllers.Kinds()...)
 	if err != nil {

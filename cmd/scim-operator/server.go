@@ -82,11 +82,10 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 	if err := flags.validate(); err != nil {
 		return err
 	}
-	logStart(log, "server")
-	telemetry.Show(telemetry.Server)
 	// What answers while the server ends outlives the signal to end.
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()
+	defer start(life, log, telemetry.Server)()
 	go limitGarbage(life)
 	p, err := newOperator(life, &flags.commonFlags, log, flags.kinds()...)
 	if err != nil {

@@ -24,6 +24,19 @@ type Outcome struct {
 // Err returns the first of the errors.
 func (o Outcome) Err() error { return cmp.Or(o.Removal, o.Grant, o.Prune) }
 
+// kind is a word for what failed first.
+func (o Outcome) kind() string {
+	switch {
+	case errors.Is(o.Grant, errInterrupted):
+		return "interrupted"
+	case o.Removal != nil:
+		return "removal"
+	case o.Grant != nil:
+		return "grant"
+	}
+	return "prune"
+}
+
 // errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out: errStatusLeft says that there
 // is nothing but the status.
 var (

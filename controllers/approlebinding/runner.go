@@ -16,7 +16,17 @@ type runner struct{ syncer *Syncer }
 
 // run is what the scheduler calls: it gathers, plans and writes, and remembers what the next run of the key needs.
 func (r runner) run(ctx context.Context, key earned.RoleInScope, scheduled *schedule.Run[want]) (Outcome, schedule.Ending) {
+	ctx, span := scheduled.Want.origins.Begin(ctx, "write bindings")
+	defer span.End()
+	if span.IsRecorded() {
+		span.Text("scim.app", key.Namespace+"/"+key.App)
+		span.Text("scim.role", key.Role)
+		span.Text("scim.scope", key.Scope)
+	}
 	outcome := r.runOnce(ctx, key, scheduled)
+	if outcome.Err() != nil {
+		span.Fail(outcome.kind())
+	}
 	if !errors.Is(outcome.Grant, errInterrupted) {
 		return outcome, schedule.Ended
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/schedule"
+	"github.com/scim-operator/scim-operator/internal/tracing"
 )
 
 const (
@@ -32,11 +33,14 @@ type want struct {
 	status, full bool
 	// asked are completed when the run is done.
 	asked []*grantRequest
+	// origins are the callers' spans.
+	origins tracing.Origins
 }
 
 func (w *want) merge(other want) {
 	w.status, w.full = w.status || other.status, w.full || other.full
 	w.asked = append(w.asked, other.asked...)
+	w.origins = w.origins.And(other.origins)
 }
 
 // runs returns the scheduler.

@@ -17,6 +17,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/removalfirst"
 	"github.com/scim-operator/scim-operator/internal/schedule"
+	"github.com/scim-operator/scim-operator/internal/tracing"
 )
 
 // Syncer brings bindings in line with the index. Its exported fields are set before it is used and not changed after.
@@ -62,12 +63,12 @@ func (s *Syncer) OnChange(f func(users []types.NamespacedName)) { s.changed = f 
 
 // Sync brings the bindings of a key in line with the index, by a run that begins after the call.
 func (s *Syncer) Sync(ctx context.Context, key earned.RoleInScope) Outcome {
-	return wait(ctx, s.runs().Schedule(key, want{}, false))
+	return wait(ctx, s.runs().Schedule(key, want{origins: tracing.From(ctx)}, false))
 }
 
 // SyncUrgently is Sync for a user that is bound under another subject than it should be: it is a removal, too.
 func (s *Syncer) SyncUrgently(ctx context.Context, key earned.RoleInScope) Outcome {
-	return wait(ctx, s.runs().Schedule(key, want{}, true))
+	return wait(ctx, s.runs().Schedule(key, want{origins: tracing.From(ctx)}, true))
 }
 
 // syncWithStatus is Sync, and writes the status of the AppRoleBindings. A full run looks at everything, and not only at
@@ -92,7 +93,7 @@ var errStillBound = errors.New("the AppRoleBinding of a role that was lost still
 // the key is looked at once more, and it is an error if they do even then.
 func (s *Syncer) SyncRemoval(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error {
 	for _, full := range []bool{false, true} {
-		if err := s.runs().Schedule(key, want{full: full}, true).WaitRemoved(ctx); err != nil {
+		if err := s.runs().Schedule(key, want{full: full, origins: tracing.From(ctx)}, true).WaitRemoved(ctx); err != nil {
 			return err
 		}
 		bound, err := s.Subjects(ctx, user)
@@ -107,14 +108,14 @@ func (s *Syncer) SyncRemoval(ctx context.Context, key earned.RoleInScope, user t
 }
 
 // RequestGrants schedules a run per key for a user with that revision of its entry in the index, and returns at once;
-// OnChange fires with the user when all have finished. Requesting twice for one revision is a no-op.
-func (s *Syncer) RequestGrants(user types.NamespacedName, revision uint64, keys []earned.RoleInScope) {
+// OnChange fires with the user when all have finished. Requesting twice for one revision is a no-op. Of ctx it takes the trace alone.
+func (s *Syncer) RequestGrants(ctx context.Context, user types.NamespacedName, revision uint64, keys []earned.RoleInScope) {
 	asked := s.requests.add(user, revision, len(keys))
 	if asked == nil {
 		return
 	}
 	for _, key := range keys {
-		s.runs().Schedule(key, want{asked: []*grantRequest{asked}}, false)
+		s.runs().Schedule(key, want{asked: []*grantRequest{asked}, origins: tracing.From(ctx)}, false)
 	}
 }
 

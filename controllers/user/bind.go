@@ -140,7 +140,7 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 		}
 	}
 	if len(gained) > 0 && !urgent {
-		e.Syncer.RequestGrants(e.name, revision, gained)
+		e.Syncer.RequestGrants(ctx, e.name, revision, gained)
 		return nil, nil, errPending
 	}
 	outcomes := make([]approlebinding.Outcome, len(gained))

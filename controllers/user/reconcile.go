@@ -65,6 +65,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := e.fetchApp(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
+	ctx, span := e.report().trace(ctx)
+	defer span.End()
 	result, err := e.reconcile(ctx)
 	switch {
 	case errors.Is(err, errPending):
@@ -75,6 +77,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	case errors.Is(err, leadership.ErrNotLeading):
 		return reconcile.Result{RequeueAfter: notLeadingDelay}, nil
+	case err != nil:
+		span.Fail("failed")
 	}
 	e.report().recordFailure(err)
 	return result, err

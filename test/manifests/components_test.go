@@ -43,6 +43,7 @@ var components = []struct{ name, values, patches string }{
 	{name: "flow-schema", values: "flowSchema.enabled=true"},
 	{name: "prometheus", values: "metrics.podMonitor.enabled=true"},
 	{name: "service-monitor", values: "metrics.serviceMonitor.enabled=true"},
+	{name: "tracing", values: "tracing.endpoint=http://collector.tracing.svc:4318"},
 	{name: "prometheus-rule", values: "metrics.prometheusRule.enabled=true"},
 }
 

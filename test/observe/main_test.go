@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,14 @@ const patience = time.Minute
 
 var operator *harness.Harness
 
-func TestMain(m *testing.M) { harness.Main(m, &operator) }
+// TestMain has both processes make traces: what the other tests of this package look at is seen with them.
+func TestMain(m *testing.M) {
+	if err := received.start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	harness.Main(m, &operator)
+}
 
 // lively is an App with some of everything that can be observed: users, groups, leavers, refusals, tokens.
 var lively = sync.OnceValue(func() *scene { return &scene{} })

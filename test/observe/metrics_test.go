@@ -107,7 +107,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 // Exemplars name requests, in the format that has them; and a request's id is that of the log.
 func TestExemplars(t *testing.T) {
 	lively().play(t)
-	exemplar := regexp.MustCompile(`# \{request_id="([0-9a-f]{16})"\}`)
+	exemplar := regexp.MustCompile(`# \{request_id="([0-9a-f]{16})"`)
 	for title, process := range map[string]*localoperator.Process{"server": operator.Server, "controller": operator.Controller} {
 		found := exemplar.FindStringSubmatch(scrape(t, process, "application/openmetrics-text; version=1.0.0"))
 		if found == nil {

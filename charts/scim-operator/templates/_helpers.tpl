@@ -82,6 +82,13 @@ spec:
           valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
         - name: GOMEMLIMIT
           valueFrom: {resourceFieldRef: {resource: limits.memory}}
+        {{- with .root.Values.tracing }}
+        {{- if .endpoint }}
+        - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+        - {name: OTEL_TRACES_SAMPLER, value: traceidratio}
+        - {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .ratio | quote }}}
+        {{- end }}
+        {{- end }}
         {{- with .values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

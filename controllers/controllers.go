@@ -29,6 +29,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/inventory"
+	"github.com/scim-operator/scim-operator/controllers/oauthgrant"
 	"github.com/scim-operator/scim-operator/controllers/removalguard"
 	"github.com/scim-operator/scim-operator/controllers/residualaccess"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
@@ -256,6 +257,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 			Revocations: revocations,
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live, Recorder: recorder}),
+		oauthgrant.Add(mgr, &oauthgrant.Reconciler{Client: mgr.GetClient(), Recorder: recorder}),
 		group.Add(mgr, groups),
 		memberships.Watch(ctx, mgr), // after the controllers that it tells
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
@@ -268,7 +270,7 @@ func addInformers(ctx context.Context, mgr manager.Manager) error {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, object := range []client.Object{
-		&v1alpha1.App{}, &v1alpha1.User{}, &v1alpha1.ScimToken{}, &v1alpha1.AppRoleBinding{},
+		&v1alpha1.App{}, &v1alpha1.User{}, &v1alpha1.ScimToken{}, &v1alpha1.OAuthGrant{}, &v1alpha1.AppRoleBinding{},
 		&rbacv1.RoleBinding{}, &rbacv1.ClusterRoleBinding{}, &corev1.Secret{}, namespace, app.ClusterRoleMetadata(),
 	} {
 		if _, err := mgr.GetCache().GetInformer(ctx, object); err != nil {

@@ -56,13 +56,20 @@ type credentials struct {
 	mu sync.RWMutex
 	// byID holds tokens by the identifier of their digest, so that a look-up compares few digests, each in constant time.
 	byID map[string]map[types.NamespacedName]*v1alpha1.ScimToken
-	now  func() time.Time
+	// secrets holds those of the type ClientSecret, which open nothing.
+	secrets map[types.NamespacedName]*v1alpha1.ScimToken
+	now     func() time.Time
+	// backed says whether an issued token's OAuthGrant gives access now.
+	backed func(*v1alpha1.ScimToken) bool
 	// app returns an App as the watch last told.
 	app func(types.NamespacedName) (*v1alpha1.App, bool)
 }
 
 func newCredentials(app func(types.NamespacedName) (*v1alpha1.App, bool)) *credentials {
-	return &credentials{byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, now: time.Now, app: app}
+	return &credentials{
+		byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, secrets: map[types.NamespacedName]*v1alpha1.ScimToken{},
+		now: time.Now, app: app, backed: func(*v1alpha1.ScimToken) bool { return false },
+	}
 }
 
 // watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether they have caught up.
@@ -73,6 +80,12 @@ func (c *credentials) watch(ctx context.Context, from cache.Cache) ([]toolscache
 func (c *credentials) replace(before, after *v1alpha1.ScimToken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if before != nil {
+		delete(c.secrets, keyOf(before))
+	}
+	if after != nil && after.Spec.Type == v1alpha1.TokenTypeClientSecret {
+		c.secrets[keyOf(after)] = after
+	}
 	for _, digest := range digestsOf(before) {
 		id := token.ID(digest)
 		delete(c.byID[id], keyOf(before))
@@ -89,9 +102,13 @@ func (c *credentials) replace(before, after *v1alpha1.ScimToken) {
 	}
 }
 
-// digestsOf returns the digests that a ScimToken publishes; t may be nil.
+// digestsOf returns the digests that a ScimToken publishes; t may be nil. Those of an issued token count before the controller has
+// seen it, since no account but the server's makes them.
 func digestsOf(t *v1alpha1.ScimToken) []string {
 	var digests []string
+	if t != nil && t.Spec.Type == v1alpha1.TokenTypeAccess {
+		return []string{t.Spec.Digest}
+	}
 	if t != nil && token.IsDigest(t.Status.Digest) {
 		digests = append(digests, t.Status.Digest)
 	}
@@ -111,6 +128,9 @@ func formerOf(t *v1alpha1.ScimToken) *v1alpha1.FormerToken {
 
 // standsFor says whether a ScimToken stands for a digest now. The end of a former token is held against the clock here, too.
 func (c *credentials) standsFor(t *v1alpha1.ScimToken, digest string) bool {
+	if t.Spec.Type == v1alpha1.TokenTypeAccess {
+		return token.Equal(t.Spec.Digest, digest) && c.backed(t)
+	}
 	if token.Equal(t.Status.Digest, digest) {
 		return true
 	}
@@ -240,7 +260,7 @@ func (c *credentials) usable(t *v1alpha1.ScimToken) bool {
 		return false
 	case t.Spec.NotBefore != nil && now.Before(t.Spec.NotBefore.Time):
 		return false
-	case t.Spec.Digest != "" && !token.Equal(t.Spec.Digest, t.Status.Digest):
+	case t.Spec.Type != v1alpha1.TokenTypeAccess && t.Spec.Digest != "" && !token.Equal(t.Spec.Digest, t.Status.Digest):
 		return false
 	}
 	return true

@@ -2,6 +2,7 @@ package scimserver
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -20,7 +21,12 @@ const (
 	// Those of Okta's governance apps.
 	endpointRoles        = "Roles"
 	endpointEntitlements = "Entitlements"
+	// endpointOAuth is that of an App's authorization server; its id says which part of it.
+	endpointOAuth = "oauth"
 )
+
+// metadataPath is that of RFC 8414, before the path of an issuer.
+var metadataPath = []string{".well-known", "oauth-authorization-server"}
 
 // route is a request's path, taken apart.
 type route struct {
@@ -62,10 +68,18 @@ func parseRoute(escapedPath string) (route, bool) {
 		segments = append(segments, decoded)
 	}
 	var parsed route
+	metadata := len(segments) == 5 && slices.Equal(segments[:2], metadataPath)
+	if metadata {
+		segments = append(segments[2:], endpointOAuth, "metadata")
+	}
 	if len(segments) >= 3 && segments[0] == "apps" {
 		parsed.app = types.NamespacedName{Namespace: segments[1], Name: segments[2]}
 		parsed.base = "/apps/" + url.PathEscape(segments[1]) + "/" + url.PathEscape(segments[2])
 		segments = segments[3:]
+		if len(segments) == 2 && segments[0] == endpointOAuth {
+			parsed.endpoint, parsed.id = endpointOAuth, segments[1]
+			return parsed, metadata || parsed.id != "metadata"
+		}
 	}
 	for _, prefix := range []string{"scim", "v2"} {
 		if len(segments) > 0 && segments[0] == prefix {

@@ -25,6 +25,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/tracing"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
+	"github.com/scim-operator/scim-operator/scimserver/oauth"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -52,6 +53,8 @@ type Options struct {
 	Log logr.Logger
 	// Statuses writes into ScimTokens when they were last used; nil: nothing does.
 	Statuses client.StatusClient
+	// Live reads from the API server itself and writes there, for Apps with spec.oauth; nil: OAuth is off for all of them.
+	Live client.Client
 }
 
 // Server answers SCIM requests. Make one with New; it is an http.Handler.
@@ -59,7 +62,10 @@ type Server struct {
 	options     Options
 	directory   *directory.Directory
 	credentials *credentials
-	synced      []toolscache.InformerSynced
+	grants      *grants
+	// oauth is nil where OAuth is off.
+	oauth  *oauth.Server
+	synced []toolscache.InformerSynced
 	// apps share this process; failures back off sources without a valid token.
 	apps     *flowcontrol.Apps
 	failures *flowcontrol.Failures
@@ -79,7 +85,9 @@ func New(ctx context.Context, people *directory.Directory, informers cache.Cache
 	s := &Server{
 		options: options, directory: people, credentials: newCredentials(people.App),
 		apps: flowcontrol.NewApps(options.MaxRequestsPerSecond, flowcontrol.DefaultMemory), failures: flowcontrol.NewFailures(),
+		grants: newGrants(),
 	}
+	s.credentials.backed = s.grants.back
 	if options.Pace != nil {
 		s.apps.Pace = options.Pace
 	}
@@ -92,7 +100,11 @@ func New(ctx context.Context, people *directory.Directory, informers cache.Cache
 		go s.uses.run(ctx)
 	}
 	var err error
-	s.synced, err = s.credentials.watch(ctx, informers)
+	if s.synced, err = s.credentials.watch(ctx, informers); err != nil || options.Live == nil {
+		return s, err
+	}
+	granted, err := s.grants.watch(ctx, informers)
+	s.synced, s.oauth = append(s.synced, granted...), s.newAuthorization(options.Live)
 	return s, err
 }
 
@@ -160,9 +172,12 @@ func logPanic(log logr.Logger, cause any) {
 
 // handle routes a request: the path first, then the token, then the operation.
 func (s *Server) handle(x *exchange, known bool) error {
+	if known && x.route.endpoint == endpointOAuth {
+		return s.authorization(x)
+	}
 	err := s.admit(x)
 	if !known {
-		err = protocol.NotFound("There is no SCIM endpoint at this path. A base URL ends before /Users, for example in /scim/v2.")
+		err = errNoEndpoint()
 	}
 	switch {
 	case x.app == nil && err != nil:

@@ -33,3 +33,17 @@ const (
 	// TokenScopeGroups reads and writes groups.
 	TokenScopeGroups TokenScope = "groups"
 )
+
+// TokenType says what a ScimToken is for.
+type TokenType string
+
+const (
+	// TokenTypeBearer opens an App that lists it; so does a ScimToken without a type.
+	TokenTypeBearer TokenType = "Bearer"
+	// TokenTypeClientSecret is the secret of an App's OAuth client.
+	TokenTypeClientSecret TokenType = "ClientSecret"
+	// TokenTypeAccess is an access token that the server issued.
+	TokenTypeAccess TokenType = "AccessToken"
+	// TokenTypeRefresh is a refresh token that the server issued.
+	TokenTypeRefresh TokenType = "RefreshToken"
+)

@@ -21,6 +21,11 @@ type AppSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Tokens []AcceptedToken `json:"tokens,omitempty"`
 
+	// oauth has a client get its tokens by OAuth 2, as Okta's mode OAuth2 does. Absent: it is off. Only an author that is able to bind
+	// what the App grants may set it.
+	// +optional
+	OAuth *OAuth `json:"oauth,omitempty"`
+
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	// +optional

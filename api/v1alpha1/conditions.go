@@ -58,6 +58,8 @@ const (
 
 	// ConditionExpired is True on a ScimToken after its spec.expiresAt.
 	ConditionExpired = "Expired"
+	// ConditionActive of an OAuthGrant says whether tokens issued for it are accepted.
+	ConditionActive = "Active"
 )
 
 // Condition reasons.
@@ -125,6 +127,8 @@ const (
 	LabelScope = GroupName + "/scope"
 	// LabelGroup names the Group of a MemberShard.
 	LabelGroup = GroupName + "/group"
+	// LabelGrant names the OAuthGrant of an issued ScimToken.
+	LabelGrant = GroupName + "/oauth-grant"
 	// LabelEpoch names the epoch of its sharding.
 	LabelEpoch = GroupName + "/epoch"
 	// AnnotationUnreadable is on an App in the memory of a process that could not decode all of it, and says what. The App grants

@@ -1,5 +1,6 @@
 // Package v1alpha1 holds the custom resources of scim-operator: the directory that SCIM clients write
-// (User, Group, MemberShard, NameClaim), what people declare (App, ScimToken) and the access that the
+// (User, Group, MemberShard, NameClaim), what people declare (App, ScimToken), the connections of
+// OAuth clients (OAuthGrant), and the access that the
 // controller derives from both (AppRoleBinding).
 //
 // It is the lowest package of the project. Names follow
@@ -48,6 +49,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&ScimToken{}, &ScimTokenList{},
 		&AppRoleBinding{}, &AppRoleBindingList{},
 		&RevocationList{}, &RevocationListList{},
+		&OAuthGrant{}, &OAuthGrantList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -9,12 +9,27 @@ import (
 // +kubebuilder:validation:XValidation:rule="(has(self.digest) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.generate) ? 1 : 0) == 1",message="exactly one of digest, secretRef and generate must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.rotation) || has(self.generate) && size(self.generate.secretName) <= 240",message="rotation is for generated tokens, with a generate.secretName of 240 characters at most"
 // +kubebuilder:validation:XValidation:rule="!has(self.notBefore) || !has(self.expiresAt) || timestamp(self.notBefore) < timestamp(self.expiresAt)",message="expiresAt must be later than notBefore"
+// +kubebuilder:validation:XValidation:rule="has(self.grant) == (has(self.type) && self.type in ['AccessToken', 'RefreshToken'])",message="grant is for the types AccessToken and RefreshToken, which the server issues, and they need it"
+// +kubebuilder:validation:XValidation:rule="!has(self.grant) || has(self.digest) && has(self.expiresAt) && !has(self.basic)",message="an issued token has a digest and expiresAt, and no basic"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'ClientSecret' || !has(self.basic) && !has(self.scopes) && !has(self.allowedCIDRs)",message="the secret of an OAuth client opens nothing by itself: basic, scopes and allowedCIDRs are for tokens"
+// +kubebuilder:validation:XValidation:rule="(has(self.type) ? self.type : 'Bearer') == (has(oldSelf.type) ? oldSelf.type : 'Bearer') && has(self.grant) == has(oldSelf.grant) && (!has(self.grant) || self.grant == oldSelf.grant)",message="type and grant cannot change: make another ScimToken"
 type ScimTokenSpec struct {
 	// app names the App, in the same namespace, that the token opens.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	App string `json:"app"`
+	// type says what the token is for: Bearer opens the App, which lists it in spec.tokens; ClientSecret is that of the App's OAuth
+	// client, which names it in spec.oauth.clientSecret; AccessToken and RefreshToken are issued to that client by the server, and
+	// no other account can make them. Empty: Bearer.
+	// +optional
+	// +kubebuilder:validation:Enum=Bearer;ClientSecret;AccessToken;RefreshToken
+	Type TokenType `json:"type,omitempty"`
+	// grant names the OAuthGrant, in the same namespace, that an issued token belongs to.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Grant string `json:"grant,omitempty"`
 	// digest is sha256: and the token's SHA-256 in hexadecimal, safe to keep in Git where the token is random
 	// (256 bits).
 	// +optional
@@ -193,6 +208,7 @@ type ScimTokenStatus struct {
 // +kubebuilder:resource:shortName=stoken,categories=scim
 // +kubebuilder:selectablefield:JSONPath=`.spec.app`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.app`
+// +kubebuilder:printcolumn:name="Type",type=string,priority=1,JSONPath=`.spec.type`
 // +kubebuilder:printcolumn:name="Token ID",type=string,JSONPath=`.status.tokenID`
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -23,6 +25,7 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
+	"github.com/scim-operator/scim-operator/scimserver/oauth"
 )
 
 // drainTimeout is how long requests under way get when the server is asked to stop.
@@ -82,6 +85,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 	if err := flags.validate(); err != nil {
 		return err
 	}
+	slog.SetDefault(slog.New(oauth.Quiet(logr.ToSlogHandler(log))))
 	// What answers while the server ends outlives the signal to end.
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()
@@ -111,7 +115,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 
 // kinds are those that the server reads.
 func (f *serverFlags) kinds() []string {
-	kinds := []string{"App", "User", "Group", "MemberShard", "NameClaim", "ScimToken"}
+	kinds := []string{"App", "User", "Group", "MemberShard", "NameClaim", "ScimToken", "OAuthGrant"}
 	if f.authorizer.listen != "" {
 		kinds = append(kinds, "RevocationList")
 	}
@@ -163,6 +167,7 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 		Pace:                 speed,
 		Log:                  p.log,
 		Statuses:             live,
+		Live:                 live,
 	})
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ const (
 	indexApp    = "scim.token.app"
 	indexSecret = "scim.token.secret"
 	indexDigest = "scim.token.digest"
+	indexGrant  = "scim.token.grant"
 
 	maxBackoff = time.Minute
 )
@@ -80,6 +81,14 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	}); err != nil {
 		return err
 	}
+	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexGrant, func(object client.Object) []string {
+		if grant := object.(*v1alpha1.ScimToken).Spec.Grant; grant != "" {
+			return []string{grant}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	if err := indexer.IndexField(ctx, &v1alpha1.ScimToken{}, indexDigest, func(object client.Object) []string {
 		return digestsOf(object.(*v1alpha1.ScimToken))
 	}); err != nil {
@@ -100,6 +109,7 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 		source.Kind(mgr.GetCache(), &v1alpha1.ScimToken{}, r.watchTokens()),
 		source.Kind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(r.tokensOfSecret)),
 		source.Kind(mgr.GetCache(), &v1alpha1.App{}, r.watchApps()),
+		source.Kind(mgr.GetCache(), &v1alpha1.OAuthGrant{}, handler.TypedEnqueueRequestsFromMapFunc(r.tokensOfGrant)),
 	} {
 		if err := c.Watch(watch); err != nil {
 			return err
@@ -185,7 +195,8 @@ func (r *Reconciler) watchApps() handler.TypedEventHandler[*v1alpha1.App, reconc
 			enqueue(ctx, e.Object, q)
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.App], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if e.ObjectOld.UID != e.ObjectNew.UID || !apiequality.Semantic.DeepEqual(e.ObjectOld.Spec.Tokens, e.ObjectNew.Spec.Tokens) {
+			if e.ObjectOld.UID != e.ObjectNew.UID || !apiequality.Semantic.DeepEqual(e.ObjectOld.Spec.Tokens, e.ObjectNew.Spec.Tokens) ||
+				!apiequality.Semantic.DeepEqual(e.ObjectOld.Spec.OAuth, e.ObjectNew.Spec.OAuth) {
 				enqueue(ctx, e.ObjectNew, q)
 			}
 		},

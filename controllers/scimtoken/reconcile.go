@@ -93,9 +93,11 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 		r.wake(r.digests.claimants(name, object.Spec.Digest)) // which may have counted this one as accepted
 		return *problem, nil
 	}
-	inUse, err := r.claim(ctx, object, state.digest)
-	if err != nil {
-		return verdict{}, err
+	inUse := false
+	if opensApps(object) {
+		if inUse, err = r.claim(ctx, object, state.digest); err != nil {
+			return verdict{}, err
+		}
 	}
 	accepted := verdict{digest: state.digest, ownURLOnly: inUse, rotation: state.rotation, retired: state.retired, retryAfter: state.retryAfter}
 	switch {
@@ -111,7 +113,7 @@ func (r *Reconciler) judge(ctx context.Context, object *v1alpha1.ScimToken, now 
 			"had it first, and at /scim/v2 requests may reach that App. Use the URL that names the App, or make another token.",
 			object.Namespace, object.Spec.App)
 	default:
-		accepted.opens, accepted.reason, accepted.message = true, v1alpha1.ReasonValid, "The token is accepted."
+		accepted.opens, accepted.reason, accepted.message = true, v1alpha1.ReasonValid, acceptedAs(object)
 		if state.secretName != "" {
 			accepted.message += " " + howToRead(object.Namespace, state.secretName)
 		}
@@ -133,6 +135,10 @@ func (r *Reconciler) acceptedState(ctx context.Context, object *v1alpha1.ScimTok
 	if err != nil {
 		return tokenState{}, nil, err
 	}
+	if !app.Spec.Lists(object) && object.Spec.Grant != "" {
+		problem := invalid(v1alpha1.ReasonNotAccepted, "The App "+app.Name+" has no spec.oauth any more: tokens that were issued for it are refused.")
+		return tokenState{}, &problem, nil
+	}
 	notAccepted := invalid(v1alpha1.ReasonNotAccepted,
 		"The App "+app.Name+" does not accept this token. If it shall, add to its spec:\n"+v1alpha1.AcceptanceOf(object))
 	if !app.Spec.Lists(object) {
@@ -142,11 +148,15 @@ func (r *Reconciler) acceptedState(ctx context.Context, object *v1alpha1.ScimTok
 	if err != nil || problem != nil {
 		return tokenState{}, problem, err
 	}
-	if former := state.former(); former != nil && !app.Spec.Accepts(object, former.Digest) {
+	if former := state.former(); former != nil && !app.Spec.Takes(object, former.Digest) {
 		state.rotation.Former = nil
 	}
-	if !app.Spec.Accepts(object, state.digest) {
+	if !app.Spec.Takes(object, state.digest) {
 		return tokenState{}, &notAccepted, nil
+	}
+	if object.Spec.Grant != "" {
+		problem, err := r.grantProblem(ctx, object)
+		return state, problem, err
 	}
 	return state, nil, nil
 }
@@ -188,14 +198,14 @@ func (r *Reconciler) rivals(ctx context.Context, mine claim) ([]claim, error) {
 	var rivals []claim
 	for i := range others.Items {
 		other := &others.Items[i]
-		if appOf(other) == mine.app || !other.DeletionTimestamp.IsZero() {
+		if appOf(other) == mine.app || !opensApps(other) || !other.DeletionTimestamp.IsZero() {
 			continue
 		}
 		rival := claim{digest: mine.digest, app: appOf(other), published: hasDigest(other, mine.digest), created: other.CreationTimestamp.Time}
 		if !rival.published {
 			app := &v1alpha1.App{}
 			err := r.Client.Get(ctx, rival.app, app, client.UnsafeDisableDeepCopy)
-			if apierrors.IsNotFound(err) || err == nil && !app.Spec.Accepts(other, mine.digest) {
+			if apierrors.IsNotFound(err) || err == nil && !app.Spec.Takes(other, mine.digest) {
 				continue
 			}
 			if err != nil {

@@ -27,18 +27,34 @@ const MinimumLength = 32
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
+// idLength is the length of a token's identifier.
+const idLength = 8
+
 // New returns a random token. It fails where the system has no random bytes.
 func New() (string, error) {
-	id, err := random(8)
+	id, err := random(idLength)
 	if err != nil {
 		return "", err
 	}
+	return NewFor(id)
+}
+
+// NewFor returns a random token with an identifier of 8 characters of its own, which is no secret.
+func NewFor(id string) (string, error) {
 	secret, err := random(43)
 	if err != nil {
 		return "", err
 	}
 	body := prefix + id + "_" + secret
 	return body + "_" + checksum(body), nil
+}
+
+// Identifier returns the identifier of a token that New or NewFor made; false for other text.
+func Identifier(text string) (string, bool) {
+	if IsMistyped(text) || !strings.HasPrefix(text, prefix) {
+		return "", false
+	}
+	return text[len(prefix) : len(prefix)+idLength], true
 }
 
 // pattern is the form of a token that New makes.

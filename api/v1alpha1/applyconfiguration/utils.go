@@ -82,6 +82,22 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NameClaimSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NativeBinding"):
 		return &apiv1alpha1.NativeBindingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuth"):
+		return &apiv1alpha1.OAuthApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthClientSecret"):
+		return &apiv1alpha1.OAuthClientSecretApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthCode"):
+		return &apiv1alpha1.OAuthCodeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthEnd"):
+		return &apiv1alpha1.OAuthEndApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthGrant"):
+		return &apiv1alpha1.OAuthGrantApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthGrantSpec"):
+		return &apiv1alpha1.OAuthGrantSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthGrantStatus"):
+		return &apiv1alpha1.OAuthGrantStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthRefresh"):
+		return &apiv1alpha1.OAuthRefreshApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Provisioning"):
 		return &apiv1alpha1.ProvisioningApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Removals"):

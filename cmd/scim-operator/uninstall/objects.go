@@ -22,7 +22,7 @@ const guardFinalizer = v1alpha1.GroupName + "/guard"
 
 // kinds of objects, in the order of their deletion: what people declared first, so that nothing is derived from it
 // any more; names last, so that none becomes free while its holder is there.
-var kinds = []string{"App", "ScimToken", "AppRoleBinding", "Group", "MemberShard", "User", "RevocationList", "NameClaim"}
+var kinds = []string{"App", "OAuthGrant", "ScimToken", "AppRoleBinding", "Group", "MemberShard", "User", "RevocationList", "NameClaim"}
 
 // deleteObjects deletes every object of the operator's kinds, past the operator's own finalizers: what they wait for is done.
 // An object that another finalizer holds remains, and is told.

@@ -26,7 +26,7 @@ func needed() []authorizationv1.ResourceAttributes {
 	add("rbac.authorization.k8s.io", "roles", "list", "delete")
 	// The policy of the directory asks it of every account that removes finalizers.
 	add("rbac.authorization.k8s.io", "clusterroles", "list", "delete", "escalate")
-	for _, resource := range []string{"apps", "scimtokens", "approlebindings", "groups", "membershards", "users", "revocationlists", "nameclaims"} {
+	for _, resource := range []string{"apps", "oauthgrants", "scimtokens", "approlebindings", "groups", "membershards", "users", "revocationlists", "nameclaims"} {
 		add(v1alpha1.GroupName, resource, "list", "get", "patch", "delete")
 	}
 	add("apiextensions.k8s.io", "customresourcedefinitions", "list", "get", "patch", "delete")

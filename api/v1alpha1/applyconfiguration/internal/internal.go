@@ -210,6 +210,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
       default: Enforce
+    - name: oauth
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuth
     - name: provisioning
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Provisioning
@@ -683,6 +686,164 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuth
+  map:
+    fields:
+    - name: accessTokenLifetime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: clientID
+      type:
+        scalar: string
+    - name: clientSecret
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthClientSecret
+    - name: oktaAppName
+      type:
+        scalar: string
+    - name: redirectURIs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: refreshTokenLifetime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: scopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+          elementRelationship: associative
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthClientSecret
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthCode
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: usedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthEnd
+  map:
+    fields:
+    - name: reason
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthGrant
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthGrantSpec
+    - name: status
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthGrantStatus
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthGrantSpec
+  map:
+    fields:
+    - name: app
+      type:
+        scalar: string
+    - name: browserDigest
+      type:
+        scalar: string
+    - name: clientID
+      type:
+        scalar: string
+    - name: codeChallenge
+      type:
+        scalar: string
+    - name: decidedBy
+      type:
+        scalar: string
+    - name: decision
+      type:
+        scalar: string
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: redirectURI
+      type:
+        scalar: string
+    - name: requestedFrom
+      type:
+        scalar: string
+    - name: scopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+          elementRelationship: associative
+    - name: userCode
+      type:
+        scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthGrantStatus
+  map:
+    fields:
+    - name: code
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthCode
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: ended
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthEnd
+    - name: refresh
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthRefresh
+    - name: usedRefreshDigests
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthRefresh
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: formerDigest
+      type:
+        scalar: string
+    - name: issuedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Provisioning
   map:
     fields:
@@ -890,6 +1051,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: generate
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.GenerateToken
+    - name: grant
+      type:
+        scalar: string
     - name: notBefore
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -908,6 +1072,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: suspended
       type:
         scalar: boolean
+    - name: type
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenType
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.ScimTokenStatus
   map:
     fields:
@@ -1022,6 +1189,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+  scalar: string
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.TokenType
   scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.User
   map:

@@ -13,6 +13,9 @@ type AppSpecApplyConfiguration struct {
 	// tokens are the ScimTokens that open the App; no other one does. Only an author that is able to bind what the App
 	// grants may add one. The list is atomic: applying it replaces the whole of it.
 	Tokens []AcceptedTokenApplyConfiguration `json:"tokens,omitempty"`
+	// oauth has a client get its tokens by OAuth 2, as Okta's mode OAuth2 does. Absent: it is off. Only an author that is able to bind
+	// what the App grants may set it.
+	OAuth *OAuthApplyConfiguration `json:"oauth,omitempty"`
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	Provisioning *ProvisioningApplyConfiguration `json:"provisioning,omitempty"`
@@ -76,6 +79,14 @@ func (b *AppSpecApplyConfiguration) WithTokens(values ...*AcceptedTokenApplyConf
 		}
 		b.Tokens = append(b.Tokens, *values[i])
 	}
+	return b
+}
+
+// WithOAuth sets the OAuth field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OAuth field is set to the value of the last call.
+func (b *AppSpecApplyConfiguration) WithOAuth(value *OAuthApplyConfiguration) *AppSpecApplyConfiguration {
+	b.OAuth = value
 	return b
 }
 

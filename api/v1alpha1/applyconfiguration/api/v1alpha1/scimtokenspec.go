@@ -15,6 +15,12 @@ import (
 type ScimTokenSpecApplyConfiguration struct {
 	// app names the App, in the same namespace, that the token opens.
 	App *string `json:"app,omitempty"`
+	// type says what the token is for: Bearer opens the App, which lists it in spec.tokens; ClientSecret is that of the App's OAuth
+	// client, which names it in spec.oauth.clientSecret; AccessToken and RefreshToken are issued to that client by the server, and
+	// no other account can make them. Empty: Bearer.
+	Type *apiv1alpha1.TokenType `json:"type,omitempty"`
+	// grant names the OAuthGrant, in the same namespace, that an issued token belongs to.
+	Grant *string `json:"grant,omitempty"`
 	// digest is sha256: and the token's SHA-256 in hexadecimal, safe to keep in Git where the token is random
 	// (256 bits).
 	Digest *string `json:"digest,omitempty"`
@@ -56,6 +62,22 @@ func ScimTokenSpec() *ScimTokenSpecApplyConfiguration {
 // If called multiple times, the App field is set to the value of the last call.
 func (b *ScimTokenSpecApplyConfiguration) WithApp(value string) *ScimTokenSpecApplyConfiguration {
 	b.App = &value
+	return b
+}
+
+// WithType sets the Type field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Type field is set to the value of the last call.
+func (b *ScimTokenSpecApplyConfiguration) WithType(value apiv1alpha1.TokenType) *ScimTokenSpecApplyConfiguration {
+	b.Type = &value
+	return b
+}
+
+// WithGrant sets the Grant field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Grant field is set to the value of the last call.
+func (b *ScimTokenSpecApplyConfiguration) WithGrant(value string) *ScimTokenSpecApplyConfiguration {
+	b.Grant = &value
 	return b
 }
 

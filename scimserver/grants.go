@@ -1,0 +1,67 @@
+package scimserver
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
+)
+
+// grants are the OAuthGrants as the watch last told. Safe for concurrent use.
+type grants struct {
+	mu    sync.RWMutex
+	byApp map[types.NamespacedName]map[string]*v1alpha1.OAuthGrant
+}
+
+func newGrants() *grants {
+	return &grants{byApp: map[types.NamespacedName]map[string]*v1alpha1.OAuthGrant{}}
+}
+
+// watch feeds the grants from the cache's informer, and returns what tells whether they have caught up.
+func (g *grants) watch(ctx context.Context, from cache.Cache) ([]toolscache.InformerSynced, error) {
+	return informers.Feed(ctx, informers.Of(from, &v1alpha1.OAuthGrant{}, informers.Changes(g.replace)))
+}
+
+func (g *grants) replace(before, after *v1alpha1.OAuthGrant) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if before != nil {
+		app := types.NamespacedName{Namespace: before.Namespace, Name: before.Spec.App}
+		delete(g.byApp[app], before.Name)
+		if len(g.byApp[app]) == 0 {
+			delete(g.byApp, app)
+		}
+	}
+	if after == nil {
+		return
+	}
+	app := types.NamespacedName{Namespace: after.Namespace, Name: after.Spec.App}
+	if g.byApp[app] == nil {
+		g.byApp[app] = map[string]*v1alpha1.OAuthGrant{}
+	}
+	g.byApp[app][after.Name] = after
+}
+
+// of returns the grants of an App. They are not to be changed.
+func (g *grants) of(app types.NamespacedName) []*v1alpha1.OAuthGrant {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	all := make([]*v1alpha1.OAuthGrant, 0, len(g.byApp[app]))
+	for _, grant := range g.byApp[app] {
+		all = append(all, grant)
+	}
+	return all
+}
+
+// back says whether the grant of an issued token gives access now.
+func (g *grants) back(token *v1alpha1.ScimToken) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	grant := g.byApp[types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.App}][token.Spec.Grant]
+	return grant != nil && grant.Backs(token)
+}

@@ -1,0 +1,155 @@
+package okta_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/token"
+	okta "github.com/scim-operator/scim-operator/test/okta/client"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+// oauthApp is an App with an OAuth client, and what an Okta admin is told of it.
+type oauthApp struct {
+	harness.App
+	issuer string
+	okta   *okta.OAuth
+}
+
+const (
+	oktaAppName = "dev-123456_acme_1"
+	// administrator is the Kubernetes user of the tests.
+	administrator = "admin"
+)
+
+// newOAuthApp makes an App with spec.oauth and the ScimToken of its client's secret. change may be nil.
+func newOAuthApp(t *testing.T, name string, change func(*v1alpha1.OAuth)) *oauthApp {
+	t.Helper()
+	operator.ShowOnFailure(t)
+	secret := newText(t)
+	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), name, func(spec *v1alpha1.AppSpec) {
+		spec.ExternalURL = operator.Server.URL
+		spec.OAuth = &v1alpha1.OAuth{
+			ClientID: "okta-" + name, OktaAppName: oktaAppName,
+			ClientSecret: v1alpha1.OAuthClientSecret{Name: name + "-client", Digest: token.Digest(secret)},
+		}
+		if change != nil {
+			change(spec.OAuth)
+		}
+	})
+	must(t, operator.Env.Client.Create(t.Context(), &v1alpha1.ScimToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: name + "-client"},
+		Spec:       v1alpha1.ScimTokenSpec{App: name, Type: v1alpha1.TokenTypeClientSecret, Digest: token.Digest(secret)},
+	}))
+	issuer := operator.Server.URL + "/apps/" + app.Namespace + "/" + app.Name
+	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta-"+name, secret,
+		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
+	soon(t, "the client's secret", func(ctx context.Context) error {
+		answer, err := o.okta.RefreshWith(ctx, newText(t), nil)
+		if err == nil && answer.Error != "invalid_grant" {
+			err = fmt.Errorf("answered %d %s %s", answer.Status, answer.Error, answer.Text)
+		}
+		return err
+	})
+	return o
+}
+
+func (o *oauthApp) grant(t *testing.T, code string) *v1alpha1.OAuthGrant {
+	t.Helper()
+	grant := &v1alpha1.OAuthGrant{}
+	must(t, operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: o.Namespace, Name: o.Name + "-" + strings.ToLower(strings.ReplaceAll(code, "-", ""))}, grant))
+	return grant
+}
+
+// decide writes a decision as an administrator of the cluster does.
+func (o *oauthApp) decide(t *testing.T, code, decision string) {
+	t.Helper()
+	patch := fmt.Sprintf(`{"spec":{"decision":%q,"decidedBy":%q}}`, decision, administrator)
+	must(t, operator.Env.Client.Patch(t.Context(), o.grant(t, code), client.RawPatch("application/merge-patch+json", []byte(patch))))
+}
+
+// connect plays the flow from the wizard's button to the tokens.
+func (o *oauthApp) connect(t *testing.T, more url.Values) *okta.Tokens {
+	t.Helper()
+	tokens, err := o.okta.Redeem(t.Context(), o.code(t, more), nil)
+	must(t, err)
+	if tokens.Status != http.StatusOK || tokens.Access == "" || tokens.Refresh == "" || tokens.Type != "Bearer" {
+		t.Fatalf("the token endpoint answered %d %s %s", tokens.Status, tokens.Error, tokens.Text)
+	}
+	return tokens
+}
+
+// code plays the flow up to the authorization code.
+func (o *oauthApp) code(t *testing.T, more url.Values) string {
+	t.Helper()
+	browser, err := o.okta.NewBrowser()
+	must(t, err)
+	address, shown, err := o.okta.Begin(t.Context(), browser, more)
+	must(t, err)
+	o.decide(t, shown, v1alpha1.DecisionApproved)
+	code, err := o.okta.Return(t.Context(), browser, address, o.issuer)
+	must(t, err)
+	return code
+}
+
+// scim returns Okta's SCIM client with an access token.
+func (o *oauthApp) scim(access string) *okta.Client {
+	own := o.App
+	own.Token = access
+	return operator.Client(operator.Server, "/scim/v2", own, okta.AppWizard)
+}
+
+func (o *oauthApp) status(t *testing.T, access string) int {
+	t.Helper()
+	return do(t, o.scim(access), http.MethodGet, "/Users?startIndex=1&count=2", "").Status
+}
+
+// The mode OAuth2 of Okta's App Integration Wizard: from the metadata over consent to the connection test, a person, a refresh, and the
+// end of the connection by kubectl.
+func TestOAuthModeOfTheWizard(t *testing.T) {
+	o := newOAuthApp(t, "wizard", nil)
+	metadata, err := http.Get(operator.Server.URL + "/.well-known/oauth-authorization-server/apps/" + o.Namespace + "/" + o.Name) //nolint:noctx
+	must(t, err)
+	_ = metadata.Body.Close()
+	if metadata.StatusCode != http.StatusOK {
+		t.Errorf("the metadata answers %d", metadata.StatusCode)
+	}
+	tokens := o.connect(t, url.Values{"scope": {"offline_access"}})
+	scim := o.scim(tokens.Access)
+	say(t)(scim.TestConnection(t.Context(), true))
+	person := okta.Assign(okta.NewProfile(newName(t, "oauth")))
+	say(t)(scim.AssignUser(t.Context(), person))
+	operator.AccessSoon(t, o.Subject(person.Profile.UserName), harness.Everywhere(harness.Viewer))
+
+	next, err := o.okta.RefreshWith(t.Context(), tokens.Refresh, nil)
+	must(t, err)
+	if next.Status != http.StatusOK || next.Refresh == tokens.Refresh || next.Access == tokens.Access {
+		t.Fatalf("a refresh is answered %d %s", next.Status, next.Text)
+	}
+	say(t)(o.scim(next.Access).Deactivate(t.Context(), person))
+	operator.AccessNow(t, o.Subject(person.Profile.UserName), harness.Nowhere())
+
+	var grants v1alpha1.OAuthGrantList
+	must(t, operator.Env.Client.List(t.Context(), &grants, client.InNamespace(o.Namespace)))
+	if len(grants.Items) != 1 {
+		t.Fatalf("there are %d grants", len(grants.Items))
+	}
+	o.decide(t, grants.Items[0].Spec.UserCode, v1alpha1.DecisionDenied)
+	soon(t, "the end of the connection", func(context.Context) error {
+		if got := o.status(t, next.Access); got != http.StatusUnauthorized {
+			return fmt.Errorf("answered %d", got)
+		}
+		return nil
+	})
+	if refused, err := o.okta.RefreshWith(t.Context(), next.Refresh, nil); err != nil || refused.Error != "invalid_grant" {
+		t.Errorf("a refresh after the end is answered %v, %v", refused, err)
+	}
+}

@@ -227,6 +227,7 @@ type RoleAssignment struct {
 }
 
 // Role of an App.
+// +kubebuilder:validation:XValidation:rule="!has(self.untilOptional) || !self.untilOptional || has(self.untilAttribute)",message="untilOptional says what an absent untilAttribute means: set that, too"
 type Role struct {
 	// name of the role, exactly as attributes hold it.
 	// +required
@@ -258,6 +259,24 @@ type Role struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
 	Scopes []string `json:"scopes,omitempty"`
+	// until is when the role ends, for all users. A later time gives it back. Empty: never.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')",message="must be a time as in RFC 3339, such as 2027-02-01T00:00:00Z or 2027-02-01T01:00:00+01:00"
+	Until *metav1.Time `json:"until,omitempty"`
+	// untilAttribute names an attribute, such as contractEnd, that says when the role ends for a user: with until, the earlier of
+	// both. It must be declared in attributes, with type dateTime and one value. A value without a zone is UTC; a date is the
+	// beginning of that day. A value that is no time grants nothing. With subjectMode Group, users that hold the role are bound by
+	// name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	UntilAttribute string `json:"untilAttribute,omitempty"`
+	// untilOptional lets users without untilAttribute hold the role, until it ends for all. Otherwise they do not get it: an attribute
+	// that the client sends no more must not make access endless.
+	// +optional
+	UntilOptional bool `json:"untilOptional,omitempty"`
 	// grants are bound for all people that hold the role, in the namespaces of each scope held.
 	// +optional
 	// +listType=atomic

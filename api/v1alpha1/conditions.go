@@ -47,6 +47,12 @@ const (
 	// the same Kubernetes name, still name.
 	ConditionResidualAccess = "ResidualAccess"
 
+	// ConditionAccessEnding is True on a User with roles that end within seven days. Other users do not have it.
+	ConditionAccessEnding = "AccessEnding"
+
+	// ConditionAccessEnded is True on a User that would hold roles if their time were not over. Other users do not have it.
+	ConditionAccessEnded = "AccessEnded"
+
 	// ConditionAccepted says of a ScimToken whether it opens its App now.
 	ConditionAccepted = "Accepted"
 
@@ -81,12 +87,17 @@ const (
 	// is bound unless the App names them.
 	ReasonProtectedNamespace = "ProtectedNamespace"
 	ReasonUnknownRole        = "UnknownRole"
-	ReasonNoRole             = "NoRole"
-	ReasonGranted            = "Granted"
-	ReasonObserved           = "Observed"
-	ReasonBindingFailed      = "BindingFailed"
-	ReasonForbidden          = "Forbidden"
-	ReasonProgressing        = "Progressing"
+	// ReasonRoleNotGranted says of a User that it earned a role with an untilAttribute that tells no end.
+	ReasonRoleNotGranted = "RoleNotGranted"
+	// ReasonEndsSoon and ReasonRolesEnded are those of AccessEnding and AccessEnded.
+	ReasonEndsSoon      = "EndsSoon"
+	ReasonRolesEnded    = "RolesEnded"
+	ReasonNoRole        = "NoRole"
+	ReasonGranted       = "Granted"
+	ReasonObserved      = "Observed"
+	ReasonBindingFailed = "BindingFailed"
+	ReasonForbidden     = "Forbidden"
+	ReasonProgressing   = "Progressing"
 	// ReasonActive says of a user that it is neither inactive nor suspended. Statuses written by an earlier version have it as the
 	// reason of AccessRevoked=False.
 	ReasonActive          = "Active"
@@ -145,6 +156,9 @@ const (
 	AnnotationTokenSerial = GroupName + "/token-serial"
 	// AnnotationTokenMadeAt of a Secret is when its token was made, as RFC 3339; absent: when the Secret was.
 	AnnotationTokenMadeAt = GroupName + "/token-made-at"
+	// AnnotationRotateToken of a ScimToken with spec.rotation has the next token made now, once for each new value; while the former
+	// token is accepted, when that ends. On a Secret it stands for the value that its token was made for.
+	AnnotationRotateToken = GroupName + "/rotate-token"
 	// AnnotationAllowDeletion with the value "true" on one of this operator's CustomResourceDefinitions lets it be deleted.
 	AnnotationAllowDeletion = GroupName + "/allow-deletion"
 	// AnnotationDeletedBy of a User or Group is the id of the SCIM request that deletes it, and when that came, as RFC 3339, with a

@@ -305,7 +305,8 @@ type Manager struct {
 // UserStatus is written by the controller.
 type UserStatus struct {
 	// conditions: AccessGranted and the summary Ready; NameReserved where the name is not reserved; AccessRevoked and
-	// ResidualAccess where the user is inactive, suspended or being deleted.
+	// ResidualAccess where the user is inactive, suspended or being deleted; AccessEnding where roles end within seven days, and
+	// AccessEnded where roles have ended.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -387,6 +388,9 @@ type EarnedRole struct {
 	// +optional
 	// +listType=atomic
 	Reasons []string `json:"reasons,omitempty"`
+	// until is when the role ends for the user. Absent: it has no end.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
 	// bound says how far bindings give the role where they do not in full: No where none does, since the App only observes or the
 	// binding was refused; Partly where a part of it was refused. Absent where the role is bound.
 	// +optional

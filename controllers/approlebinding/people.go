@@ -3,6 +3,7 @@ package approlebinding
 import (
 	"context"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,9 +53,11 @@ func (g *gatherer) candidates(bindings []*v1alpha1.AppRoleBinding) []string {
 	})
 }
 
-// addNames adds the RBAC user names of users for which the facts need them.
+// addNames adds the RBAC user names of users for which the facts need them. A user that was not evaluated yet has none under a
+// role that was to end by now: no controller ran when it did.
 func (g *gatherer) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, facts *packing.Facts) error {
 	facts.Names = map[string][]string{}
+	now := time.Now()
 	for _, binding := range bindings {
 		for i := range binding.Spec.Subjects {
 			bound := binding.Spec.Subjects[i]
@@ -65,7 +68,7 @@ func (g *gatherer) addNames(ctx context.Context, bindings []*v1alpha1.AppRoleBin
 			if err != nil {
 				return err
 			}
-			if user != nil {
+			if user != nil && !access.HadEnded(user, g.key.Role, g.key.Scope, now) {
 				facts.Names[bound.User] = access.Subjects(g.app.Spec.Kubernetes, user)
 			}
 		}

@@ -35,6 +35,8 @@ type auditRole struct {
 	Role    string   `json:"role"`
 	Scope   string   `json:"scope"`
 	Reasons []string `json:"reasons,omitempty"`
+	// Ended says that the role was taken when its time was over.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // auditChange is what an audit line says of its roles.
@@ -43,6 +45,12 @@ type auditChange struct {
 	// partly says that a part of the role was refused.
 	partly bool
 }
+
+// takes says whether the roles are not bound any more.
+func (c auditChange) takes() bool { return c.action == auditRevoked || c.action == auditReleased }
+
+// isActive says whether a status speaks of a user that may have access.
+func isActive(status *v1alpha1.UserStatus) bool { return status.InactiveSince == nil }
 
 // audit writes the lines of the change from one status to another.
 func (e report) audit(before, after *v1alpha1.UserStatus) {
@@ -77,7 +85,9 @@ func auditChanges(before, after *v1alpha1.UserStatus) map[auditChange][]auditRol
 	had, has := rolesOf(before), rolesOf(after)
 	changes := map[auditChange][]auditRole{}
 	add := func(change auditChange, role v1alpha1.EarnedRole) {
-		changes[change] = append(changes[change], auditRole{Role: role.Role, Scope: role.Scope, Reasons: access.ReasonKinds(role.Reasons)})
+		changes[change] = append(changes[change], auditRole{
+			Role: role.Role, Scope: role.Scope, Reasons: access.ReasonKinds(role.Reasons), Ended: change.takes() && isActive(after) && access.HasEnded(role, time.Now()),
+		})
 	}
 	for key, role := range has {
 		former, known := had[key]

@@ -2,9 +2,11 @@ package user
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -80,6 +82,33 @@ func TestAuditChanges(t *testing.T) {
 		slices.Sort(got)
 		if text := strings.Join(got, "; "); text != test.want {
 			t.Errorf("%s: %q, want %q", name, text, test.want)
+		}
+	}
+}
+
+// A role that was taken when its time was over says so; one that a deactivation took does not.
+func TestAuditOfEnds(t *testing.T) {
+	past, later := metav1.NewTime(time.Now().Add(-time.Second)), metav1.NewTime(time.Now().Add(time.Hour))
+	before := statusWith(metav1.ConditionTrue, v1alpha1.ReasonGranted, "a", "b", "c held", "d")
+	before.Roles[0].Until, before.Roles[1].Until, before.Roles[2].Until = &past, &later, &past
+	after := statusWith(metav1.ConditionTrue, v1alpha1.ReasonGranted)
+	left := after.DeepCopy()
+	left.InactiveSince = &past
+	for _, test := range []struct {
+		after *v1alpha1.UserStatus
+		want  map[string]bool
+	}{
+		{after, map[string]bool{"revoked a": true, "revoked b": false, "released c": true, "revoked d": false}},
+		{left, map[string]bool{"revoked a": false, "revoked b": false, "released c": false, "revoked d": false}},
+	} {
+		got := map[string]bool{}
+		for change, roles := range auditChanges(before, test.after) {
+			for _, role := range roles {
+				got[change.action+" "+role.Role] = role.Ended
+			}
+		}
+		if !maps.Equal(got, test.want) {
+			t.Errorf("got %v, want %v", got, test.want)
 		}
 	}
 }

@@ -45,6 +45,8 @@ const (
 
 	// priorityRevoke goes before everything else in the queue: the user must lose access.
 	priorityRevoke = 100
+	// priorityEnd comes after it, and before everything else, too: a role of the user ends now.
+	priorityEnd = 90
 	// priorityLeave comes right after it: the user left a group, and may lose a role by that.
 	priorityLeave = 50
 
@@ -84,6 +86,7 @@ type Reconciler struct {
 	recent          recent
 	pendingRemovals pendingRemovals
 	waiting         waiting
+	ends            ends
 	turns           turns
 	edits           fair.Edits
 	causes          causes
@@ -122,6 +125,11 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	r.Memberships.OnChange(r.membersChanged)
 	r.Guard.OnRelease(func(users []types.NamespacedName) { r.enqueue(priorityLeave, users...) })
 	r.Residual.OnChange(func(users []types.NamespacedName) { r.enqueue(0, users...) })
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		return r.ends.run(ctx, func(users ...types.NamespacedName) { r.enqueue(priorityEnd, users...) })
+	})); err != nil {
+		return err
+	}
 	for _, watch := range []source.Source{
 		group.Synced{Memberships: r.Memberships, Func: r.takeQueue},
 		source.Kind(mgr.GetCache(), &v1alpha1.User{}, r.watchUsers()),
@@ -183,13 +191,16 @@ func add(q queue, priority int, user types.NamespacedName) {
 	q.Add(request)
 }
 
-// watchUsers puts users first that must lose access, and last what is only listed at the start. It ignores this controller's
+// watchUsers puts users first that must lose access, or a role that has ended, and last what is only listed at the start. It ignores this controller's
 // own status write for a user with access.
 func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reconcile.Request] {
 	priorityOf := func(user *v1alpha1.User, otherwise int) int {
 		if !user.MayHaveAccess() && !isRevoked(user) {
 			r.stopEvaluation(client.ObjectKeyFromObject(user))
 			return priorityRevoke
+		}
+		if user.MayHaveAccess() && access.AnyEnded(user.Status.Roles, time.Now()) {
+			return priorityEnd // no controller ran when it ended
 		}
 		return otherwise
 	}

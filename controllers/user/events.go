@@ -97,20 +97,25 @@ func tellLeftOut(recorder events.EventRecorder, app *v1alpha1.App, left leftOut,
 func (e report) emitEvents(before *v1alpha1.UserStatus) {
 	after := &e.user.Status
 	changes := auditChanges(before, after)
+	revoked, released := changes[auditChange{action: auditRevoked}], changes[auditChange{action: auditReleased}]
+	revoked, ended := partition(revoked)
+	released, heldEnded := partition(released)
 	for _, event := range []struct {
-		action, reason, verb, text string
-		budget                     *eventBudget
+		roles              []auditRole
+		reason, verb, text string
+		budget             *eventBudget
 	}{
-		{auditRevoked, "AccessRevoked", "Revoke", "Revoked ", e.revokeEvents},
-		{auditReleased, "AccessRevoked", "Release", "Revoked what spec.safety had held: ", e.revokeEvents},
-		{auditHeld, "AccessHeld", "Hold", "Held by spec.safety, though not earned any more: ", e.grantEvents},
-		{auditGranted, "AccessGranted", "Grant", "Granted ", e.grantEvents},
+		{revoked, "AccessRevoked", "Revoke", "Revoked ", e.revokeEvents},
+		{append(ended, heldEnded...), v1alpha1.ConditionAccessEnded, "End", "The time is over of ", e.revokeEvents},
+		{released, "AccessRevoked", "Release", "Revoked what spec.safety had held: ", e.revokeEvents},
+		{changes[auditChange{action: auditHeld}], "AccessHeld", "Hold", "Held by spec.safety, though not earned any more: ", e.grantEvents},
+		{changes[auditChange{action: auditGranted}], "AccessGranted", "Grant", "Granted ", e.grantEvents},
 	} {
-		roles := changes[auditChange{action: event.action}]
-		if len(roles) > 0 && event.budget.accept(e.appName(), e.user) {
-			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, event.reason, event.verb, "%s", event.text+namesOfRoles(roles))
+		if len(event.roles) > 0 && event.budget.accept(e.appName(), e.user) {
+			e.Recorder.Eventf(e.user, nil, corev1.EventTypeNormal, event.reason, event.verb, "%s", event.text+namesOfRoles(event.roles))
 		}
 	}
+	e.emitEnding(before)
 	if isObserved(after) {
 		former := before.Roles
 		if !isObserved(before) {
@@ -139,6 +144,18 @@ func refusalIn(status *v1alpha1.UserStatus) string {
 		return ""
 	}
 	return granted.Message
+}
+
+// partition parts roles that were taken for another cause from those whose time was over.
+func partition(roles []auditRole) (others, ended []auditRole) {
+	for _, role := range roles {
+		if role.Ended {
+			ended = append(ended, role)
+		} else {
+			others = append(others, role)
+		}
+	}
+	return others, ended
 }
 
 func namesOfRoles(roles []auditRole) string {

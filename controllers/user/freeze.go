@@ -11,7 +11,8 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
-// freeze is for users of an App with a wrong specification: they keep what they hold, and nothing is added.
+// freeze is for users of an App with a wrong specification: they keep what they hold until the end that their status tells, and
+// nothing is added.
 func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Result, error) {
 	bound, err := e.Syncer.Bound(ctx, e.name)
 	if err != nil {
@@ -19,9 +20,9 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 	}
 	// The edit that made it wrong, or one just before, may have the App call its people by other names.
 	names := e.namesAmong(bound)
-	held := map[earned.RoleInScope]bool{}
+	held, announced := map[earned.RoleInScope]bool{}, e.announcedEnds()
 	for key, name := range bound {
-		if key.App == e.user.Spec.App && slices.Contains(names, name) {
+		if key.App == e.user.Spec.App && slices.Contains(names, name) && !announced[key] {
 			held[key] = true
 		}
 	}
@@ -34,13 +35,18 @@ func (e *evaluation) freeze(ctx context.Context, message string) (reconcile.Resu
 	} else if _, err := e.bind(ctx, held, e.groupsBefore()); err != nil {
 		return reconcile.Result{}, err
 	}
-	var roles []v1alpha1.EarnedRole
+	var roles, ended []v1alpha1.EarnedRole
 	for _, role := range e.user.Status.Roles {
-		if held[e.keyOf(role)] {
+		switch key := e.keyOf(role); {
+		case held[key]:
 			roles = append(roles, role)
+		case announced[key]:
+			ended = append(ended, role)
 		}
 	}
+	e.watchEnds(roles)
 	e.verdict.frozen(roles, message)
+	e.verdict.setEnds(ended, true)
 	return reconcile.Result{}, e.writeStatus(ctx)
 }
 

@@ -42,6 +42,8 @@ type evaluation struct {
 	failed map[earned.RoleInScope]error
 	// causes are the changes of groups that this evaluation takes into account.
 	causes []*group.Cause
+	// now is the time that the evaluation holds ends of roles against.
+	now time.Time
 	// verdict is what the status will say.
 	verdict verdict
 }
@@ -54,7 +56,9 @@ func (e *evaluation) report() report { return report{e} }
 // Reconcile brings the access of one User in line with what it earned. A conflict is no error: the User comes back after a
 // moment. It returns the other errors of the API server and of runs.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	e := &evaluation{Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}, causes: r.causes.known(request.NamespacedName)}
+	e := &evaluation{
+		Reconciler: r, name: request.NamespacedName, user: &v1alpha1.User{}, causes: r.causes.known(request.NamespacedName), now: time.Now(),
+	}
 	r.recent.reconsider(e.name)
 	if err := r.Client.Get(ctx, e.name, e.user); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -144,9 +148,15 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	e.report().recordExpressions(&decision)
 	decision.Problems = append(decision.Problems, e.missingScopes(decision.Roles)...)
 	keys := e.keysOf(decision.Roles)
-	kept, err := e.keepHeld(ctx, keys, policy.Mode())
+	kept, err := e.keepHeld(ctx, policy, keys)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	e.watchEnds(slices.Concat(decision.Roles, kept))
+	removed := func() {}
+	if access.AnyEnded(e.user.Status.Roles, e.now) {
+		removed = e.Syncer.Removals.Begin()
+		defer removed()
 	}
 	e.kept = e.keysOf(kept)
 	for key := range e.kept {
@@ -158,6 +168,7 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 		}
 	}
 	failure, err := e.bind(ctx, keys, decision.Groups)
+	removed() // the status waits for removals, too
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -168,6 +179,7 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	e.verdict.grantedRoles(decision, policy.Mode(), failure)
 	e.verdict.setNoNamespaces(e.app, decision.Roles)
 	e.verdict.addHeld(kept)
+	e.verdict.setEnds(decision.Ended, false)
 	if err := e.checkClusterRoles(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -213,6 +225,7 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	for _, key := range slices.Concat(before.Keys, e.pendingRemovals.of(e.name)) {
 		keys[key] = true
 	}
+	e.ends.forget(e.name)
 	e.Index.Set(e.name, earned.Entry{App: e.generation()})
 	e.Guard.Settle(e.appName(), e.name.Name)
 	e.Progress.Expressions(e.appName(), e.name.Name, app.ExpressionFailure{})
@@ -238,6 +251,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	if err != nil {
 		return err
 	}
+	r.ends.forget(name)
 	r.Index.Set(name, earned.Entry{})
 	r.Guard.Settle(before.App.Name, name.Name)
 	r.Progress.Expressions(before.App.Name, name.Name, app.ExpressionFailure{})

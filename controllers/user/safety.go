@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -14,11 +15,12 @@ import (
 )
 
 // keepHeld returns the held roles: the user does not earn them any more, and keeps them because too many users would lose
-// roles by a change of a group or an edit of the App. What the person's own change takes is never held, and neither is
-// anything where nothing is bound.
-func (e *evaluation) keepHeld(ctx context.Context, stillEarned map[earned.RoleInScope]bool, mode string) ([]v1alpha1.EarnedRole, error) {
+// roles by a change of a group or an edit of the App. What the person's own change takes is never held, nor what comes to an
+// end that the status told, and neither is anything where nothing is bound. A held role ends when it would have. policy is nil
+// where no RBAC name stands for the user.
+func (e *evaluation) keepHeld(ctx context.Context, policy *access.Policy, stillEarned map[earned.RoleInScope]bool) ([]v1alpha1.EarnedRole, error) {
 	var lost []earned.RoleInScope
-	if e.app.Spec.Safety != nil && mode != v1alpha1.ModeObserve {
+	if e.app.Spec.Safety != nil && e.app.Spec.Mode != v1alpha1.ModeObserve {
 		var err error
 		if lost, err = e.lostByOthers(ctx, stillEarned); err != nil {
 			return nil, err
@@ -34,7 +36,7 @@ func (e *evaluation) keepHeld(ctx context.Context, stillEarned map[earned.RoleIn
 	}
 	kept := make([]v1alpha1.EarnedRole, len(lost))
 	for i, key := range lost {
-		kept[i] = v1alpha1.EarnedRole{Role: key.Role, Scope: key.Scope, Reasons: []string{access.ReasonHeld}}
+		kept[i] = v1alpha1.EarnedRole{Role: key.Role, Scope: key.Scope, Reasons: []string{access.ReasonHeld}, Until: e.endOf(policy, key)}
 	}
 	return kept, nil
 }
@@ -47,8 +49,9 @@ func (e *evaluation) lostByOthers(ctx context.Context, stillEarned map[earned.Ro
 		return nil, err
 	}
 	var lost []earned.RoleInScope
+	announced := e.announcedEnds()
 	for key := range bound {
-		if key.App == e.user.Spec.App && !stillEarned[key] {
+		if key.App == e.user.Spec.App && !stillEarned[key] && !announced[key] {
 			lost = append(lost, key)
 		}
 	}
@@ -74,6 +77,22 @@ func (e *evaluation) lostByOthers(ctx context.Context, stillEarned map[earned.Ro
 	return lost, nil
 }
 
+// endOf returns when a held role ends, by the policy or as the status told last. An end that has come and was not told is none:
+// what it takes is held.
+func (e *evaluation) endOf(policy *access.Policy, key earned.RoleInScope) *metav1.Time {
+	if policy != nil {
+		if until := policy.End(key.Role, &e.user.Spec); until != nil && e.now.Before(until.Time) {
+			return until
+		}
+	}
+	for _, role := range e.user.Status.Roles {
+		if e.keyOf(role) == key {
+			return role.Until
+		}
+	}
+	return nil
+}
+
 // latestStatus returns the person's status, live where the informer shows one that does not speak of them as they are: this
 // process, or a former leader, may have written another one since.
 func (e *evaluation) latestStatus(ctx context.Context) (*v1alpha1.UserStatus, error) {
@@ -90,10 +109,11 @@ func (e *evaluation) latestStatus(ctx context.Context) (*v1alpha1.UserStatus, er
 // withholdNameless takes every role away from a user that no RBAC name stands for any more. Where that comes from an edit of
 // the App, roles may be held, under a name that stood for the user before: as long as it is still one of the user's.
 func (e *evaluation) withholdNameless(ctx context.Context, nameless error) (reconcile.Result, error) {
-	kept, err := e.keepHeld(ctx, nil, e.app.Spec.Mode)
+	kept, err := e.keepHeld(ctx, nil, nil)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	e.watchEnds(kept)
 	bound, err := e.Syncer.Bound(ctx, e.name)
 	if err != nil {
 		return reconcile.Result{}, err

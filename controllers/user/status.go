@@ -34,6 +34,9 @@ type verdict struct {
 	// boundAs is the name that bindings of the App have for the person, "" where they have none now.
 	boundAs string
 	roles   []v1alpha1.EarnedRole
+	// ended are roles that are not held since they ended; keepEnded says that the status may tell of more.
+	ended     []v1alpha1.EarnedRole
+	keepEnded bool
 	// byGroup says that native bindings named a group in the user's place when its access ended.
 	byGroup bool
 
@@ -226,6 +229,7 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 	case v.residual != nil:
 		status.ResidualAccess, status.ResidualAccessCount = v.residual.list, int32(v.residual.count)
 	}
+	v.applyEnds(user, now)
 	for _, c := range []metav1.Condition{v.name, v.granted, v.revocation, v.residualAccess, v.ready} {
 		if c.Type == "" {
 			continue

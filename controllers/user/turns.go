@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -54,7 +55,7 @@ func NewEvaluations(speed *fair.Speed) *fair.Slots {
 func (r *Reconciler) newQueue(_ string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	return fair.NewQueue(fair.Options[reconcile.Request]{
 		Name: "user", Lane: func(request reconcile.Request) fair.Lane { return r.laneOf(request.NamespacedName) },
-		Workers: concurrency, Others: otherConcurrency, Removal: priorityRevoke, RateLimiter: limiter,
+		Workers: concurrency, Others: otherConcurrency, Removal: priorityEnd, RateLimiter: limiter,
 	})
 }
 
@@ -71,7 +72,8 @@ func (r *Reconciler) laneOf(name types.NamespacedName) fair.Lane {
 // access.ErrInterrupted where the user leaves.
 func (e *evaluation) evaluate(ctx context.Context, policy *access.Policy, groups []access.Group) (access.Decision, error) {
 	if !policy.UsesExpressions() {
-		return policy.Evaluate(ctx, &e.user.Spec, groups)
+		e.now = time.Now()
+		return policy.Evaluate(ctx, &e.user.Spec, groups, e.now)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -86,7 +88,8 @@ func (e *evaluation) evaluate(ctx context.Context, policy *access.Policy, groups
 		return access.Decision{}, access.ErrInterrupted
 	}
 	defer release()
-	return policy.Evaluate(ctx, &e.user.Spec, groups)
+	e.now = time.Now()
+	return policy.Evaluate(ctx, &e.user.Spec, groups, e.now)
 }
 
 // stopEvaluation ends the evaluation of a user that must lose access.

@@ -209,8 +209,25 @@ func (c *compiler) compileRoles() {
 			}
 			compiled.when, c.policy.hasExpressions = when, true
 		}
+		compiled.end = c.compileEnd(field, spec)
 		c.checkGrants(field, spec, compiled)
 	}
+}
+
+// compileEnd returns when a role ends. The attribute that says so must be declared as a time: the server refuses other values of
+// it then, and of one that is not declared every user would be without it.
+func (c *compiler) compileEnd(field string, spec *v1alpha1.Role) end {
+	compiled := end{attribute: spec.UntilAttribute, optional: spec.UntilOptional}
+	if spec.Until != nil {
+		compiled.until = inSeconds(spec.Until.Time)
+	}
+	switch {
+	case spec.UntilAttribute == "" && spec.UntilOptional:
+		c.fail(field+".untilOptional", "says what an absent untilAttribute means: set that, too")
+	case spec.UntilAttribute != "" && !attributes.IsDeclaredTime(c.app.Spec.Attributes, spec.UntilAttribute):
+		c.fail(field+".untilAttribute", "no attribute %q is declared in spec.attributes with type dateTime and one value", spec.UntilAttribute)
+	}
+	return compiled
 }
 
 func (c *compiler) checkGrants(field string, spec *v1alpha1.Role, compiled *role) {

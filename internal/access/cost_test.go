@@ -137,7 +137,7 @@ func TestAllExpressionsOfAnAppShareOneBudget(t *testing.T) {
 		t.Fatal(fieldErrors)
 	}
 	user := v1alpha1.UserSpec{UserName: "jane", Attributes: attributesOf(t, map[string]any{"many": make([]int, 100)})}
-	decision, err := policy.Evaluate(t.Context(), &user, withGroups(20))
+	decision, err := policy.Evaluate(t.Context(), &user, withGroups(20), noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,15 +176,15 @@ func TestAnEvaluationEndsWithItsCallerAndItsApp(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			if _, err := policy.Evaluate(ctx, &user, withGroups(10)); err != nil {
+			if _, err := policy.Evaluate(ctx, &user, withGroups(10), noon); err != nil {
 				t.Fatal(err)
 			}
 			cache.Supersede(app)
-			if _, err := policy.Evaluate(ctx, &user, withGroups(10)); err != nil {
+			if _, err := policy.Evaluate(ctx, &user, withGroups(10), noon); err != nil {
 				t.Fatalf("the App as it is stopped an evaluation: %v", err)
 			}
 			stop(cache, cancel)
-			if _, err := policy.Evaluate(ctx, &user, withGroups(1000)); !errors.Is(err, ErrInterrupted) {
+			if _, err := policy.Evaluate(ctx, &user, withGroups(1000), noon); !errors.Is(err, ErrInterrupted) {
 				t.Errorf("the evaluation ended with %v", err)
 			}
 		})

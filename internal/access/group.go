@@ -42,14 +42,21 @@ func (r *role) names(group Group) bool {
 	})
 }
 
-const reasonMember = "member of group "
+const (
+	reasonMember = "member of group "
+	// boundByName ends the reason of a role that a group confers and that bindings of an App with subjectMode Group give to each
+	// member by name: members end apart.
+	boundByName = ", bound by name"
+)
 
 // reasonAttribute begins the reason of a role that an attribute names; the attribute's name follows.
 const reasonAttribute = "attribute "
 
-// ByGroup says whether a role was earned by membership of a group.
+// ByGroup says whether a role was earned by membership of a group, which bindings of an App with subjectMode Group name.
 func ByGroup(role v1alpha1.EarnedRole) bool {
-	return slices.ContainsFunc(role.Reasons, func(reason string) bool { return strings.HasPrefix(reason, reasonMember) })
+	return slices.ContainsFunc(role.Reasons, func(reason string) bool {
+		return strings.HasPrefix(reason, reasonMember) && !strings.HasSuffix(reason, boundByName)
+	})
 }
 
 // ConferredBy returns the names of the roles that membership of a group confers, sorted.
@@ -90,8 +97,14 @@ func (p *Policy) earnByGroup(groups []Group, reasons map[string][]string, decisi
 			continue
 		}
 		for _, name := range roles {
-			reasons[name] = append(reasons[name], fmt.Sprintf("%s%q", reasonMember, shorten(group.DisplayName)))
-			if p.subjectsAreGroups && decision.Groups[name] == "" {
+			reason := fmt.Sprintf("%s%q", reasonMember, shorten(group.DisplayName))
+			// A group that one member holds the role by would go on giving it to those for whom it has ended.
+			byName := p.subjectsAreGroups && p.roleByName[name].end.attribute != ""
+			if byName {
+				reason += boundByName
+			}
+			reasons[name] = append(reasons[name], reason)
+			if p.subjectsAreGroups && !byName && decision.Groups[name] == "" {
 				if decision.Groups == nil {
 					decision.Groups = map[string]string{}
 				}

@@ -111,7 +111,7 @@ func TestEvaluateGroups(t *testing.T) {
 			if len(errors) > 0 {
 				t.Fatal(errors)
 			}
-			decision, err := policy.Evaluate(t.Context(), &test.user, test.groups)
+			decision, err := policy.Evaluate(t.Context(), &test.user, test.groups, noon)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ func TestExpressionsSeeAssignedRoles(t *testing.T) {
 	if len(fieldErrors) > 0 {
 		t.Fatal(fieldErrors)
 	}
-	decision, err := policy.Evaluate(t.Context(), user, nil)
+	decision, err := policy.Evaluate(t.Context(), user, nil, noon)
 	if err != nil {
 		t.Fatal(err)
 	}

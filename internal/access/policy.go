@@ -1,4 +1,4 @@
-// Package access is the policy of an App: which roles a person earns, in which scopes, and why.
+// Package access is the policy of an App: which roles a person earns, in which scopes, why, and until when.
 //
 // It stands between the App that people write and the controllers that bind: Compile checks an App once and Evaluate
 // answers for one user after the other. It is pure: it holds no client and reads no clock.
@@ -9,8 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -48,6 +51,7 @@ type role struct {
 	name   string
 	groups []groupName
 	when   *expression
+	end    end
 	scopes map[string]bool
 	grants []v1alpha1.Grant
 }
@@ -83,7 +87,7 @@ func (s *Scope) LeftOut(existing map[string]labels.Set) []string {
 // Problem is something about one user that kept a role from being granted. It never fails a provisioning request.
 type Problem struct {
 	// Reason is v1alpha1.ReasonMissingScope, v1alpha1.ReasonUnknownRole, v1alpha1.ReasonInvalidSubject,
-	// ReasonExpressionFailed or ReasonExpressionTooExpensive.
+	// v1alpha1.ReasonRoleNotGranted, ReasonExpressionFailed or ReasonExpressionTooExpensive.
 	Reason string
 	// Message is for an administrator of the identity provider.
 	Message string
@@ -95,10 +99,14 @@ type Problem struct {
 type Decision struct {
 	// Roles earned, sorted by role and scope.
 	Roles []v1alpha1.EarnedRole
+	// Ended are the roles that the user would hold if their time were not over, sorted as Roles.
+	Ended []v1alpha1.EarnedRole
 	// Groups names, by role, the Kubernetes group that native bindings name in the person's place (subjectMode Group).
 	Groups map[string]string
 	// Problems that kept roles from being granted.
 	Problems []Problem
+	// endUnknown says that the user earned a role with an end that is not known.
+	endUnknown bool
 }
 
 // Mode is v1alpha1.ModeEnforce or v1alpha1.ModeObserve.
@@ -146,40 +154,54 @@ func (r *role) holdsIn(scope string) bool {
 	return r.scopes == nil || r.scopes[scope]
 }
 
-// Evaluate returns the roles that a user earned, by attributes and by the groups that the user is a member of. Groups must
-// be all that count: those with a claimed name that are not being deleted. Whether the user may have access at all is the
-// caller's question.
+// Evaluate returns the roles that a user has earned at a time, by attributes and by the groups that the user is a member of.
+// Groups must be all that count: those with a claimed name that are not being deleted. Whether the user may have access at all
+// is the caller's question.
+//
+// A role that has ended is not earned. One with an end that is not known is a Problem and not earned, and neither are default
+// roles then.
 //
 // All expressions together have one budget. An expression that fails or exceeds it earns nothing and is a Problem. It is not
 // known then whether the user earned another role, so no default role is earned either. The only error is that ctx ended, or
 // the policy with it (see Cache.Supersede): nothing was found out then.
-func (p *Policy) Evaluate(ctx context.Context, user *v1alpha1.UserSpec, groups []Group) (Decision, error) {
+func (p *Policy) Evaluate(ctx context.Context, user *v1alpha1.UserSpec, groups []Group, now time.Time) (Decision, error) {
 	var decision Decision
 	groups = sortGroups(groups)
-	reasons := map[string][]string{}
+	reasons, ends := map[string][]string{}, map[string]*metav1.Time{}
 	p.earnByAttribute(user, reasons, &decision)
 	p.earnByGroup(groups, reasons, &decision)
 	if err := p.earnByExpression(ctx, user, groups, reasons, &decision); err != nil {
 		return Decision{}, err
 	}
-	if len(reasons) == 0 && !decision.unevaluated() {
+	ended := p.dropEnded(user, now, reasons, ends, &decision)
+	if len(reasons) == 0 && !decision.unevaluated() && !decision.endUnknown {
 		for _, name := range p.defaults {
-			reasons[name] = []string{"default role of the App"}
+			if ended[name] == nil {
+				reasons[name] = []string{"default role of the App"}
+			}
 		}
+		maps.Copy(ended, p.dropEnded(user, now, reasons, ends, &decision))
 	}
 	held := p.scopesOf(user, &decision)
+	decision.Roles = p.inScopes(held, reasons, ends)
+	decision.Ended = p.inScopes(held, ended, ends)
+	return decision, nil
+}
+
+// inScopes returns roles in each of the scopes that they may hold in, sorted by role and scope.
+func (p *Policy) inScopes(scopes []string, reasons map[string][]string, ends map[string]*metav1.Time) (roles []v1alpha1.EarnedRole) {
 	for name, why := range reasons {
 		earned := p.roleByName[name]
-		for _, scope := range held {
+		for _, scope := range scopes {
 			if earned.holdsIn(scope) {
-				decision.Roles = append(decision.Roles, v1alpha1.EarnedRole{Role: name, Scope: scope, Reasons: why})
+				roles = append(roles, v1alpha1.EarnedRole{Role: name, Scope: scope, Reasons: why, Until: ends[name]})
 			}
 		}
 	}
-	slices.SortFunc(decision.Roles, func(a, b v1alpha1.EarnedRole) int {
+	slices.SortFunc(roles, func(a, b v1alpha1.EarnedRole) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope, b.Scope))
 	})
-	return decision, nil
+	return roles
 }
 
 // unevaluated says that an expression had no result.

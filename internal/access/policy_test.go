@@ -147,7 +147,7 @@ func TestEvaluate(t *testing.T) {
 			if len(errors) > 0 {
 				t.Fatal(errors)
 			}
-			decision, err := policy.Evaluate(t.Context(), &test.user, nil)
+			decision, err := policy.Evaluate(t.Context(), &test.user, nil, noon)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,11 +22,37 @@ func IsKnown(declared []v1alpha1.CustomAttribute, name string) bool {
 	if known && (container == "" || enterprise && strings.EqualFold(container, EnterpriseURN) || !enterprise && isCoreURN(container)) {
 		return true
 	}
-	return slices.ContainsFunc(declared, func(custom v1alpha1.CustomAttribute) bool {
-		sameContainer := container == "" || strings.EqualFold(container, custom.Schema) ||
-			isCoreURN(container) && (custom.Schema == "" || isCoreURN(custom.Schema))
-		return sameContainer && strings.EqualFold(attribute, custom.Name)
-	})
+	return slices.ContainsFunc(declared, func(custom v1alpha1.CustomAttribute) bool { return isNamed(custom, container, attribute) })
+}
+
+// isNamed says whether a declared attribute goes by a name, in a container or, where that is "", in any.
+func isNamed(custom v1alpha1.CustomAttribute, container, attribute string) bool {
+	sameContainer := container == "" || strings.EqualFold(container, custom.Schema) ||
+		isCoreURN(container) && (custom.Schema == "" || isCoreURN(custom.Schema))
+	return sameContainer && strings.EqualFold(attribute, custom.Name)
+}
+
+// typeDateTime is the type of attributes that hold a time.
+const typeDateTime = "dateTime"
+
+// IsDeclaredTime says whether an attribute, with or without its URN, is declared, and with type dateTime and one value wherever
+// it is. Without its URN, Values would read an attribute of RFC 7643 before it.
+func IsDeclaredTime(declared []v1alpha1.CustomAttribute, name string) bool {
+	container, attribute := split(name)
+	if _, standard := readable[strings.ToLower(attribute)]; standard && container == "" {
+		return false
+	}
+	found := false
+	for _, custom := range declared {
+		if !isNamed(custom, container, attribute) {
+			continue
+		}
+		if custom.Type != typeDateTime || custom.MultiValued {
+			return false
+		}
+		found = true
+	}
+	return found
 }
 
 // IsUnreadable says that the user has an attribute that is not empty, and that List reads no name from it: an object without

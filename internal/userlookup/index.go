@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,6 +51,8 @@ type person struct {
 	prefix  string
 	version string
 	active  bool
+	// ends is LastEnd.
+	ends time.Time
 	// bound says that bindings of the App name the person, or did before they left.
 	bound bool
 	names []string
@@ -87,7 +90,11 @@ func UsersIn(users client.Reader) func(app types.NamespacedName) []*v1alpha1.Use
 
 // State tells what is known of a Kubernetes user name. It is never Revoked for a name that begins with system:. People of an
 // App with a prefix that is Outranked for the name do not count.
-func (x *Index) State(name string) State {
+func (x *Index) State(name string) State { return x.StateAt(name, time.Time{}) }
+
+// StateAt is State, and holds a user for Revoked whose roles have all ended by a time, where the status does not tell yet that
+// they are gone: no controller ran then, or it is about to take them.
+func (x *Index) StateAt(name string, now time.Time) State {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	state := Unknown
@@ -95,7 +102,7 @@ func (x *Index) State(name string) State {
 		if x.outranked(p.prefix, name) {
 			continue
 		}
-		if p.active {
+		if p.active && (p.ends.IsZero() || now.Before(p.ends)) {
 			return Active
 		}
 		state = Revoked
@@ -212,7 +219,7 @@ func (x *Index) put(user *v1alpha1.User) []string {
 	}
 	p := &person{
 		app: app, prefix: mapping.Prefix(), version: user.ResourceVersion,
-		active: user.MayHaveAccess(), bound: user.Status.BoundAs != "", names: Names(mapping, user),
+		active: user.MayHaveAccess(), ends: LastEnd(&user.Status), bound: user.Status.BoundAs != "", names: Names(mapping, user),
 	}
 	x.users[name] = p
 	for _, text := range p.names {
@@ -267,6 +274,21 @@ func Names(mapping v1alpha1.KubernetesMapping, user *v1alpha1.User) []string {
 		add(user.Status.KubernetesUsername)
 	}
 	return names
+}
+
+// LastEnd returns when the last of the roles ends that a status says are bound; zero where one of them has no end, and where
+// none is bound.
+func LastEnd(status *v1alpha1.UserStatus) (last time.Time) {
+	for _, role := range status.Roles {
+		switch {
+		case role.Bound == v1alpha1.BoundNo:
+		case role.Until == nil:
+			return time.Time{}
+		case role.Until.After(last):
+			last = role.Until.Time
+		}
+	}
+	return last
 }
 
 // Deniable says whether requests under a name may be denied at all: it is not empty, and none of Kubernetes' own, which could

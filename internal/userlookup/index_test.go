@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -195,5 +196,32 @@ func TestRemovedWithoutBinding(t *testing.T) {
 	x.PutApp(app("one", true, "okta:"))
 	if names, hadAccess := x.RemoveUser(jane); hadAccess || len(names) == 0 {
 		t.Errorf("removed %v, had access %v", names, hadAccess)
+	}
+}
+
+// A user is revoked from the last end of the roles that bindings give, and not while one has no end.
+func TestStateAt(t *testing.T) {
+	noon := time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)
+	ending := func(after time.Duration, bound string) v1alpha1.EarnedRole {
+		return v1alpha1.EarnedRole{Role: "r", Scope: "s", Until: &metav1.Time{Time: noon.Add(after)}, Bound: bound}
+	}
+	for title, test := range map[string]struct {
+		roles         []v1alpha1.EarnedRole
+		before, after userlookup.State
+	}{
+		"no role":          {nil, userlookup.Active, userlookup.Active},
+		"one role":         {[]v1alpha1.EarnedRole{ending(0, "")}, userlookup.Active, userlookup.Revoked},
+		"the last counts":  {[]v1alpha1.EarnedRole{ending(-time.Hour, ""), ending(0, v1alpha1.BoundPartly)}, userlookup.Active, userlookup.Revoked},
+		"a later one":      {[]v1alpha1.EarnedRole{ending(0, ""), ending(time.Hour, "")}, userlookup.Active, userlookup.Active},
+		"one without end":  {[]v1alpha1.EarnedRole{ending(0, ""), {Role: "viewer", Scope: "s"}}, userlookup.Active, userlookup.Active},
+		"one not bound":    {[]v1alpha1.EarnedRole{ending(0, ""), {Role: "viewer", Scope: "s", Bound: v1alpha1.BoundNo}}, userlookup.Active, userlookup.Revoked},
+		"nothing is bound": {[]v1alpha1.EarnedRole{ending(0, v1alpha1.BoundNo)}, userlookup.Active, userlookup.Active},
+	} {
+		x := index(person("one", "jane", "jane", func(user *v1alpha1.User) { user.Status.Roles = test.roles }))
+		x.PutApp(app("one", true, "okta:"))
+		if before, after := x.StateAt("okta:jane", noon.Add(-time.Second)), x.StateAt("okta:jane", noon); before != test.before || after != test.after {
+			t.Errorf("%s: %v before noon and %v at noon, want %v and %v", title, before, after, test.before, test.after)
+		}
+		expect(t, x, "okta:jane", userlookup.Active)
 	}
 }

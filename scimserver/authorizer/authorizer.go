@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -78,6 +79,9 @@ func reduce(object any) (any, error) {
 		small.Spec.Emails = []v1alpha1.MultiValue{{Value: email}}
 	}
 	small.Status.KubernetesUsername, small.Status.ReservedKey = user.Status.KubernetesUsername, user.Status.ReservedKey
+	if end := userlookup.LastEnd(&user.Status); !end.IsZero() {
+		small.Status.Roles = []v1alpha1.EarnedRole{{Until: &metav1.Time{Time: end}}}
+	}
 	for _, condition := range user.Status.Conditions {
 		if condition.Type == v1alpha1.ConditionNameReserved {
 			condition.Message = ""
@@ -105,7 +109,8 @@ func (a *Authorizer) Denied(name string, groups []string) bool {
 	if !userlookup.Deniable(name) || slices.Contains(groups, mastersGroup) {
 		return false
 	}
-	switch a.index.State(name) {
+	now := time.Now()
+	switch a.index.StateAt(name, now) {
 	case userlookup.Active:
 		return false
 	case userlookup.Revoked:
@@ -116,7 +121,7 @@ func (a *Authorizer) Denied(name string, groups []string) bool {
 	a.mutex.RLock()
 	defer a.mutex.RUnlock()
 	for _, list := range a.lists {
-		if expires, listed := list.users[name]; listed && time.Now().Before(expires) && !a.index.Outranked(list.prefix, name) {
+		if expires, listed := list.users[name]; listed && now.Before(expires) && !a.index.Outranked(list.prefix, name) {
 			return true
 		}
 	}

@@ -68,7 +68,7 @@ func (a *Authorizer) review(w http.ResponseWriter, r *http.Request) (decision st
 	if a.Denied(review.Spec.User, review.Spec.Groups) {
 		decision = "denied"
 		answer.Status = authorizationv1.SubjectAccessReviewStatus{
-			Denied: true, Reason: "the access of " + review.Spec.User + " was revoked by the identity provider (scim-operator)",
+			Denied: true, Reason: "the access of " + review.Spec.User + " was revoked by the identity provider, or has ended (scim-operator)",
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")

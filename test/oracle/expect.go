@@ -2,8 +2,10 @@ package oracle
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
@@ -253,6 +255,7 @@ func (c *Cluster) rolesOf(app *v1alpha1.App, user *v1alpha1.User, expressions ma
 	}
 	slices.Sort(groupNames)
 	var roles, defaults []earned
+	unknown := false
 	for _, role := range app.Spec.Roles {
 		var conferring []string
 		for _, group := range memberships {
@@ -261,22 +264,68 @@ func (c *Cluster) rolesOf(app *v1alpha1.App, user *v1alpha1.User, expressions ma
 			}
 		}
 		byExpression := role.When != "" && expressions[role.When](&user.Spec, groupNames)
+		now, known := c.isNow(&role, &user.Spec)
 		if slices.Contains(attributes, role.Name) || len(conferring) > 0 || byExpression {
-			roles = append(roles, earned{role: role, group: groupSubject(app, conferring)})
+			if now {
+				roles = append(roles, earned{role: role, group: groupSubject(app, &role, conferring)})
+			}
+			unknown = unknown || !known
 		}
-		if slices.Contains(app.Spec.RoleAssignment.Default, role.Name) {
+		if now && slices.Contains(app.Spec.RoleAssignment.Default, role.Name) {
 			defaults = append(defaults, earned{role: role})
 		}
 	}
-	if len(roles) == 0 {
+	if len(roles) == 0 && !unknown {
 		return defaults
 	}
 	return roles
 }
 
-// groupSubject names, for an App that binds groups, the first of the groups by which a person earned a role.
-func groupSubject(app *v1alpha1.App, conferring []string) string {
-	if app.Spec.SubjectMode != v1alpha1.SubjectModeGroup || len(conferring) == 0 {
+// isNow says whether the time of a role is not over for a user, and whether that is known: a user whose attribute names no time
+// does not hold the role.
+func (c *Cluster) isNow(role *v1alpha1.Role, user *v1alpha1.UserSpec) (now, known bool) {
+	ends := []time.Time{}
+	if role.Until != nil {
+		ends = append(ends, role.Until.Time)
+	}
+	if role.UntilAttribute != "" {
+		texts := values(user, role.UntilAttribute[strings.LastIndex(role.UntilAttribute, ":")+1:])
+		if len(texts) == 0 && !role.UntilOptional || len(texts) > 1 {
+			return false, false
+		}
+		for _, text := range texts {
+			end, ok := timeIn(text)
+			if !ok {
+				return false, false
+			}
+			ends = append(ends, end)
+		}
+	}
+	at := c.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	return !slices.ContainsFunc(ends, func(end time.Time) bool { return !at.Before(end.Truncate(time.Second)) }), true
+}
+
+var offset = regexp.MustCompile(`[+-]\d\d:\d\d$`)
+
+// timeIn reads a date, or a date and time; without a zone it is UTC.
+func timeIn(text string) (time.Time, bool) {
+	if len(text) == len(time.DateOnly) {
+		text += "T00:00:00"
+	}
+	if !strings.HasSuffix(text, "Z") && !offset.MatchString(text) {
+		text += "Z"
+	}
+	end, err := time.Parse(time.RFC3339, text)
+	return end, err == nil
+}
+
+// groupSubject names, for an App that binds groups, the first of the groups by which a person earned a role. Roles that end for each
+// person apart are bound by name.
+func groupSubject(app *v1alpha1.App, role *v1alpha1.Role, conferring []string) string {
+	if role.UntilAttribute != "" || app.Spec.SubjectMode != v1alpha1.SubjectModeGroup || len(conferring) == 0 {
 		return ""
 	}
 	prefix := "okta:"

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -17,6 +18,8 @@ const (
 	platform = `user.department == "Platform"`
 	onCall   = `"On call" in groups`
 )
+
+var noon = time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)
 
 var meanings = map[string]Expression{
 	platform: func(user *v1alpha1.UserSpec, _ []string) bool {
@@ -158,6 +161,39 @@ func TestExpect(t *testing.T) {
 			now := metav1.Now()
 			jane.DeletionTimestamp = &now
 		}, nil},
+		"until later": {func(c *Cluster, app *v1alpha1.AppSpec, _ *v1alpha1.User) {
+			c.At = noon.Add(-time.Second)
+			app.Roles[0].Until = &metav1.Time{Time: noon}
+		}, view},
+		"until now": {func(c *Cluster, app *v1alpha1.AppSpec, _ *v1alpha1.User) {
+			c.At = noon
+			app.Roles[0].Until = &metav1.Time{Time: noon}
+		}, nil},
+		"ended, so that the default is left": {func(c *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			c.At, app.Roles[1].UntilAttribute = noon, "contractEnd"
+			jane.Spec.Attributes = attribute(`{"role": "admin", "contractEnd": "2027-01-31T13:00:00+01:00"}`)
+		}, view},
+		"ends after that": {func(c *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			c.At, app.Roles[1].UntilAttribute = noon, "urn:example:contractEnd"
+			jane.Spec.Extensions = attribute(`{"urn:example": {"role": "admin", "contractEnd": "2027-02-01"}}`)
+		}, admin},
+		"an end that is no time": {func(_ *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			app.Roles[1].UntilAttribute = "contractEnd"
+			jane.Spec.Attributes = attribute(`{"role": "admin", "contractEnd": "soon"}`)
+		}, nil},
+		"without the end": {func(_ *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			app.Roles[1].UntilAttribute = "contractEnd"
+			jane.Spec.Attributes = attribute(`{"role": "admin"}`)
+		}, nil},
+		"without the end, which is optional": {func(_ *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			app.Roles[1].UntilAttribute, app.Roles[1].UntilOptional = "contractEnd", true
+			jane.Spec.Attributes = attribute(`{"role": "admin"}`)
+		}, admin},
+		"groups as subjects, with ends of their own": {func(c *Cluster, app *v1alpha1.AppSpec, jane *v1alpha1.User) {
+			app.SubjectMode, app.Roles[1].UntilAttribute = v1alpha1.SubjectModeGroup, "contractEnd"
+			c.At, jane.Spec.Attributes = noon, attribute(`{"contractEnd": "2027-02-01"}`)
+			push(c, "Admins", "", "jane-1")
+		}, admin},
 		"unclaimed":   {func(c *Cluster, _ *v1alpha1.AppSpec, _ *v1alpha1.User) { c.Claims = nil }, nil},
 		"App deleted": {func(c *Cluster, _ *v1alpha1.AppSpec, _ *v1alpha1.User) { c.Apps = nil }, nil},
 	} {

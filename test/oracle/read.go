@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,6 +21,9 @@ type Cluster struct {
 	Groups     []v1alpha1.Group
 	Shards     []v1alpha1.MemberShard
 	Claims     []v1alpha1.NameClaim
+
+	// At is when the access is looked at; zero: now.
+	At time.Time
 
 	AppRoleBindings     []v1alpha1.AppRoleBinding
 	RoleBindings        []rbacv1.RoleBinding

@@ -9,7 +9,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 			"tokens":[{"name":"a","digest":"` + digest + `","scopes":["read"]}],
 			"attributes":[{"name":"level","canonicalValues":["a"]}],
 			"roleAssignment":{"fromAttributes":["role"],"default":["viewer"]},
-			"roles":[{"name":"viewer","groups":["g"],"scopes":["all"],"grants":[{"clusterRole":"view"}]}],
+			"roles":[{"name":"viewer","groups":["g"],"untilAttribute":"level","scopes":["all"],"grants":[{"clusterRole":"view"}]}],
 			"scopes":{"list":[{"name":"all","namespaces":["default"]}]},
 			"deactivation":{"confirmWithin":"2s"},"safety":{"maxRemovals":1,"window":"1h"}}`,
 			`{"roles":[{"name":"viewer","grants":[{"role":"view"}]}],

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -155,14 +156,15 @@ func (s *session) readApp(name, file string) (*v1alpha1.App, error) {
 // held is what users hold by one version of an App: by role and scope, what is bound for it.
 type held map[[2]string]string
 
-// version evaluates users by one version of an App. A version that is nil or observes gives nothing.
+// version evaluates users by one version of an App, at one time. A version that is nil or observes gives nothing.
 type version struct {
 	app    *v1alpha1.App
 	policy *access.Policy
+	now    time.Time
 }
 
-func compileVersion(app *v1alpha1.App) (*version, error) {
-	v := &version{app: app}
+func compileVersion(app *v1alpha1.App, now time.Time) (*version, error) {
+	v := &version{app: app, now: now}
 	if app == nil {
 		return v, nil
 	}
@@ -178,7 +180,7 @@ func (v *version) holds(ctx context.Context, user *v1alpha1.User, groups []acces
 	if v.policy == nil || v.policy.Mode() == v1alpha1.ModeObserve || !user.MayHaveAccess() || !user.IsNameReserved() {
 		return nil, true, nil
 	}
-	decision, err := v.policy.Evaluate(ctx, &user.Spec, groups)
+	decision, err := v.policy.Evaluate(ctx, &user.Spec, groups, v.now)
 	if err != nil {
 		return nil, false, err
 	}
@@ -194,7 +196,7 @@ func (v *version) holds(ctx context.Context, user *v1alpha1.User, groups []acces
 	return roles, !failed, nil
 }
 
-// bound describes the bindings of a role in a scope: for which name, what and where.
+// bound describes the bindings of a role in a scope: for which name, what, where and until when.
 func (v *version) bound(role v1alpha1.EarnedRole, subject string) string {
 	grants, _ := v.policy.Grants(role.Role, role.Scope)
 	texts := make([]string, len(grants))
@@ -202,16 +204,21 @@ func (v *version) bound(role v1alpha1.EarnedRole, subject string) string {
 		texts[i] = grant.RoleRef().Kind + "/" + grant.RoleRef().Name
 	}
 	scope, _ := v.policy.Scope(role.Scope)
-	return fmt.Sprintf("%s in %s for %s", cmp.Or(joined(texts), "nothing"), placeOf(scope), subject)
+	end := ""
+	if role.Until != nil {
+		end = " until " + until(role.Until)
+	}
+	return fmt.Sprintf("%s in %s for %s%s", cmp.Or(joined(texts), "nothing"), placeOf(scope), subject, end)
 }
 
 func (s *session) diff(ctx context.Context, before, after *v1alpha1.App) (*appDiff, error) {
-	was, err := compileVersion(before)
+	now := time.Now()
+	was, err := compileVersion(before, now)
 	if err != nil {
 		s.note("The App as it is is invalid, and grants nothing new (%v): it is compared as if it granted nothing.", err)
 		was = &version{}
 	}
-	will, err := compileVersion(after)
+	will, err := compileVersion(after, now)
 	if err != nil {
 		return nil, fmt.Errorf("the edit is invalid: %w", err)
 	}

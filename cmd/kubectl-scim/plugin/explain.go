@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,6 +39,8 @@ type explanation struct {
 	Roles []heldRole `json:"roles,omitempty"`
 	// Missing is what the user would hold and does not, and what could not be understood.
 	Missing []missingRole `json:"missing,omitempty"`
+	// Ended are roles that the user would hold if their time were not over.
+	Ended []endedRole `json:"ended,omitempty"`
 	// NotEarned are the App's other roles, with what earns each.
 	NotEarned      []otherRole               `json:"notEarned,omitempty"`
 	ResidualAccess []v1alpha1.ResidualAccess `json:"residualAccess,omitempty"`
@@ -54,6 +57,14 @@ type heldRole struct {
 	Bound   string   `json:"bound"`
 	Held    bool     `json:"held,omitempty"`
 	Reasons []string `json:"reasons,omitempty"`
+	// Until is when the role ends; absent: never.
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+type endedRole struct {
+	Role  string       `json:"role"`
+	Scope string       `json:"scope"`
+	Until *metav1.Time `json:"until"`
 }
 
 type missingRole struct {
@@ -72,8 +83,8 @@ func newExplain(s *session) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "explain USER",
 		Short: "Explain a user's access: each role, where and why; what is missing and why",
-		Long: `Explain a user's access: each role, its scope and reason; what is missing and
-why; what spec.safety holds; what still gives a leaver access; and the last ten
+		Long: `Explain a user's access: each role, its scope, reason and end; what is missing
+and why; what has ended; what spec.safety holds; what still gives a leaver access; and the last ten
 facts that the objects and their Events tell.
 
 USER is a userName, an externalId, a Kubernetes user name as bindings have it,
@@ -227,11 +238,14 @@ func (x explainer) explainRoles(ctx context.Context, e *explanation, app *v1alph
 	if err != nil {
 		return err
 	}
-	decision, err := policy.Evaluate(ctx, &user.Spec, groups)
+	decision, err := policy.Evaluate(ctx, &user.Spec, groups, time.Now())
 	if err != nil {
 		return err
 	}
 	e.addMissing(app, user, decision)
+	for _, role := range decision.Ended {
+		e.Ended = append(e.Ended, endedRole{Role: role.Role, Scope: role.Scope, Until: role.Until})
+	}
 	e.addNotEarned(app, user, decision)
 	return nil
 }
@@ -267,7 +281,7 @@ func accessGroup(group *v1alpha1.Group) access.Group {
 }
 
 func heldAs(role v1alpha1.EarnedRole, policy *access.Policy) heldRole {
-	held := heldRole{Role: role.Role, Scope: role.Scope, Where: "?", Bound: role.Bound, Held: access.IsHeld(role), Reasons: role.Reasons}
+	held := heldRole{Role: role.Role, Scope: role.Scope, Where: "?", Bound: role.Bound, Held: access.IsHeld(role), Reasons: role.Reasons, Until: role.Until}
 	if held.Bound == "" {
 		held.Bound = "Yes"
 	}
@@ -335,7 +349,7 @@ func (e *explanation) addMissing(app *v1alpha1.App, user *v1alpha1.User, decisio
 func (e *explanation) addNotEarned(app *v1alpha1.App, user *v1alpha1.User, decision access.Decision) {
 	for i := range app.Spec.Roles {
 		role := &app.Spec.Roles[i]
-		isEarned := slices.ContainsFunc(decision.Roles, func(earned v1alpha1.EarnedRole) bool { return earned.Role == role.Name })
+		isEarned := slices.ContainsFunc(slices.Concat(decision.Roles, decision.Ended), func(earned v1alpha1.EarnedRole) bool { return earned.Role == role.Name })
 		if isEarned || slices.ContainsFunc(user.Status.Roles, func(held v1alpha1.EarnedRole) bool { return held.Role == role.Name }) {
 			continue
 		}

@@ -3,6 +3,7 @@ package plugin
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,10 +47,19 @@ func (c *console) printRoles(e *explanation) error {
 		return nil
 	}
 	c.say("\nRoles")
-	table := columns("ROLE", "SCOPE", "BOUND", "WHERE", "GRANTS", "WHY")
+	names := []string{"ROLE", "SCOPE", "BOUND", "WHERE", "GRANTS", "WHY"}
+	ends := slices.ContainsFunc(e.Roles, func(role heldRole) bool { return role.Until != nil })
+	if ends {
+		names = slices.Insert(names, 3, "UNTIL")
+	}
+	table := columns(names...)
 	held := 0
 	for _, role := range e.Roles {
-		addRow(table, "  "+role.Role, role.Scope, role.Bound, role.Where, joined(role.Grants), strings.Join(role.Reasons, "; "))
+		cells := []any{"  " + role.Role, role.Scope, role.Bound, role.Where, joined(role.Grants), strings.Join(role.Reasons, "; ")}
+		if ends {
+			cells = slices.Insert(cells, 3, any(until(role.Until)))
+		}
+		addRow(table, cells...)
 		if role.Held {
 			held++
 		}
@@ -66,6 +76,12 @@ func (c *console) printRoles(e *explanation) error {
 }
 
 func (c *console) printMissing(e *explanation) {
+	if len(e.Ended) > 0 {
+		c.say("\nEnded; a later end gives it back")
+	}
+	for _, ended := range e.Ended {
+		c.say("  %s in %s: %s", ended.Role, ended.Scope, until(ended.Until))
+	}
 	if len(e.Missing) > 0 {
 		c.say("\nMissing")
 	}

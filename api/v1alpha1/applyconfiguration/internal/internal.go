@@ -349,6 +349,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: scope
       type:
         scalar: string
+    - name: until
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.EnterpriseUser
   map:
     fields:
@@ -978,6 +981,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: until
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: untilAttribute
+      type:
+        scalar: string
+    - name: untilOptional
+      type:
+        scalar: boolean
     - name: when
       type:
         scalar: string

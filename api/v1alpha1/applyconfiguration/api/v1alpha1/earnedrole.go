@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // EarnedRoleApplyConfiguration represents a declarative configuration of the EarnedRole type for use
 // with apply.
 //
@@ -13,6 +17,8 @@ type EarnedRoleApplyConfiguration struct {
 	Scope *string `json:"scope,omitempty"`
 	// reasons tell why, such as `attribute role is "viewer"` or `default role of the App`.
 	Reasons []string `json:"reasons,omitempty"`
+	// until is when the role ends for the user. Absent: it has no end.
+	Until *v1.Time `json:"until,omitempty"`
 	// bound says how far bindings give the role where they do not in full: No where none does, since the App only observes or the
 	// binding was refused; Partly where a part of it was refused. Absent where the role is bound.
 	Bound *string `json:"bound,omitempty"`
@@ -47,6 +53,14 @@ func (b *EarnedRoleApplyConfiguration) WithReasons(values ...string) *EarnedRole
 	for i := range values {
 		b.Reasons = append(b.Reasons, values[i])
 	}
+	return b
+}
+
+// WithUntil sets the Until field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Until field is set to the value of the last call.
+func (b *EarnedRoleApplyConfiguration) WithUntil(value v1.Time) *EarnedRoleApplyConfiguration {
+	b.Until = &value
 	return b
 }
 

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // RoleApplyConfiguration represents a declarative configuration of the Role type for use
 // with apply.
 //
@@ -20,6 +24,16 @@ type RoleApplyConfiguration struct {
 	When *string `json:"when,omitempty"`
 	// scopes restricts the role to these scopes of the App, whatever the person holds; empty: no restriction.
 	Scopes []string `json:"scopes,omitempty"`
+	// until is when the role ends, for all users. A later time gives it back. Empty: never.
+	Until *v1.Time `json:"until,omitempty"`
+	// untilAttribute names an attribute, such as contractEnd, that says when the role ends for a user: with until, the earlier of
+	// both. It must be declared in attributes, with type dateTime and one value. A value without a zone is UTC; a date is the
+	// beginning of that day. A value that is no time grants nothing. With subjectMode Group, users that hold the role are bound by
+	// name.
+	UntilAttribute *string `json:"untilAttribute,omitempty"`
+	// untilOptional lets users without untilAttribute hold the role, until it ends for all. Otherwise they do not get it: an attribute
+	// that the client sends no more must not make access endless.
+	UntilOptional *bool `json:"untilOptional,omitempty"`
 	// grants are bound for all people that hold the role, in the namespaces of each scope held.
 	Grants []GrantApplyConfiguration `json:"grants,omitempty"`
 }
@@ -79,6 +93,30 @@ func (b *RoleApplyConfiguration) WithScopes(values ...string) *RoleApplyConfigur
 	for i := range values {
 		b.Scopes = append(b.Scopes, values[i])
 	}
+	return b
+}
+
+// WithUntil sets the Until field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Until field is set to the value of the last call.
+func (b *RoleApplyConfiguration) WithUntil(value v1.Time) *RoleApplyConfiguration {
+	b.Until = &value
+	return b
+}
+
+// WithUntilAttribute sets the UntilAttribute field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UntilAttribute field is set to the value of the last call.
+func (b *RoleApplyConfiguration) WithUntilAttribute(value string) *RoleApplyConfiguration {
+	b.UntilAttribute = &value
+	return b
+}
+
+// WithUntilOptional sets the UntilOptional field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UntilOptional field is set to the value of the last call.
+func (b *RoleApplyConfiguration) WithUntilOptional(value bool) *RoleApplyConfiguration {
+	b.UntilOptional = &value
 	return b
 }
 

@@ -13,7 +13,8 @@ import (
 // UserStatus is written by the controller.
 type UserStatusApplyConfiguration struct {
 	// conditions: AccessGranted and the summary Ready; NameReserved where the name is not reserved; AccessRevoked and
-	// ResidualAccess where the user is inactive, suspended or being deleted.
+	// ResidualAccess where the user is inactive, suspended or being deleted; AccessEnding where roles end within seven days, and
+	// AccessEnded where roles have ended.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`

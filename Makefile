@@ -59,14 +59,19 @@ coverage-report: ## Print what the last make test COVER=1 reached: of each packa
 	@go tool covdata percent -i bin/coverage
 	@go tool covdata textfmt -i bin/coverage -o bin/coverage.txt && go tool cover -func bin/coverage.txt | tail -n 1
 
-# What needs no API server, and what does and has much at once: the directory's tests start one of their own.
+# What needs no API server.
 RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/... ./cmd/... ./hack/... | grep -v -e /cmd/scim-operator/uninstall$$ -e /scimserver/directory$$ -e /controllers$$ -e /hack/)
-RACE_DIRECTORY ?= ./scimserver/directory
+# With one: the directory as a whole, and of the controllers, as one process has them, what runs at once: leaders that come and go,
+# runs of the binding engine that overtake each other, lists of revocations, limits on removals, and all of it under many changes.
+# What these tests leave out goes the same ways one after the other.
+RACE_API_SERVER  ?= ./scimserver/directory
+RACE_CONTROLLERS ?= Leader|Standbys|Lease|Syncer|SyncIs|Yield|Interrupts|BackAtOnce|OwnWrites|AmongOwnWrites|Hammering|Restart|BulkRemovalIsHeld|BehindTheInformer|RevocationList$$|RevocationListMany|LeaderChange|AccessRevokedIsTrue|Coalesced|AskedRuns|CompiledInTurn
 
 .PHONY: test-race
-test-race: ## Run tests with the race detector, which needs a C compiler: all that need no API server, and those of RACE_DIRECTORY.
+test-race: ## Run tests with the race detector, which needs a C compiler: all that need no API server, and those that have much at once.
 	@go run ./hack/controlplane/ensure -controller-manager
-	CGO_ENABLED=1 go test -race -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) $(RACE_PACKAGES) $(RACE_DIRECTORY)
+	CGO_ENABLED=1 go test -race -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) $(RACE_PACKAGES) $(RACE_API_SERVER)
+	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(TEST_ARGS) -run '$(RACE_CONTROLLERS)' ./controllers
 
 .PHONY: e2e
 e2e: ## Install, disturb, restore and uninstall the image in a cluster: that of KUBECONFIG, or see docs/e2e.md.

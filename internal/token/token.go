@@ -39,7 +39,8 @@ func New() (string, error) {
 	return NewFor(id)
 }
 
-// NewFor returns a random token with an identifier of 8 characters of its own, which is no secret.
+// NewFor returns a random token with an identifier of 8 characters of its own, which is no secret. It fails where the
+// system gives no random bytes.
 func NewFor(id string) (string, error) {
 	secret, err := random(43)
 	if err != nil {

@@ -30,6 +30,7 @@ const (
 
 // ForeignKinds defines what ForeignEdits and ForeignWrites write: kinds of another group with the fields of App and User and without
 // any rule of this project. It returns when the API server serves them; they may be there already.
+// Errors are the API server's.
 func (t *Tenant) ForeignKinds(ctx context.Context) error {
 	objects, err := localoperator.ReadObjects(config.FS, definitions)
 	if err != nil {

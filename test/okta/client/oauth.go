@@ -45,7 +45,7 @@ type Page struct {
 // Browser holds cookies, and follows no redirect by itself.
 type Browser struct{ client *http.Client }
 
-// NewBrowser returns a browser without cookies.
+// NewBrowser returns a browser without cookies. The error is that of the cookie jar.
 func (o *OAuth) NewBrowser() (*Browser, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -56,7 +56,7 @@ func (o *OAuth) NewBrowser() (*Browser, error) {
 	}}, nil
 }
 
-// Open reads a page.
+// Open reads a page. It fails where there is no answer; a page that refuses is none.
 func (b *Browser) Open(ctx context.Context, address string) (*Page, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
@@ -106,7 +106,8 @@ func (o *OAuth) Address(more url.Values) string {
 
 var userCode = regexp.MustCompile(`\b[B-Z]{4}-[B-Z]{4}\b`)
 
-// Begin opens the authorize endpoint and the page that it leads to, and returns that page's address and the code on it.
+// Begin opens the authorize endpoint and the page that it leads to, and returns that page's address and the code on it. It
+// fails where it is led nowhere or the page has no code.
 func (o *OAuth) Begin(ctx context.Context, browser *Browser, more url.Values) (address, code string, err error) {
 	answer, err := browser.Open(ctx, o.Address(more))
 	if err != nil {
@@ -125,7 +126,8 @@ func (o *OAuth) Begin(ctx context.Context, browser *Browser, more url.Values) (a
 	return answer.Location.String(), code, nil
 }
 
-// Return opens the page again once the request was approved, and returns the authorization code that the browser takes to Okta.
+// Return opens the page again once the request was approved, and returns the authorization code that the browser takes to Okta. It
+// fails where the browser is sent elsewhere, or without code, state or issuer.
 func (o *OAuth) Return(ctx context.Context, browser *Browser, address, issuer string) (string, error) {
 	page, err := browser.Open(ctx, address)
 	if err != nil {
@@ -157,17 +159,17 @@ type Tokens struct {
 	Header  http.Header
 }
 
-// Redeem sends an authorization code. more replaces or removes parameters.
+// Redeem sends an authorization code. more replaces or removes parameters. It fails without an answer in JSON; a refusal is one.
 func (o *OAuth) Redeem(ctx context.Context, code string, more url.Values) (*Tokens, error) {
 	return o.call(ctx, o.TokenURL, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {o.RedirectURI}}, more)
 }
 
-// RefreshWith sends a refresh token.
+// RefreshWith sends a refresh token. It fails as Redeem does.
 func (o *OAuth) RefreshWith(ctx context.Context, refresh string, more url.Values) (*Tokens, error) {
 	return o.call(ctx, o.TokenURL, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}, more)
 }
 
-// Revoke sends a token to the revocation endpoint.
+// Revoke sends a token to the revocation endpoint. It fails as Redeem does.
 func (o *OAuth) Revoke(ctx context.Context, token string) (*Tokens, error) {
 	return o.call(ctx, o.RevokeURL, url.Values{"token": {token}}, nil)
 }

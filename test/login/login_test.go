@@ -28,7 +28,7 @@ const (
 // login returns a client with an ID token of these claims.
 func login(t *testing.T, claims map[string]any) kubernetes.Interface {
 	t.Helper()
-	text, err := running.issuer.token(claims)
+	text, err := running.issuer.Token(claims)
 	if err != nil {
 		t.Fatal(err)
 	}

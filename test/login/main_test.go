@@ -17,6 +17,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/localoperator"
+	"github.com/scim-operator/scim-operator/test/issuer"
 	"github.com/scim-operator/scim-operator/test/testenv"
 )
 
@@ -24,7 +25,7 @@ import (
 type cluster struct {
 	*testenv.Env
 	dir                string
-	issuer             *issuer
+	issuer             *issuer.Issuer
 	server, controller *localoperator.Process
 }
 
@@ -54,9 +55,10 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	if c.dir, err = os.MkdirTemp("", "login-"); err != nil {
 		return err
 	}
-	if c.issuer, err = newIssuer(); err != nil {
+	if c.issuer, err = issuer.New(); err != nil {
 		return err
 	}
+	c.issuer.Defaults = map[string]any{"aud": "kubernetes"}
 	file := filepath.Join(c.dir, "authentication-configuration.yaml")
 	if err := c.writeSample(file); err != nil {
 		return err
@@ -90,7 +92,7 @@ func (c *cluster) writeSample(file string) error {
 		return err
 	}
 	own := "    url: " + c.issuer.URL + "\n    certificateAuthority: |\n"
-	for line := range strings.Lines(c.issuer.authority()) {
+	for line := range strings.Lines(c.issuer.Authority()) {
 		own += "      " + line
 	}
 	text := strings.Replace(string(data), url, own, 1)

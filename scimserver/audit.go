@@ -56,6 +56,7 @@ func (x *exchange) writeAudit(action, resource, id string, more ...any) {
 		"requestID", x.requestID, "action", action, "resource", resource, "id", id,
 		"app", x.credential.app.String(), "tokenID", x.credential.tokenID, "client", x.server.options.TrustedProxies.ClientAddress(x.request).String(),
 	}
+	values = append(values, x.credential.foreign.values()...)
 	x.server.options.Log.WithName("audit").Info("SCIM change", append(values, more...)...)
 }
 

@@ -141,16 +141,20 @@ func (b *bulkRun) failure(operation protocol.BulkOperation, location string, err
 	return protocol.BulkFailure(operation, location, problem)
 }
 
-// work does one operation, once the scopes of the token and the limits of the App let it.
+// work does one operation, once the limits of the App let it, if the token still opens the App and has the scopes: each operation is
+// judged as its own request would be, at the moment when its turn has come.
 func (b *bulkRun) work(sub *exchange, handler handler, class flowcontrol.Class, cost int) error {
-	if err := sub.permit(); err != nil {
-		return err
-	}
 	leave, err := b.server.apps.EnterOperation(sub.context(), sub.credential.app, sub.limits, class, cost)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	if err := sub.rejudge(); err != nil {
+		return err
+	}
+	if err := sub.permit(); err != nil {
+		return err
+	}
 	return handler(sub)
 }
 

@@ -2,7 +2,6 @@ package scimserver
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -11,11 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
 
@@ -27,8 +23,12 @@ type credential struct {
 	scopes scopes
 	// basic says that the token is accepted as the password of Basic authentication, too.
 	basic bool
-	// tokens are the ScimTokens that stand for it: one, as a rule.
+	// tokens are the ScimTokens that stand for it: one, as a rule; none for a token of an issuer.
 	tokens []types.NamespacedName
+	// foreign is the client that a token of an issuer names; nil for a ScimToken.
+	foreign *foreignClient
+	// judge holds the credential against what there is by now: it returns its scopes, or why it does not open the App any more.
+	judge func() (scopes, error)
 }
 
 var (
@@ -70,11 +70,6 @@ func newCredentials(app func(types.NamespacedName) (*v1alpha1.App, bool)) *crede
 		byID: map[string]map[types.NamespacedName]*v1alpha1.ScimToken{}, secrets: map[types.NamespacedName]*v1alpha1.ScimToken{},
 		now: time.Now, app: app, backed: func(*v1alpha1.ScimToken) bool { return false },
 	}
-}
-
-// watch feeds the credentials from the cache's ScimToken informer, and returns what tells whether they have caught up.
-func (c *credentials) watch(ctx context.Context, from cache.Cache) ([]toolscache.InformerSynced, error) {
-	return informers.Feed(ctx, informers.Of(from, &v1alpha1.ScimToken{}, informers.Changes(c.replace)))
 }
 
 func (c *credentials) replace(before, after *v1alpha1.ScimToken) {
@@ -178,7 +173,28 @@ func (c *credentials) authenticate(r *http.Request, from netip.Addr, named types
 		opened.scopes |= each.scopes
 		opened.basic = opened.basic || each.basic
 	}
+	shown.token = "" // its digest is enough from here on
+	opened.judge = func() (scopes, error) { return c.rejudge(shown, digest, from, opened.app) }
 	return opened, nil
+}
+
+// rejudge returns the scopes that a token has by now for the App that it opened, or why it does not open it any more.
+func (c *credentials) rejudge(shown presented, digest string, from netip.Addr, app types.NamespacedName) (scopes, error) {
+	openings, refused := c.openings(shown, digest, from)
+	var held scopes
+	found := false
+	for _, each := range openings {
+		if each.app == app {
+			held, found = held|each.scopes, true
+		}
+	}
+	switch {
+	case found:
+		return held, nil
+	case refused != nil:
+		return 0, refused
+	}
+	return 0, errBadCredentials
 }
 
 // opening is one ScimToken that lets a request into its App.
@@ -219,7 +235,7 @@ func (c *credentials) openings(shown presented, digest string, from netip.Addr) 
 // mayPresent says why a client at an address may not use a token in the way it did, or nil.
 func mayPresent(t *v1alpha1.ScimToken, shown presented, digest string, from netip.Addr) error {
 	switch {
-	case !isAllowedFrom(t, from):
+	case !networksAllow(t.Spec.AllowedCIDRs, from):
 		return addressError{from}
 	case shown.basic && t.Spec.Basic == nil:
 		return errBasicOff
@@ -229,12 +245,13 @@ func mayPresent(t *v1alpha1.ScimToken, shown presented, digest string, from neti
 	return nil
 }
 
-// isAllowedFrom says whether a token may be used from an address. A network that cannot be read allows none.
-func isAllowedFrom(t *v1alpha1.ScimToken, from netip.Addr) bool {
-	if len(t.Spec.AllowedCIDRs) == 0 {
+// networksAllow says whether a client may be at an address, by a list of networks that is empty where any is allowed. A network that cannot be read
+// allows none.
+func networksAllow(networks []string, from netip.Addr) bool {
+	if len(networks) == 0 {
 		return true
 	}
-	for _, network := range t.Spec.AllowedCIDRs {
+	for _, network := range networks {
 		if prefix, err := netip.ParsePrefix(network); err == nil && prefix.Contains(from) {
 			return true
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/scim-operator/scim-operator/internal/telemetry"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -28,6 +30,9 @@ var (
 	failedAuthentications = telemetry.Counter(telemetry.Server, "failed_authentications_total",
 		"Requests without a valid token, by whether they were answered as they are, or 429 because their source sends too many (backoff).",
 		"answer")
+	issuerReads = telemetry.Counter(telemetry.Server, "issuer_reads_total",
+		"Reads of the keys of an App's issuer (spec.oidc) by result: success or error. The condition IssuerReachable has the cause.",
+		"namespace", "app", "result")
 	refusedConnections = telemetry.Counter(telemetry.Server, "refused_connections_total",
 		"Connections closed at once because too many were open, in all or from one address.").WithLabelValues()
 )
@@ -49,6 +54,7 @@ func (s *Server) record(x *exchange, took time.Duration) {
 	}
 	if x.credential.tokenID != "" {
 		values = append(values, "app", x.credential.app.String(), "tokenID", x.credential.tokenID)
+		values = append(values, x.credential.foreign.values()...)
 	}
 	if x.resourceID != "" {
 		values = append(values, "id", x.resourceID)
@@ -99,6 +105,15 @@ func (x *exchange) endSpan() {
 		x.span.Fail(strconv.Itoa(x.status))
 	}
 	x.span.End()
+}
+
+// countRead counts a read of the keys of an App's issuer.
+func countRead(app types.NamespacedName, err error) {
+	result := "success"
+	if err != nil {
+		result = "error"
+	}
+	issuerReads.WithLabelValues(app.Namespace, app.Name, result).Inc()
 }
 
 // newRequestID returns 16 random hexadecimal digits that tie a request's log lines together.

@@ -58,8 +58,11 @@ func (x *exchange) permit() error {
 			enough = append(enough, string(each.name))
 		}
 	}
-	return protocol.Forbidden("The token may not do this: it takes the scope %s. spec.scopes of the ScimToken bounds its scopes, and so does "+
-		"scopes of its entry in the App's spec.tokens.", strings.Join(enough, " or "))
+	bounds := "spec.scopes of the ScimToken bounds its scopes, and so does scopes of its entry in the App's spec.tokens."
+	if x.credential.foreign != nil {
+		bounds = "spec.oidc.scopes of the App bounds its scopes."
+	}
+	return protocol.Forbidden("The token may not do this: it takes the scope %s. %s", strings.Join(enough, " or "), bounds)
 }
 
 // neededScopes returns the scopes that a request takes. Discovery takes none; a bulk request takes none itself, since each of its

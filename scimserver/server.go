@@ -1,7 +1,7 @@
 // Package scimserver is the HTTP side of scim-operator: a SCIM 2.0 service provider (RFC 7644) with Kubernetes as its
 // directory. It authenticates a request by its App's token, takes the path apart, and leaves what SCIM means to package
 // protocol and what is stored to package directory. It knows no RBAC, reads no Secret, and writes nothing but the
-// directory, and into ScimTokens when they were last used.
+// directory, into ScimTokens when they were last used, and into Apps what it saw of their issuers.
 //
 // Every answer on every path is SCIM JSON, errors, unknown routes and panics included.
 package scimserver
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -21,10 +22,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/internal/tracing"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
+	"github.com/scim-operator/scim-operator/scimserver/issuers"
 	"github.com/scim-operator/scim-operator/scimserver/oauth"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -51,10 +54,12 @@ type Options struct {
 	Pace *pace.Pace
 	// Log takes a line for every request.
 	Log logr.Logger
-	// Statuses writes into ScimTokens when they were last used; nil: nothing does.
+	// Statuses writes into ScimTokens and Apps when a token was last used, and what was seen of issuers; nil: nothing does.
 	Statuses client.StatusClient
 	// Live reads from the API server itself and writes there, for Apps with spec.oauth; nil: OAuth is off for all of them.
 	Live client.Client
+	// IssuerNetworks are where issuers of tokens may be, beside public addresses.
+	IssuerNetworks issuers.Networks
 }
 
 // Server answers SCIM requests. Make one with New; it is an http.Handler.
@@ -70,22 +75,25 @@ type Server struct {
 	apps     *flowcontrol.Apps
 	failures *flowcontrol.Failures
 	refusals flowcontrol.Tally[refusedKey]
-	// uses is nil where nothing is written of them.
-	uses *tokenUses
+	// foreign has what is accepted beside ScimTokens.
+	foreign *foreignTokens
+	// uses and reports are nil where nothing is written of them.
+	uses    *tokenUses
+	reports *issuerReports
 }
 
-// Credentials; of a token only the time of its last use is written (policy scim-operator-directory).
+// Credentials; of a token only the time of its last use is written, and of an App only status.oidc (policy scim-operator-directory).
 //
 // +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens,verbs=get;list;watch,roleName=scim-operator-server
-// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/status,verbs=patch,roleName=scim-operator-server
+// +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/status;apps/status,verbs=patch,roleName=scim-operator-server
 
 // New returns a Server over a directory, with its ScimTokens watched through the given cache. It fails where the cache has
 // no informer for them.
-func New(ctx context.Context, people *directory.Directory, informers cache.Cache, options Options) (*Server, error) {
+func New(ctx context.Context, people *directory.Directory, from cache.Cache, options Options) (*Server, error) {
 	s := &Server{
 		options: options, directory: people, credentials: newCredentials(people.App),
 		apps: flowcontrol.NewApps(options.MaxRequestsPerSecond, flowcontrol.DefaultMemory), failures: flowcontrol.NewFailures(),
-		grants: newGrants(),
+		grants: newGrants(), foreign: &foreignTokens{issuers.New(ctx, options.IssuerNetworks, countRead), people.App},
 	}
 	s.credentials.backed = s.grants.back
 	if options.Pace != nil {
@@ -98,21 +106,31 @@ func New(ctx context.Context, people *directory.Directory, informers cache.Cache
 	if options.Statuses != nil {
 		s.uses = newTokenUses(options.Statuses, func(used usedToken) *v1alpha1.ScimToken { return s.credentials.token(used.id, used.name) }, options.Log)
 		go s.uses.run(ctx)
+		s.reports = newIssuerReports(options.Statuses, s.foreign.issuers, people.App, options.Log)
+		go s.reports.run(ctx)
 	}
 	var err error
-	if s.synced, err = s.credentials.watch(ctx, informers); err != nil || options.Live == nil {
+	if s.synced, err = s.watch(ctx, from); err != nil || options.Live == nil {
 		return s, err
 	}
-	granted, err := s.grants.watch(ctx, informers)
+	granted, err := s.grants.watch(ctx, from)
 	s.synced, s.oauth = append(s.synced, granted...), s.newAuthorization(options.Live)
 	return s, err
+}
+
+// watch feeds tokens and issuers from the cache's informers, and returns what tells whether they have caught up.
+func (s *Server) watch(ctx context.Context, from cache.Cache) ([]toolscache.InformerSynced, error) {
+	return informers.Feed(ctx,
+		informers.Of(from, &v1alpha1.ScimToken{}, informers.Changes(s.credentials.replace)),
+		informers.Of(from, &v1alpha1.App{}, informers.Changes(s.foreign.issuers.Replace)),
+	)
 }
 
 // Ready fails until the tokens and the directory's read model have caught up with the API server.
 func (s *Server) Ready() error {
 	for _, synced := range s.synced {
 		if !synced() {
-			return errors.New("ScimTokens are not in sync yet")
+			return errors.New("ScimTokens and the issuers of Apps are not in sync yet")
 		}
 	}
 	if !s.directory.Synced() {
@@ -214,9 +232,13 @@ func (s *Server) admit(x *exchange) error {
 	if len(x.request.Header.Values("Authorization")) > 1 {
 		return protocol.InvalidSyntax("The request has several Authorization headers: send one.")
 	}
-	opened, err := s.credentials.authenticate(x.request, s.options.TrustedProxies.ClientAddress(x.request), x.route.app)
+	opened, err := s.authenticate(x, s.options.TrustedProxies.ClientAddress(x.request))
 	x.credential = opened
-	if err != nil {
+	var later *issuers.UnavailableError
+	switch {
+	case errors.As(err, &later):
+		return x.unavailable(later)
+	case err != nil:
 		return unauthorized(x, err)
 	}
 	app, found := s.directory.App(opened.app)
@@ -226,7 +248,30 @@ func (s *Server) admit(x *exchange) error {
 	x.app = app
 	if s.uses != nil {
 		s.uses.note(opened)
+		s.reports.note(opened)
 	}
+	return nil
+}
+
+// authenticate finds what a request's token opens for a client at an address: a ScimToken's App, or that of an issuer.
+func (s *Server) authenticate(x *exchange, from netip.Addr) (credential, error) {
+	opened, err := s.credentials.authenticate(x.request, from, x.route.app)
+	if !errors.Is(err, errBadCredentials) {
+		return opened, err
+	}
+	if shown, _ := presentedBy(x.request); !shown.basic && issuers.LooksLikeToken(shown.token) {
+		return s.foreign.authenticate(x, shown.token, from)
+	}
+	return opened, err
+}
+
+// rejudge holds the credential of a request that is under way against its App, its ScimTokens and the clock as they are now.
+func (x *exchange) rejudge() error {
+	held, err := x.credential.judge()
+	if err != nil {
+		return unauthorized(x, fmt.Errorf("the token was accepted when the request began, and is not any more: %w", err))
+	}
+	x.credential.scopes = held
 	return nil
 }
 

@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// AppStatus is written by the controller.
+// AppStatus is written by the controller, but for oidc.
 type AppStatus struct {
 	// conditions: Ready says whether the specification is sound and honoured.
 	// +optional
@@ -28,6 +28,9 @@ type AppStatus struct {
 	// tokens counts the tokens that open the App now.
 	// +optional
 	Tokens int32 `json:"tokens"`
+	// oidc tells of the issuer that spec.oidc names. The SCIM servers write it; the condition IssuerReachable sums it up.
+	// +optional
+	OIDC *ForeignIssuerStatus `json:"oidc,omitempty"`
 	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
 	// +optional
 	Evaluation *Evaluation `json:"evaluation,omitempty"`

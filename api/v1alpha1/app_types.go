@@ -26,6 +26,11 @@ type AppSpec struct {
 	// +optional
 	OAuth *OAuth `json:"oauth,omitempty"`
 
+	// oidc has tokens of an OpenID Connect issuer open the App, too. Only an author that is able to bind what the App grants may
+	// set or change it; to take it away is free.
+	// +optional
+	OIDC *ForeignIssuer `json:"oidc,omitempty"`
+
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	// +optional

@@ -40,6 +40,10 @@ const (
 	// each request's Host. It is no part of Ready.
 	ConditionExternalURLSet = "ExternalURLSet"
 
+	// ConditionIssuerReachable says of an App with spec.oidc whether a server could read the issuer's keys, as the last one that tried
+	// says; Unknown where none has told for an hour. It is no part of Ready: ScimTokens open the App all the same.
+	ConditionIssuerReachable = "IssuerReachable"
+
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 
@@ -98,6 +102,10 @@ const (
 	ReasonBindingFailed = "BindingFailed"
 	ReasonForbidden     = "Forbidden"
 	ReasonProgressing   = "Progressing"
+	// ReasonKeysRead and ReasonKeysNotRead are those of IssuerReachable; ReasonNotChecked says that no server has told.
+	ReasonKeysRead    = "KeysRead"
+	ReasonKeysNotRead = "KeysNotRead"
+	ReasonNotChecked  = "NotChecked"
 	// ReasonActive says of a user that it is neither inactive nor suspended. Statuses written by an earlier version have it as the
 	// reason of AccessRevoked=False.
 	ReasonActive          = "Active"

@@ -25,6 +25,7 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
+	"github.com/scim-operator/scim-operator/scimserver/issuers"
 	"github.com/scim-operator/scim-operator/scimserver/oauth"
 )
 
@@ -45,6 +46,7 @@ type serverFlags struct {
 	logBodies   bool
 
 	trustedProxies       []string
+	issuerNetworks       []string
 	maxRequestsPerSecond float64
 	maxConnections       int
 	// shutdownDelay is how long the server goes on after the signal to end, before it stops to listen.
@@ -73,6 +75,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 	set.BoolVar(&flags.logBodies, "log-bodies", false, "log request bodies with credentials masked: they hold personal data")
 	set.DurationVar(&flags.shutdownDelay, "shutdown-delay", defaultShutdownDelay, "how long to go on serving after SIGTERM, while load balancers hear that this replica is not ready")
 	set.StringSliceVar(&flags.trustedProxies, "trusted-proxies", nil, "networks of proxies that may tell by X-Forwarded-For where a request came from, such as 10.0.0.0/8; no other header is believed")
+	set.StringSliceVar(&flags.issuerNetworks, "issuer-networks", nil, "networks that issuers of tokens (spec.oidc of Apps) may be in, such as 10.20.0.0/16, beside public addresses")
 	set.Float64Var(&flags.maxRequestsPerSecond, "max-requests-per-second", 200, "bound on every App's spec.limits, in this replica; 0: no bound")
 	set.IntVar(&flags.maxConnections, "max-connections", 2048, "open connections, a quarter of them from one address that is no trusted proxy's")
 	command.MarkFlagsRequiredTogether("tls-cert-file", "tls-key-file")
@@ -159,6 +162,10 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 	if err != nil {
 		return nil, err
 	}
+	networks, err := issuers.ParseNetworks(flags.issuerNetworks)
+	if err != nil {
+		return nil, fmt.Errorf("--issuer-networks: %w", err)
+	}
 	scim, err := scimserver.New(ctx, people, mgr.GetCache(), scimserver.Options{
 		ExternalURL:          flags.externalURL,
 		LogBodies:            flags.logBodies,
@@ -168,6 +175,7 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 		Log:                  p.log,
 		Statuses:             live,
 		Live:                 live,
+		IssuerNetworks:       networks,
 	})
 	if err != nil {
 		return nil, err

@@ -119,6 +119,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 			predicate.Or[*v1alpha1.App](
 				predicate.TypedGenerationChangedPredicate[*v1alpha1.App]{},
 				predicate.TypedAnnotationChangedPredicate[*v1alpha1.App]{},
+				issuerSeen,
 			)),
 		source.Kind(mgr.GetCache(), namespace, r.watchNamespaces()),
 		source.Kind(mgr.GetCache(), ClusterRoleMetadata(), r.watchClusterRoles()),
@@ -211,6 +212,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 		return reconcile.Result{}, err
 	}
 	setExternalURL(app)
+	issuerAgain := setIssuer(app, time.Now())
 	r.setRevocations(app)
 	if valid {
 		if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
@@ -223,7 +225,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	if r.Guard.Releasing(app) || !evaluated {
 		return reconcile.Result{RequeueAfter: progressEvery}, nil
 	}
-	return reconcile.Result{RequeueAfter: sooner(again, r.Guard.Expiry(app))}, nil
+	return reconcile.Result{RequeueAfter: sooner(issuerAgain, sooner(again, r.Guard.Expiry(app)))}, nil
 }
 
 // sooner returns the shorter of two times to wait, of which 0 means for ever.

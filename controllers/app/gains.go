@@ -28,6 +28,8 @@ const (
 	shownGrants = 3
 	// grantsNote bounds their text, in bytes: the tokens need room.
 	grantsNote = 400
+	// ofIssuer stands for all tokens of the issuer that spec.oidc names. It is the name of no ScimToken.
+	ofIssuer = "those of spec.oidc"
 )
 
 // gains remembers which tokens of each App open more by edits that were not told of yet: a tool that sends differences widens an App
@@ -44,7 +46,7 @@ type gain struct {
 
 // note compares an App with what it was before an edit.
 func (g *gains) note(before, after *v1alpha1.App) {
-	if before.UID != after.UID || before.Generation == after.Generation || len(after.Spec.Tokens) == 0 {
+	if before.UID != after.UID || before.Generation == after.Generation || len(after.Spec.Tokens) == 0 && after.Spec.OIDC == nil {
 		return
 	}
 	had, added := grantsOf(&before.Spec, before.Namespace), grantsOf(&after.Spec, after.Namespace)
@@ -56,6 +58,9 @@ func (g *gains) note(before, after *v1alpha1.App) {
 		}) {
 			kept[after.Spec.Tokens[i].Name] = true
 		}
+	}
+	if after.Spec.OIDC != nil && before.Spec.OIDC != nil && after.Spec.OIDC.Issuer == before.Spec.OIDC.Issuer {
+		kept[ofIssuer] = true
 	}
 	if len(added) == 0 || len(kept) == 0 {
 		return
@@ -88,6 +93,9 @@ func (g *gains) take(app *v1alpha1.App) (tokens, grants []string) {
 		if known.tokens[app.Spec.Tokens[i].Name] {
 			tokens = append(tokens, app.Spec.Tokens[i].Name)
 		}
+	}
+	if known.tokens[ofIssuer] && app.Spec.OIDC != nil {
+		tokens = append(tokens, ofIssuer)
 	}
 	granted := grantsOf(&app.Spec, app.Namespace)
 	for grant := range known.grants {
@@ -174,6 +182,6 @@ func (r *Reconciler) tellGains(app *v1alpha1.App) {
 		what += fmt.Sprintf(" and %d more", more)
 	}
 	r.Recorder.Eventf(app, nil, corev1.EventTypeNormal, reasonGrantsWidened, fmt.Sprintf("Generation%d", app.Generation), "%s", clip.Text(
-		fmt.Sprintf("An edit has the App grant more: %s. Tokens that spec.tokens listed before the edit open that, too: take away those that you "+
+		fmt.Sprintf("An edit has the App grant more: %s. Tokens that the App accepted before the edit open that, too: take away those that you "+
 			"do not know. They are %s.", clip.Text(what, grantsNote), strings.Join(tokens, ", ")), clip.EventNote))
 }

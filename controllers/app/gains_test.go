@@ -2,6 +2,7 @@ package app
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -106,5 +107,28 @@ func TestGainsAreTrueWhenTold(t *testing.T) {
 	g.note(gaining(1, nil), again)
 	if tokens, _ := g.take(again); tokens != nil {
 		t.Error("another App of the name counts as an edit")
+	}
+}
+
+// Tokens of the issuer that an App named before, and names still, gain what an edit grants, too.
+func TestGainsOfAnIssuer(t *testing.T) {
+	before := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "one", Generation: 1}}
+	before.Spec.OIDC = &v1alpha1.ForeignIssuer{Issuer: "https://login.example.com"}
+	after := before.DeepCopy()
+	after.Generation = 2
+	after.Spec.Roles = []v1alpha1.Role{{Name: "viewer", Grants: []v1alpha1.Grant{{ClusterRole: "view"}}}}
+	told := func(before, after *v1alpha1.App) string {
+		var known gains
+		known.note(before, after)
+		tokens, grants := known.take(after)
+		return strings.Join(tokens, ",") + " " + strings.Join(grants, ",")
+	}
+	if got := told(before, after); !strings.HasPrefix(got, ofIssuer) || !strings.Contains(got, "view") {
+		t.Errorf("told %q", got)
+	}
+	another := after.DeepCopy()
+	another.Spec.OIDC.Issuer = "https://other.example.com"
+	if got := told(before, another); got != " " {
+		t.Errorf("of another issuer: %q", got)
 	}
 }

@@ -137,8 +137,11 @@ func (v *view) problemsOf(app *v1alpha1.App, counts inventory.Counts) {
 	if n := counts.Groups[inventory.StateMembersUnknown]; n > 0 {
 		add(fmt.Sprintf("%d groups were pushed with members that are no users of the App.", n), "Assign those people to the Okta app, then push the group again.")
 	}
-	if app.Status.Tokens == 0 {
+	if app.Status.Tokens == 0 && app.Spec.OIDC == nil {
 		add("No token opens the App.", "List one in spec.tokens: config/samples/tokens.")
+	}
+	if issuer := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionIssuerReachable); issuer != nil && issuer.Status != metav1.ConditionTrue {
+		add(issuer.Message, "Tokens of the issuer may not open the App: docs/oidc.md.")
 	}
 }
 
@@ -177,6 +180,9 @@ func viewOf(app *v1alpha1.App, counts inventory.Counts, tokens []*v1alpha1.ScimT
 	}
 	if latest != nil {
 		shown.LastUse = fmt.Sprintf("%s, by token %s (%s)", ago(latest.Status.LastUsedTime, now), latest.Name, latest.Status.TokenID)
+	}
+	if seen := app.Status.OIDC; seen != nil && seen.LastUsedTime != nil && (latest == nil || latest.Status.LastUsedTime.Before(seen.LastUsedTime)) {
+		shown.LastUse = fmt.Sprintf("%s, by a token of the issuer for %s", ago(seen.LastUsedTime, now), seen.LastSubject)
 	}
 	return shown
 }

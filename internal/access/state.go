@@ -9,7 +9,7 @@ import (
 )
 
 // State stands for everything of an App that decides about access: two states that are equal mean the same for every user.
-// The generation of an App also counts edits of its tokens, its URL and its display names.
+// The generation of an App also counts edits of its tokens and their issuer, its URL and its display names.
 type State [16]byte
 
 // StateOf returns the state of an App. Every field of the specification counts but those that neutral takes away.
@@ -36,7 +36,7 @@ func Differ(before, after *v1alpha1.App) bool {
 // neutral returns a specification without what only clients and readers see. It leaves the given one as it is.
 func neutral(spec v1alpha1.AppSpec) v1alpha1.AppSpec {
 	spec.DisplayName, spec.ExternalURL, spec.DeletionPolicy = "", "", ""
-	spec.Tokens = nil
+	spec.Tokens, spec.OIDC = nil, nil
 	spec.Provisioning = v1alpha1.Provisioning{}
 	spec.Deactivation.ConfirmWithin = nil
 	spec.Attributes = slices.Clone(spec.Attributes)

@@ -185,6 +185,13 @@ func (t *Tenant) WrongTokens(clients int) Attack {
 	})
 }
 
+// TokensOfAnIssuer sends a token to the App's own URL, good or not, as fast as it is answered.
+func (t *Tenant) TokensOfAnIssuer(clients int, token string) Attack {
+	return repeat(clients, t.URL+"/apps/"+t.Namespace+"/"+t.App.Name+"/scim/v2", "Bearer "+token, func(int) (method, path, body string) {
+		return http.MethodGet, "/Users?startIndex=1&count=2", ""
+	})
+}
+
 // DeepJSON posts users with so many levels of nesting.
 func (t *Tenant) DeepJSON(clients, depth int) Attack {
 	nested := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)

@@ -7,6 +7,8 @@ var samples = map[string]struct{ specs, statuses []string }{
 		specs: []string{`{
 			"provisioning":{"importUsers":true,"dropAttributes":["a"]},"limits":{},"kubernetes":{"usernamePrefix":"schema:","groupPrefix":"schema:"},
 			"tokens":[{"name":"a","digest":"` + digest + `","scopes":["read"]}],
+			"oidc":{"issuer":"https://example.com/a","audience":"a","subjects":["a"],"authorizedParties":["a"],"claims":[{"name":"a","value":"b"}],
+				"certificateAuthority":"-----BEGIN CERTIFICATE-----","scopes":["read"],"allowedCIDRs":["10.0.0.0/8"]},
 			"attributes":[{"name":"level","canonicalValues":["a"]}],
 			"roleAssignment":{"fromAttributes":["role"],"default":["viewer"]},
 			"roles":[{"name":"viewer","groups":["g"],"untilAttribute":"level","scopes":["all"],"grants":[{"clusterRole":"view"}]}],
@@ -17,7 +19,8 @@ var samples = map[string]struct{ specs, statuses []string }{
 			`{"scopes":{"list":[{"name":"all","clusterWide":true}]}}`,
 			`{"oauth":{"clientID":"a","clientSecret":{"name":"a","digest":"` + digest + `"},"oktaAppName":"a","scopes":["read"],"accessTokenLifetime":"1h","refreshTokenLifetime":"2160h"}}`,
 			`{"oauth":{"clientID":"a","clientSecret":{"name":"a"},"redirectURIs":["https://a.example.com/b"]}}`},
-		statuses: []string{`{` + conditions + `,"evaluation":{"generation":1,"users":1,"done":1},"removals":{"count":1,"held":1},"missingScopes":[{"name":"a","message":"b"}]}`},
+		statuses: []string{`{` + conditions + `,"evaluation":{"generation":1,"users":1,"done":1},"removals":{"count":1,"held":1},"missingScopes":[{"name":"a","message":"b"}],
+			"oidc":{"observedGeneration":1,"reachable":true,"message":"a","checkedTime":"2030-01-01T00:00:00Z","lastUsedTime":"2030-01-01T00:00:00Z","lastSubject":"a"}}`},
 	},
 	"ScimToken": {
 		specs: []string{

@@ -24,6 +24,12 @@ func TestFieldsThatTheManifestLeavesOut(t *testing.T) {
 	}{
 		{"tokens", "by server-side apply", "tokens", beforeTokens, nil},
 		{"tokens", "by kubectl apply", "spec.tokens", beforeTokens, nil},
+		{"an issuer", "by server-side apply", "oidc", beforeIssuer, nil},
+		{"an issuer", "by kubectl apply", "spec.oidc", beforeIssuer, nil},
+		{"another subject", "by server-side apply", `oidc.subjects.v:"mallory"`, beforeIssuer, func(app *v1alpha1.App) {
+			app.Spec.OIDC = ownIssuer()
+			app.Spec.OIDC.Subjects = []string{"theirs"}
+		}},
 		{"a default role", "by server-side apply", "roleAssignment", func(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {
 			app.Spec.RoleAssignment.Default = []string{"root"}
 		}, nil},
@@ -69,7 +75,7 @@ func TestFieldsThatTheManifestLeavesOut(t *testing.T) {
 			// The manifest states its tokens, and the other account's fields are taken away.
 			theirs, _ := n.newToken(t, app.Name, "theirs")
 			app.Spec.Tokens = []v1alpha1.AcceptedToken{accepting(theirs)}
-			must(t, n.admin.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":{"roles":null,"roleAssignment":null,"scopes":null,"identifier":null,"kubernetes":{"usernameFrom":null}}}`)))
+			must(t, n.admin.Patch(t.Context(), app.DeepCopy(), mergePatch(`{"spec":{"oidc":null,"roles":null,"roleAssignment":null,"scopes":null,"identifier":null,"kubernetes":{"usernameFrom":null}}}`)))
 			n.kubectl(t, app, applies[test.apply]...)
 			n.answersSoon(t, text, 401)
 			n.reachesNothing(t)
@@ -83,6 +89,8 @@ func TestFieldsThatTheManifestLeavesOut(t *testing.T) {
 func beforeTokens(app *v1alpha1.App, entry v1alpha1.AcceptedToken) {
 	app.Spec.Tokens = []v1alpha1.AcceptedToken{entry}
 }
+
+func beforeIssuer(app *v1alpha1.App, _ v1alpha1.AcceptedToken) { app.Spec.OIDC = ownIssuer() }
 
 // beforeScopes has what every author may give an App without roles.
 func beforeScopes(app *v1alpha1.App, _ v1alpha1.AcceptedToken) {

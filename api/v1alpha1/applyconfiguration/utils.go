@@ -48,6 +48,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EnterpriseUserApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Evaluation"):
 		return &apiv1alpha1.EvaluationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ForeignIssuer"):
+		return &apiv1alpha1.ForeignIssuerApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ForeignIssuerStatus"):
+		return &apiv1alpha1.ForeignIssuerStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FormerToken"):
 		return &apiv1alpha1.FormerTokenApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GenerateToken"):
@@ -102,6 +106,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ProvisioningApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Removals"):
 		return &apiv1alpha1.RemovalsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RequiredClaim"):
+		return &apiv1alpha1.RequiredClaimApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResidualAccess"):
 		return &apiv1alpha1.ResidualAccessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RevocationList"):

@@ -108,6 +108,9 @@ func (s *session) summarize(ctx context.Context, app *v1alpha1.App) (*appSummary
 		summary.Ready = string(metav1.ConditionUnknown)
 	}
 	summary.Problems = appProblems(app, ready)
+	if seen := app.Status.OIDC; seen != nil {
+		summary.LastRequest = seen.LastUsedTime
+	}
 	ofApp := []client.ListOption{client.InNamespace(app.Namespace), client.MatchingFields{"spec.app": app.Name}}
 	groups, err := s.count(ctx, "Group", ofApp...)
 	if err = s.tolerate(err, "groups"); err != nil {

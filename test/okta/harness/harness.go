@@ -170,12 +170,16 @@ func (h *Harness) Stop() error {
 	return errors.Join(errs...)
 }
 
+// IssuersOnLoopback lets a server ask issuers of tokens on this machine. Every server of a test with one needs it: each tells whether it
+// can read the issuer's keys.
+const IssuersOnLoopback = "--issuer-networks=127.0.0.0/8"
+
 // RunServer runs one more server and waits until it is ready. An empty address means a free port; a former server's address
 // brings that one back. It fails where the process does not become ready.
 func (h *Harness) RunServer(ctx context.Context, address string) (*localoperator.Process, error) {
 	return h.remember(localoperator.StartServer(ctx, localoperator.ProcessOptions{
 		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
-		Args: []string{"--max-requests-per-second=1000"},
+		Args: []string{"--max-requests-per-second=1000", IssuersOnLoopback},
 	}))
 }
 

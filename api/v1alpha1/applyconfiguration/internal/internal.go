@@ -213,6 +213,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: oauth
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuth
+    - name: oidc
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.ForeignIssuer
     - name: provisioning
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Provisioning
@@ -274,6 +277,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: oidc
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.ForeignIssuerStatus
     - name: removals
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.Removals
@@ -388,6 +394,74 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: users
       type:
         scalar: numeric
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.ForeignIssuer
+  map:
+    fields:
+    - name: allowedCIDRs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: audience
+      type:
+        scalar: string
+    - name: authorizedParties
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: certificateAuthority
+      type:
+        scalar: string
+    - name: claims
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.RequiredClaim
+          elementRelationship: associative
+          keys:
+          - name
+    - name: issuer
+      type:
+        scalar: string
+    - name: scopes
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
+          elementRelationship: associative
+    - name: subjects
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: suspended
+      type:
+        scalar: boolean
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.ForeignIssuerStatus
+  map:
+    fields:
+    - name: checkedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: lastSubject
+      type:
+        scalar: string
+    - name: lastUsedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: reachable
+      type:
+        scalar: boolean
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.FormerToken
   map:
     fields:
@@ -891,6 +965,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: since
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.RequiredClaim
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: value
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.ResidualAccess
   map:
     fields:

@@ -16,6 +16,9 @@ type AppSpecApplyConfiguration struct {
 	// oauth has a client get its tokens by OAuth 2, as Okta's mode OAuth2 does. Absent: it is off. Only an author that is able to bind
 	// what the App grants may set it.
 	OAuth *OAuthApplyConfiguration `json:"oauth,omitempty"`
+	// oidc has tokens of an OpenID Connect issuer open the App, too. Only an author that is able to bind what the App grants may
+	// set or change it; to take it away is free.
+	OIDC *ForeignIssuerApplyConfiguration `json:"oidc,omitempty"`
 	// provisioning says which provisioning actions of the Okta app are on. A client that asks for one that is off
 	// gets a SCIM error that names the switch; the connection test passes all the same.
 	Provisioning *ProvisioningApplyConfiguration `json:"provisioning,omitempty"`
@@ -87,6 +90,14 @@ func (b *AppSpecApplyConfiguration) WithTokens(values ...*AcceptedTokenApplyConf
 // If called multiple times, the OAuth field is set to the value of the last call.
 func (b *AppSpecApplyConfiguration) WithOAuth(value *OAuthApplyConfiguration) *AppSpecApplyConfiguration {
 	b.OAuth = value
+	return b
+}
+
+// WithOIDC sets the OIDC field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OIDC field is set to the value of the last call.
+func (b *AppSpecApplyConfiguration) WithOIDC(value *ForeignIssuerApplyConfiguration) *AppSpecApplyConfiguration {
+	b.OIDC = value
 	return b
 }
 

@@ -9,7 +9,7 @@ import (
 // AppStatusApplyConfiguration represents a declarative configuration of the AppStatus type for use
 // with apply.
 //
-// AppStatus is written by the controller.
+// AppStatus is written by the controller, but for oidc.
 type AppStatusApplyConfiguration struct {
 	// conditions: Ready says whether the specification is sound and honoured.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
@@ -24,6 +24,8 @@ type AppStatusApplyConfiguration struct {
 	ActiveUsers *int32 `json:"activeUsers,omitempty"`
 	// tokens counts the tokens that open the App now.
 	Tokens *int32 `json:"tokens,omitempty"`
+	// oidc tells of the issuer that spec.oidc names. The SCIM servers write it; the condition IssuerReachable sums it up.
+	OIDC *ForeignIssuerStatusApplyConfiguration `json:"oidc,omitempty"`
 	// evaluation tells how far the evaluation of the App's users has come since its specification changed.
 	Evaluation *EvaluationApplyConfiguration `json:"evaluation,omitempty"`
 	// removals tells what spec.safety counted, and how many people it holds.
@@ -89,6 +91,14 @@ func (b *AppStatusApplyConfiguration) WithActiveUsers(value int32) *AppStatusApp
 // If called multiple times, the Tokens field is set to the value of the last call.
 func (b *AppStatusApplyConfiguration) WithTokens(value int32) *AppStatusApplyConfiguration {
 	b.Tokens = &value
+	return b
+}
+
+// WithOIDC sets the OIDC field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OIDC field is set to the value of the last call.
+func (b *AppStatusApplyConfiguration) WithOIDC(value *ForeignIssuerStatusApplyConfiguration) *AppStatusApplyConfiguration {
+	b.OIDC = value
 	return b
 }
 

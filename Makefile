@@ -22,6 +22,13 @@ KUSTOMIZE      = go tool -modfile=$(CURDIR)/hack/tools/kustomize/go.mod kustomiz
 CRD_REF_DOCS   = go tool -modfile=hack/tools/apidocs/go.mod crd-ref-docs
 GOLANGCI_LINT  = go tool -modfile=hack/tools/lint/go.mod golangci-lint
 
+# What make release writes, and the platforms that it builds the plugin for. RELEASE_IMAGE=no leaves the image out, yes fails
+# where no docker answers.
+RELEASE_DIR      ?= dist
+RELEASE_IMAGE    ?= auto
+PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -90,10 +97,11 @@ alerts: ## Test alerts and the dashboard by promtool and the engine of Prometheu
 	go test -tags promtool $(TEST_ARGS) -run Panel ./test/observe
 
 .PHONY: browser
-browser: ## Look at the status page in Chromium with axe-core; needs chromium, Node.js 20 and npm.
+browser: ## Look at the status page, and at the site where make site built it, in Chromium with axe-core; needs chromium, Node.js 20 and npm.
 	@go run ./hack/controlplane/ensure
 	cd test/observe/browser && npm ci --omit=dev
 	go test -tags browser $(TEST_ARGS) -run Browser ./test/observe
+	@if [ -f bin/site/index.html ]; then node hack/site/look.mjs bin/site; else echo "the site is not looked at: make site builds it"; fi
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_TIME, one after the other. What fails is kept in testdata/fuzz, as a test from then on.
@@ -164,6 +172,33 @@ bin/installer.yaml:
 	@cd bin/installer && $(KUSTOMIZE) create --resources '../../$(CONFIG)' && \
 		$(KUSTOMIZE) edit set image scim-operator='$(IMG)'
 	@$(KUSTOMIZE) build bin/installer -o $@
+
+.PHONY: release
+release: bin/installer.yaml ## Write a release into dist/: plugin, chart, install.yaml, bills of materials, image, checksums.
+	@rm -rf $(RELEASE_DIR) && mkdir -p $(RELEASE_DIR)
+	go run ./hack/release -version '$(VERSION)' -commit '$(COMMIT)' -installer bin/installer.yaml -dir $(RELEASE_DIR) \
+		-platforms '$(PLUGIN_PLATFORMS)' -epoch $(SOURCE_DATE_EPOCH)
+	@if [ '$(RELEASE_IMAGE)' = no ]; then :; \
+	elif [ '$(RELEASE_IMAGE)' = yes ] || $(DOCKER) version >/dev/null 2>&1; then \
+		$(MAKE) docker-build && $(DOCKER) save -o $(RELEASE_DIR)/scim-operator_$(VERSION)_image.tar $(IMG); \
+	else echo "without an image: no docker answers"; fi
+	go run ./hack/release -checksums -dir $(RELEASE_DIR)
+
+.PHONY: verify-release
+verify-release: ## Make the release twice, without an image, compare the sums and look into every file.
+	RELEASE_PLATFORMS='$(PLUGIN_PLATFORMS)' go test -tags release -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./hack/release
+
+# The licences that go into what is shipped, on each system that a program is built for. Others fail.
+LICENCES = Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
+.PHONY: licences
+licences: ## Check the licences of all modules that are linked, and write docs/third-party.md.
+	@go build -modfile=hack/tools/licences/go.mod -o bin/go-licenses github.com/google/go-licenses
+	@LICENCES='$(LICENCES)' hack/licences.sh docs/third-party.md
+
+.PHONY: site
+site: ## Build README.md and docs/ as a site in bin/site; needs Node.js 20 and npm.
+	cd hack/site && npm ci && npx vitepress build
+	go run ./hack/site bin/site
 
 .PHONY: generate
 generate: ## Generate deep copies, apply configurations and docs/api.md from api/, and docs/dashboard.json.

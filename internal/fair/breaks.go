@@ -78,7 +78,7 @@ func (s *Speed) slows(lane Lane, now time.Time) bool {
 	if used == nil {
 		return false
 	}
-	used.slowed = (own > halfASlot || used.slowed && own > tenthOfASlot) && own*time.Duration(len(s.used)) > all && len(s.used) > 1
+	used.slowed = (own > halfASlot || used.slowed && own > tenthOfASlot) && own*time.Duration(len(s.used)) > all
 	return used.slowed
 }
 

@@ -36,7 +36,7 @@ func (s *shares) admits(lane Lane, free int) bool {
 	if free <= s.capacity/lastShare {
 		return s.namespaces[lane.Namespace] == 0
 	}
-	return s.lanes[lane] < weight*free && s.namespaces[lane.Namespace] < weight*free
+	return s.namespaces[lane.Namespace] < weight*free // an App has no more than its namespace
 }
 
 func (s *shares) take(lane Lane) {

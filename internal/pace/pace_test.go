@@ -3,6 +3,7 @@ package pace
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,4 +134,67 @@ func TestKindOf(t *testing.T) {
 			t.Errorf("%s %s: %q, %t", c.method, c.path, of, about)
 		}
 	}
+}
+
+// What is no sign of load slows nothing down: times below what a client feels, a few slow requests, errors; and the share falls a step
+// at a time.
+func TestWhatIsNoLoad(t *testing.T) {
+	usual := func(t *testing.T, takes time.Duration) (*Pace, *server) {
+		p, s := New(), &server{takes, http.StatusOK}
+		send(t, p, s, onePath, 3*time.Second)
+		return p, s
+	}
+	for name, test := range map[string]func(t *testing.T) (p *Pace, least float64){
+		"below a millisecond": func(t *testing.T) (*Pace, float64) {
+			p, s := usual(t, 100*time.Microsecond)
+			s.takes = 900 * time.Microsecond
+			send(t, p, s, onePath, 5*time.Second)
+			return p, 1
+		},
+		"a few slow ones": func(t *testing.T) (*Pace, float64) {
+			p, s := usual(t, 2*time.Millisecond)
+			s.takes = 300 * time.Millisecond
+			p.ratios = nil
+			send(t, p, s, onePath, time.Second) // four
+			return p, 1
+		},
+		"errors": func(t *testing.T) (*Pace, float64) {
+			p, s := usual(t, 2*time.Millisecond)
+			s.takes, s.status = 50*time.Millisecond, http.StatusConflict
+			send(t, p, s, onePath, 5*time.Second)
+			return p, 1
+		},
+		"one second of load": func(t *testing.T) (*Pace, float64) {
+			p, s := usual(t, 2*time.Millisecond)
+			s.takes = 10 * time.Millisecond
+			send(t, p, s, onePath, time.Second)
+			return p, fall * fall
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if p, least := test(t); p.Share() < least {
+					t.Errorf("%v, want %v at least", p.Share(), least)
+				}
+			})
+		})
+	}
+}
+
+// Memory is bounded, whatever is sent.
+func TestPaceIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New()
+		for i := range 10 * maxKinds {
+			for range 2 * kindSamples {
+				p.observe("GET kind"+strconv.Itoa(i), time.Millisecond, false)
+			}
+		}
+		for range 3 * maxSamples {
+			p.observe("GET kind0", time.Millisecond, false)
+		}
+		if len(p.kinds) > maxKinds || len(p.ratios) > maxSamples {
+			t.Errorf("%d kinds and %d samples are kept", len(p.kinds), len(p.ratios))
+		}
+	})
 }

@@ -272,3 +272,33 @@ func TestAddressesOfOneNetworkAreOneSource(t *testing.T) {
 		}
 	})
 }
+
+// Operations of bulk requests take seats as requests do.
+func TestOperationsTakeSeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apps, many := NewApps(0, DefaultMemory), Limits{PerSecond: 1000, Burst: 10000}
+		leaveOther, err := apps.Enter(t.Context(), other, many, LookUp, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leaveOther()
+		ctx, cancel := context.WithCancel(t.Context())
+		var underWay atomic.Int64
+		var clients sync.WaitGroup
+		for range operationsAtOnce {
+			clients.Go(func() {
+				if leave, err := apps.EnterOperation(ctx, one, many, Write, 1); err == nil {
+					underWay.Add(1)
+					<-ctx.Done()
+					leave()
+				}
+			})
+		}
+		synctest.Wait()
+		if got := underWay.Load(); got != seats/weights[Write].shared {
+			t.Errorf("%d operations are under way", got)
+		}
+		cancel()
+		clients.Wait()
+	})
+}

@@ -1220,6 +1220,7 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Scopes
   map:
     fields:

@@ -52,7 +52,7 @@ func TestControllerThatCannotSyncEndsWhenTold(t *testing.T) {
 		}
 		defer func() { _ = response.Body.Close() }()
 		text, err := io.ReadAll(response.Body)
-		if err == nil && (response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "sync")) {
+		if err == nil && (response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "the caches are not filled yet")) {
 			err = errors.New("it says " + string(text))
 		}
 		return err

@@ -128,7 +128,11 @@ func (i isolation) lines() []isolationLine {
 			judgement(missed), i.During},
 	}
 	if len(i.Floor.LookUps) > 0 {
-		lines = append(lines, isolationLine{"floor", "-", "-", processors(i.floorWork), i.slowdowns(i.Floor), "above it: " + judgement(i.AboveFloor()), i.Floor})
+		result := "above it: " + judgement(i.AboveFloor())
+		if i.Floor.Failures > 0 {
+			result += fmt.Sprintf(" (beside the floor %d requests failed, the first: %v)", i.Floor.Failures, i.Floor.First)
+		}
+		lines = append(lines, isolationLine{"floor", "-", "-", processors(i.floorWork), i.slowdowns(i.Floor), result, i.Floor})
 	}
 	return lines
 }

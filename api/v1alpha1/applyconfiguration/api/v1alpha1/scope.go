@@ -9,8 +9,8 @@ import (
 // ScopeApplyConfiguration represents a declarative configuration of the Scope type for use
 // with apply.
 //
-// Scope names namespaces, or the whole cluster. Server-side apply owns each scope as a whole: to record the owner of each of its fields
-// cost the API server more than all the rest of a write of an App with many scopes.
+// Scope names namespaces, or the whole cluster. Server-side apply owns each scope as a whole: to record the owners of its fields one by
+// one cost the API server a third of a write of an App with many scopes.
 type ScopeApplyConfiguration struct {
 	// name of the scope, as attributes hold it.
 	Name *string `json:"name,omitempty"`

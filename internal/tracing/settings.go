@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -56,7 +57,7 @@ func newSampler(name, argument string) (sdktrace.Sampler, error) {
 		return sdktrace.NeverSample(), nil
 	case "traceidratio":
 		ratio, err := strconv.ParseFloat(cmp.Or(argument, "1"), 64)
-		if err == nil && !(ratio >= 0 && ratio <= 1) {
+		if err == nil && (ratio < 0 || ratio > 1 || math.IsNaN(ratio)) {
 			err = errors.New("it is not from 0 to 1")
 		}
 		if err != nil {

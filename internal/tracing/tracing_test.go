@@ -23,7 +23,7 @@ const (
 // record makes spans for the duration of a test, and returns those that ended.
 func record(t testing.TB, sampler sdktrace.Sampler) *tracetest.SpanRecorder {
 	spans := tracetest.NewSpanRecorder()
-	t.Cleanup(startWith(sdktrace.WithSpanProcessor(spans), describe(context.Background(), "test", "v0"), sampler))
+	t.Cleanup(startWith(sdktrace.WithSpanProcessor(spans), describe(t.Context(), "test", "v0"), sampler))
 	return spans
 }
 
@@ -132,8 +132,8 @@ func TestOneTrace(t *testing.T) {
 	inner.End()
 	root.End()
 	// What another process knows is the id.
-	ctx, follows := Follow(context.Background(), "work", []string{"unknown", "", request, another})
-	_, shared := From(ctx).And(nil).Begin(context.Background(), "shared")
+	ctx, follows := Follow(t.Context(), "work", []string{"unknown", "", request, another})
+	_, shared := From(ctx).And(nil).Begin(t.Context(), "shared")
 	shared.End()
 	follows.End()
 	byName := map[string]sdktrace.ReadOnlySpan{}
@@ -274,21 +274,21 @@ func TestParseTarget(t *testing.T) {
 
 // BenchmarkSpan is what one span within a request costs, with two attributes.
 func BenchmarkSpan(b *testing.B) {
-	b.Run("off", func(b *testing.B) { benchmark(b, context.Background()) })
+	b.Run("off", func(b *testing.B) { benchmark(b.Context(), b) })
 	b.Run("not sampled", func(b *testing.B) {
 		record(b, sdktrace.NeverSample())
-		benchmark(b, context.Background())
+		benchmark(b.Context(), b)
 	})
 	b.Run("on", func(b *testing.B) {
 		// Spans are dropped at once: what is measured is the request's share. A batch is encoded and sent beside requests.
-		b.Cleanup(startWith(sdktrace.WithSpanProcessor(dropping{}), describe(context.Background(), "test", "v0"), sdktrace.AlwaysSample()))
-		ctx, span := Request(context.Background(), request, nil)
+		b.Cleanup(startWith(sdktrace.WithSpanProcessor(dropping{}), describe(b.Context(), "test", "v0"), sdktrace.AlwaysSample()))
+		ctx, span := Request(b.Context(), request, nil)
 		defer span.End()
-		benchmark(b, ctx)
+		benchmark(ctx, b)
 	})
 }
 
-func benchmark(b *testing.B, ctx context.Context) { //nolint:revive // testing.B goes first in helpers of tests
+func benchmark(ctx context.Context, b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_, span := Begin(ctx, "inner")

@@ -189,7 +189,7 @@ verify-release: ## Make the release twice, without an image, compare the sums an
 	RELEASE_PLATFORMS='$(PLUGIN_PLATFORMS)' go test -tags release -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./hack/release
 
 # The licences that go into what is shipped, on each system that a program is built for. Others fail.
-LICENCES = Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
+LICENCES = Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC,Unlicense
 .PHONY: licences
 licences: ## Check the licences of all modules that are linked, and write docs/third-party.md.
 	@go build -modfile=hack/tools/licences/go.mod -o bin/go-licenses github.com/google/go-licenses

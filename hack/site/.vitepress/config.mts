@@ -54,6 +54,7 @@ export default defineConfig({
   title: "scim-operator",
   description: "SCIM 2.0 provisioning into Kubernetes: people as objects, roles as RBAC, leavers gone before the answer",
   lang: "en",
+  head: [["link", { rel: "icon", href: "data:," }]], // none, rather than one that is not there
   srcDir: root,
   srcExclude: ["**/node_modules/**", ...fs.readdirSync(root).filter((name) => name !== "docs" && !pages.includes(name)).map((name) => `${name}{,/**}`)],
   rewrites: rewrite,

@@ -129,7 +129,8 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 		source.Kind(mgr.GetCache(), &v1alpha1.ScimToken{}, count(&r.tokens,
 			func(token *v1alpha1.ScimToken) string { return token.Spec.App },
 			func(token *v1alpha1.ScimToken) bool {
-				return meta.IsStatusConditionTrue(token.Status.Conditions, v1alpha1.ConditionAccepted)
+				opens := token.Spec.Type != v1alpha1.TokenTypeClientSecret && token.Spec.Type != v1alpha1.TokenTypeRefresh
+				return opens && meta.IsStatusConditionTrue(token.Status.Conditions, v1alpha1.ConditionAccepted)
 			})),
 	} {
 		if err := c.Watch(watch); err != nil {

@@ -99,6 +99,9 @@ func (c *collector) Collect(collected chan<- prometheus.Metric) {
 		return
 	}
 	for _, token := range tokens {
+		if token.Spec.Grant != "" { // issued to an OAuth client, which replaces it by itself
+			continue
+		}
 		for description, at := range map[*prometheus.Desc]*metav1.Time{expiry: token.Spec.ExpiresAt, lastUse: token.Status.LastUsedTime} {
 			if at != nil {
 				gauge(description, float64(at.Unix()), token.Namespace, token.Spec.App, token.Name)

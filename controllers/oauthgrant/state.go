@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -39,7 +41,7 @@ func stateOf(grant *v1alpha1.OAuthGrant, now time.Time) state {
 	case spec.Decision == v1alpha1.DecisionDenied:
 		return state{
 			reason: v1alpha1.ReasonDenied, message: fmt.Sprintf("%s denied it: no token is issued, and none that was is accepted.", spec.DecidedBy),
-			over: spec.ExpiresAt.Time,
+			over: deniedAt(grant, now),
 		}
 	case connected && spec.Decision == v1alpha1.DecisionApproved:
 		return connection(grant, now)
@@ -57,6 +59,15 @@ func stateOf(grant *v1alpha1.OAuthGrant, now time.Time) state {
 		reason: v1alpha1.ReasonPending, change: spec.ExpiresAt.Time,
 		message: fmt.Sprintf("It waits for kubectl scim oauth approve %s -n %s, until %s.", spec.UserCode, grant.Namespace, spec.ExpiresAt.UTC().Format(time.RFC3339)),
 	}
+}
+
+// deniedAt is about when a grant was denied: what the condition says, or now.
+func deniedAt(grant *v1alpha1.OAuthGrant, now time.Time) time.Time {
+	told := meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive)
+	if told == nil || told.Reason != v1alpha1.ReasonDenied {
+		return now
+	}
+	return told.LastTransitionTime.Time
 }
 
 // connection is the state of a grant that the client has tokens of.

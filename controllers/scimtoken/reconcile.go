@@ -268,7 +268,8 @@ func (v verdict) applyExpiry(object *v1alpha1.ScimToken, now time.Time) {
 			Message: "The token expired at " + timeText(expiresAt) + ".", ObservedGeneration: object.Generation,
 		})
 	}
-	if expiresAt == nil || now.Before(expiresAt.Add(-expiryNotice)) {
+	// Issued tokens are replaced by themselves.
+	if expiresAt == nil || object.Spec.Grant != "" || now.Before(expiresAt.Add(-expiryNotice)) {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpiring)
 		return
 	}

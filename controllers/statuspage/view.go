@@ -191,7 +191,7 @@ func viewOf(app *v1alpha1.App, counts inventory.Counts, tokens []*v1alpha1.ScimT
 func (v *view) showTokens(tokens []*v1alpha1.ScimToken, now time.Time) {
 	for _, token := range tokens {
 		expires := token.Spec.ExpiresAt
-		if expires == nil || expires.Sub(now) > expiryNotice {
+		if expires == nil || token.Spec.Grant != "" || expires.Sub(now) > expiryNotice { // what is issued is replaced by itself
 			continue
 		}
 		shown := tokenView{

@@ -197,7 +197,7 @@ func (s *Server) sendBack(ctx context.Context, call *Call, name, cookie string) 
 	case err != nil || grant == nil:
 		return view{State: stateUnknown}.answer(http.StatusNotFound), nil
 	}
-	call.Audit("code", grant.Name, "approvedBy", grant.Spec.DecidedBy)
+	call.Audit("code", grant.Name)
 	return redirect(back(call, grant, cookie, "code", code), nil), nil
 }
 

@@ -92,11 +92,8 @@ func (e *endpoints) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.R
 			return errUnchanged
 		}
 		retried := refresh.FormerDigest != "" && token.Equal(refresh.FormerDigest, digest) && s.options.Now().Before(refresh.IssuedAt.Add(retryTime))
-		if token.Equal(refresh.Digest, digest) {
-			return s.mayRefresh(ctx, call.App.Namespace, grant, digest)
-		}
-		if retried {
-			return nil
+		if retried || token.Equal(refresh.Digest, digest) {
+			return s.mayRefresh(ctx, call.App.Namespace, grant, refresh.Digest)
 		}
 		if slices.ContainsFunc(grant.Status.UsedRefreshDigests, func(used string) bool { return token.Equal(used, digest) }) {
 			return errReused
@@ -105,7 +102,7 @@ func (e *endpoints) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.R
 	}, v1alpha1.ReasonRefreshTokenReused, &refused)
 }
 
-// mayRefresh looks at the ScimToken of a refresh token: it may have been deleted or suspended, or have expired.
+// mayRefresh looks at the ScimToken of a grant's refresh token: it may have been deleted or suspended, or have expired.
 func (s *Server) mayRefresh(ctx context.Context, namespace string, grant *v1alpha1.OAuthGrant, digest string) error {
 	object := &v1alpha1.ScimToken{}
 	err := s.options.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: tokenName(grant, digest)}, object)
@@ -168,7 +165,7 @@ func (s *Server) issue(ctx context.Context, call *Call, shown string, use func(*
 		return nil, call.broken(err)
 	}
 	s.tidy(ctx, grant, former)
-	call.Audit("issue", grant.Name, "tokenIDs", []string{token.ID(token.Digest(pair.access)), token.ID(token.Digest(pair.refresh))}, "approvedBy", grant.Spec.DecidedBy)
+	call.Audit("issue", grant.Name, "tokenIDs", []string{token.ID(token.Digest(pair.access)), token.ID(token.Digest(pair.refresh))})
 	s.awaitOpening(ctx, token.Digest(pair.access))
 	return op.NewResponse(&oidc.AccessTokenResponse{
 		AccessToken: pair.access, TokenType: oidc.BearerToken, RefreshToken: pair.refresh,

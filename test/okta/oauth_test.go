@@ -30,28 +30,27 @@ const (
 	administrator = "admin"
 )
 
-// newOAuthApp makes an App with spec.oauth and the ScimToken of its client's secret. change may be nil.
-func newOAuthApp(t *testing.T, name string, change func(*v1alpha1.OAuth)) *oauthApp {
+// newOAuthApp makes an App with spec.oauth and the ScimToken of its client's secret, with its authorization server at a URL that is
+// reached by transport; nil for the default.
+func newOAuthApp(t *testing.T, server, name string, transport http.RoundTripper) *oauthApp {
 	t.Helper()
 	operator.ShowOnFailure(t)
 	secret := newText(t)
 	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), name, func(spec *v1alpha1.AppSpec) {
-		spec.ExternalURL = operator.Server.URL
+		spec.ExternalURL = server
 		spec.OAuth = &v1alpha1.OAuth{
 			ClientID: "okta-" + name, OktaAppName: oktaAppName,
 			ClientSecret: v1alpha1.OAuthClientSecret{Name: name + "-client", Digest: token.Digest(secret)},
-		}
-		if change != nil {
-			change(spec.OAuth)
 		}
 	})
 	must(t, operator.Env.Client.Create(t.Context(), &v1alpha1.ScimToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: name + "-client"},
 		Spec:       v1alpha1.ScimTokenSpec{App: name, Type: v1alpha1.TokenTypeClientSecret, Digest: token.Digest(secret)},
 	}))
-	issuer := operator.Server.URL + "/apps/" + app.Namespace + "/" + app.Name
+	issuer := server + "/apps/" + app.Namespace + "/" + app.Name
 	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta-"+name, secret,
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
+	o.okta.HTTP = transport
 	soon(t, "the client's secret", func(ctx context.Context) error {
 		answer, err := o.okta.RefreshWith(ctx, newText(t), nil)
 		if err == nil && answer.Error != "invalid_grant" {
@@ -115,12 +114,13 @@ func (o *oauthApp) status(t *testing.T, access string) int {
 // The mode OAuth2 of Okta's App Integration Wizard: from the metadata over consent to the connection test, a person, a refresh, and the
 // end of the connection by kubectl.
 func TestOAuthModeOfTheWizard(t *testing.T) {
-	o := newOAuthApp(t, "wizard", nil)
-	metadata, err := http.Get(operator.Server.URL + "/.well-known/oauth-authorization-server/apps/" + o.Namespace + "/" + o.Name) //nolint:noctx
+	o := newOAuthApp(t, operator.Server.URL, "wizard", nil)
+	browser, err := o.okta.NewBrowser()
 	must(t, err)
-	_ = metadata.Body.Close()
-	if metadata.StatusCode != http.StatusOK {
-		t.Errorf("the metadata answers %d", metadata.StatusCode)
+	metadata, err := browser.Open(t.Context(), operator.Server.URL+"/.well-known/oauth-authorization-server/apps/"+o.Namespace+"/"+o.Name)
+	must(t, err)
+	if metadata.Status != http.StatusOK || !strings.Contains(metadata.Body, `"issuer":"`+o.issuer+`"`) || !strings.Contains(metadata.Body, o.okta.TokenURL) {
+		t.Errorf("the metadata answers %d %s", metadata.Status, metadata.Body)
 	}
 	tokens := o.connect(t, url.Values{"scope": {"offline_access"}})
 	scim := o.scim(tokens.Access)

@@ -54,6 +54,6 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 	root.SetErr(streams.ErrOut)
 	s.flags.AddFlags(root.PersistentFlags())
 	s.completeFlags(root)
-	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newTest(s), newExport(s), newImport(s), newDiff(s))
+	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newOAuth(s), newTest(s), newExport(s), newImport(s), newDiff(s))
 	return root
 }

@@ -1,0 +1,218 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// oauthCommands are the commands about connections of OAuth clients.
+type oauthCommands struct{ *session }
+
+func newOAuth(s *session) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "oauth",
+		Short: "Approve, deny and list connections of OAuth clients",
+		Long: `Approve, deny and list connections of OAuth clients.
+
+A client of an App with spec.oauth, such as Okta's mode OAuth2, shows a code to
+the person who connects it. To approve the code takes the right to update
+oauthgrants, and to bind what the App grants. To deny takes the first alone.`,
+	}
+	o := oauthCommands{s}
+	command.AddCommand(newOAuthList(o), newOAuthDecision(o, v1alpha1.DecisionApproved, &cobra.Command{
+		Use:   "approve CODE",
+		Short: "Let the client that shows this code open its App",
+		Long: `Let the client that shows this code open its App.
+
+Compare the code with that on the page of the person who connects the client,
+and approve none that is not expected.`,
+		Example: "  kubectl scim oauth approve BCDF-GHJK -n directory",
+	}), newOAuthDecision(o, v1alpha1.DecisionDenied, &cobra.Command{
+		Use:     "deny CODE",
+		Short:   "Refuse the client that shows this code, or end its connection",
+		Example: "  kubectl scim oauth deny BCDF-GHJK -n directory",
+	}))
+	return command
+}
+
+func newOAuthList(o oauthCommands) *cobra.Command {
+	out := &output{}
+	command := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List requests that wait for a decision, and connections",
+		Args:    cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, _ []string) error {
+			grants, err := o.grants(ctx)
+			if err != nil {
+				return err
+			}
+			if out.isTable() {
+				return o.printGrants(out, grants)
+			}
+			objects := make([]client.Object, len(grants))
+			for i := range grants {
+				objects[i] = &grants[i]
+			}
+			return o.printObjects(out, objects)
+		}),
+	}
+	o.addAllNamespaces(command)
+	out.addTo(command, formatJSON, formatYAML, formatWide, formatName)
+	return command
+}
+
+func (o oauthCommands) grants(ctx context.Context) (grants []v1alpha1.OAuthGrant, err error) {
+	list := &v1alpha1.OAuthGrantList{}
+	return grants, o.each(ctx, list, func() error {
+		for i := range list.Items {
+			grants = append(grants, *list.Items[i].DeepCopy())
+		}
+		return nil
+	}, o.within())
+}
+
+func (o oauthCommands) printGrants(out *output, grants []v1alpha1.OAuthGrant) error {
+	names := []string{"CODE", "APP", "STATE", "BACK TO", "FROM", "BY", "UNTIL", "+REDIRECT", "AGE"}
+	if o.all {
+		names = append([]string{"NAMESPACE"}, names...)
+	}
+	table := columns(names...)
+	for i := range grants {
+		grant := &grants[i]
+		cells := []any{
+			grant.Spec.UserCode, grant.Spec.App, stateOfGrant(grant, time.Now()), hostOf(grant.Spec.RedirectURI), grant.Spec.RequestedFrom,
+			grant.Spec.DecidedBy, untilOf(grant), grant.Spec.RedirectURI, age(grant),
+		}
+		if o.all {
+			cells = append([]any{grant.Namespace}, cells...)
+		}
+		addRow(table, cells...)
+	}
+	if len(table.Rows) == 0 {
+		o.noneFound("requests or connections of OAuth clients")
+		return nil
+	}
+	return o.printTable(out, table)
+}
+
+// stateOfGrant says in a word what a grant is: what the controller says, but for what the clock says before it.
+func stateOfGrant(grant *v1alpha1.OAuthGrant, now time.Time) string {
+	switch {
+	case grant.Status.Ended != nil:
+		return grant.Status.Ended.Reason
+	case grant.Spec.Decision == v1alpha1.DecisionDenied:
+		return v1alpha1.ReasonDenied
+	case grant.Status.Code != nil && grant.Status.Code.UsedAt != nil:
+		if refresh := grant.Status.Refresh; refresh == nil || now.After(refresh.ExpiresAt.Time) {
+			return v1alpha1.ReasonExpired
+		}
+		return v1alpha1.ReasonConnected
+	case !now.Before(grant.Spec.ExpiresAt.Time):
+		return v1alpha1.ReasonExpired
+	case grant.Spec.Decision == v1alpha1.DecisionApproved:
+		return v1alpha1.ReasonApproved
+	}
+	return v1alpha1.ReasonPending
+}
+
+// untilOf is until when a request can be approved, or a connection's refresh token be used.
+func untilOf(grant *v1alpha1.OAuthGrant) string {
+	if refresh := grant.Status.Refresh; refresh != nil {
+		return until(&refresh.ExpiresAt)
+	}
+	return until(&grant.Spec.ExpiresAt)
+}
+
+func hostOf(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return parsed.Host
+}
+
+func newOAuthDecision(o oauthCommands, decision string, command *cobra.Command) *cobra.Command {
+	command.Args = cobra.ExactArgs(1)
+	command.ValidArgsFunction = o.completeCodes(decision)
+	command.RunE = o.run(func(ctx context.Context, args []string) error {
+		grant, err := o.grant(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return o.decide(ctx, grant, decision)
+	})
+	o.addAllNamespaces(command)
+	return command
+}
+
+// grant finds a grant by its code, in any letter case and with or without the dash, or by its name.
+func (o oauthCommands) grant(ctx context.Context, name string) (*v1alpha1.OAuthGrant, error) {
+	grants, err := o.grants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plain := func(code string) string { return strings.ToUpper(strings.ReplaceAll(code, "-", "")) }
+	grants = slices.DeleteFunc(grants, func(grant v1alpha1.OAuthGrant) bool {
+		return plain(grant.Spec.UserCode) != plain(name) && grant.Name != bare(name)
+	})
+	switch len(grants) {
+	case 0:
+		where := "in namespace " + o.namespace
+		if o.all {
+			where = "in any namespace"
+		}
+		return nil, fmt.Errorf("no request has the code %q %s: kubectl scim oauth list shows those that there are", name, where)
+	case 1:
+		return &grants[0], nil
+	}
+	return nil, fmt.Errorf("%d requests have the code %q: name one by its object, with -n", len(grants), name)
+}
+
+// decide writes a decision in the name of the user that the API server takes this one for.
+func (o oauthCommands) decide(ctx context.Context, grant *v1alpha1.OAuthGrant, decision string) error {
+	state := stateOfGrant(grant, time.Now())
+	switch {
+	case decision == v1alpha1.DecisionApproved && state != v1alpha1.ReasonPending:
+		return fmt.Errorf("the request %s waits for no approval: it is %s", grant.Spec.UserCode, state)
+	case decision == v1alpha1.DecisionDenied && grant.Spec.Decision == v1alpha1.DecisionDenied:
+		return fmt.Errorf("the request %s was denied before, by %s", grant.Spec.UserCode, grant.Spec.DecidedBy)
+	}
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := o.client.Create(ctx, review); err != nil {
+		return fmt.Errorf("ask the API server for the own user name: %w", err)
+	}
+	if err := o.patchSpec(ctx, grant, map[string]any{"decision": decision, "decidedBy": review.Status.UserInfo.Username}); err != nil {
+		return err
+	}
+	o.say("%s of App %s, sent back to %s: %s by %s", grant.Spec.UserCode, grant.Spec.App, hostOf(grant.Spec.RedirectURI), strings.ToLower(decision), review.Status.UserInfo.Username)
+	if decision == v1alpha1.DecisionApproved {
+		o.note("The page in the browser goes back by itself. kubectl scim oauth deny %s ends the connection.", grant.Spec.UserCode)
+	}
+	return nil
+}
+
+// completeCodes offers the codes that can be decided.
+func (o oauthCommands) completeCodes(decision string) completion {
+	return o.complete(1, func(command *cobra.Command, _ string) (codes []string) {
+		list := &v1alpha1.OAuthGrantList{}
+		if o.client.List(command.Context(), list, o.within(), client.Limit(completionLimit)) == nil {
+			for i := range list.Items {
+				if grant := &list.Items[i]; grant.Spec.Decision == "" || decision == v1alpha1.DecisionDenied {
+					codes = append(codes, grant.Spec.UserCode)
+				}
+			}
+		}
+		return codes
+	})
+}

@@ -37,6 +37,7 @@ import (
 	"github.com/scim-operator/scim-operator/controllers/statuspage"
 	"github.com/scim-operator/scim-operator/controllers/user"
 	"github.com/scim-operator/scim-operator/internal/access"
+	"github.com/scim-operator/scim-operator/internal/claims"
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/informers"
@@ -117,13 +118,14 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 	}); err != nil {
 		return nil, err
 	}
-	live, err := client.New(mgr.GetConfig(), client.Options{
+	live, err := client.NewWithWatch(mgr.GetConfig(), client.Options{
 		HTTPClient: guarded(mgr.GetHTTPClient()), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), fair.NewSpeed(speed), options); err != nil {
+	sightings := claims.NewSightings(live, options.Logger.WithName("claims"))
+	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), sightings, fair.NewSpeed(speed), options); err != nil {
 		return nil, err
 	}
 	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
@@ -201,8 +203,9 @@ func cacheOptions(namespaces []string) cache.Options {
 	}
 }
 
-// addControllers registers the controllers; live reads and writes without informers, and speed follows what both clients send.
-func addControllers(ctx context.Context, mgr manager.Manager, live client.Client, speed *fair.Speed, options Options) error {
+// addControllers registers the controllers; live reads and writes without informers, sightings follow claims, and speed what
+// both clients send.
+func addControllers(ctx context.Context, mgr manager.Manager, live client.Client, sightings *claims.Sightings, speed *fair.Speed, options Options) error {
 	if err := addInformers(ctx, mgr); err != nil {
 		return err
 	}
@@ -240,7 +243,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	guard, progress := &removalguard.Guard{Live: live}, &app.Progress{}
 	users := &user.Reconciler{
 		Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Syncer: syncer, Recorder: recorder,
-		Revocations: revocations, Residual: finder,
+		Revocations: revocations, Residual: finder, Claims: sightings,
 		Memberships: memberships, Guard: guard, Progress: progress, Speed: speed, Evaluations: evaluations,
 	}
 	groups := &group.Reconciler{
@@ -260,6 +263,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		oauthgrant.Add(mgr, &oauthgrant.Reconciler{Client: mgr.GetClient(), Recorder: recorder}),
 		group.Add(mgr, groups),
 		memberships.Watch(ctx, mgr), // after the controllers that it tells
+		mgr.Add(&user.FollowClaims{Reconciler: users, Namespaces: options.Namespaces}),
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
 	)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -11,10 +13,15 @@ import (
 )
 
 // verifyName finds out whether the claim of the userName names this User, by a live read unless that was found out
-// before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
+// before, or a watch has shown it: a claim never leaves a holder that exists and keeps its key. It returns when to look again where
+// it does not.
 func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err error) {
 	if e.user.IsNameReserved() || e.recent.isReserved(e.name, e.user) {
 		e.verdict.nameReserved(e.user)
+		return 0, nil
+	}
+	if e.isClaimSeen(e.user) {
+		e.nameClaimed()
 		return 0, nil
 	}
 	protocol := e.claimsOf(e.name.Namespace)
@@ -33,9 +40,7 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 	}
 	switch holder {
 	case e.user.Name:
-		e.unclaimed.DeleteEntry(e.name.String())
-		e.recent.reserve(e.name, e.user)
-		e.verdict.nameReserved(e.user)
+		e.nameClaimed()
 		return 0, nil
 	case "":
 		e.verdict.nameNotReserved(v1alpha1.ReasonNameNotClaimed, "No claim reserves the userName for this user.")
@@ -44,6 +49,52 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 	}
 	e.unclaimed.Next(e.name.String(), time.Now())
 	return e.unclaimed.Get(e.name.String()), nil
+}
+
+func (e *evaluation) nameClaimed() {
+	e.unclaimed.DeleteEntry(e.name.String())
+	e.recent.reserve(e.name, e.user)
+	e.verdict.nameReserved(e.user)
+}
+
+func (r *Reconciler) isClaimSeen(user *v1alpha1.User) bool {
+	return r.Claims.Names(user.Spec.App, v1alpha1.ClaimUserName, user.Spec.UserNameKey, user)
+}
+
+// untilClaimed is how long a new User waits for its claim at most. claimSeen ends that.
+func (r *Reconciler) untilClaimed(user *v1alpha1.User) time.Duration {
+	switch {
+	case r.isClaimSeen(user):
+		return 0
+	case r.Claims.Following():
+		return watchedClaimDelay
+	}
+	return claimDelay
+}
+
+// claimSeen has a user evaluated that waits for its claim. The claim of a User that informers do not show yet comes first: then
+// untilClaimed finds it.
+func (r *Reconciler) claimSeen(name types.NamespacedName) {
+	user := &v1alpha1.User{}
+	if err := r.Client.Get(context.Background(), name, user, client.UnsafeDisableDeepCopy); err == nil && user.Status.ObservedGeneration == 0 {
+		r.enqueue(0, name)
+	}
+}
+
+// FollowClaims watches claims while this process leads.
+type FollowClaims struct {
+	*Reconciler
+	// Namespaces to follow; empty for all.
+	Namespaces []string
+}
+
+// NeedLeaderElection has one process watch.
+func (f *FollowClaims) NeedLeaderElection() bool { return true }
+
+// Start follows claims until the context ends. It returns nil.
+func (f *FollowClaims) Start(ctx context.Context) error {
+	f.Claims.Follow(ctx, f.Namespaces, f.claimSeen)
+	return nil
 }
 
 // withholdUnclaimed takes every role away from a user without the claim of its userName. A User that was just written is not

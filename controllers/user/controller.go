@@ -51,8 +51,8 @@ const (
 	priorityLeave = 50
 
 	// claimDelay is how long after a User its claim is looked for: the server writes it right after the User, so that to
-	// look at once would be in vain.
-	claimDelay = 20 * time.Millisecond
+	// look at once would be in vain. watchedClaimDelay is the same where the claim shows itself.
+	claimDelay, watchedClaimDelay = 20 * time.Millisecond, 500 * time.Millisecond
 
 	// statusYield is how long the status of a user with access waits while others lose theirs.
 	statusYield = 250 * time.Millisecond
@@ -68,6 +68,8 @@ type Reconciler struct {
 	Index    *earned.Index
 	Syncer   *approlebinding.Syncer
 	Recorder recorder.EventRecorder
+	// Claims are those that a watch has shown; nil for none.
+	Claims *claims.Sightings
 	// Revocations has the requests of a user denied after its access ended, where the App asks for it.
 	Revocations *revocation.Keeper
 	// Residual knows what bindings by other hands still give them.
@@ -103,7 +105,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 //
 // +kubebuilder:rbac:groups=scim-operator.io,resources=users,verbs=get;list;watch;update;patch;delete,roleName=scim-operator-controller-apps
 // +kubebuilder:rbac:groups=scim-operator.io,resources=users/status,verbs=update,roleName=scim-operator-controller-apps
-// +kubebuilder:rbac:groups=scim-operator.io,resources=nameclaims,verbs=get;list;create;update;delete,roleName=scim-operator-controller-apps
+// +kubebuilder:rbac:groups=scim-operator.io,resources=nameclaims,verbs=get;list;watch;create;update;delete,roleName=scim-operator-controller-apps
 
 // Add registers the controller. It fails where the manager refuses the controller or a watch.
 func Add(mgr manager.Manager, r *Reconciler) error {
@@ -211,7 +213,7 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 			case e.IsInInitialList:
 				add(q, priorityOf(e.Object, handler.LowPriority), name)
 			case e.Object.MayHaveAccess() && e.Object.Status.ObservedGeneration == 0:
-				q.AddAfter(reconcile.Request{NamespacedName: name}, claimDelay)
+				q.AddAfter(reconcile.Request{NamespacedName: name}, r.untilClaimed(e.Object))
 			default:
 				add(q, priorityOf(e.Object, 0), name)
 			}

@@ -14,5 +14,6 @@
 //
 // The package stands between the directory (which makes Users and Groups out of SCIM resources), the controllers (which
 // verify a claim before they grant anything) and the API server. It reads live only: an informer's copy may be older than
-// the fact that decides. No HTTP, no SCIM errors.
+// the fact that decides. What Sightings has of a watch is newer than the holder that it speaks of, or says nothing. No HTTP, no
+// SCIM errors.
 package claims

@@ -42,17 +42,20 @@ func explore(seed uint64, sabotage func(*memory)) error {
 // populate puts users there and sets the actors to work.
 func (w *world) populate() {
 	for _, name := range w.names {
-		switch w.Random.IntN(6) {
+		switch w.Random.IntN(7) {
 		case 0, 1, 2:
 			w.addSettled(name)
 		case 3:
 			w.addRestored(name)
+		case 4:
+			w.addRestoredClaim(name)
 		}
 	}
 	if len(w.users) == 0 {
 		w.addSettled(w.names[0])
 	}
-	w.Populate(w.create, w.create, w.rename, w.rename, w.rename, w.remove, w.finalize, w.control, w.reap, w.sweep, w.sweep)
+	w.Populate(w.create, w.create, w.rename, w.rename, w.rename, w.remove, w.finalize, w.control, w.controlBySight, w.controlBySight,
+		w.putBack, w.reap, w.sweep, w.sweep)
 }
 
 // settle does, undisturbed, what the controllers do in the end, and then asks for every name anew: only those that an
@@ -126,6 +129,7 @@ func TestExplorationFindsFaults(t *testing.T) {
 		"no touch on adopt":                func(m *memory) { m.ignoreTouches = true },
 		"no precondition on claims":        func(m *memory) { m.ignoreClaimVersions = true },
 		"no compare-and-swap of holders":   func(m *memory) { m.ignoreHolderVersions = true },
+		"an old event of a claim decides":  func(m *memory) { m.oldSightings = true },
 		"terminating holders hold nothing": func(m *memory) { m.forgetTerminatingUsers = true },
 	} {
 		t.Run(name, func(t *testing.T) {

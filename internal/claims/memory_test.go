@@ -22,6 +22,33 @@ type memory struct {
 	ignoreClaimVersions    bool
 	ignoreHolderVersions   bool
 	forgetTerminatingUsers bool
+	// oldSightings has an event of a claim decide about a holder that is newer.
+	oldSightings bool
+
+	// events are what a watch of claims shows, in order.
+	events []claimEvent
+}
+
+type claimEvent struct {
+	claim *v1alpha1.NameClaim
+	gone  bool
+}
+
+// sees says whether a watch that has shown so many events tells that the claim of the holder's key names it, as Sightings has it.
+func (m *memory) sees(events int, holder *v1alpha1.User) bool {
+	s := &Sightings{}
+	for _, event := range m.events[:events] {
+		if event.gone {
+			s.lost(event.claim)
+		} else {
+			s.saw(event.claim)
+		}
+	}
+	if m.oldSightings {
+		holder = holder.DeepCopy()
+		holder.ResourceVersion = "1"
+	}
+	return s.Names(holder.Spec.App, v1alpha1.ClaimUserName, holder.Spec.UserNameKey, holder)
 }
 
 func newMemory() *memory {
@@ -125,9 +152,14 @@ func (m *memory) createClaim(claim *v1alpha1.NameClaim) error {
 	if _, found := m.claims[claim.Name]; found {
 		return apierrors.NewAlreadyExists(v1alpha1.Resource("nameclaims"), claim.Name)
 	}
+	m.putClaim(claim)
+	return nil
+}
+
+func (m *memory) putClaim(claim *v1alpha1.NameClaim) {
 	claim.ResourceVersion = m.next()
 	m.claims[claim.Name] = claim.DeepCopy()
-	return nil
+	m.events = append(m.events, claimEvent{claim: claim.DeepCopy()})
 }
 
 func (m *memory) updateClaim(claim *v1alpha1.NameClaim) error {
@@ -135,8 +167,7 @@ func (m *memory) updateClaim(claim *v1alpha1.NameClaim) error {
 		return err
 	}
 	if !m.ignoreTouches {
-		claim.ResourceVersion = m.next()
-		m.claims[claim.Name] = claim.DeepCopy()
+		m.putClaim(claim)
 	}
 	return nil
 }
@@ -146,6 +177,9 @@ func (m *memory) deleteClaim(claim *v1alpha1.NameClaim) error {
 		return err
 	}
 	delete(m.claims, claim.Name)
+	gone := claim.DeepCopy()
+	gone.ResourceVersion = m.next()
+	m.events = append(m.events, claimEvent{claim: gone, gone: true})
 	return nil
 }
 

@@ -18,6 +18,10 @@ type world struct {
 	*interleave.Explorer[memory]
 	names []string
 	users []string // every user ever made, in order
+	// absent are users whose claims came back from a backup before them.
+	absent []*v1alpha1.User
+	// late are those of them that are there by now. A deletion of the claim may be under way that was decided before.
+	late map[string]bool
 
 	promised map[string]*promise
 	before   map[string]string // keys of the users that were effective before this step
@@ -38,7 +42,7 @@ const app = "wiki"
 func newWorld(seed uint64) *world {
 	w := &world{
 		Explorer: interleave.New(seed, newMemory()),
-		promised: map[string]*promise{}, before: map[string]string{},
+		promised: map[string]*promise{}, before: map[string]string{}, late: map[string]bool{},
 	}
 	w.Left = w.ageMadeBy
 	w.names = []string{"ada", "bob", "cyd"}[:1+w.Random.IntN(3)]
@@ -63,11 +67,7 @@ func (w *world) newUser(key string) *v1alpha1.User {
 func (w *world) addSettled(key string) {
 	user := w.newUser(key)
 	user.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
-	claim := &v1alpha1.NameClaim{
-		ObjectMeta: metav1.ObjectMeta{Name: Name(app, v1alpha1.ClaimUserName, key)},
-		Spec:       v1alpha1.NameClaimSpec{App: app, Attribute: v1alpha1.ClaimUserName, Value: key, Holder: user.Name},
-	}
-	if w.Store.createClaim(claim) == nil {
+	if w.Store.createClaim(claimOf(user)) == nil {
 		_ = w.Store.createUser(user)
 		w.promised[user.Name].acknowledged = true
 	}
@@ -79,6 +79,35 @@ func (w *world) addRestored(key string) {
 	user.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
 	user.Spec.CreatedAt = &metav1.MicroTime{Time: time.Now().Add(-48 * time.Hour)}
 	_ = w.Store.createUser(user)
+}
+
+// addRestoredClaim puts a claim there that came back from a backup before its holder.
+func (w *world) addRestoredClaim(key string) {
+	user := w.newUser(key)
+	user.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
+	user.Spec.CreatedAt = &metav1.MicroTime{Time: time.Now().Add(-48 * time.Hour)}
+	if w.Store.createClaim(claimOf(user)) == nil {
+		w.absent = append(w.absent, user)
+	}
+}
+
+// putBack is a backup that goes on: a holder follows its claim, which may be another's by now.
+func (w *world) putBack(a *actor) {
+	if len(w.absent) == 0 {
+		return
+	}
+	user := w.absent[0]
+	w.absent = w.absent[1:]
+	w.late[user.Name] = true
+	_ = a.Do("put back "+user.Name, true, func(m *memory) error { return m.createUser(user) })
+}
+
+func claimOf(user *v1alpha1.User) *v1alpha1.NameClaim {
+	key := user.Spec.UserNameKey
+	return &v1alpha1.NameClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: Name(app, v1alpha1.ClaimUserName, key)},
+		Spec:       v1alpha1.NameClaimSpec{App: app, Attribute: v1alpha1.ClaimUserName, Value: key, Holder: user.Name},
+	}
 }
 
 func (w *world) create(a *actor) {
@@ -179,6 +208,9 @@ func (w *world) control(a *actor) {
 	if err != nil {
 		return
 	}
+	if w.late[name] {
+		return
+	}
 	key := user.Spec.UserNameKey
 	protocol := New[*v1alpha1.User](actorStore{a}, Users)
 	reserved, err := protocol.Verify(context.Background(), app, v1alpha1.ClaimUserName, key, name)
@@ -189,6 +221,23 @@ func (w *world) control(a *actor) {
 	}
 	if err == nil {
 		_ = a.Do("status of "+name, true, func(m *memory) error { m.reserve(name, key); return nil })
+	}
+}
+
+// controlBySight is the controller that knows a user's claim by a watch, however far behind that is, and writes the status.
+func (w *world) controlBySight(a *actor) {
+	name := w.Pick(w.users)
+	user, err := actorStore{a}.GetHolder(context.Background(), name)
+	if err != nil {
+		return
+	}
+	seen := false
+	_ = a.Do("recall the claim of "+name, false, func(m *memory) error {
+		seen = m.sees(w.Random.IntN(len(m.events)+1), user)
+		return nil
+	})
+	if seen {
+		_ = a.Do("status of "+name, true, func(m *memory) error { m.reserve(name, user.Spec.UserNameKey); return nil })
 	}
 }
 
@@ -235,7 +284,7 @@ func (w *world) check() error {
 			}
 			holders[key] = name
 		}
-		if w.before[name] == key && !isEffective {
+		if w.before[name] == key && !isEffective && !w.late[name] {
 			return fmt.Errorf("%s, effective as %s, lost its claim", name, key)
 		}
 		if user.Status.ReservedKey == key && !isEffective {

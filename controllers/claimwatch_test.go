@@ -1,0 +1,116 @@
+package controllers_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// claimReads counts what a controller asks of claims: reads of one, and watches that began.
+type claimReads struct {
+	http.RoundTripper
+	reads, watches *atomic.Int64
+}
+
+func (c claimReads) RoundTrip(request *http.Request) (*http.Response, error) {
+	path := request.URL.Path
+	if request.Method != http.MethodGet || !strings.Contains(path, "/nameclaims") {
+		return c.RoundTripper.RoundTrip(request)
+	}
+	if strings.Contains(path, "/nameclaims/") {
+		c.reads.Add(1)
+	}
+	response, err := c.RoundTripper.RoundTrip(request)
+	if err == nil && response.StatusCode == http.StatusOK && request.URL.Query().Has("watch") {
+		c.watches.Add(1)
+	}
+	return response, err
+}
+
+// followClaims starts the controllers of a stopped world, and returns once they watch claims. reads counts claims that were read.
+func followClaims(w *world) (reads *atomic.Int64) {
+	w.Helper()
+	var watches atomic.Int64
+	reads = &atomic.Int64{}
+	w.config.Wrap(func(next http.RoundTripper) http.RoundTripper { return claimReads{next, reads, &watches} })
+	w.start()
+	w.eventually(func() string { return unless(watches.Load() > 0, "claims are watched") })
+	return reads
+}
+
+// The claims of new users show themselves: none is read.
+func TestWatchedClaimsAreNotRead(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	reads := followClaims(w)
+	const count = 30
+	users := make([]*v1alpha1.User, count)
+	for i := range users {
+		users[i] = w.provision(w.newUser(fmt.Sprintf("jane%d@example.com", i), ""))
+	}
+	for _, user := range users {
+		w.eventuallyGranted(user)
+		w.eventuallyReserved(user)
+	}
+	t.Logf("%d reads of claims for %d users", reads.Load(), count)
+	// One that comes late is looked for: a busy machine may be slower than that.
+	if got := reads.Load(); got > count/2 {
+		t.Errorf("%d reads of claims for %d users", got, count)
+	}
+}
+
+// An API server that lets the controller watch no claims has them read.
+func TestClaimsAreReadWithoutAWatch(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	w.config.Wrap(func(next http.RoundTripper) http.RoundTripper { return refusedWatch{next} })
+	w.start()
+	w.eventuallyGranted(w.provision(w.newUser("jane@example.com", "")))
+}
+
+// refusedWatch is an API server that lets the controller watch no claims.
+type refusedWatch struct{ http.RoundTripper }
+
+func (r refusedWatch) RoundTrip(request *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(request.URL.Path, "/nameclaims") && request.Method == http.MethodGet {
+		return nil, errRefused
+	}
+	return r.RoundTripper.RoundTrip(request)
+}
+
+var errRefused = errors.New("refused by the test")
+
+// What the watch of claims has shown decides nothing about a User that is newer: a backup puts claims back first, and by then
+// another user may have the name.
+func TestClaimOlderThanItsUserGrantsNothing(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	later := newGate("nameclaims", func(event []byte) bool { return bytes.Contains(event, []byte(`"DELETED"`)) })
+	w.Cleanup(later.open)
+	w.config.Wrap(later.wrap)
+	followClaims(w)
+
+	restored := w.newUser("jane@example.com", "")
+	claim := w.claimOf(restored)
+	w.create(claim)
+	time.Sleep(100 * time.Millisecond) // the watch shows it
+	if err := env.Client.Delete(w.ctx, claim); err != nil {
+		t.Fatal(err)
+	}
+	later.eventuallyHolds(w)
+	holder := w.newUser("jane@example.com", "")
+	w.provision(holder)
+	w.create(restored)
+
+	w.eventuallyCondition(restored, v1alpha1.ConditionNameReserved, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
+	w.eventuallyGranted(holder)
+	if granted := len(restored.Status.Roles); granted > 0 {
+		t.Errorf("the user without the claim has %d roles", granted)
+	}
+}

@@ -60,6 +60,13 @@ func (c *ControlPlane) EtcdConfig() *rest.Config {
 	}}
 }
 
+// EtcdPid is the process that tests stop for a while, as a disk does that does not answer.
+func (c *ControlPlane) EtcdPid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.etcd.Pid()
+}
+
 // StartAPIServer runs kube-apiserver on the address and the data that it had before, and returns when it is ready. Only
 // after KillAPIServer is there a need for it. It fails where the process ends, or ctx does, before it is ready.
 func (c *ControlPlane) StartAPIServer(ctx context.Context) error {

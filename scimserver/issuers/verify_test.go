@@ -110,7 +110,7 @@ func expectRefused(t *testing.T, err error, words ...string) {
 	}
 }
 
-func expectUnavailable(t *testing.T, err error, words ...string) *UnavailableError {
+func expectUnavailable(t *testing.T, err error, words ...string) UnavailableError {
 	t.Helper()
 	var unavailable *UnavailableError
 	if !errors.As(err, &unavailable) {
@@ -124,7 +124,7 @@ func expectUnavailable(t *testing.T, err error, words ...string) *UnavailableErr
 	if unavailable.RetryAfter <= 0 {
 		t.Errorf("come again after %v", unavailable.RetryAfter)
 	}
-	return unavailable
+	return *unavailable
 }
 
 // A token of the issuer opens the App, whatever its algorithm, and says which client sent it.

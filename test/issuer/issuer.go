@@ -123,8 +123,8 @@ func New() (*Issuer, error) {
 			routes.ServeHTTP(w, r)
 		}
 	}))
-	i.Server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are part of tests
-	i.Server.StartTLS()
+	i.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are part of tests
+	i.StartTLS()
 	return i, nil
 }
 

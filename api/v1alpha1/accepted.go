@@ -21,8 +21,9 @@ func (s *AppSpec) Accepts(token *ScimToken, digest string) bool {
 	switch token.Spec.Type {
 	case TokenTypeClientSecret, TokenTypeRefresh:
 		return false
+	default:
+		return s.Takes(token, digest)
 	}
-	return s.Takes(token, digest)
 }
 
 // Takes reports whether a ScimToken that stands for digest is of use to the App, as whatever its type says. A secret or a refresh
@@ -36,6 +37,7 @@ func (s *AppSpec) Takes(token *ScimToken, digest string) bool {
 		return s.OAuth != nil && s.OAuth.ClientSecret.accepts(token, digest)
 	case TokenTypeAccess, TokenTypeRefresh:
 		return s.OAuth != nil && token.Spec.Digest == digest
+	default: // the App lists it
 	}
 	for i := range s.Tokens {
 		if s.Tokens[i].accepts(token, digest) {
@@ -81,6 +83,7 @@ func (s *AppSpec) Lists(token *ScimToken) bool {
 		return s.OAuth != nil && s.OAuth.ClientSecret.Name == token.Name
 	case TokenTypeAccess, TokenTypeRefresh:
 		return s.OAuth != nil
+	default: // the App lists it
 	}
 	for i := range s.Tokens {
 		if s.Tokens[i].Name == token.Name {

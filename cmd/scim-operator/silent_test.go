@@ -62,7 +62,7 @@ func TestSIGTERMWhileTheAPIServerIsSilent(t *testing.T) {
 				t.Fatal(err)
 			}
 			select {
-			case <-ended:
+			case <-ended: //nolint:errcheck // however it ends
 			case <-time.After(2 * time.Second):
 				t.Fatalf("it goes on after SIGTERM:\n%s", &output)
 			}

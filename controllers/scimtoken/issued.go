@@ -22,8 +22,9 @@ func acceptedAs(object *v1alpha1.ScimToken) string {
 		return "The App takes it as the secret of its OAuth client. It opens nothing by itself."
 	case v1alpha1.TokenTypeRefresh:
 		return "The OAuth client may use it once, for the next access token."
+	default:
+		return "The token is accepted."
 	}
-	return "The token is accepted."
 }
 
 // grantProblem returns the verdict on an issued token without a grant that gives access; nil where there is one.

@@ -106,7 +106,7 @@ func (e *ends) run(ctx context.Context, wake func(...types.NamespacedName)) erro
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of the process is no error
 		}
 	}
 }

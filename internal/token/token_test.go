@@ -84,7 +84,7 @@ func TestThePatternForScannersFindsTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?m)^\\\\bscim_.*$").FindString(string(page))
+	found := regexp.MustCompile(`(?m)^\\bscim_.*$`).FindString(string(page))
 	if found == "" {
 		t.Fatal("docs/tokens.md has no pattern")
 	}

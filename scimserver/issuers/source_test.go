@@ -173,7 +173,7 @@ func TestOutage(t *testing.T) {
 	fresh.timing = quickly()
 	fresh.Replace(nil, app)
 	_, err = fresh.Verify(t.Context(), app, text)
-	expectUnavailable(t, err, "answered 503")
+	_ = expectUnavailable(t, err, "answered 503")
 	if outcome := read(t, fresh, app); outcome.Err == nil || strings.Contains(outcome.Err.Error(), "neighbour") {
 		t.Errorf("the outcome is %v", outcome.Err)
 	}
@@ -182,7 +182,7 @@ func TestOutage(t *testing.T) {
 	at := time.Now()
 	stale.now = func() time.Time { return at.Add(defaultTiming.stale + time.Minute) }
 	_, err = set.Verify(t.Context(), app, text)
-	expectUnavailable(t, err, "answered 503")
+	_ = expectUnavailable(t, err, "answered 503")
 
 	away.Store(false)
 	time.Sleep(60 * time.Millisecond)
@@ -242,7 +242,7 @@ func TestBadIssuers(t *testing.T) {
 			text, err := i.Token(nil)
 			must(t, err)
 			_, err = set.Verify(t.Context(), app, text)
-			expectUnavailable(t, err)
+			_ = expectUnavailable(t, err)
 		})
 	}
 }
@@ -402,7 +402,7 @@ func TestSetFollowsApps(t *testing.T) {
 	text, err := i.Token(nil)
 	must(t, err)
 	_, err = set.Verify(t.Context(), moved, text)
-	expectUnavailable(t, err, "just changed")
+	_ = expectUnavailable(t, err, "just changed")
 	for name, after := range map[string]*v1alpha1.App{"gone": nil, "no issuer": {ObjectMeta: app.ObjectMeta}, "suspended": suspended(app)} {
 		set.Replace(nil, app)
 		from := newSourceOf(t, set, app)

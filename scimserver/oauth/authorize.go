@@ -35,7 +35,7 @@ func (s *Server) authorize(ctx context.Context, call *Call) (*Answer, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	switch {
 	case err != nil:
-		return refusedPage(http.StatusBadRequest, "The query of the request cannot be read."), nil
+		return refusedPage(http.StatusBadRequest, "The query of the request cannot be read."), nil //nolint:nilerr // it is the answer
 	case repeated(query) != "":
 		return refusedPage(http.StatusBadRequest, "The request has a parameter more than once."), nil
 	case len(query.Get("state")) > maxState:

@@ -137,7 +137,7 @@ func (s *Server) requestOf(ctx context.Context, call *Call) (*v1alpha1.OAuthGran
 	}
 	cookie, err := call.Request.Cookie(cookieName(call, id))
 	if err != nil {
-		return nil, "", nil
+		return nil, "", nil //nolint:nilerr // without its cookie a browser has no request
 	}
 	grant, err := s.find(ctx, call.App, id)
 	if err != nil || grant == nil || !token.Equal(token.Digest(cookie.Value), grant.Spec.BrowserDigest) {
@@ -195,7 +195,7 @@ func (s *Server) sendBack(ctx context.Context, call *Call, name, cookie string) 
 	case client.IgnoreNotFound(err) != nil:
 		return nil, err
 	case err != nil || grant == nil:
-		return view{State: stateUnknown}.answer(http.StatusNotFound), nil
+		return view{State: stateUnknown}.answer(http.StatusNotFound), nil //nolint:nilerr // NotFound is the answer
 	}
 	call.Audit("code", grant.Name)
 	return redirect(back(call, grant, cookie, "code", code), nil), nil
@@ -234,7 +234,7 @@ func cookieName(call *Call, id string) string {
 
 // cookieFor binds a request to its browser.
 func (s *Server) cookieFor(call *Call, id, value string) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure follows the issuer: without TLS a browser would drop the cookie
 		Name: cookieName(call, id), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: strings.HasPrefix(call.Issuer, "https://"), MaxAge: int(2 * requestTime / time.Second),
 	}

@@ -75,9 +75,9 @@ func networkOf(from netip.Addr) string {
 
 func appKey(app *v1alpha1.App) string { return app.Namespace + "/" + app.Name }
 
-// plainError is an answer of RFC 6749 section 5.2.
-func plainError(code, description string) *Answer {
-	body, _ := json.Marshal(map[string]string{"error": code, "error_description": description}) // of two strings
+// refusedForm is the answer of RFC 6749 section 5.2 to a form that cannot be read.
+func refusedForm(description string) *Answer {
+	body, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": description}) // of two strings
 	return &Answer{Status: http.StatusBadRequest, Body: body, Header: http.Header{
 		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"},
 	}}

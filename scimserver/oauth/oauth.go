@@ -147,17 +147,17 @@ func (e *MethodError) Error() string { return "the endpoint has " + e.Allowed + 
 func (s *Server) form(ctx context.Context, call *Call) (*Answer, error) {
 	r := call.Request
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return plainError("invalid_request", "the body must be application/x-www-form-urlencoded"), nil
+		return refusedForm("the body must be application/x-www-form-urlencoded"), nil //nolint:nilerr // it is the answer
 	}
 	if r.URL.RawQuery != "" {
-		return plainError("invalid_request", "parameters belong into the body: a URL is written into logs"), nil
+		return refusedForm("parameters belong into the body: a URL is written into logs"), nil
 	}
 	r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
-		return plainError("invalid_request", "the body is no form, or too large"), nil
+		return refusedForm("the body is no form, or too large"), nil //nolint:nilerr // it is the answer
 	}
 	if name := repeated(r.PostForm); name != "" {
-		return plainError("invalid_request", "a parameter is there more than once"), nil
+		return refusedForm("a parameter is there more than once"), nil
 	}
 	if !s.limits.source.allow(networkOf(call.From)) {
 		return nil, ErrBusy

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,8 @@ type tokenPair struct {
 // makePair makes two tokens and their ScimTokens. The grant does not name them yet, so that a crash leaves tokens with a text that
 // nothing knows.
 func (s *Server) makePair(ctx context.Context, app *v1alpha1.App, grant *v1alpha1.OAuthGrant) (*tokenPair, error) {
-	pair, err := &tokenPair{}, error(nil)
+	var err error
+	pair := &tokenPair{}
 	if pair.access, err = token.NewFor(idOf(grant)); err != nil {
 		return nil, err
 	}
@@ -122,7 +124,7 @@ func (p *tokenPair) commit(grant *v1alpha1.OAuthGrant, shown string, now time.Ti
 		if token.Equal(refresh.FormerDigest, shown) {
 			next.IssuedAt = refresh.IssuedAt
 		}
-		used := append(grant.Status.UsedRefreshDigests, refresh.Digest)
+		used := slices.Concat(grant.Status.UsedRefreshDigests, []string{refresh.Digest})
 		grant.Status.UsedRefreshDigests = used[max(0, len(used)-maxUsed):]
 	}
 	grant.Status.Refresh = next

@@ -332,20 +332,20 @@ func TestTokenOfARealIssuer(t *testing.T) {
 	operator.ShowOnFailure(t)
 	namespace := operator.Env.Namespace(t, nil)
 	audience := "https://scim.example.com/apps/" + namespace + "/real"
-	real, err := issuer.Start(t.Context(), t.TempDir(), audience)
+	provider, err := issuer.Start(t.Context(), t.TempDir(), audience)
 	must(t, err)
-	t.Cleanup(func() { must(t, real.Stop()) })
+	t.Cleanup(func() { must(t, provider.Stop()) })
 	f := &trusting{T: t, server: operator.Server}
 	f.app = operator.NewApp(t, f.server, namespace, "real", func(spec *v1alpha1.AppSpec) {
 		spec.OIDC = &v1alpha1.ForeignIssuer{
-			Issuer: real.URL, Audience: audience, AuthorizedParties: []string{issuer.Client}, CertificateAuthority: real.Authority,
+			Issuer: provider.URL, Audience: audience, AuthorizedParties: []string{issuer.Client}, CertificateAuthority: provider.Authority,
 		}
 	})
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(real.Authority))
+	roots.AppendCertsFromPEM([]byte(provider.Authority))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	defer transport.CloseIdleConnections()
-	text, err := real.Token(t.Context(), &http.Client{Transport: transport}, "openid", "scim")
+	text, err := provider.Token(t.Context(), &http.Client{Transport: transport}, "openid", "scim")
 	must(t, err)
 
 	scim := f.client(f.server, f.app, text)

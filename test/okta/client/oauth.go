@@ -62,7 +62,7 @@ func (b *Browser) Open(ctx context.Context, address string) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(b.client.Do(request))
+	return pageOf(b.client.Do(request)) //nolint:bodyclose // pageOf closes it
 }
 
 func pageOf(response *http.Response, err error) (*Page, error) {
@@ -190,7 +190,7 @@ func (o *OAuth) call(ctx context.Context, address string, form, more url.Values)
 	if !o.InForm {
 		request.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret))
 	}
-	page, err := pageOf((&http.Client{Transport: o.HTTP}).Do(request))
+	page, err := pageOf((&http.Client{Transport: o.HTTP}).Do(request)) //nolint:bodyclose // pageOf closes it
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func TestStolenServerIssuesNothingUnapproved(t *testing.T) {
 		{"a token without an owner", oauthTokensPolicy, with(func(s *v1alpha1.ScimToken) { s.OwnerReferences = nil })},
 		{"a request for an App without OAuth", oauthAppsPolicy, n.grantOf("plain", "FGHJKLMN")},
 		{"a request without the label", oauthGrantsPolicy, func() client.Object { g := n.grantOf("own", "GHJKLMNP"); g.Labels = nil; return g }()},
-		{"a request that is approved already", oauthGrantsPolicy, func() client.Object {
+		{"a request that is approved already", "", func() client.Object {
 			g := n.grantOf("own", "HJKLMNPQ")
 			g.Spec.Decision, g.Spec.DecidedBy = v1alpha1.DecisionApproved, "admin"
 			return g

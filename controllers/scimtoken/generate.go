@@ -32,11 +32,13 @@ type generated struct {
 	// serial counts the tokens of the ScimToken from 1 on.
 	serial int32
 	made   time.Time
+	// asked is what AnnotationRotateToken of the ScimToken was when it was made, as askedOf.
+	asked string
 }
 
 // generatedFrom reads a Secret that was made for a ScimToken. A time in the future is none.
 func generatedFrom(secret *corev1.Secret, now time.Time) generated {
-	found := generated{secret: secret, serial: 1, made: secret.CreationTimestamp.Time}
+	found := generated{secret: secret, serial: 1, made: secret.CreationTimestamp.Time, asked: secret.Annotations[v1alpha1.AnnotationRotateToken]}
 	if serial, err := strconv.ParseInt(secret.Annotations[v1alpha1.AnnotationTokenSerial], 10, 32); err == nil && serial > 1 {
 		found.serial = int32(serial)
 	}
@@ -86,7 +88,24 @@ func (r *Reconciler) stateOfGenerated(ctx context.Context, object *v1alpha1.Scim
 func isRotationDue(object *v1alpha1.ScimToken, newest generated, now time.Time) bool {
 	rotation, expiresAt := object.Spec.Rotation, object.Spec.ExpiresAt
 	return rotation != nil && !object.Spec.Suspended && (expiresAt == nil || now.Before(expiresAt.Time)) &&
-		!now.Before(newest.made.Add(rotation.Every.Duration))
+		(!now.Before(newest.made.Add(rotation.Every.Duration)) || isRotationAsked(object, newest, now))
+}
+
+// isRotationAsked says whether AnnotationRotateToken asks for the next token. Until the overlap with the former one is over, the
+// client may still use that one, and a third would end it.
+func isRotationAsked(object *v1alpha1.ScimToken, newest generated, now time.Time) bool {
+	asked := askedOf(object)
+	return asked != "" && asked != newest.asked &&
+		(newest.serial == 1 || !now.Before(newest.made.Add(object.Spec.Rotation.Overlap.Duration)))
+}
+
+// askedOf stands for the value of AnnotationRotateToken, in a few characters; "" for none.
+func askedOf(object *v1alpha1.ScimToken) string {
+	value := object.Annotations[v1alpha1.AnnotationRotateToken]
+	if value == "" {
+		return ""
+	}
+	return names.Hash(value)[:16]
 }
 
 // rotate says which former token is accepted, and which Secrets are not needed any more.
@@ -206,6 +225,14 @@ func (r *Reconciler) generate(ctx context.Context, object *v1alpha1.ScimToken, n
 	if err != nil {
 		return nil, err
 	}
+	annotations := map[string]string{
+		v1alpha1.AnnotationGeneratedFor: object.Name,
+		v1alpha1.AnnotationTokenSerial:  strconv.Itoa(int(serial)),
+		v1alpha1.AnnotationTokenMadeAt:  now.UTC().Format(time.RFC3339),
+	}
+	if asked := askedOf(object); asked != "" {
+		annotations[v1alpha1.AnnotationRotateToken] = asked
+	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: object.Namespace,
@@ -215,11 +242,7 @@ func (r *Reconciler) generate(ctx context.Context, object *v1alpha1.ScimToken, n
 				v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue,
 				v1alpha1.LabelApp:       object.Spec.App,
 			},
-			Annotations: map[string]string{
-				v1alpha1.AnnotationGeneratedFor: object.Name,
-				v1alpha1.AnnotationTokenSerial:  strconv.Itoa(int(serial)),
-				v1alpha1.AnnotationTokenMadeAt:  now.UTC().Format(time.RFC3339),
-			},
+			Annotations:     annotations,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, v1alpha1.GroupVersion.WithKind("ScimToken"))},
 		},
 		Type: corev1.SecretTypeOpaque,

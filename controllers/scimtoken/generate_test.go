@@ -103,6 +103,53 @@ func TestIsRotationDue(t *testing.T) {
 	}
 }
 
+// An annotation asks for the next token, once for each value, and not while the former one is accepted.
+func TestRotationOnRequest(t *testing.T) {
+	ask := func(value string) *v1alpha1.ScimToken {
+		object := rotating()
+		object.Annotations = map[string]string{v1alpha1.AnnotationRotateToken: value}
+		return object
+	}
+	made := func(serial int32, age time.Duration, asked string) generated {
+		token := madeAt(rotating(), serial, age)
+		if asked != "" {
+			token.asked = askedOf(ask(asked))
+		}
+		return token
+	}
+	for title, test := range map[string]struct {
+		object *v1alpha1.ScimToken
+		newest generated
+		want   bool
+	}{
+		"no request":                   {ask(""), made(1, time.Minute, ""), false},
+		"of the first token":           {ask("x"), made(1, time.Second, ""), true},
+		"answered":                     {ask("x"), made(2, 2*time.Hour, "x"), false},
+		"another one":                  {ask("y"), made(2, 2*time.Hour, "x"), true},
+		"another one, in the overlap":  {ask("y"), made(2, time.Hour-time.Second, "x"), false},
+		"another one, at its end":      {ask("y"), made(2, time.Hour, "x"), true},
+		"taken back":                   {ask(""), made(2, 2*time.Hour, "x"), false},
+		"of a value that is very long": {ask(strings.Repeat("x", 1<<17)), made(2, 2*time.Hour, ""), true},
+	} {
+		if got := isRotationDue(test.object, test.newest, noon); got != test.want {
+			t.Errorf("%s: %v, want %v", title, got, test.want)
+		}
+	}
+	suspended := ask("x")
+	suspended.Spec.Suspended = true
+	if isRotationDue(suspended, made(1, time.Minute, ""), noon) {
+		t.Error("a suspended token is rotated on request")
+	}
+	plain := ask("x")
+	plain.Spec.Rotation = nil
+	if isRotationDue(plain, made(1, time.Minute, ""), noon) {
+		t.Error("a token without rotation is rotated on request")
+	}
+	if asked := askedOf(ask(strings.Repeat("x", 1<<17))); len(asked) != 16 {
+		t.Errorf("the Secret is to hold %q", asked)
+	}
+}
+
 // Names of Secrets after the first depend on the ScimToken's UID, which no author chooses, and fit the API server.
 func TestSecretNames(t *testing.T) {
 	object, other := rotating(), rotating()

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -111,7 +112,8 @@ func (s *session) tokenFor(ctx context.Context, app *v1alpha1.App, f *scimFlags)
 	return strings.TrimSpace(string(data)), f.tokenFile, err
 }
 
-// generatedToken reads the token that the controller generated for one of the App's ScimTokens.
+// generatedToken reads the newest token that the controller generated for the first of the App's ScimTokens that it does not
+// refuse.
 func (s *session) generatedToken(ctx context.Context, app *v1alpha1.App) (text, from string, err error) {
 	for _, entry := range app.Spec.Tokens {
 		token := &v1alpha1.ScimToken{}
@@ -122,15 +124,22 @@ func (s *session) generatedToken(ctx context.Context, app *v1alpha1.App) (text, 
 		if err != nil {
 			return "", "", err
 		}
+		if conditionOf(token.Status.Conditions, v1alpha1.ConditionAccepted).Status == metav1.ConditionFalse {
+			continue
+		}
+		name := token.Spec.Generate.SecretName
+		if token.Status.Rotation != nil {
+			name = token.Status.Rotation.SecretName
+		}
 		secret := &corev1.Secret{}
-		if err := s.client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: token.Spec.Generate.SecretName}, secret); err != nil {
+		if err := s.client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: name}, secret); err != nil {
 			return "", "", err
 		}
 		if text := strings.TrimSpace(string(secret.Data["token"])); text != "" {
 			return text, "Secret " + secret.Name, nil
 		}
 	}
-	return "", "", fmt.Errorf("the App %s has no generated token: give one with --token-file", app.Name)
+	return "", "", fmt.Errorf("the App %s has no generated token that it accepts: give one with --token-file", app.Name)
 }
 
 // scimError is an answer that refuses a request.

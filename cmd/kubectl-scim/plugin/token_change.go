@@ -25,6 +25,8 @@ type tokenFlags struct {
 	scopes      []string
 	cidrs       []string
 	overlap     time.Duration
+	// overlapSet says that the command names an overlap.
+	overlapSet bool
 	// bounds are the scopes of the App's entry.
 	bounds []v1alpha1.TokenScope
 }
@@ -106,14 +108,19 @@ func (t tokenCommands) makeToken(ctx context.Context, f *tokenFlags, made *v1alp
 
 func newTokenRotate(t tokenCommands) *cobra.Command {
 	f := &tokenFlags{}
-	command := &cobra.Command{
+	var command *cobra.Command
+	command = &cobra.Command{
 		Use:   "rotate TOKEN",
 		Short: "Make a token in place of another one, which ends after an overlap",
 		Long: `Make a token in place of another one, which ends after an overlap.
 
 The new token is bound as the former one is: scopes, networks, description.
 Both open the App until the overlap ends; put the new one into the client
-before that. TOKEN is the name of a ScimToken, or a token ID as logs have it.`,
+before that. TOKEN is the name of a ScimToken, or a token ID as logs have it.
+
+Of a ScimToken with spec.rotation the controller is asked to make the next
+token now; standard output has the name of its Secret. That is refused while
+the former token is accepted: the client may still use it.`,
 		Example:           "  kubectl scim token rotate quickstart-1b4f0e98 --overlap 24h",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: t.completeTokens(1),
@@ -121,6 +128,10 @@ before that. TOKEN is the name of a ScimToken, or a token ID as logs have it.`,
 			former, err := t.token(ctx, args[0])
 			if err != nil {
 				return err
+			}
+			if former.Spec.Rotation != nil {
+				f.overlapSet = command.Flags().Changed("overlap")
+				return t.askForRotation(ctx, f, former)
 			}
 			return t.rotate(ctx, f, former)
 		}),

@@ -60,6 +60,22 @@ func coerce(a *attribute, v any) (any, error) {
 	return coerceSingle(a, v)
 }
 
+// stored is coerce for a value that a client stores. A declared time that is none is kept as text: access may end by it, and then it
+// grants nothing. To refuse the write would keep a leaver's access where the same request deactivates. Validate refuses it of
+// new users.
+func stored(a *attribute, v any) (any, error) {
+	value, err := coerce(a, v)
+	if err == nil || !a.isDeclaredTime() {
+		return value, err
+	}
+	return coerceString(v)
+}
+
+// isDeclaredTime reports whether an App declared the attribute, with type dateTime and one value.
+func (a *attribute) isDeclaredTime() bool {
+	return a != nil && a.declared && !a.standard && a.Type == TypeDateTime && !a.MultiValued
+}
+
 // coerceSingle normalises one value of an attribute, or the only one of an array.
 func coerceSingle(a *attribute, v any) (any, error) {
 	if list, ok := v.([]any); ok {
@@ -228,7 +244,7 @@ func coerceComplex(a *attribute, v any) (any, error) {
 
 // put sets key to the coerced value, or deletes it where the value is empty.
 func put(object map[string]any, key string, a *attribute, value any) error {
-	value, err := coerce(a, value)
+	value, err := stored(a, value)
 	if err != nil {
 		return within(key, err)
 	}

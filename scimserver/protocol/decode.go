@@ -99,7 +99,7 @@ func (d *decoder) core(name string, value any, container string, depth int) erro
 		// Entra's spelling. It wins over a manager in the extension: that one may be a copy of our answer.
 		return d.extension(d.set.enterprise, map[string]any{"manager": value})
 	}
-	value, err := coerce(a, value)
+	value, err := stored(a, value)
 	switch {
 	case err != nil:
 		return err

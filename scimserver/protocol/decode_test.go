@@ -170,7 +170,6 @@ func TestDecodeUserErrors(t *testing.T) {
 		{"a fraction for an integer", `{"` + spaceURN + `":{"level":1.5}}`, "invalidValue", []string{spaceURN + ".level: expected an integer, received a number"}},
 		{"a word for an integer", `{"` + spaceURN + `":{"level":"many"}}`, "invalidValue", []string{"received a string"}},
 		{"a word for a decimal", `{"` + spaceURN + `":{"score":"1,5"}}`, "invalidValue", []string{"decimal"}},
-		{"a word for a date", `{"` + spaceURN + `":{"since":"yesterday"}}`, "invalidValue", []string{"date"}},
 		{"a string for an extension", `{"` + EnterpriseUserSchema + `":"x"}`, "invalidValue", []string{"expected an object, received a string"}},
 		{"a string for the core container", `{"` + lowerCoreURN + `":"x"}`, "invalidValue", []string{lowerCoreURN + ": expected an object"}},
 		{"a number out of range", `{"x":1e999}`, "invalidValue", []string{"x: the number is out of range"}},

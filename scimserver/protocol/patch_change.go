@@ -71,9 +71,9 @@ func (t target) isList(old any) bool {
 	return ok
 }
 
-// coerced is coerce with the target's name in the error.
+// coerced is stored with the target's name in the error.
 func (t target) coerced(a *attribute, value any) (any, error) {
-	value, err := coerce(a, value)
+	value, err := stored(a, value)
 	if err != nil {
 		return nil, within(t.String(), err)
 	}

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -31,8 +32,9 @@ func (s *SchemaSet) Validate(r Resource) error {
 
 // ValidateUpdate checks what every write must bring: a userName (a group: displayName) that is not blank, and types. A
 // userName that differs from the current one must be one that people can read (RFC 7643 section 4.1.1, RFC 7644 section 5):
-// no control or format character, no separator of lines, no blank around it. A stored userName may stay as it is, so that
-// its user can leave. The error is invalidValue.
+// no control or format character, no separator of lines, no blank around it. A stored userName may stay as it is, and so may values
+// that are of another type than an App has declared since, so that their user can leave. A declared time may be any text; of a
+// new user, Validate refuses one that is no time. The error is invalidValue.
 func (s *SchemaSet) ValidateUpdate(current, r Resource) error {
 	name, _ := r.Attributes[s.naming].(string)
 	if strings.TrimSpace(name) == "" {
@@ -43,12 +45,13 @@ func (s *SchemaSet) ValidateUpdate(current, r Resource) error {
 			return err
 		}
 	}
-	if err := checkTypes(s.core, r.Attributes); err != nil {
+	if err := checkTypes(s.core, current.Attributes, r.Attributes); err != nil {
 		return err
 	}
 	for _, e := range s.extensions {
+		before, _ := current.Attributes[e.ID].(map[string]any)
 		attributes, _ := r.Attributes[e.ID].(map[string]any)
-		if err := checkTypes(e, attributes); err != nil {
+		if err := checkTypes(e, before, attributes); err != nil {
 			return err
 		}
 	}
@@ -77,9 +80,14 @@ func IsPrintable(c rune) bool {
 	return c == ' ' || !unicode.In(c, unicode.C, unicode.Z) && c != unicode.ReplacementChar
 }
 
-func checkTypes(found *schema, attributes map[string]any) error {
+// checkTypes checks values that differ from the stored ones. An App may declare an attribute after users have it, and they must be
+// able to leave.
+func checkTypes(found *schema, before, attributes map[string]any) error {
 	for name, value := range attributes {
-		if a := found.attribute(name); a != nil && a.Mutability != ReadOnly {
+		if had, found := before[name]; found && reflect.DeepEqual(had, value) {
+			continue
+		}
+		if a := found.attribute(name); a != nil && a.Mutability != ReadOnly && !a.isDeclaredTime() {
 			if _, err := coerce(a, copyValue(value)); err != nil {
 				return invalid(within(name, err))
 			}
@@ -101,6 +109,11 @@ func (s *schema) validate(attributes map[string]any) error {
 				return InvalidValue("%s is required (schema %s)", a.Name, s.ID)
 			}
 			continue
+		}
+		if a.isDeclaredTime() {
+			if _, err := coerce(a, copyValue(value)); err != nil {
+				return invalid(within(a.Name, err))
+			}
 		}
 		if err := a.checkCanonical(value); err != nil {
 			return err

@@ -154,7 +154,8 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	}
 	e.watchEnds(slices.Concat(decision.Roles, kept))
 	removed := func() {}
-	if access.AnyEnded(e.user.Status.Roles, e.now) {
+	if _, evaluated := e.Index.Get(e.name); !evaluated && access.AnyEnded(e.user.Status.Roles, e.now) {
+		// It ended while no controller ran. At other times an end is a loss of a role, which keeps nothing waiting.
 		removed = e.Syncer.Removals.Begin()
 		defer removed()
 	}

@@ -21,8 +21,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
@@ -188,6 +190,68 @@ func TestDeniedEverything(t *testing.T) {
 		}
 	}
 	t.Logf("denied at most %v after the deactivation was sent", slowest)
+}
+
+// A user of whom every role has ended is denied everything from that second on, though no controller takes the bindings away; once
+// one does, what others bound counts again, as it does for every active user without a role.
+func TestEndWithoutController(t *testing.T) {
+	d := newDirectory(t, true)
+	jane := d.provision("jane")
+	end := time.Now().Add(8 * time.Second).Truncate(time.Second)
+	app := &v1alpha1.App{}
+	if err := cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: d.namespace, Name: "staff"}, app); err != nil {
+		t.Fatal(err)
+	}
+	before := app.DeepCopy()
+	app.Spec.Roles[0].Until = &metav1.Time{Time: end}
+	if err := cluster.Client.Patch(t.Context(), app, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	user := &v1alpha1.User{}
+	harness.Eventually(t, limit, "the end in the status", func(ctx context.Context) error {
+		err := cluster.Client.Get(ctx, types.NamespacedName{Namespace: d.namespace, Name: jane.ID}, user)
+		if err == nil && (len(user.Status.Roles) != 1 || user.Status.Roles[0].Until == nil) {
+			err = fmt.Errorf("roles %+v", user.Status.Roles)
+		}
+		return err
+	})
+	if err := cluster.controller.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	restart := func() {
+		var err error
+		if cluster.controller, err = localoperator.StartController(context.WithoutCancel(t.Context()),
+			localoperator.ProcessOptions{Binary: cluster.binary, Kubeconfig: cluster.path("controller")}); err != nil {
+			t.Error(err)
+		}
+	}
+	restarted := false
+	defer func() {
+		if !restarted {
+			restart()
+		}
+	}()
+	for time.Now().Before(end.Add(-200 * time.Millisecond)) {
+		if err := reads(t.Context(), jane.client); err != nil && time.Now().Before(end) {
+			t.Fatalf("refused before the end: %v", err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	refusal := d.eventuallyReads(jane, false)
+	if late := time.Since(end); late < 0 || late > 2*time.Second {
+		t.Errorf("denied %s after the end", late)
+	} else {
+		t.Logf("denied %s after the end, without a controller", late)
+	}
+	if !strings.Contains(refusal, "or has ended") {
+		t.Errorf("refused with %q", refusal)
+	}
+	restart()
+	restarted = true
+	d.eventuallyReads(jane, true)
+	if err := cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: d.namespace, Name: jane.ID}, user); err != nil || len(user.Status.Roles) > 0 {
+		t.Errorf("let in, with the status %+v: %v", user.Status, err)
+	}
 }
 
 // A deleted person has no User any more: the RevocationList names them.

@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/config"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -112,4 +114,19 @@ func TestRotationByTheController(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// The sample of access that ends is sound, and its users hold what it says.
+func TestContractors(t *testing.T) {
+	objects, err := localoperator.ReadObjects(config.FS, "samples/contractors")
+	must(t, err)
+	must(t, localoperator.Apply(t.Context(), h.Env.Config, objects))
+	a := admin(t, "contractors")
+	harness.Eventually(t, limit, "the App and its token", func(context.Context) error {
+		if out := a.scim("test", "contractors", "--url", h.Server.URL); out.status != 0 {
+			return fmt.Errorf("printed %s%s", out.out, out.errOut)
+		}
+		return nil
+	})
+	a.scim("status").expect(0, "contractors", "Enforce")
 }

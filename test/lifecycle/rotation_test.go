@@ -88,6 +88,14 @@ func (r *rotating) madeAt(t *testing.T, name string, at time.Time) {
 	}
 }
 
+// opens waits until a token opens the App.
+func (r *rotating) opens(t *testing.T, text string) {
+	t.Helper()
+	app := r.app
+	app.Token = text
+	operator.Opens(t, operator.Server, app)
+}
+
 // use sends requests with a token until end is called, and fails the test where one is refused: 429 is no refusal, since clients
 // come back.
 func (r *rotating) use(t *testing.T, text string) (end func()) {
@@ -149,7 +157,7 @@ func TestRotationWhenTheLeaderIsKilled(t *testing.T) {
 			t.Errorf("round %d: there are tokens %v, want %d beside the former %d and no later one", round, serials, serial+1, serial)
 		}
 		end()
-		r.use(t, texts[serial+1])()
+		r.opens(t, texts[serial+1])
 	}
 }
 
@@ -181,5 +189,5 @@ func TestRotationWhileTheAPIServerIsAway(t *testing.T) {
 		t.Errorf("there are tokens %v", serials)
 	}
 	end()
-	r.use(t, texts[2])()
+	r.opens(t, texts[2])
 }

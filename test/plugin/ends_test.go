@@ -58,7 +58,9 @@ func TestEndsAreExplained(t *testing.T) {
 	}
 	diff(func(*v1alpha1.Role) {}).expect(0, "0 gain, 0 lose")
 	diff(func(role *v1alpha1.Role) { role.UntilOptional = true }).expect(1, "+ eve@example.com gains developer in us1", "1 gain, 0 lose").lacks("ada@", "lin@")
-	diff(func(role *v1alpha1.Role) { role.Until = &metav1.Time{Time: time.Date(2098, 1, 1, 0, 0, 0, 0, time.UTC)} }).
+	diff(func(role *v1alpha1.Role) {
+		role.Until = &metav1.Time{Time: time.Date(2098, 1, 1, 0, 0, 0, 0, time.UTC)}
+	}).
 		expect(1, "~ ada@example.com has developer in us1 otherwise", "until 2098-01-01T00:00:00Z; was", "until 2099-01-31T17:00:00Z", "0 gain, 0 lose")
 	diff(func(role *v1alpha1.Role) { role.Until = &metav1.Time{Time: time.Now().Add(-time.Minute)} }).
 		expect(1, "- ada@example.com loses developer in us1", "+ ada@example.com gains viewer in us1", "1 gain, 1 lose")

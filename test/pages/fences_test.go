@@ -59,7 +59,7 @@ func (d document) fences() (all []*fence) {
 
 // judge knows what tests run, and says of a block why it is not accounted for.
 type judge struct {
-	ci, e2e string // .ci/run, and the code of test/e2e
+	ci, e2e string // .ci/run, and the code of test/e2e and test/operations
 }
 
 // complaint returns what is wrong with a block; empty where a test runs it, or the page says why none does.
@@ -72,7 +72,7 @@ func (j judge) complaint(d document, f *fence) string {
 		return ""
 	case "e2e":
 		if !strings.Contains(j.e2e, `"`+f.what+`"`) {
-			return "no test of test/e2e follows commands of this name"
+			return "no test of test/e2e or test/operations follows commands of this name"
 		}
 		return ""
 	case "part of":
@@ -137,9 +137,13 @@ func newJudge(t *testing.T) judge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, err := filepath.Glob(root + "test/e2e/*_test.go")
-	if err != nil || len(tests) == 0 {
-		t.Fatalf("no tests in test/e2e: %v", err)
+	var tests []string
+	for _, folder := range []string{"e2e", "operations"} {
+		found, err := filepath.Glob(root + "test/" + folder + "/*_test.go")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no tests in test/%s: %v", folder, err)
+		}
+		tests = append(tests, found...)
 	}
 	var e2e strings.Builder
 	for _, path := range tests {

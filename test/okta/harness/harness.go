@@ -113,25 +113,31 @@ func Start(ctx context.Context) (_ *Harness, err error) {
 	if h.Clientset, err = kubernetes.NewForConfig(h.Env.Config); err != nil {
 		return nil, err
 	}
+	if err := h.ApplySample(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.writeKubeconfigs(ctx)
+}
+
+// ApplySample writes the quickstart sample, with limits and waits for tests. Start has done so; a test that deleted it does again. Errors
+// are those of reading it and of the API server.
+func (h *Harness) ApplySample(ctx context.Context) error {
 	sample, err := localoperator.ReadObjects(config.FS, "samples/quickstart")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, object := range sample {
 		if object.GetKind() == "App" {
 			if err := unstructured.SetNestedMap(object.Object, map[string]any{"requestsPerSecond": int64(1000), "burst": int64(10000)}, "spec", "limits"); err != nil {
-				return nil, err
+				return err
 			}
 			// An answer to a deactivation says that the access is gone, however busy the machine is: tests look at once.
 			if err := unstructured.SetNestedField(object.Object, "30s", "spec", "deactivation", "confirmWithin"); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	if err := localoperator.Apply(ctx, h.Env.Config, sample); err != nil {
-		return nil, err
-	}
-	return h, h.writeKubeconfigs(ctx)
+	return localoperator.Apply(ctx, h.Env.Config, sample)
 }
 
 func (h *Harness) writeKubeconfigs(ctx context.Context) (err error) {

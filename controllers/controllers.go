@@ -194,6 +194,7 @@ func cacheOptions(namespaces []string) cache.Options {
 			&v1alpha1.Group{}:            {Namespaces: directories},
 			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
+			&v1alpha1.OAuthGrant{}:       {Namespaces: directories},
 			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
 			&rbacv1.RoleBinding{}:        {Label: approlebinding.CacheLabel()},

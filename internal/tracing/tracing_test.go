@@ -246,8 +246,8 @@ func TestTransport(t *testing.T) {
 		"http.response.status_code": "409", "error.type": "409",
 	}
 	for _, got := range ended[0].Attributes() {
-		if want[got.Key] != got.Value.Emit() {
-			t.Errorf("%s is %q, want %q", got.Key, got.Value.Emit(), want[got.Key])
+		if want[got.Key] != got.Value.String() {
+			t.Errorf("%s is %q, want %q", got.Key, got.Value.String(), want[got.Key])
 		}
 	}
 	if len(ended[0].Attributes()) != len(want) {

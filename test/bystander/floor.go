@@ -144,7 +144,11 @@ func (t *Tenant) ForeignWrites(perSecond float64, bytes int) Attack {
 				if ctx.Err() != nil {
 					return nil
 				}
-				if err := t.Admin.Create(ctx, t.foreignUser(bytes)); err != nil && ctx.Err() == nil {
+				err := t.Admin.Create(ctx, t.foreignUser(bytes))
+				switch {
+				case ctx.Err() != nil:
+					return nil
+				case err != nil:
 					return fmt.Errorf("write %d of a foreign object: %w", number, err)
 				}
 			}

@@ -142,8 +142,8 @@ func (c *cluster) definitionsAreGuarded(t *testing.T) {
 	list.SetAPIVersion("apiextensions.k8s.io/v1")
 	list.SetKind("CustomResourceDefinitionList")
 	must(t, c.admin.List(t.Context(), list))
-	if len(list.Items) != 8 {
-		t.Errorf("%d CRDs, want 8", len(list.Items))
+	if len(list.Items) != 9 {
+		t.Errorf("%d CRDs, want 9", len(list.Items))
 	}
 	for _, definition := range list.Items {
 		if definition.GetDeletionTimestamp() != nil {

@@ -138,20 +138,14 @@ func (t *Tenant) ForeignWrites(perSecond float64, bytes int) Attack {
 	return func(ctx context.Context) error {
 		begun := time.Now()
 		return parallel(ctx, floorWriters, func(ctx context.Context, next func() int) error {
-			for {
+			for ctx.Err() == nil {
 				number := next()
 				sleep(ctx, time.Until(begun.Add(time.Duration(float64(number)/perSecond*float64(time.Second)))))
-				if ctx.Err() != nil {
-					return nil
-				}
-				err := t.Admin.Create(ctx, t.foreignUser(bytes))
-				switch {
-				case ctx.Err() != nil:
-					return nil
-				case err != nil:
+				if err := t.Admin.Create(ctx, t.foreignUser(bytes)); err != nil && ctx.Err() == nil {
 					return fmt.Errorf("write %d of a foreign object: %w", number, err)
 				}
 			}
+			return nil
 		})
 	}
 }

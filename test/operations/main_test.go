@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,21 +69,13 @@ func (w workplace) follow(t *testing.T, page, name string, variables ...string) 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", text)
-	command.Dir, command.Env = w.dir, append(w.env, variables...)
+	command.Dir, command.Env = w.dir, slices.Concat(w.env, variables)
 	var printed, complaints bytes.Buffer
 	command.Stdout, command.Stderr = &printed, &complaints
 	if err := command.Run(); err != nil {
 		t.Fatalf("%s, %q: %v\n%s%s", page, name, err, printed.String(), complaints.String())
 	}
 	return printed.String()
-}
-
-// read returns a file that commands wrote.
-func (w workplace) read(t *testing.T, name string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(w.dir, name))
-	must(t, err)
-	return string(data)
 }
 
 // etcd asks etcd itself, behind the API server's back, and decodes the answer.

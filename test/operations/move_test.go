@@ -9,18 +9,12 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
-
-func patch(t *testing.T, object client.Object, merge string) {
-	t.Helper()
-	must(t, operator.Env.Client.Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(merge))))
-}
 
 // large is more members than a Group holds itself.
 const large = 501

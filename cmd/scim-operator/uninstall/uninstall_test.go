@@ -41,7 +41,7 @@ func TestInventoryTellsWhatIsTakenFromHowMany(t *testing.T) {
 	}
 	for _, want := range []string{
 		"3 bindings revoked", "still granted: RoleBinding " + p.namespace + "/by-hand gives view to User okta:eve@example.com, a name of App " + p.namespace + "/hr",
-		"1 User", "8 CustomResourceDefinitions deleted", "Nothing remains.",
+		"1 User", "9 CustomResourceDefinitions deleted", "Nothing remains.",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &out)

@@ -97,10 +97,10 @@ alerts: ## Test alerts and the dashboard by promtool and the engine of Prometheu
 	go test -tags promtool $(TEST_ARGS) -run Panel ./test/observe
 
 .PHONY: browser
-browser: ## Look at the status page, and at the site where make site built it, in Chromium with axe-core; needs chromium, Node.js 20 and npm.
+browser: ## Look at the status page, the page of consent, and at the site where make site built it, in Chromium with axe-core; needs chromium, Node.js 20 and npm.
 	@go run ./hack/controlplane/ensure
 	cd test/observe/browser && npm ci --omit=dev
-	go test -tags browser $(TEST_ARGS) -run Browser ./test/observe
+	go test -tags browser $(TEST_ARGS) -run Browser ./test/observe ./test/okta
 	@if [ -f bin/site/index.html ]; then node hack/site/look.mjs bin/site; else echo "the site is not looked at: make site builds it"; fi
 
 .PHONY: fuzz

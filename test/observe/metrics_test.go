@@ -12,6 +12,7 @@ import (
 // unprovoked are metrics that this package's scene does not bring about.
 var unprovoked = map[string]string{
 	"scim_operator_authorizer_requests_total": "the scene's server runs no authorization webhook",
+	"scim_operator_issuer_reads_total":        "no App of the scene trusts an issuer",
 }
 
 var row = regexp.MustCompile("^\\| `(scim_operator_[a-z_]+)` \\| ([a-z]+) \\|")

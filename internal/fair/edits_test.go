@@ -48,6 +48,8 @@ func TestEditsAreGathered(t *testing.T) {
 			t.Error("an edit after a pause waits")
 		}
 		time.Sleep(3 * EditInterval)
+		edits.mutex.Lock()
+		defer edits.mutex.Unlock()
 		if len(edits.next) != 0 {
 			t.Errorf("%d Apps are remembered", len(edits.next))
 		}

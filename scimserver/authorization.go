@@ -15,6 +15,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/token"
 	"github.com/scim-operator/scim-operator/scimserver/directory"
+	"github.com/scim-operator/scim-operator/scimserver/flowcontrol"
 	"github.com/scim-operator/scim-operator/scimserver/oauth"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
@@ -46,8 +47,9 @@ func (s *Server) authorization(x *exchange) error {
 		return s.anonymous(x, errNoEndpoint())
 	}
 	x.credential.app = x.route.app
+	from := s.options.TrustedProxies.ClientAddress(x.request)
 	call := &oauth.Call{
-		Request: x.request, App: app, Issuer: issuer, From: s.options.TrustedProxies.ClientAddress(x.request),
+		Request: x.request, App: app, Issuer: issuer, From: from, Network: flowcontrol.Network(from),
 		Audit: func(action, id string, more ...any) {
 			x.writeAudit("oauth-"+action, "OAuthGrant", id, append(more, "result", "done")...)
 		},

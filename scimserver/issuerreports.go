@@ -76,18 +76,7 @@ func (r *issuerReports) note(opened credential) {
 }
 
 // run writes what is due until ctx ends.
-func (r *issuerReports) run(ctx context.Context) {
-	ticker := time.NewTicker(usesEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			r.write(ctx)
-		}
-	}
-}
+func (r *issuerReports) run(ctx context.Context) { everyUses(ctx, r.write) }
 
 // write writes what is due, of usesAtOnce Apps at most.
 func (r *issuerReports) write(ctx context.Context) {

@@ -67,7 +67,10 @@ func (u *tokenUses) note(opened credential) {
 }
 
 // run writes what was noted until ctx ends.
-func (u *tokenUses) run(ctx context.Context) {
+func (u *tokenUses) run(ctx context.Context) { everyUses(ctx, u.write) }
+
+// everyUses calls write each usesEvery until ctx ends.
+func everyUses(ctx context.Context, write func(context.Context)) {
 	ticker := time.NewTicker(usesEvery)
 	defer ticker.Stop()
 	for {
@@ -75,7 +78,7 @@ func (u *tokenUses) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			u.write(ctx)
+			write(ctx)
 		}
 	}
 }

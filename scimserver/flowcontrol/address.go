@@ -76,8 +76,8 @@ func hostAddress(text string) netip.Addr {
 	return address.Unmap().WithZone("")
 }
 
-// network is what one customer of an access provider has at least: an IPv4 address, or 64 bits of IPv6.
-func network(address netip.Addr) netip.Prefix {
+// Network is what one customer of an access provider has at least: an IPv4 address, or 64 bits of IPv6.
+func Network(address netip.Addr) netip.Prefix {
 	bits := 32
 	if address.Is6() {
 		bits = 64

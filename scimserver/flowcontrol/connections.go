@@ -35,7 +35,7 @@ func (c *Connections) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		address := hostAddress(connection.RemoteAddr().String())
-		from := network(address)
+		from := Network(address)
 		if c.take(from, c.proxies.Trusts(address)) {
 			return &counted{Conn: connection, release: sync.OnceFunc(func() { c.release(from) })}, nil
 		}

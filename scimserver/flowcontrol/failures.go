@@ -40,7 +40,7 @@ func NewFailures() *Failures {
 // as it is; otherwise it waits for a moment and returns after how long the source may try again. first says that it is the
 // first from that network in this minute.
 func (f *Failures) Failed(ctx context.Context, address netip.Addr) (retryAfter time.Duration, first bool) {
-	from := network(address)
+	from := Network(address)
 	first = f.Tally.Add(from)
 	if f.limiter(from).Allow() && f.all.Allow() {
 		return 0, first

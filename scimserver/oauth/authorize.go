@@ -130,7 +130,7 @@ func isChallenge(text string) bool {
 
 // begin stores a request and sends the browser to the page of consent, with a cookie that makes it the browser of the request.
 func (s *Server) begin(ctx context.Context, call *Call, asked *oidc.AuthRequest, scopes []v1alpha1.TokenScope) (*op.Redirect, error) {
-	if !s.limits.begin.allow(networkOf(call.From)) || s.pending(call.App) >= maxPending {
+	if !s.limits.begin.allow(call.Network.String()) || s.pending(call.App) >= maxPending {
 		call.err = ErrBusy
 		return nil, op.NewStatusError(oidc.ErrServerError(), http.StatusTooManyRequests)
 	}

@@ -128,7 +128,7 @@ func (s *Server) state(ctx context.Context, call *Call) (*Answer, error) {
 // requestOf returns the grant that a page is about, and the cookie of the browser that it belongs to; nil where there is none, or
 // the browser is another one.
 func (s *Server) requestOf(ctx context.Context, call *Call) (*v1alpha1.OAuthGrant, string, error) {
-	if !s.limits.page.allow(networkOf(call.From)) {
+	if !s.limits.page.allow(call.Network.String()) {
 		return nil, "", ErrBusy
 	}
 	id := call.Request.URL.Query().Get("request")

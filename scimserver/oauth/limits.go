@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -58,19 +57,6 @@ func (l *limiters) allow(key string) bool {
 	limiter := rate.NewLimiter(l.limit, l.burst)
 	l.known.Add(key, limiter)
 	return limiter.Allow()
-}
-
-// networkOf an address: those of one network count together, since a client may have many IPv6 addresses.
-func networkOf(from netip.Addr) string {
-	bits := 32
-	if from = from.Unmap(); from.Is6() {
-		bits = 64
-	}
-	prefix, err := from.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return prefix.String()
 }
 
 func appKey(app *v1alpha1.App) string { return app.Namespace + "/" + app.Name }

@@ -80,8 +80,9 @@ type Call struct {
 	App *v1alpha1.App
 	// Issuer is the URL that names the authorization server of the App, without a slash at the end.
 	Issuer string
-	// From is the address of the client or browser.
-	From netip.Addr
+	// From is the address of the client or browser, and Network what requests are counted by.
+	From    netip.Addr
+	Network netip.Prefix
 	// Audit writes a line of the audit trail: what was done to which object.
 	Audit func(action, id string, more ...any)
 
@@ -159,7 +160,7 @@ func (s *Server) form(ctx context.Context, call *Call) (*Answer, error) {
 	if name := repeated(r.PostForm); name != "" {
 		return refusedForm("a parameter is there more than once"), nil
 	}
-	if !s.limits.source.allow(networkOf(call.From)) {
+	if !s.limits.source.allow(call.Network.String()) {
 		return nil, ErrBusy
 	}
 	return s.byLibrary(ctx, call)

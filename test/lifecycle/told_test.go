@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"syscall"
@@ -42,18 +41,9 @@ func TestControllerThatCannotSyncEndsWhenTold(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = told.Kill() })
 	harness.Eventually(t, patience, "the cause in /readyz", func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, told.HealthURL+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = response.Body.Close() }()
-		text, err := io.ReadAll(response.Body)
-		if err == nil && (response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "the caches are not filled yet")) {
-			err = errors.New("it says " + string(text))
+		status, text, err := readiness(ctx, told)
+		if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(text, "the caches are not filled yet")) {
+			err = errors.New("it says " + text)
 		}
 		return err
 	})

@@ -165,6 +165,21 @@ func TestStartThatIsRefused(t *testing.T) {
 	}
 }
 
+// readiness returns what /readyz of a process answers.
+func readiness(ctx context.Context, process *localoperator.Process) (status int, text string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, process.HealthURL+"/readyz", nil)
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
+
 // startRefused starts a server and returns once it says why it is not ready.
 func startRefused(t *testing.T) *localoperator.Process {
 	t.Helper()
@@ -174,18 +189,9 @@ func startRefused(t *testing.T) *localoperator.Process {
 	}
 	t.Cleanup(func() { _ = started.Kill() })
 	harness.Eventually(t, patience, "a server that is not ready", func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, started.HealthURL+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = response.Body.Close() }()
-		text, err := io.ReadAll(response.Body)
-		if err == nil && response.StatusCode == http.StatusOK {
-			err = errors.New("it is ready: " + string(text))
+		status, text, err := readiness(ctx, started)
+		if err == nil && status == http.StatusOK {
+			err = errors.New("it is ready: " + text)
 		}
 		return err
 	})

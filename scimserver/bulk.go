@@ -102,13 +102,16 @@ func (b *bulkRun) step(step protocol.BulkStep) (failed bool) {
 	}()
 	switch step.Phase {
 	case protocol.BulkRefused:
-		return b.finish(step.Index, protocol.BulkFailure(operation, "", operation.Err))
+		if operation.DataRefused {
+			return b.refuseData(step.Index, operation, operation.Err)
+		}
+		return b.finish(step.Index, b.failure(operation, "", operation.Err))
 	case protocol.BulkRest:
 		return b.complete(step.Index, operation)
 	default:
 		path, data, err := b.resolved(operation, step.Phase == protocol.BulkPart)
 		if err != nil {
-			return b.finish(step.Index, b.failure(operation, "", err))
+			return b.refuseData(step.Index, operation, err)
 		}
 		return b.finish(step.Index, b.attempt(operation, operation.Method, path, data))
 	}
@@ -131,6 +134,27 @@ func (b *bulkRun) complete(index int, operation protocol.BulkOperation) (failed 
 	}
 	return b.finish(index, result)
 }
+
+// refuseData ends an operation with data that cannot be taken as it is. A deactivation in it is done all the same, as changeUser does.
+func (b *bulkRun) refuseData(index int, operation protocol.BulkOperation, err error) (failed bool) {
+	refused := b.failure(operation, "", err)
+	schemas := b.server.directory.Users.Schemas(b.exchange.app)
+	target, _ := parseRoute(operation.Path)
+	if target.endpoint != endpointUsers || !deactivates(schemas, operation.Method, operation.Data) {
+		return b.finish(index, refused)
+	}
+	alone := b.attempt(operation, http.MethodPatch, operation.Path, []byte(deactivationAlone))
+	if alone.Status >= http.StatusBadRequest && alone.Status != http.StatusTooManyRequests {
+		return b.finish(index, refused)
+	}
+	if alone.Status == http.StatusOK {
+		b.exchange.warn(tookActiveOnly, "id", target.id, "detail", err.Error())
+	}
+	return b.finish(index, alone)
+}
+
+// deactivationAlone is the smallest PATCH that deactivates.
+const deactivationAlone = `{"schemas":["` + protocol.PatchOpSchema + `"],"Operations":[{"op":"replace","value":{"active":false}}]}`
 
 func (b *bulkRun) failure(operation protocol.BulkOperation, location string, err error) protocol.BulkResult {
 	var problem *protocol.Error

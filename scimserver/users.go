@@ -1,6 +1,7 @@
 package scimserver
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -103,7 +104,8 @@ func (s userHandlers) patchUser(x *exchange) error {
 }
 
 // changeUser runs a PUT or PATCH. A change is refused for its form only: a refused profile push makes Okta forget the
-// person, and the deactivation would never come.
+// person, and the deactivation would never come. Where a change that is refused says active: false, that alone is done, and
+// answered as a success with the user as it is then.
 func (s userHandlers) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte) directory.Change) error {
 	x.resourceID = x.route.id
 	body, err := x.body(maxUserBody)
@@ -129,27 +131,77 @@ func (s userHandlers) changeUser(x *exchange, change func(*protocol.SchemaSet, [
 		drop(&next, x.app.Spec.Provisioning.DropAttributes)
 		return next, changed, schemas.ValidateUpdate(before, next)
 	}
-	apply := permitted(x.app, reassigned, sound)
-	var leaves bool
-	var made resourceChange
 	if mayDeactivate(body) {
 		defer s.apps.BeginRemoval(x.credential.app, x.limits)()
 	}
-	user, err := s.directory.Users.Update(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
-		before := current.DeepCopy()
-		next, changed, err := apply(current)
-		made = resourceChange{before, next}
-		leaves = err == nil && !isActive(next)
-		return next, changed, err
-	}, x.condition())
+	done, err := s.updateUser(x, permitted(x.app, reassigned, sound))
+	if refusal := contentRefused(err); refusal != nil && deactivates(schemas, x.request.Method, body) {
+		done, err = s.updateUser(x, permitted(x.app, reassigned, deactivate))
+		if err == nil {
+			x.warn(tookActiveOnly, "id", x.route.id, "detail", refusal.Detail)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	x.auditUser(user, made)
-	if leaves {
-		s.confirmRevocation(x, user)
+	x.auditUser(done.user, done.change)
+	if done.leaves {
+		s.confirmRevocation(x, done.user)
 	}
-	return s.answerUser(x, http.StatusOK, user)
+	return s.answerUser(x, http.StatusOK, done.user)
+}
+
+const tookActiveOnly = "Took active: false of a request, and nothing else: the rest of it is refused"
+
+// updatedUser is what a PUT or PATCH made of a user. leaves says that the user is inactive now.
+type updatedUser struct {
+	user   *v1alpha1.User
+	change resourceChange
+	leaves bool
+}
+
+func (s userHandlers) updateUser(x *exchange, change directory.Change) (done updatedUser, err error) {
+	done.user, err = s.directory.Users.Update(x.context(), x.app, x.route.id, func(current protocol.Resource) (protocol.Resource, bool, error) {
+		before := current.DeepCopy()
+		next, changed, err := change(current)
+		done.change = resourceChange{before, next}
+		done.leaves = err == nil && !isActive(next)
+		return next, changed, err
+	}, x.condition())
+	return done, err
+}
+
+// deactivate is the change of a request of which nothing but active: false is taken.
+func deactivate(current protocol.Resource) (protocol.Resource, bool, error) {
+	current.Attributes["active"] = false
+	return current, true, nil
+}
+
+// contentRefused returns the answer to a change that is refused for what it says of the user: values, paths, size, or a name that
+// another user has; nil for any other error. It must not keep a leaver's access: Okta does not send a refused deactivation again.
+func contentRefused(err error) *protocol.Error {
+	var problem *protocol.Error
+	if !errors.As(err, &problem) {
+		return nil
+	}
+	switch problem.Status {
+	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge:
+		return problem
+	default:
+		return nil
+	}
+}
+
+// deactivates reports whether the body of a PUT or PATCH says active: false, whatever else it says.
+func deactivates(schemas *protocol.SchemaSet, method string, body []byte) bool {
+	switch method {
+	case http.MethodPut:
+		return schemas.PutDeactivates(body)
+	case http.MethodPatch:
+		return schemas.PatchDeactivates(body)
+	default:
+		return false
+	}
 }
 
 // mayDeactivate looks at the text of a PUT or PATCH, before it is known what that does: creates are to wait from the beginning.
@@ -190,9 +242,14 @@ func (x *exchange) countDeactivation(confirmed bool) {
 }
 
 // warnUnconfirmed logs that the controller has not said, within the wait, that a user's access is gone: no leader runs, or it is
-// held up. logr has no level for that, and slog below it has.
+// held up.
 func (x *exchange) warnUnconfirmed(message, id string, waited time.Duration) {
-	slog.New(logr.ToSlogHandler(x.log)).Warn(message, "id", id, "namespace", x.app.Namespace, "app", x.app.Name, "waited", waited.String())
+	x.warn(message, "id", id, "waited", waited.String())
+}
+
+// warn logs at a level that logr does not have, and slog below it has.
+func (x *exchange) warn(message string, values ...any) {
+	slog.New(logr.ToSlogHandler(x.log)).Warn(message, append(values, "namespace", x.app.Namespace, "app", x.app.Name)...)
 }
 
 // deleteUser answers DELETE /Users/{id} (RFC 7644 section 3.6): the bindings go, then the object, then the name.

@@ -30,6 +30,8 @@ type BulkOperation struct {
 	Data    json.RawMessage // shares the request body's bytes; nil for DELETE
 	// Err is why the operation cannot be attempted; nil: it can. The others are not affected.
 	Err *Error
+	// DataRefused says that Err is about what the data holds: it is too deep, or refers to nothing. Method and path are sound.
+	DataRefused bool
 
 	references []string // bulkIds that the path and the data name, each once
 }
@@ -121,11 +123,11 @@ func readBulkOperation(raw []byte) BulkOperation {
 	if data, ok := rawMember(raw, "data"); ok && o.Method != "DELETE" && string(data) != "null" {
 		o.Data = data
 	}
-	if err := checkRawDepth(o.Data, MaxDepth+patchLevels); err != nil {
-		o.Err = InvalidValue("data.%s", detailOf(invalid(err)))
-	}
 	if err := o.check(); err != nil && o.Err == nil {
 		o.Err = err
+	}
+	if err := checkRawDepth(o.Data, MaxDepth+patchLevels); err != nil && o.Err == nil {
+		o.Err, o.DataRefused = InvalidValue("data.%s", detailOf(invalid(err))), true
 	}
 	if o.Err == nil {
 		o.references = o.findReferences()

@@ -43,7 +43,7 @@ func (b *BulkRequest) Plan() []BulkStep {
 		o := &b.Operations[i]
 		for _, reference := range o.references {
 			if _, ok := p.creator[reference]; !ok && o.Err == nil {
-				o.Err = InvalidValue("a bulkId that the operation refers to belongs to no POST of the request")
+				o.Err, o.DataRefused = InvalidValue("a bulkId that the operation refers to belongs to no POST of the request"), true
 			}
 		}
 	}

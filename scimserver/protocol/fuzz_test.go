@@ -63,6 +63,7 @@ func FuzzDecodeUser(f *testing.F) {
 			wantProtocolError(t, err)
 			return
 		}
+		checkDeactivates(t, "PUT", s.PutDeactivates(body), r)
 		checkNormalised(t, s, r)
 	})
 }
@@ -99,6 +100,9 @@ func checkPatch(t *testing.T, s *SchemaSet, current Resource, body []byte) (Reso
 	}
 	if before.Attributes["userName"] != nil && next.Attributes["userName"] == nil {
 		t.Fatalf("userName was removed")
+	}
+	if before.Attributes["active"] != false {
+		checkDeactivates(t, "PATCH", s.PatchDeactivates(body), next)
 	}
 	again, _, err := s.ApplyPatch(current, body)
 	if err != nil || !sameResource(next, again) {

@@ -119,6 +119,7 @@ var (
 		regexp.MustCompile(`\b\d+(?:\.\d+)?[smh](?:\d+[sm])?\b`),           // ages and durations
 		regexp.MustCompile(`\b(?:[0-9a-f]{16}|[0-9a-f]{8})\b`),             // requests, IDs of tokens
 		regexp.MustCompile(`"version":"[^,}]*"`),                           // versions
+		regexp.MustCompile(`\b[B-Z]{4}-[B-Z]{4}\b`),                        // codes of OAuth requests
 	}
 	blanks  = regexp.MustCompile(`[ \t]+`)
 	endings = regexp.MustCompile(`[ \t]+\n`)

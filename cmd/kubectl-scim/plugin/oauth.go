@@ -126,8 +126,11 @@ func stateOfGrant(grant *v1alpha1.OAuthGrant, now time.Time) string {
 	return v1alpha1.ReasonPending
 }
 
-// untilOf is until when a request can be approved, or a connection's refresh token be used.
+// untilOf is until when a request can be approved, or a connection's refresh token be used; empty where it was denied or has ended.
 func untilOf(grant *v1alpha1.OAuthGrant) string {
+	if grant.Status.Ended != nil || grant.Spec.Decision == v1alpha1.DecisionDenied {
+		return ""
+	}
 	if refresh := grant.Status.Refresh; refresh != nil {
 		return until(&refresh.ExpiresAt)
 	}

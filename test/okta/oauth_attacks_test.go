@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -280,8 +279,7 @@ var attacks = []struct {
 		}
 		address, shown, err = a.okta.Begin(t.Context(), a.browser, nil)
 		must(t, err)
-		// As an administrator that restores a backup may.
-		must(t, operator.Env.Client.Patch(t.Context(), a.grant(t, shown), client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"expiresAt":%q}}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)))))
+		a.expire(t, shown)
 		a.decide(t, shown, v1alpha1.DecisionApproved)
 		page, err = a.browser.Open(t.Context(), address)
 		must(t, err)

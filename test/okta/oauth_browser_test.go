@@ -14,8 +14,9 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// The page of consent in Chromium, in two browsers at once, of which one is approved and one denied: both follow by themselves,
-// axe-core finds nothing, nothing overflows or is loaded from elsewhere, and neither another browser nor a frame shows a request.
+// The page of consent in Chromium, in three browsers at once, of which one is approved, one denied, and one expires: all follow by
+// themselves, axe-core finds nothing, nothing overflows or is loaded from elsewhere, and neither another browser nor a frame shows a
+// request. A forged redirect goes nowhere. Of the codes that three tabs of the approved browser took back, one is redeemed.
 // SCREENSHOTS=DIR keeps what it looked like.
 func TestOAuthConsentInABrowser(t *testing.T) {
 	o := newOAuthApp(t, operator.Server.URL, "browser", nil)
@@ -39,14 +40,16 @@ func TestOAuthConsentInABrowser(t *testing.T) {
 		}
 		must(t, json.Unmarshal(line, into))
 	}
-	var codes struct{ Approved, Denied string }
+	var codes struct{ Approved, Denied, Expired string }
 	read(&codes)
+	o.expire(t, codes.Expired)
 	o.decide(t, codes.Approved, v1alpha1.DecisionApproved)
 	o.decide(t, codes.Denied, v1alpha1.DecisionDenied)
 	var found struct {
 		Violations, Errors, Requests, Overflow []string
-		Returned                               struct{ Approved, Denied []string }
-		Denied, Foreign, Announced             string
+		Returned                               map[string][]string
+		Denied, Expired, Forged                string
+		Foreign, Announced                     string
 		Framed                                 bool
 	}
 	read(&found)
@@ -58,25 +61,39 @@ func TestOAuthConsentInABrowser(t *testing.T) {
 		!strings.Contains(found.Announced, "Waiting for approval") {
 		t.Errorf("denied %q, another browser %q, framed %t, announced %q", found.Denied, found.Foreign, found.Framed, found.Announced)
 	}
-	query := func(addresses []string) url.Values {
+	if !strings.Contains(found.Expired, "was not approved within 10 minutes") || !strings.Contains(found.Forged, "redirect_uri") {
+		t.Errorf("expired %q, forged %q", found.Expired, found.Forged)
+	}
+	query := func(name string) url.Values {
 		t.Helper()
+		addresses := found.Returned[name]
 		if len(addresses) != 1 {
-			t.Fatalf("the browser went back %d times: %q", len(addresses), addresses)
+			t.Fatalf("%s went back %d times: %q", name, len(addresses), addresses)
 		}
 		parsed, err := url.Parse(addresses[0])
 		must(t, err)
+		if back := parsed.Query(); back.Get("state") != o.okta.State || back.Get("iss") != o.issuer {
+			t.Errorf("%s brings %v", name, back)
+		}
 		return parsed.Query()
 	}
-	if back := query(found.Returned.Denied); back.Get("error") != "access_denied" || back.Get("state") != o.okta.State || back.Has("code") {
-		t.Errorf("the denied browser brings %v", back)
+	for _, name := range []string{"denied", "expired"} {
+		if back := query(name); back.Get("error") != "access_denied" || back.Has("code") {
+			t.Errorf("the %s browser brings %v", name, back)
+		}
 	}
-	back := query(found.Returned.Approved)
-	if back.Get("state") != o.okta.State || back.Get("iss") != o.issuer {
-		t.Errorf("the approved browser brings %v", back)
+	if len(found.Returned["forged"]) > 0 {
+		t.Errorf("a forged redirect went to %q", found.Returned["forged"])
 	}
-	tokens, err := o.okta.Redeem(t.Context(), back.Get("code"), nil)
-	must(t, err)
-	if got := o.status(t, tokens.Access); got != 200 {
-		t.Errorf("the token is answered %d", got)
+	var access []string
+	for _, name := range []string{"approved", "first tab", "second tab"} {
+		tokens, err := o.okta.Redeem(t.Context(), query(name).Get("code"), nil)
+		must(t, err)
+		if tokens.Access != "" {
+			access = append(access, tokens.Access)
+		}
+	}
+	if len(access) != 1 || o.status(t, access[0]) != 200 {
+		t.Errorf("%d codes of one request were redeemed", len(access))
 	}
 }

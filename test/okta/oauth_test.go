@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -51,14 +52,32 @@ func newOAuthApp(t *testing.T, server, name string, transport http.RoundTripper)
 	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta-"+name, secret,
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
 	o.okta.HTTP = transport
-	soon(t, "the client's secret", func(ctx context.Context) error {
+	o.isAnswered(t, "invalid_grant")
+	return o
+}
+
+// isAnswered waits until the token endpoint answers a refresh token that is none so: invalid_grant once the client's secret is taken,
+// else invalid_client.
+func (o *oauthApp) isAnswered(t *testing.T, want string) {
+	t.Helper()
+	soon(t, "the client's secret: "+want, func(ctx context.Context) error {
 		answer, err := o.okta.RefreshWith(ctx, newText(t), nil)
-		if err == nil && answer.Error != "invalid_grant" {
+		if err == nil && answer.Error != want {
 			err = fmt.Errorf("answered %d %s %s", answer.Status, answer.Error, answer.Text)
 		}
 		return err
 	})
-	return o
+}
+
+// refresh uses a refresh token, which must be taken.
+func (o *oauthApp) refresh(t *testing.T, refresh string) *okta.Tokens {
+	t.Helper()
+	next, err := o.okta.RefreshWith(t.Context(), refresh, nil)
+	must(t, err)
+	if next.Status != http.StatusOK || next.Refresh == "" || next.Refresh == refresh || next.Access == "" {
+		t.Fatalf("a refresh is answered %d %s %s", next.Status, next.Error, next.Text)
+	}
+	return next
 }
 
 func (o *oauthApp) grant(t *testing.T, code string) *v1alpha1.OAuthGrant {
@@ -72,6 +91,13 @@ func (o *oauthApp) grant(t *testing.T, code string) *v1alpha1.OAuthGrant {
 func (o *oauthApp) decide(t *testing.T, code, decision string) {
 	t.Helper()
 	patch := fmt.Sprintf(`{"spec":{"decision":%q,"decidedBy":%q}}`, decision, administrator)
+	must(t, operator.Env.Client.Patch(t.Context(), o.grant(t, code), client.RawPatch("application/merge-patch+json", []byte(patch))))
+}
+
+// expire has a request be over, as an administrator that restores a backup may.
+func (o *oauthApp) expire(t *testing.T, code string) {
+	t.Helper()
+	patch := fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
 	must(t, operator.Env.Client.Patch(t.Context(), o.grant(t, code), client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
@@ -129,10 +155,9 @@ func TestOAuthModeOfTheWizard(t *testing.T) {
 	say(t)(scim.AssignUser(t.Context(), person))
 	operator.AccessSoon(t, o.Subject(person.Profile.UserName), harness.Everywhere(harness.Viewer))
 
-	next, err := o.okta.RefreshWith(t.Context(), tokens.Refresh, nil)
-	must(t, err)
-	if next.Status != http.StatusOK || next.Refresh == tokens.Refresh || next.Access == tokens.Access {
-		t.Fatalf("a refresh is answered %d %s", next.Status, next.Text)
+	next := o.refresh(t, tokens.Refresh)
+	if next.Access == tokens.Access {
+		t.Error("a refresh is answered with the same access token")
 	}
 	say(t)(o.scim(next.Access).Deactivate(t.Context(), person))
 	operator.AccessNow(t, o.Subject(person.Profile.UserName), harness.Nowhere())

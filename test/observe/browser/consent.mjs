@@ -1,6 +1,7 @@
-// consent.mjs URL BACK DIR: plays the person who connects an OAuth client, in three browsers without each other's cookies, at an
-// authorize endpoint. It prints the codes that the pages show as one line of JSON; then the caller approves "approved" and denies
-// "denied", and the pages must follow by themselves. Then it prints what it found. What goes to BACK is answered here.
+// consent.mjs URL BACK DIR: plays the user that connects an OAuth client, in browsers without each other's cookies, at an
+// authorize endpoint. It prints the codes that the pages show as one line of JSON; then the caller approves "approved", denies
+// "denied" and has "expired" expire, and the pages must follow by themselves. The approved one is opened again in two tabs at once. A
+// forged redirect is tried. Then it prints what it found. What goes to BACK is answered here.
 // Screenshots go to DIR.
 import fs from "node:fs";
 import path from "node:path";
@@ -14,11 +15,11 @@ const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/
 if (!executablePath) throw new Error("there is no Chromium: apt-get install chromium");
 
 const browser = await puppeteer.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
-const found = { violations: [], errors: [], requests: [], overflow: [], returned: {}, denied: "", foreign: "", framed: true, announced: "" };
-async function open(name) {
-  const context = await browser.createBrowserContext();
+const found = { violations: [], errors: [], requests: [], overflow: [], returned: {}, denied: "", expired: "", forged: "", foreign: "", framed: true, announced: "" };
+async function open(name, address = url, context = undefined) {
+  context ??= await browser.createBrowserContext();
   const page = await context.newPage();
-  page.on("console", (message) => { if (message.type() === "error" && !message.text().includes("404")) found.errors.push(`${name}: ${message.text()}`); });
+  page.on("console", (message) => { if (message.type() === "error" && !/status of 40[04]/.test(message.text())) found.errors.push(`${name}: ${message.text()}`); });
   page.on("pageerror", (error) => found.errors.push(`${name}: ${error}`));
   await page.setRequestInterception(true);
   page.on("request", (request) => {
@@ -30,10 +31,11 @@ async function open(name) {
     if (new URL(request.url()).host !== new URL(url).host) found.requests.push(request.url());
     return request.continue();
   });
-  await page.goto(url, { waitUntil: "load" });
+  await page.goto(address, { waitUntil: "load" });
   return page;
 }
-const pages = { approved: await open("approved"), denied: await open("denied") };
+const pages = { approved: await open("approved"), denied: await open("denied"), expired: await open("expired") };
+const consent = pages.approved.url();
 for (const [name, width, height] of [["desktop", 1280, 900], ["phone", 390, 844]]) {
   for (const scheme of ["light", "dark"]) {
     const page = pages.approved;
@@ -56,15 +58,21 @@ await stranger.setContent(`<iframe src="${pages.approved.url()}"></iframe>`);
 await new Promise((done) => setTimeout(done, 1000));
 found.framed = await stranger.frames().at(-1).evaluate(() => Boolean(document.getElementById("main"))).catch(() => false);
 found.announced = await pages.approved.$eval("[role=status]", (status) => status.textContent);
+const forged = new URL(url);
+forged.searchParams.set("redirect_uri", "https://evil.example.com/callback");
+found.forged = await (await open("forged", forged.href)).$eval("main", (main) => main.textContent);
 console.log(JSON.stringify(codes));
 
 const until = async (holds) => { for (let i = 0; i < 150 && !(await holds().catch(() => false)); i++) await new Promise((done) => setTimeout(done, 200)); };
 await until(async () => (found.returned.approved ?? []).length > 0);
-await until(async () => (await pages.denied.title()) !== "Approve the connection");
-found.denied = await pages.denied.$eval("main", (main) => main.textContent);
-await pages.denied.evaluate(axe);
-for (const v of (await pages.denied.evaluate(() => axe.run())).violations) found.violations.push(`denied: ${v.id}`);
-await pages.denied.click("main a").catch((error) => found.errors.push(String(error)));
-await until(async () => (found.returned.denied ?? []).length > 0);
+await Promise.all(["first tab", "second tab"].map((name) => open(name, consent, pages.approved.browserContext())));
+for (const name of ["denied", "expired"]) {
+  await until(async () => (await pages[name].title()) !== "Approve the connection");
+  found[name] = await pages[name].$eval("main", (main) => main.textContent);
+  await pages[name].evaluate(axe);
+  for (const v of (await pages[name].evaluate(() => axe.run())).violations) found.violations.push(`${name}: ${v.id}`);
+  await pages[name].click("main a").catch((error) => found.errors.push(String(error)));
+  await until(async () => (found.returned[name] ?? []).length > 0);
+}
 await browser.close();
 console.log(JSON.stringify(found));

@@ -26,7 +26,7 @@ type OAuth struct {
 	HTTP http.RoundTripper
 }
 
-// NewOAuth returns the client of an App whose authorization server is at base, such as https://scim.example.com/apps/directory/okta.
+// NewOAuth returns the client of an App with the authorization server at base, such as https://scim.example.com/apps/directory/okta.
 func NewOAuth(base, clientID, secret, redirect string) *OAuth {
 	return &OAuth{
 		AuthorizeURL: base + "/oauth/authorize", TokenURL: base + "/oauth/token", RevokeURL: base + "/oauth/revoke",

@@ -6,9 +6,9 @@
 // has keys run for what it watches: Apps, namespaces, and edits of the bindings by others, which are undone.
 //
 // A run gathers its input, makes a plan, and writes what differs from it: first the removals of users, then the
-// AppRoleBindings, then the grants, and last the removal of what is no longer needed. A native binding gets no subject whose
-// user was not evaluated for the state of the App that asks for it: users evaluated for an earlier one keep exactly the native
-// bindings that name them.
+// AppRoleBindings, then the grants, and last the removal of what is no longer needed. A native binding gains only
+// subjects of users that were evaluated for the state of the App that asks for it: users evaluated for an earlier one keep exactly the
+// native bindings that name them.
 //
 // Where a line lives:
 //   - syncer.go is what others call, controller.go and rechecks.go what has keys run, unlabelled.go finds native bindings that

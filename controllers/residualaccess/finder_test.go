@@ -33,7 +33,7 @@ func marked(b *rbacv1.RoleBinding, namespace, app string) *rbacv1.RoleBinding {
 	return b
 }
 
-// scene is a Finder with one leaver, of whom it was asked, and what it tells of.
+// scene is a Finder with one leaver, which it was asked about, and what it tells of.
 type scene struct {
 	*testing.T
 	finder *Finder

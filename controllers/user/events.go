@@ -146,7 +146,7 @@ func refusalIn(status *v1alpha1.UserStatus) string {
 	return granted.Message
 }
 
-// partition parts roles that were taken for another cause from those whose time was over.
+// partition parts roles that were taken for another cause from those that ended by time.
 func partition(roles []auditRole) (others, ended []auditRole) {
 	for _, role := range roles {
 		if role.Ended {

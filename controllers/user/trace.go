@@ -7,7 +7,7 @@ import (
 )
 
 // trace begins the span of an evaluation that clients' requests led to, in the trace of the first of them. An evaluation for another
-// reason, or of a user whose status already tells of the request, has none.
+// reason, or of a user with a status that tells of the request already, has none.
 func (e report) trace(ctx context.Context) (context.Context, tracing.Span) {
 	if !tracing.Enabled() {
 		return ctx, tracing.Span{}

@@ -185,7 +185,7 @@ func TestScopesWithoutNamespaces(t *testing.T) {
 	}
 	user.Spec.Attributes = nil
 	if found := e.missingScopes(both); found != nil {
-		t.Errorf("told to a user whose attribute names no scope: %+v", found)
+		t.Errorf("told to a user with an attribute that names no scope: %+v", found)
 	}
 	for name, test := range map[string]struct {
 		roles []v1alpha1.EarnedRole

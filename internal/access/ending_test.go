@@ -162,7 +162,7 @@ func TestEndAttributeMustBeDeclared(t *testing.T) {
 	}
 }
 
-// A group that stays bound for one member would give the role to those for whom it has ended.
+// A group that stays bound for one member would go on giving the role to members that it has ended for.
 func TestEndsOfMembersAreBoundByName(t *testing.T) {
 	group := []Group{pushed("Admins", "")}
 	for title, test := range map[string]struct {

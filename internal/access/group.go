@@ -98,7 +98,7 @@ func (p *Policy) earnByGroup(groups []Group, reasons map[string][]string, decisi
 		}
 		for _, name := range roles {
 			reason := fmt.Sprintf("%s%q", reasonMember, shorten(group.DisplayName))
-			// A group that one member holds the role by would go on giving it to those for whom it has ended.
+			// A group that one member holds the role by would go on giving it to members that it has ended for.
 			byName := p.subjectsAreGroups && p.roleByName[name].end.attribute != ""
 			if byName {
 				reason += boundByName

@@ -18,7 +18,7 @@ type world struct {
 	*interleave.Explorer[memory]
 	names []string
 	users []string // every user ever made, in order
-	// absent are users whose claims came back from a backup before them.
+	// absent are users with claims that came back from a backup before them.
 	absent []*v1alpha1.User
 	// late are those of them that are there by now. A deletion of the claim may be under way that was decided before.
 	late map[string]bool

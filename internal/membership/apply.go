@@ -67,7 +67,7 @@ type change struct {
 	decide Decide
 	// known says that the attempt under way is on the Group as it was known, without a read.
 	known bool
-	// written is the epoch whose shards have the change already; the Group does not speak of it yet.
+	// written is the epoch of the shards that have the change already; the Group does not speak of it yet.
 	written string
 	// differ says that this made a difference, which the Group has to tell, whatever it is now.
 	differ bool

@@ -92,7 +92,7 @@ func UsersIn(users client.Reader) func(app types.NamespacedName) []*v1alpha1.Use
 // App with a prefix that is Outranked for the name do not count.
 func (x *Index) State(name string) State { return x.StateAt(name, time.Time{}) }
 
-// StateAt is State, and holds a user for Revoked whose roles have all ended by a time, where the status does not tell yet that
+// StateAt is State, and holds a user for Revoked where all roles have ended by a time, where the status does not tell yet that
 // they are gone: no controller ran then, or it is about to take them.
 func (x *Index) StateAt(name string, now time.Time) State {
 	x.mu.RLock()

@@ -116,7 +116,7 @@ func typed(name string) (attribute, bool) {
 	return attribute{}, false
 }
 
-// numberKey marks a number whose spelling the API server would change: it reads numbers as int64 or float64. An object
+// numberKey marks a number that the API server would spell otherwise: it reads numbers as int64 or float64. An object
 // that a client sent with this very key is wrapped in another.
 const numberKey = "$number"
 

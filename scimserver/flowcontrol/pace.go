@@ -13,7 +13,7 @@ const (
 	// and another App is active; or leastShare of its rate, if that is more.
 	leastPerSecond = 25
 	leastShare     = 0.25
-	// burstTime is the time in whose writes and lists, at the App's rate, it may send at once then.
+	// burstTime is how long an App saves up its rate of writes and lists, to send them at once then.
 	burstTime = 200 * time.Millisecond
 )
 

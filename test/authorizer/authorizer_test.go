@@ -192,7 +192,7 @@ func TestDeniedEverything(t *testing.T) {
 	t.Logf("denied at most %v after the deactivation was sent", slowest)
 }
 
-// A user of whom every role has ended is denied everything from that second on, though no controller takes the bindings away; once
+// Once every role of a user has ended, everything is denied from that second on, though no controller takes the bindings away; once
 // one does, what others bound counts again, as it does for every active user without a role.
 func TestEndWithoutController(t *testing.T) {
 	d := newDirectory(t, true)

@@ -34,7 +34,7 @@ const (
 	rollout = 4 * time.Minute
 )
 
-// The documents whose commands are followed.
+// The documents with the commands that are followed.
 const (
 	readme     = "README.md"
 	operations = "docs/operations.md"
@@ -47,7 +47,7 @@ type installer struct {
 	name string
 	// readme is the name of the README's commands for it.
 	readme string
-	// proxied has a proxy in front of the server, as front says, whose route is read by route.
+	// proxied has a proxy in front of the server, as front says; route reads its route.
 	front   string
 	proxied func(t *testing.T, e *environment)
 	route   func(t *testing.T, e *environment) route

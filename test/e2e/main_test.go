@@ -38,7 +38,7 @@ type settings struct {
 	startPolicies, stopPolicies string
 	// processes says that the Pods' processes are visible here and can be killed.
 	processes bool
-	// earlier is the tree of an earlier version whose image is imageEarlier, earlierName its tag or commit; empty for none.
+	// earlier is the tree of an earlier version with the image imageEarlier, earlierName its tag or commit; empty for none.
 	earlier, earlierName string
 	// report is the document that the table is written into; empty for none.
 	report string

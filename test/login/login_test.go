@@ -63,7 +63,7 @@ func forbidden(what string, err error) error {
 	return nil
 }
 
-// newApp makes an App whose one role reads ConfigMaps in its namespace, with the names that the sample expects.
+// newApp makes an App with one role, which reads ConfigMaps in its namespace, with the names that the sample expects.
 func newApp(t *testing.T) (namespace string, scim *okta.Client) {
 	t.Helper()
 	namespace = running.Namespace(t, nil)
@@ -109,7 +109,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A person whom SCIM provisioned logs in by a token of the identity provider, and has the role, in its namespace alone, until
+// A user that SCIM provisioned logs in by a token of the identity provider, and has the role, in its namespace alone, until
 // the deactivation was answered. The token is good for an hour more and opens nothing.
 func TestLogin(t *testing.T) {
 	namespace, scim := newApp(t)

@@ -281,7 +281,7 @@ func (c *Cluster) rolesOf(app *v1alpha1.App, user *v1alpha1.User, expressions ma
 	return roles
 }
 
-// isNow says whether the time of a role is not over for a user, and whether that is known: a user whose attribute names no time
+// isNow says whether the time of a role is not over for a user, and whether that is known: a user with an attribute that names no time
 // does not hold the role.
 func (c *Cluster) isNow(role *v1alpha1.Role, user *v1alpha1.UserSpec) (now, known bool) {
 	ends := []time.Time{}

@@ -19,7 +19,7 @@ var Quickstart = []Section{
 // Plugin is the page that test/plugin plays.
 var Plugin = Section{Path: "docs/kubectl-scim.md"}
 
-// Guides is the folder whose pages test/okta plays: their blocks of console.
+// Guides is the folder of the pages that test/okta plays: their blocks of console.
 const Guides = "docs/guides/"
 
 // Cut returns the part of a page's text that is played, and what is before and after it. It fails where a heading is not there.

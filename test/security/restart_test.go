@@ -54,7 +54,7 @@ func TestDigestOfTwoAppsAfterARestart(t *testing.T) {
 		answer, err := scim.Do(t.Context(), http.MethodGet, "/Users/"+person.id, nil)
 		must(t, err)
 		if answer.Status != http.StatusOK {
-			t.Fatalf("round %d: a user of the App whose token worked is answered %d", round, answer.Status)
+			t.Fatalf("round %d: a user of the App with the token that worked is answered %d", round, answer.Status)
 		}
 	}
 }

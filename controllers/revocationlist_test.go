@@ -311,6 +311,41 @@ func TestRevocationListActiveElsewhere(t *testing.T) {
 	w.eventuallyListed("both:jane")
 }
 
+// An App that stops asking for it lifts every entry of its list: of Users that are gone, of former names, and by other hands; also where
+// no controller ran when it was edited.
+func TestRevocationListOfAnAppThatDeniesNoMore(t *testing.T) {
+	w := newDenyingWorld(t, denying("lift:"))
+	deny := func(denies bool) {
+		update(w, w.app, func(a *v1alpha1.App) { a.Spec.Deactivation.DenyRequests = denies })
+	}
+	deleted, renamed, left := w.provision(w.newUser("deleted", "")), w.provision(w.newUser("maiden", "")), w.provision(w.newUser("left", ""))
+	for _, user := range []*v1alpha1.User{deleted, renamed, left} {
+		w.eventuallyGranted(user)
+	}
+	w.renameUser(renamed, "married")
+	if err := env.Client.Delete(w.ctx, deleted); err != nil {
+		t.Fatal(err)
+	}
+	update(w, left, deactivate)
+	w.eventuallyListed("lift:deleted", "lift:left", "lift:maiden")
+	w.editUsers(func(users map[string]time.Time) { users["lift:by-hand"] = time.Now().Add(time.Hour) })
+	w.eventuallyListed("lift:by-hand", "lift:deleted", "lift:left", "lift:maiden")
+
+	deny(false)
+	w.eventuallyListed()
+	// What another hand writes then means nothing.
+	w.create(w.newList(map[string]time.Time{"lift:late": time.Now().Add(time.Hour)}))
+	w.eventuallyListed()
+	// A User that is still there is denied again.
+	deny(true)
+	w.eventuallyListed("lift:left")
+
+	w.stop()
+	deny(false)
+	w.start()
+	w.eventuallyListed()
+}
+
 // Entries go when they expire, without anything else happening.
 func TestRevocationListExpiry(t *testing.T) {
 	w := newStoppedDenyingWorld(t, denying("expiry:"))

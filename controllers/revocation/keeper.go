@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/schedule"
 	"github.com/scim-operator/scim-operator/internal/userlookup"
 )
@@ -58,8 +59,8 @@ type Keeper struct {
 	mutex sync.Mutex
 	// lists by App; nil before loaded.
 	lists map[types.NamespacedName]*appList
-	// prefixes of all Apps as last told.
-	prefixes map[types.NamespacedName]string
+	// apps are all Apps as last told.
+	apps map[types.NamespacedName]appState
 	// stop ends when the process leads no more; under way are the writes that began before.
 	stop     context.Context
 	underWay sync.WaitGroup
@@ -67,11 +68,26 @@ type Keeper struct {
 	writes *schedule.Scheduler[types.NamespacedName, struct{}, written]
 }
 
+// appState is what matters here of a state of an App.
+type appState struct {
+	prefix  string
+	denies  bool
+	version string
+}
+
+// stateOf returns what matters here of a state of an App.
+func stateOf(app *v1alpha1.App) appState {
+	return appState{app.Spec.Kubernetes.Prefix(), app.Spec.Deactivation.DenyRequests, app.ResourceVersion}
+}
+
 // appList is what the Keeper knows of one App. The Keeper's mutex guards it.
 type appList struct {
 	app types.NamespacedName
-	// prefix of the App's user names, as last told; "" for an App that is gone since the process began.
+	// prefix of the App's user names, as last told; that of the list for an App that is gone since the process began.
 	prefix string
+	// lifted says that the App has none of its people denied; version is the App's that said so.
+	lifted  bool
+	version string
 	// entries are names and when they expire, whether the list has room for them or not.
 	entries map[string]time.Time
 	// object is the list as last read or written, and listed its content; nil and empty where there is none.
@@ -173,7 +189,7 @@ func (k *Keeper) add(ctx context.Context, app *v1alpha1.App, expires time.Time, 
 	case <-ctx.Done():
 		return errors.Join(errors.New("the RevocationLists were not read yet"), ctx.Err())
 	}
-	write := k.put(client.ObjectKeyFromObject(app), prefix, expires, names)
+	write := k.put(app, expires, names)
 	if write == nil {
 		return nil
 	}
@@ -186,17 +202,32 @@ func (k *Keeper) list(app types.NamespacedName) *appList {
 	l := k.lists[app]
 	if l == nil {
 		l = &appList{app: app, entries: map[string]time.Time{}}
+		if state, found := k.apps[app]; found {
+			l.follow(state)
+		}
 		k.lists[app] = l
 	}
 	return l
 }
 
-// put records names and returns the write to wait for; nil where they are on the list.
-func (k *Keeper) put(app types.NamespacedName, prefix string, expires time.Time, names []string) *schedule.Ticket[written] {
+// follow takes in a state of the App, unless it is older than the last one: a reconcile may be ahead of this package's own watch, or
+// behind it. The Keeper's mutex is held.
+func (l *appList) follow(state appState) {
+	if !informers.Older(state.version, l.version) {
+		l.prefix, l.lifted, l.version = state.prefix, !state.denies, state.version
+	}
+}
+
+// put records names of an App that denies requests and returns the write to wait for; nil where they are on the list, or where a later
+// state of the App denies nothing.
+func (k *Keeper) put(app *v1alpha1.App, expires time.Time, names []string) *schedule.Ticket[written] {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	l := k.list(app)
-	l.prefix = prefix
+	name := client.ObjectKeyFromObject(app)
+	l := k.list(name)
+	if l.follow(stateOf(app)); l.lifted {
+		return nil
+	}
 	expires = expires.Truncate(time.Second) // as the list holds it
 	for _, name := range names {
 		if before, found := l.entries[name]; !found || expires.Sub(before) > slack {
@@ -214,15 +245,9 @@ func (k *Keeper) put(app types.NamespacedName, prefix string, expires time.Time,
 	return k.enqueue(l)
 }
 
-// lift is what an edit of an App takes off its own list: names that stand for no user of such Apps any more, and, where the
-// App denies nothing any more, all of the names that settle is called with.
-type lift struct {
-	app types.NamespacedName
-	all bool
-}
-
-// settle compares names with the index after an event, on every list: active users are taken off.
-func (k *Keeper) settle(names []string, lift lift) {
+// settle compares names with the index after an event, on every list: active users are taken off. After an edit of an App, so are
+// names on its own list that stand for no user of such Apps any more; edited is empty after another event.
+func (k *Keeper) settle(names []string, edited types.NamespacedName) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	for app, l := range k.lists {
@@ -232,7 +257,7 @@ func (k *Keeper) settle(names []string, lift lift) {
 			}
 			_, stands := l.listed[name]
 			switch state := k.index.State(name); {
-			case state == userlookup.Active || app == lift.app && (lift.all || state == userlookup.Unknown):
+			case state == userlookup.Active || app == edited && state == userlookup.Unknown:
 				delete(l.entries, name)
 				l.dirty = true
 			case !stands: // it was left out while another user was active under the name
@@ -245,7 +270,7 @@ func (k *Keeper) settle(names []string, lift lift) {
 	}
 }
 
-// review has every list compared with the prefixes of the Apps.
+// review has every list compared with the prefixes of the Apps, and with whether they deny requests.
 func (k *Keeper) review() {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
@@ -271,7 +296,9 @@ func (k *Keeper) load(ctx context.Context) error {
 			continue
 		}
 		l := k.list(app)
-		l.prefix, l.omitted = objects.Items[i].Spec.Prefix, objects.Items[i].Spec.Omitted
+		if l.omitted = objects.Items[i].Spec.Omitted; l.version == "" {
+			l.prefix = objects.Items[i].Spec.Prefix
+		}
 		k.merge(l, &objects.Items[i])
 		maps.DeleteFunc(l.entries, func(name string, _ time.Time) bool { return k.index.State(name) == userlookup.Active })
 		l.dirty = true

@@ -24,7 +24,7 @@ import (
 func Add(ctx context.Context, mgr manager.Manager, k *Keeper) error {
 	k.index = userlookup.New(userlookup.UsersIn(k.Client))
 	k.loaded = make(chan struct{})
-	k.prefixes = map[types.NamespacedName]string{}
+	k.apps = map[types.NamespacedName]appState{}
 	k.writes = k.newWrites()
 	lists, err := newCache(mgr, k.Namespace)
 	if err != nil {
@@ -92,7 +92,7 @@ func (k *Keeper) stopped() {
 // tellApps has every App say anew whether its list is full.
 func (k *Keeper) tellApps() {
 	k.mutex.Lock()
-	apps := slices.Collect(maps.Keys(k.prefixes))
+	apps := slices.Collect(maps.Keys(k.apps))
 	k.mutex.Unlock()
 	if k.onFull == nil {
 		return
@@ -107,7 +107,7 @@ func (k *Keeper) NeedLeaderElection() bool { return true }
 
 func (k *Keeper) sawUser(user *v1alpha1.User) {
 	if names := k.index.PutUser(user); len(names) > 0 {
-		k.settle(names, lift{})
+		k.settle(names, types.NamespacedName{})
 	}
 }
 
@@ -126,38 +126,34 @@ func (k *Keeper) lostUser(user *v1alpha1.User) {
 	}
 	prefix := app.Spec.Kubernetes.Prefix()
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return k.index.Outranked(prefix, name) })
-	k.put(client.ObjectKeyFromObject(app), prefix, time.Now().Add(lifetime), names)
+	k.put(app, time.Now().Add(lifetime), names)
 }
 
-// sawApp follows Apps. One that has no requests denied any more lifts the denial of its people.
+// sawApp follows Apps. One that has no requests denied any more lifts the denial of its people, whether their Users are still there or
+// not.
 func (k *Keeper) sawApp(app *v1alpha1.App) {
-	name := client.ObjectKeyFromObject(app)
+	name, state := client.ObjectKeyFromObject(app), stateOf(app)
 	if names := k.index.PutApp(app); len(names) > 0 {
-		k.settle(names, lift{app: name, all: !app.Spec.Deactivation.DenyRequests})
+		k.settle(names, name)
 	}
-	k.notePrefix(name, app.Spec.Kubernetes.Prefix())
+	k.mutex.Lock()
+	before, known := k.apps[name]
+	k.apps[name] = state
+	if l := k.lists[name]; l != nil {
+		l.follow(state)
+	}
+	k.mutex.Unlock()
+	if !known || before.prefix != state.prefix || before.denies != state.denies {
+		k.review()
+	}
 }
 
 func (k *Keeper) lostApp(app *v1alpha1.App) {
 	k.index.RemoveApp(app)
 	k.mutex.Lock()
-	delete(k.prefixes, client.ObjectKeyFromObject(app))
+	delete(k.apps, client.ObjectKeyFromObject(app))
 	k.mutex.Unlock()
 	k.review()
-}
-
-// notePrefix has every list reviewed where an App's prefix is a new one.
-func (k *Keeper) notePrefix(app types.NamespacedName, prefix string) {
-	k.mutex.Lock()
-	if l := k.lists[app]; l != nil {
-		l.prefix = prefix
-	}
-	before, known := k.prefixes[app]
-	k.prefixes[app] = prefix
-	k.mutex.Unlock()
-	if !known || before != prefix {
-		k.review()
-	}
 }
 
 // listEvent is a state of a list, or its end.

@@ -186,9 +186,12 @@ func (k *Keeper) plan(l *appList) (*v1alpha1.RevocationList, map[string]time.Tim
 	return object, content
 }
 
-// content drops entries that expired and returns those that the list is to hold, and how many it has no room for: those
-// longest ago.
+// content drops entries that expired, and all where the App denies nothing. It returns those that the list is to hold, and how many it
+// has no room for: those longest ago.
 func (k *Keeper) content(l *appList, now time.Time) (content map[string]time.Time, omitted int32) {
+	if l.lifted {
+		clear(l.entries)
+	}
 	maps.DeleteFunc(l.entries, func(_ string, expires time.Time) bool { return !expires.After(now) })
 	content = make(map[string]time.Time, len(l.entries))
 	for name, expires := range l.entries {

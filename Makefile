@@ -63,8 +63,7 @@ coverage: ## Run all tests as make test does, then print which share of each pac
 
 .PHONY: coverage-report
 coverage-report: ## Print what the last make test COVER=1 reached: of each package, and of all.
-	@go tool covdata percent -i bin/coverage
-	@go tool covdata textfmt -i bin/coverage -o bin/coverage.txt && go tool cover -func bin/coverage.txt | tail -n 1
+	@go run ./hack/coverage bin/coverage bin/coverage.txt
 
 # What needs no API server.
 RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/... ./cmd/... ./hack/... | grep -v -e /cmd/scim-operator/uninstall$$ -e /scimserver/directory$$ -e /controllers$$ -e /hack/)

@@ -10,6 +10,7 @@ import { pathToFileURL } from "node:url";
 const [dir, pictures] = process.argv.slice(2);
 const require = createRequire(path.resolve(import.meta.dirname, "../../test/observe/browser/look.mjs"));
 const { default: puppeteer } = await import(pathToFileURL(require.resolve("puppeteer-core")));
+const { tellsOfNetwork, visit } = await import(pathToFileURL(path.resolve(import.meta.dirname, "../../test/observe/browser/visit.mjs")));
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png", ".woff2": "font/woff2" };
@@ -31,14 +32,14 @@ for (const [name, width, height] of [["desktop", 1440, 900], ["phone", 390, 844]
   const page = await browser.newPage();
   let at = "";
   const report = (what) => problems.push(`${at} ${name}: ${what}`);
-  page.on("console", (message) => { if (message.type() === "error") report(message.text()); });
+  page.on("console", (message) => { if (message.type() === "error" && !tellsOfNetwork(message.text())) report(message.text()); });
   page.on("pageerror", (error) => report(error));
   page.on("request", (request) => { if (!request.url().startsWith(base) && !request.url().startsWith("data:")) report(`loads ${request.url()}`); });
   await page.setViewport({ width, height });
   for (at of pages) {
     for (const scheme of name === "phone" || at !== "index.html" ? ["light"] : ["light", "dark"]) {
       await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-      await page.goto(`${base}/${at}`, { waitUntil: "networkidle0" });
+      await visit(page, `${base}/${at}`, { waitUntil: "networkidle0" });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       if (wide > 0) report(`is ${wide} pixels wider than the screen`);
       if (pictures) await page.screenshot({ path: path.join(pictures, `${at.replaceAll("/", "-")}-${name}-${scheme}.png`) });
@@ -48,7 +49,7 @@ for (const [name, width, height] of [["desktop", 1440, 900], ["phone", 390, 844]
     }
   }
   at = "search";
-  await page.goto(base, { waitUntil: "networkidle0" });
+  await visit(page, base, { waitUntil: "networkidle0" });
   await page.click(".VPNavBarSearchButton, #local-search button");
   await page.waitForSelector(".VPLocalSearchBox input");
   await page.type(".VPLocalSearchBox input", "deactivation");

@@ -7,6 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { createRequire } from "node:module";
 import puppeteer from "puppeteer-core";
+import { tellsOfNetwork, visit } from "./visit.mjs";
 
 const [url, back, dir] = process.argv.slice(2);
 const require = createRequire(import.meta.url);
@@ -19,7 +20,7 @@ const found = { violations: [], errors: [], requests: [], overflow: [], returned
 async function open(name, address = url, context = undefined) {
   context ??= await browser.createBrowserContext();
   const page = await context.newPage();
-  page.on("console", (message) => { if (message.type() === "error" && !/status of 40[04]/.test(message.text())) found.errors.push(`${name}: ${message.text()}`); });
+  page.on("console", (message) => { if (message.type() === "error" && !/status of 40[04]/.test(message.text()) && !tellsOfNetwork(message.text())) found.errors.push(`${name}: ${message.text()}`); });
   page.on("pageerror", (error) => found.errors.push(`${name}: ${error}`));
   await page.setRequestInterception(true);
   page.on("request", (request) => {
@@ -31,7 +32,7 @@ async function open(name, address = url, context = undefined) {
     if (new URL(request.url()).host !== new URL(url).host) found.requests.push(request.url());
     return request.continue();
   });
-  await page.goto(address, { waitUntil: "load" });
+  await visit(page, address, { waitUntil: "load" });
   return page;
 }
 const pages = { approved: await open("approved"), denied: await open("denied"), expired: await open("expired") };
@@ -52,7 +53,7 @@ const codes = {};
 for (const [name, page] of Object.entries(pages)) codes[name] = (await page.$eval("#code", (code) => code.textContent)).replace("Code: ", "").trim();
 // Another browser with the address of the page, and a site that frames it.
 const stranger = await (await browser.createBrowserContext()).newPage();
-await stranger.goto(pages.approved.url(), { waitUntil: "load" });
+await visit(stranger, pages.approved.url(), { waitUntil: "load" });
 found.foreign = await stranger.$eval("main", (main) => main.textContent);
 await stranger.setContent(`<iframe src="${pages.approved.url()}"></iframe>`);
 await new Promise((done) => setTimeout(done, 1000));

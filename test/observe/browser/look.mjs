@@ -4,6 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { createRequire } from "node:module";
 import puppeteer from "puppeteer-core";
+import { tellsOfNetwork, visit } from "./visit.mjs";
 
 const [url, dir] = process.argv.slice(2);
 const require = createRequire(import.meta.url);
@@ -17,12 +18,12 @@ for (const [name, width, height] of [["desktop", 1280, 900], ["phone", 390, 844]
   for (const scheme of ["light", "dark"]) {
     const page = await browser.newPage();
     page.on("dialog", (dialog) => { found.dialogs++; dialog.dismiss(); });
-    page.on("console", (message) => { if (message.type() === "error" && !message.text().includes("404")) found.errors.push(message.text()); });
+    page.on("console", (message) => { if (message.type() === "error" && !message.text().includes("404") && !tellsOfNetwork(message.text())) found.errors.push(message.text()); });
     page.on("pageerror", (error) => found.errors.push(String(error)));
     page.on("request", (request) => { if (new URL(request.url()).host !== new URL(url).host) found.requests.push(request.url()); });
     await page.setViewport({ width, height });
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-    await page.goto(url, { waitUntil: "load" });
+    await visit(page, url, { waitUntil: "load" });
     if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.overflow.push(name);
     if (scheme === "light") await page.screenshot({ path: path.join(dir, `status-${name}.png`), fullPage: name === "desktop" });
     await page.keyboard.press("Tab");
@@ -40,7 +41,7 @@ for (const [name, width, height] of [["desktop", 1280, 900], ["phone", 390, 844]
 }
 const plain = await browser.newPage();
 await plain.setJavaScriptEnabled(false);
-await plain.goto(url, { waitUntil: "load" });
+await visit(plain, url, { waitUntil: "load" });
 found.withoutScript = await plain.$eval("main", (main) => main.textContent);
 await browser.close();
 console.log(JSON.stringify(found));

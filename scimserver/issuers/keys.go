@@ -1,24 +1,14 @@
 package issuers
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/json"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/scim-operator/scim-operator/internal/publickeys"
 )
 
-const (
-	maxKeys = 100
-	// RSA keys below minRSA bits are weak (RFC 7518 section 3.3), and above maxRSA cost too much to verify with.
-	minRSA, maxRSA = 2048, 4096
-)
-
-// algorithms that tokens may be signed with: asymmetric ones alone, so that no public key is ever taken for a secret.
-var algorithms = []jose.SignatureAlgorithm{
-	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
-}
+const maxKeys = 100
 
 // key is one public key of an issuer.
 type key struct {
@@ -45,43 +35,12 @@ func parseKeys(document []byte) ([]key, error) {
 		if json.Unmarshal(text, &each) != nil || each.Use != "" && each.Use != "sig" {
 			continue
 		}
-		if suited := algorithmsOf(each); len(suited) > 0 {
+		if suited := publickeys.AlgorithmsOf(&each); len(suited) > 0 {
 			keys = append(keys, key{each, suited})
 		}
 	}
 	if len(keys) == 0 {
-		return nil, unreadable("the key set has no key for signatures that is supported: RSA of %d to %d bits, P-256, P-384, P-521 or Ed25519", minRSA, maxRSA)
+		return nil, unreadable("the key set has no key for signatures that is supported: %s", publickeys.Supported)
 	}
 	return keys, nil
-}
-
-// algorithmsOf returns those that signatures of a key may have: the one that it names, of those of its kind.
-func algorithmsOf(of jose.JSONWebKey) []jose.SignatureAlgorithm {
-	var kind []jose.SignatureAlgorithm
-	switch public := of.Key.(type) {
-	case *rsa.PublicKey:
-		if bits := public.N.BitLen(); bits >= minRSA && bits <= maxRSA {
-			kind = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512}
-		}
-	case *ecdsa.PublicKey:
-		switch public.Curve.Params().BitSize {
-		case 256:
-			kind = []jose.SignatureAlgorithm{jose.ES256}
-		case 384:
-			kind = []jose.SignatureAlgorithm{jose.ES384}
-		case 521:
-			kind = []jose.SignatureAlgorithm{jose.ES512}
-		}
-	case ed25519.PublicKey:
-		kind = []jose.SignatureAlgorithm{jose.EdDSA}
-	}
-	if of.Algorithm == "" {
-		return kind
-	}
-	for _, each := range kind {
-		if string(each) == of.Algorithm {
-			return []jose.SignatureAlgorithm{each}
-		}
-	}
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/publickeys"
 )
 
 // LooksLikeToken says whether text has the form of a signed JWT: three parts, the first of them a JSON object in base64url.
@@ -56,14 +57,14 @@ func (s *Set) Verify(ctx context.Context, app *v1alpha1.App, text string) (Clien
 	}
 	keys := &keySet{source: from}
 	verifier := oidc.NewVerifier(spec.Issuer, keys, &oidc.Config{
-		ClientID: spec.Audience, SupportedSigningAlgs: algorithmNames(), SkipExpiryCheck: true, // judge holds times against ClockSkew
+		ClientID: spec.Audience, SupportedSigningAlgs: publickeys.AlgorithmNames(), SkipExpiryCheck: true, // judge holds times against ClockSkew
 	})
 	verified, err := verifier.Verify(ctx, text)
 	switch {
 	case keys.err != nil:
 		return Client{}, keys.err
 	case keys.payload == nil:
-		return Client{}, refused("the token is no signed JWT that can be read, or its algorithm is not among %s", strings.Join(algorithmNames(), ", "))
+		return Client{}, refused("the token is no signed JWT that can be read, or its algorithm is not among %s", strings.Join(publickeys.AlgorithmNames(), ", "))
 	}
 	claims, decodeErr := decode(keys.payload)
 	if decodeErr != nil {
@@ -103,9 +104,9 @@ func isUnreadable(app *v1alpha1.App) bool {
 // checkHeader refuses what needs no key to be refused: another algorithm, first of all none and those with a shared secret, and tokens of
 // another type.
 func checkHeader(text string) error {
-	token, err := jose.ParseSignedCompact(text, algorithms)
+	token, err := jose.ParseSignedCompact(text, publickeys.Algorithms)
 	if err != nil || len(token.Signatures) != 1 {
-		return refused("the token is no signed JWT that can be read, or its algorithm is not among %s", strings.Join(algorithmNames(), ", "))
+		return refused("the token is no signed JWT that can be read, or its algorithm is not among %s", strings.Join(publickeys.AlgorithmNames(), ", "))
 	}
 	named, found := token.Signatures[0].Header.ExtraHeaders["typ"]
 	kind, isText := named.(string)
@@ -113,14 +114,6 @@ func checkHeader(text string) error {
 		return refused("the token's header typ is neither JWT nor at+jwt: it is a token for something else")
 	}
 	return nil
-}
-
-func algorithmNames() []string {
-	names := make([]string, len(algorithms))
-	for i, algorithm := range algorithms {
-		names[i] = string(algorithm)
-	}
-	return names
 }
 
 // keySet is the oidc.KeySet of one verification. The library flattens errors: this one keeps them.
@@ -132,7 +125,7 @@ type keySet struct {
 
 // VerifySignature implements oidc.KeySet.
 func (k *keySet) VerifySignature(ctx context.Context, text string) ([]byte, error) {
-	token, err := jose.ParseSignedCompact(text, algorithms)
+	token, err := jose.ParseSignedCompact(text, publickeys.Algorithms)
 	if err != nil {
 		return nil, err
 	}

@@ -58,10 +58,10 @@ func (g *grants) of(app types.NamespacedName) []*v1alpha1.OAuthGrant {
 	return all
 }
 
-// back says whether the grant of an issued token gives access now.
-func (g *grants) back(token *v1alpha1.ScimToken) bool {
+// back says whether the grant of an issued token gives access to an App now.
+func (g *grants) back(app *v1alpha1.App, token *v1alpha1.ScimToken) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	grant := g.byApp[types.NamespacedName{Namespace: token.Namespace, Name: token.Spec.App}][token.Spec.Grant]
-	return grant != nil && grant.Backs(token)
+	return grant != nil && grant.Backs(app, token)
 }

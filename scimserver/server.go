@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -95,7 +96,10 @@ func New(ctx context.Context, people *directory.Directory, from cache.Cache, opt
 		apps: flowcontrol.NewApps(options.MaxRequestsPerSecond, flowcontrol.DefaultMemory), failures: flowcontrol.NewFailures(),
 		grants: newGrants(), foreign: &foreignTokens{issuers.New(ctx, options.IssuerNetworks, countRead), people.App},
 	}
-	s.credentials.backed = s.grants.back
+	s.credentials.backed = func(issued *v1alpha1.ScimToken) bool {
+		app, found := people.App(types.NamespacedName{Namespace: issued.Namespace, Name: issued.Spec.App})
+		return found && s.grants.back(app, issued)
+	}
 	if options.Pace != nil {
 		s.apps.Pace = options.Pace
 	}

@@ -6,19 +6,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// OAuth has the App's client get its tokens by OAuth 2 (RFC 6749), as Okta's mode OAuth2 does: the server is the authorization server,
-// and a person who may bind what the App grants approves each connection once.
-// +kubebuilder:validation:XValidation:rule="has(self.oktaAppName) != has(self.redirectURIs)",message="exactly one of oktaAppName and redirectURIs must be set"
+// OAuth has clients of the App get their tokens by OAuth 2 (RFC 6749): the server is the authorization server. Of the client that clientID
+// names, as Okta's mode OAuth2 has it, a person who may bind what the App grants approves each connection once. Machine clients need no
+// approval: to list their keys takes the right to bind what the App grants.
+// +kubebuilder:validation:XValidation:rule="has(self.clientID) == has(self.clientSecret) && has(self.clientID) == (has(self.oktaAppName) || has(self.redirectURIs))",message="clientID, clientSecret and one of oktaAppName and redirectURIs go together"
+// +kubebuilder:validation:XValidation:rule="!has(self.oktaAppName) || !has(self.redirectURIs)",message="exactly one of oktaAppName and redirectURIs must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.clientID) || has(self.machineClients)",message="clientID or machineClients must say which clients there are"
+// +kubebuilder:validation:XValidation:rule="!has(self.clientID) || !has(self.machineClients) || self.machineClients.all(machine, machine.clientID != self.clientID)",message="machineClients: clientID of spec.oauth is taken"
 type OAuth struct {
 	// clientID that the client names itself by.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~-]+$`
-	ClientID string `json:"clientID"`
+	ClientID string `json:"clientID,omitempty"`
 	// clientSecret names the ScimToken, of type ClientSecret, that stands for the client's secret.
-	// +required
-	ClientSecret OAuthClientSecret `json:"clientSecret"`
+	// +optional
+	ClientSecret OAuthClientSecret `json:"clientSecret,omitzero"`
 	// oktaAppName is what Okta calls the app: the part of the Admin Console's address between /app/ and /instance/, such as
 	// dev-123456_acme_1. The client is sent back to https://system-admin.okta.com/admin/app/cpc/{oktaAppName}/oauth/callback, or the
 	// same at okta-emea.com or oktapreview.com, and to no other address.
@@ -36,6 +40,14 @@ type OAuth struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.all(uri, isURL(uri) && uri.matches('^https://[^/@#?]+/[^#]*$'))",message="must be https URLs with a path, without user and fragment"
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
+	// machineClients get access tokens by the grant client_credentials, and authenticate themselves by a JWT that they sign (private_key_jwt,
+	// RFC 7523). No person approves them. A token that was issued to one is accepted while the key that signed is listed.
+	// +optional
+	// +listType=map
+	// +listMapKey=clientID
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	MachineClients []MachineClient `json:"machineClients,omitempty"`
 	// scopes bound what the issued tokens may ask for: read, users, groups, as in ScimToken.spec.scopes. Empty: everything.
 	// +optional
 	// +listType=set
@@ -55,6 +67,27 @@ type OAuth struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,8}([.][0-9]{1,9})?s)?$') && self != '' && duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration from 1h to 8760h, such as 2160h for 90 days: days have no unit"
 	RefreshTokenLifetime *metav1.Duration `json:"refreshTokenLifetime,omitempty"`
+}
+
+// MachineClient is a client that has a key pair in place of a secret.
+type MachineClient struct {
+	// clientID that the client names itself by, in the claims iss and sub.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~-]+$`
+	ClientID string `json:"clientID"`
+	// keys are the client's public keys, each in PEM (BEGIN PUBLIC KEY) or as a JWK of RFC 7517: RSA of 2048 to 4096 bits, P-256, P-384, P-521
+	// or Ed25519. List two while one is replaced. The condition ClientKeysRead says which cannot be read. Never put a private key here.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.all(key, key.matches('^[[:space:]]*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=[:space:]]+-----END PUBLIC KEY-----[[:space:]]*$') || key.matches('^[[:space:]]*[{][][:space:] -[^-~]*[}][[:space:]]*$'))",message="must be public keys, each in PEM from -----BEGIN PUBLIC KEY----- to its end, or a JWK in JSON without escapes"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(key, key.matches('\"(d|p|q|dp|dq|qi|oth|k|priv)\"[[:space:]]*:'))",message="holds a private or secret key: list the public key alone, and make another pair, since this one has been shown"
+	Keys []string `json:"keys"`
 }
 
 // OAuthClientSecret names the ScimToken of a client's secret.
@@ -92,6 +125,16 @@ func lifetime(set *metav1.Duration, otherwise time.Duration) time.Duration {
 		return otherwise
 	}
 	return set.Duration
+}
+
+// Machine returns the machine client with an ID, or nil.
+func (o *OAuth) Machine(clientID string) *MachineClient {
+	for i := range o.MachineClients {
+		if o.MachineClients[i].ClientID == clientID {
+			return &o.MachineClients[i]
+		}
+	}
+	return nil
 }
 
 // oktaConsoles are the hosts that Okta sends browsers back to.

@@ -44,6 +44,9 @@ const (
 	// says; Unknown where none has told for an hour. It is no part of Ready: ScimTokens open the App all the same.
 	ConditionIssuerReachable = "IssuerReachable"
 
+	// ConditionClientKeysRead says of an App with spec.oauth.machineClients whether each of their keys can be read and used.
+	ConditionClientKeysRead = "ClientKeysRead"
+
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 
@@ -102,7 +105,7 @@ const (
 	ReasonBindingFailed = "BindingFailed"
 	ReasonForbidden     = "Forbidden"
 	ReasonProgressing   = "Progressing"
-	// ReasonKeysRead and ReasonKeysNotRead are those of IssuerReachable; ReasonNotChecked says that no server has told.
+	// ReasonKeysRead and ReasonKeysNotRead are those of IssuerReachable and ClientKeysRead; ReasonNotChecked says that no server has told.
 	ReasonKeysRead    = "KeysRead"
 	ReasonKeysNotRead = "KeysNotRead"
 	ReasonNotChecked  = "NotChecked"

@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"net/url"
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -10,26 +13,39 @@ const (
 	DecisionDenied   = "Denied"
 )
 
-// OAuthGrantSpec is a request of an OAuth 2 client to open an App, and what a person decided about it. The server writes the
-// request, once; people write the decision.
+// OAuthGrantSpec is a request of an OAuth 2 client to open an App, and what a person decided about it; or a machine client of an App. The
+// server writes it, once; people write the decision.
 // +kubebuilder:validation:XValidation:rule="has(self.decision) == has(self.decidedBy)",message="decision and decidedBy go together"
+// +kubebuilder:validation:XValidation:rule="!has(self.key) || !has(self.decision)",message="decision: a machine client is let in by its App. To end it, take its key out of spec.oauth.machineClients of the App"
+// +kubebuilder:validation:XValidation:rule="has(self.key) ? !has(self.redirectURI) && !has(self.browserDigest) && !has(self.expiresAt) && !has(self.codeChallenge) && !has(self.appUID) : has(self.redirectURI) && has(self.browserDigest) && has(self.expiresAt) && has(self.appUID)",message="redirectURI, browserDigest, expiresAt and appUID are of the request of a browser, which needs them; key is of a machine client"
 type OAuthGrantSpec struct {
 	// app names the App, in the same namespace.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	App string `json:"app"`
+	// appUID is the uid of the App that a browser's request was made for: the App made anew under its name takes no part in it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	AppUID string `json:"appUID,omitempty"`
+	// key is the public key of a machine client, as spec.oauth.machineClients of the App lists it, character by character.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Key string `json:"key,omitempty"`
 	// clientID of the client.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ClientID string `json:"clientID"`
 	// redirectURI that the browser is sent back to.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	RedirectURI string `json:"redirectURI"`
-	// userCode is the short code that the page shows and that names the request in kubectl scim oauth approve.
+	RedirectURI string `json:"redirectURI,omitempty"`
+	// userCode is the short code that the page shows and that names the request in kubectl scim oauth approve. That of a machine client
+	// follows from its ID and key.
 	// +required
 	// +kubebuilder:validation:Pattern=`^[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}$`
 	UserCode string `json:"userCode"`
@@ -47,15 +63,15 @@ type OAuthGrantSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]{43}$`
 	CodeChallenge string `json:"codeChallenge,omitempty"`
 	// browserDigest is the digest of the cookie that the browser holds: no other browser is sent back to the client.
-	// +required
+	// +optional
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
-	BrowserDigest string `json:"browserDigest"`
+	BrowserDigest string `json:"browserDigest,omitempty"`
 	// expiresAt is until when the request can be approved and the browser be sent back.
-	// +required
+	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) >= timestamp('1970-01-01T00:00:00Z')",message="must be a time as in RFC 3339, such as 2027-02-01T00:00:00Z or 2027-02-01T01:00:00+01:00"
-	ExpiresAt metav1.Time `json:"expiresAt"`
+	ExpiresAt metav1.Time `json:"expiresAt,omitzero"`
 	// decision about the request: Approved or Denied. Approved takes the right to bind what the App grants. Denied ends what was
 	// approved before.
 	// +optional
@@ -88,6 +104,15 @@ type OAuthGrantStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=71
 	UsedRefreshDigests []string `json:"usedRefreshDigests,omitempty"`
+	// assertions are JWTs that the machine client has shown, until they expire: one that comes back is refused. While there are 256, the
+	// client waits.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Assertions []OAuthAssertion `json:"assertions,omitempty"`
+	// access says when the machine client last asked for a token.
+	// +optional
+	Access *OAuthAccess `json:"access,omitempty"`
 	// ended says why and since when no token of the grant is accepted any more.
 	// +optional
 	Ended *OAuthEnd `json:"ended,omitempty"`
@@ -117,6 +142,23 @@ type OAuthRefresh struct {
 	FormerDigest string `json:"formerDigest,omitempty"`
 }
 
+// OAuthAssertion is a JWT by which a machine client authenticated itself, by the digest of its claim jti.
+type OAuthAssertion struct {
+	// digest of the claim jti.
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest"`
+	// until when the JWT could be shown again.
+	Until metav1.Time `json:"until"`
+}
+
+// OAuthAccess is the last request of a machine client for an access token.
+type OAuthAccess struct {
+	// requestedAt is when.
+	RequestedAt metav1.Time `json:"requestedAt"`
+	// expiresAt is when the token that it asked for expires.
+	ExpiresAt metav1.Time `json:"expiresAt"`
+}
+
 // OAuthEnd says why a grant ended.
 type OAuthEnd struct {
 	// reason in one word: CodeReused, RefreshTokenReused, Revoked.
@@ -126,7 +168,8 @@ type OAuthEnd struct {
 }
 
 // OAuthGrant is one connection of an OAuth 2 client to an App: asked for by the client, approved by a person, and the root of the
-// access and refresh tokens that the server issues for it. Delete it to end them.
+// access and refresh tokens that the server issues for it. Delete it to end them. A machine client has one for each of its keys, without an
+// approval: delete it to end its tokens, and take the key out of the App to end the client.
 //
 // +genclient
 // +kubebuilder:object:root=true
@@ -166,20 +209,45 @@ const (
 	// ReasonPending says that it waits for a decision; ReasonApproved that the browser has not been sent back yet.
 	ReasonPending  = "Pending"
 	ReasonApproved = "Approved"
-	// ReasonConnected says that the client has its tokens.
+	// ReasonConnected says that the client has its tokens; ReasonNotHeld that its App does not let it in any more.
 	ReasonConnected = "Connected"
+	ReasonNotHeld   = "NotHeld"
 	ReasonDenied    = "Denied"
 	// ReasonCodeReused and ReasonRefreshTokenReused say that a code or a refresh token was used twice: it may be in other hands.
 	ReasonCodeReused         = "CodeReused"
 	ReasonRefreshTokenReused = "RefreshTokenReused"
 )
 
-// IsApproved says whether tokens may be issued for the grant and are accepted: a person approved it, and it has not ended.
+// IsApproved says whether a person let the client in, and the grant has not ended.
 func (g *OAuthGrant) IsApproved() bool {
 	return g.Spec.Decision == DecisionApproved && g.Status.Ended == nil && g.DeletionTimestamp.IsZero()
 }
 
-// Backs says whether an issued token is of this grant, and the grant is one that gives access.
-func (g *OAuthGrant) Backs(token *ScimToken) bool {
-	return token.Spec.Grant == g.Name && token.Namespace == g.Namespace && token.Spec.App == g.Spec.App && g.IsApproved()
+// RedirectHost is the host that the browser is sent back to, with its port; "" for a machine client.
+func (g *OAuthGrant) RedirectHost() string {
+	parsed, err := url.Parse(g.Spec.RedirectURI)
+	if err != nil {
+		return ""
+	}
+	return parsed.Host
+}
+
+// IsHeldBy says whether an App lets the client of the grant in: tokens may be issued for it, and are accepted. The App has the client that
+// a person approved, and is the one that was approved; or it lists the key of the machine client.
+func (g *OAuthGrant) IsHeldBy(app *App) bool {
+	oauth := app.Spec.OAuth
+	if oauth == nil || g.Namespace != app.Namespace || g.Spec.App != app.Name {
+		return false
+	}
+	if g.Spec.Key != "" {
+		machine := oauth.Machine(g.Spec.ClientID)
+		return machine != nil && slices.Contains(machine.Keys, g.Spec.Key) && g.Status.Ended == nil && g.DeletionTimestamp.IsZero()
+	}
+	return g.IsApproved() && g.Spec.ClientID == oauth.ClientID && g.Spec.AppUID == string(app.UID)
+}
+
+// Backs says whether an issued token is of this grant, and the App lets the grant's client in.
+func (g *OAuthGrant) Backs(app *App, token *ScimToken) bool {
+	return token.Spec.Grant == g.Name && token.Namespace == g.Namespace && token.Spec.App == g.Spec.App && g.IsHeldBy(app) &&
+		(g.Spec.Key == "" || token.Spec.Type == TokenTypeAccess)
 }

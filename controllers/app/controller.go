@@ -214,6 +214,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	}
 	setExternalURL(app)
 	issuerAgain := setIssuer(app, time.Now())
+	setClientKeys(app)
 	r.setRevocations(app)
 	if valid {
 		if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {

@@ -30,6 +30,8 @@ const (
 	grantsNote = 400
 	// ofIssuer stands for all tokens of the issuer that spec.oidc names. It is the name of no ScimToken.
 	ofIssuer = "those of spec.oidc"
+	// ofClients stands for all tokens of the clients that spec.oauth has.
+	ofClients = "those of spec.oauth"
 )
 
 // gains remembers which tokens of each App open more by edits that were not told of yet: a tool that sends differences widens an App
@@ -46,7 +48,7 @@ type gain struct {
 
 // note compares an App with what it was before an edit.
 func (g *gains) note(before, after *v1alpha1.App) {
-	if before.UID != after.UID || before.Generation == after.Generation || len(after.Spec.Tokens) == 0 && after.Spec.OIDC == nil {
+	if before.UID != after.UID || before.Generation == after.Generation || len(after.Spec.Tokens) == 0 && after.Spec.OIDC == nil && after.Spec.OAuth == nil {
 		return
 	}
 	had, added := grantsOf(&before.Spec, before.Namespace), grantsOf(&after.Spec, after.Namespace)
@@ -61,6 +63,9 @@ func (g *gains) note(before, after *v1alpha1.App) {
 	}
 	if after.Spec.OIDC != nil && before.Spec.OIDC != nil && after.Spec.OIDC.Issuer == before.Spec.OIDC.Issuer {
 		kept[ofIssuer] = true
+	}
+	if keepsClient(before.Spec.OAuth, after.Spec.OAuth) {
+		kept[ofClients] = true
 	}
 	if len(added) == 0 || len(kept) == 0 {
 		return
@@ -77,6 +82,17 @@ func (g *gains) note(before, after *v1alpha1.App) {
 		return
 	}
 	g.apps[name] = &gain{tokens: kept, grants: added}
+}
+
+// keepsClient says whether an OAuth client that an App had is there still.
+func keepsClient(before, after *v1alpha1.OAuth) bool {
+	if before == nil || after == nil {
+		return false
+	}
+	return before.ClientID != "" && before.ClientID == after.ClientID || slices.ContainsFunc(before.MachineClients, func(was v1alpha1.MachineClient) bool {
+		is := after.Machine(was.ClientID)
+		return is != nil && slices.ContainsFunc(was.Keys, func(key string) bool { return slices.Contains(is.Keys, key) })
+	})
 }
 
 // take returns what tokens have gained that the App still accepts, of what it still grants, each sorted, and forgets it.
@@ -96,6 +112,9 @@ func (g *gains) take(app *v1alpha1.App) (tokens, grants []string) {
 	}
 	if known.tokens[ofIssuer] && app.Spec.OIDC != nil {
 		tokens = append(tokens, ofIssuer)
+	}
+	if known.tokens[ofClients] && app.Spec.OAuth != nil {
+		tokens = append(tokens, ofClients)
 	}
 	granted := grantsOf(&app.Spec, app.Namespace)
 	for grant := range known.grants {

@@ -132,3 +132,35 @@ func TestGainsOfAnIssuer(t *testing.T) {
 		t.Errorf("of another issuer: %q", got)
 	}
 }
+
+// So do the OAuth clients that the App had before, and has still.
+func TestGainsOfOAuthClients(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, after *v1alpha1.OAuth
+		want          bool
+	}{
+		"the same client":    {&v1alpha1.OAuth{ClientID: "okta"}, &v1alpha1.OAuth{ClientID: "okta"}, true},
+		"another client":     {&v1alpha1.OAuth{ClientID: "okta"}, &v1alpha1.OAuth{ClientID: "other"}, false},
+		"none before":        {nil, &v1alpha1.OAuth{ClientID: "okta"}, false},
+		"none after":         {&v1alpha1.OAuth{ClientID: "okta"}, nil, false},
+		"a machine's key":    {machinesOf("hr", "one"), machinesOf("hr", "two", "one"), true},
+		"another key":        {machinesOf("hr", "one"), machinesOf("hr", "two"), false},
+		"another machine":    {machinesOf("hr", "one"), machinesOf("erp", "one"), false},
+		"in another's place": {machinesOf("hr", "one"), &v1alpha1.OAuth{ClientID: "okta"}, false},
+	} {
+		before := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "one", Generation: 1}}
+		after := before.DeepCopy()
+		before.Spec.OAuth, after.Spec.OAuth, after.Generation = test.before, test.after, 2
+		after.Spec.Roles = []v1alpha1.Role{{Name: "viewer", Grants: []v1alpha1.Grant{{ClusterRole: "view"}}}}
+		var known gains
+		known.note(before, after)
+		tokens, grants := known.take(after)
+		if got := len(tokens) == 1 && tokens[0] == ofClients && len(grants) == 1; got != test.want {
+			t.Errorf("%s: told %v, %v", name, tokens, grants)
+		}
+	}
+}
+
+func machinesOf(clientID string, keys ...string) *v1alpha1.OAuth {
+	return &v1alpha1.OAuth{MachineClients: []v1alpha1.MachineClient{{ClientID: clientID, Keys: keys}}}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,8 +15,10 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -51,7 +54,32 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	if err != nil {
 		return err
 	}
+	if err := c.Watch(source.Kind(mgr.GetCache(), &v1alpha1.App{}, handler.TypedEnqueueRequestsFromMapFunc(r.grantsOf), oauthChanged)); err != nil {
+		return err
+	}
 	return c.Watch(source.Kind(mgr.GetCache(), &v1alpha1.OAuthGrant{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.OAuthGrant]{}))
+}
+
+// oauthChanged leaves out edits of an App that no grant depends on.
+var oauthChanged = predicate.TypedFuncs[*v1alpha1.App]{
+	UpdateFunc: func(e event.TypedUpdateEvent[*v1alpha1.App]) bool {
+		return e.ObjectOld.UID != e.ObjectNew.UID || !apiequality.Semantic.DeepEqual(e.ObjectOld.Spec.OAuth, e.ObjectNew.Spec.OAuth)
+	},
+}
+
+// grantsOf brings back the grants of an App that appeared, went, or has other clients.
+func (r *Reconciler) grantsOf(ctx context.Context, app *v1alpha1.App) []reconcile.Request {
+	var list v1alpha1.OAuthGrantList
+	if err := r.Client.List(ctx, &list, client.InNamespace(app.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil // an informer's list does not fail once it is synchronised, and before that every grant comes as an event
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if list.Items[i].Spec.App == app.Name {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
 }
 
 // Reconcile tells the state of one grant, or deletes it. It returns the errors of the API server.
@@ -63,8 +91,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if !grant.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
+	app := &v1alpha1.App{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: grant.Namespace, Name: grant.Spec.App}, app, client.UnsafeDisableDeepCopy)
+	switch {
+	case apierrors.IsNotFound(err):
+		app = nil
+	case err != nil:
+		return reconcile.Result{}, err
+	}
 	now := time.Now()
-	state := stateOf(grant, now)
+	state := stateOf(grant, app, now)
 	if !state.over.IsZero() && !now.Before(state.over.Add(keepOver)) {
 		err := r.Client.Delete(ctx, grant, client.Preconditions{UID: &grant.UID, ResourceVersion: &grant.ResourceVersion})
 		if apierrors.IsConflict(err) {

@@ -31,8 +31,11 @@ func (s state) next(now time.Time) time.Duration {
 	return max(time.Second, at.Sub(now))
 }
 
-// stateOf says what a grant is at a moment.
-func stateOf(grant *v1alpha1.OAuthGrant, now time.Time) state {
+// stateOf says what a grant is at a moment. app is nil where there is none of the name.
+func stateOf(grant *v1alpha1.OAuthGrant, app *v1alpha1.App, now time.Time) state {
+	if grant.Spec.Key != "" {
+		return machineState(grant, app, now)
+	}
 	spec, status := &grant.Spec, &grant.Status
 	connected := status.Code != nil && status.Code.UsedAt != nil
 	switch {
@@ -41,10 +44,10 @@ func stateOf(grant *v1alpha1.OAuthGrant, now time.Time) state {
 	case spec.Decision == v1alpha1.DecisionDenied:
 		return state{
 			reason: v1alpha1.ReasonDenied, message: fmt.Sprintf("%s denied it: no token is issued, and none that was is accepted.", spec.DecidedBy),
-			over: deniedAt(grant, now),
+			over: toldAt(grant, v1alpha1.ReasonDenied, now),
 		}
 	case connected && spec.Decision == v1alpha1.DecisionApproved:
-		return connection(grant, now)
+		return connection(grant, app, now)
 	case !now.Before(spec.ExpiresAt.Time):
 		return state{
 			reason: v1alpha1.ReasonExpired, message: "The browser was not sent back to the client in time: it has to ask again.", over: spec.ExpiresAt.Time,
@@ -61,17 +64,51 @@ func stateOf(grant *v1alpha1.OAuthGrant, now time.Time) state {
 	}
 }
 
-// deniedAt is about when a grant was denied: what the condition says, or now.
-func deniedAt(grant *v1alpha1.OAuthGrant, now time.Time) time.Time {
+// toldAt is since about when a grant has a reason to be inactive: what the condition says, or now.
+func toldAt(grant *v1alpha1.OAuthGrant, reason string, now time.Time) time.Time {
 	told := meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive)
-	if told == nil || told.Reason != v1alpha1.ReasonDenied {
+	if told == nil || told.Reason != reason {
 		return now
 	}
 	return told.LastTransitionTime.Time
 }
 
+// machineState is the state of a machine client's grant.
+func machineState(grant *v1alpha1.OAuthGrant, app *v1alpha1.App, now time.Time) state {
+	access := grant.Status.Access
+	switch {
+	case app == nil || !grant.IsHeldBy(app):
+		return state{
+			reason: v1alpha1.ReasonNotHeld, over: toldAt(grant, v1alpha1.ReasonNotHeld, now),
+			message: fmt.Sprintf("spec.oauth.machineClients of the App %s does not list this client with this key: no token of it is accepted.", grant.Spec.App),
+		}
+	case access == nil:
+		return state{
+			reason: v1alpha1.ReasonPending, message: "The client has shown a key that the App lists, and has asked for no token yet.",
+			over: toldAt(grant, v1alpha1.ReasonPending, now),
+		}
+	case !now.Before(access.ExpiresAt.Time):
+		return state{
+			reason: v1alpha1.ReasonExpired, message: "The client has no token that is accepted. It asks for the next one by itself, when it needs it.",
+			over: access.ExpiresAt.Time,
+		}
+	}
+	return state{
+		active: true, reason: v1alpha1.ReasonConnected, change: access.ExpiresAt.Time,
+		message: fmt.Sprintf("The machine client %s gets tokens for the App %s by this key. To end it, take the key out of spec.oauth.machineClients of the App.",
+			grant.Spec.ClientID, grant.Spec.App),
+	}
+}
+
 // connection is the state of a grant that the client has tokens of.
-func connection(grant *v1alpha1.OAuthGrant, now time.Time) state {
+func connection(grant *v1alpha1.OAuthGrant, app *v1alpha1.App, now time.Time) state {
+	if app == nil || !grant.IsHeldBy(app) {
+		return state{
+			reason: v1alpha1.ReasonNotHeld, message: fmt.Sprintf("The App %s does not have the client %s any more, or was made anew since the approval: "+
+				"no token of the connection is accepted. Have the client connect again.", grant.Spec.App, grant.Spec.ClientID),
+			over: toldAt(grant, v1alpha1.ReasonNotHeld, now),
+		}
+	}
 	refresh := grant.Status.Refresh
 	if refresh == nil || !now.Before(refresh.ExpiresAt.Time) {
 		over := grant.Status.Code.UsedAt.Time

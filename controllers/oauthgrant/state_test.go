@@ -64,7 +64,11 @@ func told(reason string, moment time.Time) func(*v1alpha1.OAuthGrant) {
 }
 
 // stateNow is stateOf, of a grant whose App is as it was.
-func stateNow(grant *v1alpha1.OAuthGrant, now time.Time) state { return stateOf(grant, now) }
+func stateNow(grant *v1alpha1.OAuthGrant, now time.Time) state {
+	app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: grant.Namespace, Name: grant.Spec.App}}
+	app.Spec.OAuth = &v1alpha1.OAuth{ClientID: grant.Spec.ClientID}
+	return stateOf(grant, app, now)
+}
 
 func TestStateOf(t *testing.T) {
 	const approved, denied = v1alpha1.DecisionApproved, v1alpha1.DecisionDenied

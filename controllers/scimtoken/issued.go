@@ -28,7 +28,7 @@ func acceptedAs(object *v1alpha1.ScimToken) string {
 }
 
 // grantProblem returns the verdict on an issued token without a grant that gives access; nil where there is one.
-func (r *Reconciler) grantProblem(ctx context.Context, object *v1alpha1.ScimToken) (*verdict, error) {
+func (r *Reconciler) grantProblem(ctx context.Context, app *v1alpha1.App, object *v1alpha1.ScimToken) (*verdict, error) {
 	grant := &v1alpha1.OAuthGrant{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Spec.Grant}, grant, client.UnsafeDisableDeepCopy)
 	switch {
@@ -37,8 +37,8 @@ func (r *Reconciler) grantProblem(ctx context.Context, object *v1alpha1.ScimToke
 		return &problem, nil
 	case err != nil:
 		return nil, err
-	case !grant.Backs(object):
-		problem := invalid(v1alpha1.ReasonNotAccepted, "The OAuthGrant "+grant.Name+" that it was issued for was denied, or has ended.")
+	case !grant.Backs(app, object):
+		problem := invalid(v1alpha1.ReasonNotAccepted, "The OAuthGrant "+grant.Name+" that it was issued for was denied or has ended, or the App does not have its client or the client's key any more.")
 		return &problem, nil
 	}
 	return nil, nil

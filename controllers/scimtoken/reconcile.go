@@ -155,7 +155,7 @@ func (r *Reconciler) acceptedState(ctx context.Context, object *v1alpha1.ScimTok
 		return tokenState{}, &notAccepted, nil
 	}
 	if object.Spec.Grant != "" {
-		problem, err := r.grantProblem(ctx, object)
+		problem, err := r.grantProblem(ctx, app, object)
 		return state, problem, err
 	}
 	return state, nil, nil

@@ -137,11 +137,14 @@ func (v *view) problemsOf(app *v1alpha1.App, counts inventory.Counts) {
 	if n := counts.Groups[inventory.StateMembersUnknown]; n > 0 {
 		add(fmt.Sprintf("%d groups were pushed with members that are no users of the App.", n), "Assign those people to the Okta app, then push the group again.")
 	}
-	if app.Status.Tokens == 0 && app.Spec.OIDC == nil {
+	if app.Status.Tokens == 0 && app.Spec.OIDC == nil && app.Spec.OAuth == nil {
 		add("No token opens the App.", "List one in spec.tokens: config/samples/tokens.")
 	}
 	if issuer := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionIssuerReachable); issuer != nil && issuer.Status != metav1.ConditionTrue {
 		add(issuer.Message, "Tokens of the issuer may not open the App: docs/oidc.md.")
+	}
+	if keys := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionClientKeysRead); keys != nil && keys.Status != metav1.ConditionTrue {
+		add(keys.Message, "Machine clients get no token by such a key: docs/tokens.md.")
 	}
 }
 

@@ -142,14 +142,14 @@ func (s *Server) begin(ctx context.Context, call *Call, asked *oidc.AuthRequest,
 	grant := &v1alpha1.OAuthGrant{
 		ObjectMeta: metav1.ObjectMeta{Namespace: call.App.Namespace},
 		Spec: v1alpha1.OAuthGrantSpec{
-			App: call.App.Name, ClientID: asked.ClientID, RedirectURI: asked.RedirectURI, RequestedFrom: call.From.String(), Scopes: scopes,
+			App: call.App.Name, AppUID: string(call.App.UID), ClientID: asked.ClientID, RedirectURI: asked.RedirectURI, RequestedFrom: call.From.String(), Scopes: scopes,
 			CodeChallenge: asked.CodeChallenge, BrowserDigest: token.Digest(cookie), ExpiresAt: metav1.NewTime(s.options.Now().Add(requestTime)),
 		},
 	}
 	if err := s.create(ctx, grant); err != nil {
 		return nil, call.broken(err)
 	}
-	call.Audit("request", grant.Name, "redirect", hostOf(asked.RedirectURI))
+	call.Audit("request", grant.Name, "redirect", grant.RedirectHost())
 	call.cookie = s.cookieFor(call, idOf(grant), cookie)
 	return op.NewRedirect(call.Issuer + "/oauth/consent?request=" + idOf(grant)), nil
 }
@@ -209,14 +209,6 @@ func idOf(grant *v1alpha1.OAuthGrant) string { return strings.ReplaceAll(grant.S
 
 // nameOf a grant of an App.
 func nameOf(app, id string) string { return app + "-" + strings.ToLower(id) }
-
-func hostOf(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return parsed.Host
-}
 
 // broken keeps an error for the caller of Answer, and returns one for the library.
 func (c *Call) broken(err error) error {

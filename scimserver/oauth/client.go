@@ -46,7 +46,7 @@ func (c oauthClient) GrantTypes() []oidc.GrantType {
 
 // is says whether the client is the one that an ID names.
 func (c oauthClient) is(id string) bool {
-	return subtle.ConstantTimeCompare([]byte(id), []byte(c.app.Spec.OAuth.ClientID)) == 1
+	return id != "" && subtle.ConstantTimeCompare([]byte(id), []byte(c.app.Spec.OAuth.ClientID)) == 1
 }
 
 // hasSecret compares a secret with those that are accepted, all of them, each in constant time.

@@ -177,7 +177,7 @@ func (s *Server) stateOf(grant *v1alpha1.OAuthGrant) string {
 func (s *Server) sendBack(ctx context.Context, call *Call, name, cookie string) (*Answer, error) {
 	code := ""
 	grant, err := s.change(ctx, call.App.Namespace, name, func(grant *v1alpha1.OAuthGrant) error {
-		if s.stateOf(grant) != stateApproved || isNewer(call.App, grant) {
+		if s.stateOf(grant) != stateApproved || isAnother(call.App, grant) {
 			return errUnchanged
 		}
 		var err error
@@ -188,7 +188,7 @@ func (s *Server) sendBack(ctx context.Context, call *Call, name, cookie string) 
 		return nil
 	})
 	switch {
-	case errors.Is(err, errUnchanged) && grant != nil && isNewer(call.App, grant):
+	case errors.Is(err, errUnchanged) && grant != nil && isAnother(call.App, grant):
 		return refusedPage(http.StatusConflict, "The App was made anew since this request: begin again."), nil
 	case errors.Is(err, errUnchanged) && grant != nil:
 		return s.viewOf(call, grant, cookie).answer(http.StatusOK), nil
@@ -201,9 +201,9 @@ func (s *Server) sendBack(ctx context.Context, call *Call, name, cookie string) 
 	return redirect(back(call, grant, cookie, "code", code), nil), nil
 }
 
-// isNewer says whether an App was made after a request: who approved it was asked about another App.
-func isNewer(app *v1alpha1.App, grant *v1alpha1.OAuthGrant) bool {
-	return grant.CreationTimestamp.Before(&app.CreationTimestamp)
+// isAnother says whether an App is another one than a request was made for, under the same name: the approval was about that one.
+func isAnother(app *v1alpha1.App, grant *v1alpha1.OAuthGrant) bool {
+	return grant.Spec.AppUID != string(app.UID)
 }
 
 // back is the address of the client, with what it is to know, its own state, and the issuer (RFC 9207).
@@ -246,7 +246,7 @@ func (s *Server) viewOf(call *Call, grant *v1alpha1.OAuthGrant, cookie string) v
 		State: state, App: app.Name, Namespace: app.Namespace, DisplayName: app.Spec.DisplayName,
 		Code: grant.Spec.UserCode, Command: "kubectl scim oauth approve " + grant.Spec.UserCode + " -n " + app.Namespace,
 		Org: environmentOf(grant.Spec.RedirectURI), OktaApp: app.Spec.OAuth.OktaAppName,
-		RedirectHost: hostOf(grant.Spec.RedirectURI), URI: grant.Spec.RedirectURI,
+		RedirectHost: grant.RedirectHost(), URI: grant.Spec.RedirectURI,
 		Scopes: strings.Join(scopeText(grant.Spec.Scopes), ", "), Expires: grant.Spec.ExpiresAt.UTC().Format("15:04 UTC"),
 		Request: idOf(grant), Waiting: state == statePending,
 	}

@@ -4,25 +4,34 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+
+	"github.com/scim-operator/scim-operator/internal/publickeys"
 )
 
-// metadata answers RFC 8414.
+// metadata answers RFC 8414: what the clients of this App can do.
 func (s *Server) metadata(_ context.Context, call *Call) (*Answer, error) {
 	base := call.Issuer + "/oauth/"
-	secrets := []string{"client_secret_basic", "client_secret_post"}
-	body, err := json.Marshal(map[string]any{
-		"issuer":                                call.Issuer,
-		"authorization_endpoint":                base + "authorize",
-		"token_endpoint":                        base + "token",
-		"revocation_endpoint":                   base + "revoke",
-		"scopes_supported":                      []string{scopeAll, "read", "users", "groups", "offline_access"},
-		"response_types_supported":              []string{"code"},
-		"response_modes_supported":              []string{"query"},
-		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
-		"token_endpoint_auth_methods_supported": secrets, "revocation_endpoint_auth_methods_supported": secrets,
-		"code_challenge_methods_supported":               []string{"S256"},
-		"authorization_response_iss_parameter_supported": true,
-	})
+	spec := call.App.Spec.OAuth
+	var methods, grants []string
+	scopes := []string{scopeAll, "read", "users", "groups"}
+	document := map[string]any{
+		"issuer": call.Issuer, "token_endpoint": base + "token", "revocation_endpoint": base + "revoke", "response_types_supported": []string{},
+	}
+	if spec.ClientID != "" {
+		methods, grants = []string{"client_secret_basic", "client_secret_post"}, []string{"authorization_code", "refresh_token"}
+		scopes = append(scopes, "offline_access")
+		document["authorization_endpoint"] = base + "authorize"
+		document["response_types_supported"], document["response_modes_supported"] = []string{"code"}, []string{"query"}
+		document["code_challenge_methods_supported"], document["authorization_response_iss_parameter_supported"] = []string{"S256"}, true
+	}
+	if len(spec.MachineClients) > 0 {
+		methods, grants = append(methods, "private_key_jwt"), append(grants, "client_credentials")
+		document["token_endpoint_auth_signing_alg_values_supported"] = publickeys.AlgorithmNames()
+		document["revocation_endpoint_auth_signing_alg_values_supported"] = publickeys.AlgorithmNames()
+	}
+	document["token_endpoint_auth_methods_supported"], document["revocation_endpoint_auth_methods_supported"] = methods, methods
+	document["grant_types_supported"], document["scopes_supported"] = grants, scopes
+	body, err := json.Marshal(document)
 	if err != nil {
 		return nil, err
 	}

@@ -11,32 +11,50 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
 
-// maxAttempts at a change that other processes get ahead of.
-const maxAttempts = 5
+var (
+	// changeBackoff spreads writers of one grant out, such as a machine client that starts many times at once: within about two seconds.
+	changeBackoff = wait.Backoff{Duration: 5 * time.Millisecond, Factor: 1.6, Jitter: 1, Steps: 11}
+	// admissionBackoff is how long the API server's own watch may take to show it an App or a grant: about a second.
+	admissionBackoff = wait.Backoff{Duration: 20 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 9}
+)
+
+// retried calls attempt until it fails with anything but what again says, or succeeds. It returns the last attempt's error, or the end of ctx.
+func retried(ctx context.Context, backoff wait.Backoff, again func(error) bool, attempt func(context.Context) error) error {
+	var last error
+	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
+		last = attempt(ctx)
+		return !again(last), nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return last
+}
 
 // change changes the status of a grant by compare-and-swap. apply is called with the grant as it is, and again where it changed
 // meanwhile; its error is returned with the grant that it was of.
 func (s *Server) change(ctx context.Context, namespace, name string, apply func(*v1alpha1.OAuthGrant) error) (*v1alpha1.OAuthGrant, error) {
-	var err error
-	for range maxAttempts {
+	var changed *v1alpha1.OAuthGrant
+	err := retried(ctx, changeBackoff, apierrors.IsConflict, func(ctx context.Context) error {
 		grant := &v1alpha1.OAuthGrant{}
-		if err = s.options.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, grant); err != nil {
-			return nil, err
+		if err := s.options.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, grant); err != nil {
+			changed = nil
+			return err
 		}
-		if err = apply(grant); err != nil {
-			return grant, err
+		changed = grant
+		if err := apply(grant); err != nil {
+			return err
 		}
-		if err = s.options.Client.Status().Update(ctx, grant); !apierrors.IsConflict(err) {
-			return grant, err
-		}
-	}
-	return nil, err
+		return s.options.Client.Status().Update(ctx, grant)
+	})
+	return changed, err
 }
 
 // tokenPair is an access token and a refresh token on their way to the client.
@@ -77,18 +95,9 @@ func (s *Server) makePair(ctx context.Context, app *v1alpha1.App, grant *v1alpha
 // createObject makes an object. Admission asks what the API server's own watch has seen of the App and of the grant, which may be a
 // moment late.
 func (s *Server) createObject(ctx context.Context, object client.Object) error {
-	var err error
-	for attempt := range 10 {
-		if err = s.options.Client.Create(ctx, object); !apierrors.IsForbidden(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(time.Duration(attempt+1) * 20 * time.Millisecond):
-		}
-	}
-	return err
+	return retried(ctx, admissionBackoff, apierrors.IsForbidden, func(ctx context.Context) error {
+		return s.options.Client.Create(ctx, object)
+	})
 }
 
 func (s *Server) tokenOf(grant *v1alpha1.OAuthGrant, kind v1alpha1.TokenType, text string, lifetime time.Duration) *v1alpha1.ScimToken {
@@ -105,9 +114,17 @@ func (s *Server) tokenOf(grant *v1alpha1.OAuthGrant, kind v1alpha1.TokenType, te
 		},
 		Spec: v1alpha1.ScimTokenSpec{
 			App: grant.Spec.App, Type: kind, Grant: grant.Name, Digest: digest, ExpiresAt: &expires, Scopes: grant.Spec.Scopes,
-			Description: fmt.Sprintf("Issued to the OAuth client %s, approved by %s", grant.Spec.ClientID, grant.Spec.DecidedBy),
+			Description: describe(grant),
 		},
 	}
+}
+
+// describe says which client an issued token is of, and by which authority.
+func describe(grant *v1alpha1.OAuthGrant) string {
+	if grant.Spec.Key != "" {
+		return fmt.Sprintf("Issued to the machine client %s, by a key that the App lists", grant.Spec.ClientID)
+	}
+	return fmt.Sprintf("Issued to the OAuth client %s, approved by %s", grant.Spec.ClientID, grant.Spec.DecidedBy)
 }
 
 // tokenName of an issued ScimToken, which its digest tells.

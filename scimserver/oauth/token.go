@@ -10,15 +10,19 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
 
-// VerifyClient authenticates a client by its secret. Unknown clients take as much work as known ones, and get the same answer.
+// VerifyClient authenticates a client, by its secret or, a machine client, by a JWT that it signed. Unknown clients take as much work as known ones, and get the same answer.
 func (e *endpoints) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
 	call := callOf(ctx)
+	if r.Data.ClientAssertion != "" || r.Data.ClientAssertionType != "" {
+		return e.server.verifyMachine(call, r.Data)
+	}
 	asking := oauthClient{call.App}
 	known := asking.is(r.Data.ClientID)
 	proved := hasSecret(r.Data.ClientSecret, e.server.options.Secrets(call.App))
@@ -57,7 +61,7 @@ func (e *endpoints) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.A
 			return errUnchanged
 		case code.UsedAt != nil:
 			return errReused
-		case isNewer(call.App, grant) || !s.options.Now().Before(code.ExpiresAt.Time) || r.Data.RedirectURI != grant.Spec.RedirectURI:
+		case !s.options.Now().Before(code.ExpiresAt.Time) || r.Data.RedirectURI != grant.Spec.RedirectURI:
 			return errUnchanged
 		}
 		if refused = op.AuthorizeCodeChallenge(r.Data.CodeVerifier, challengeOf(grant)); refused != nil {
@@ -93,7 +97,7 @@ func (e *endpoints) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.R
 		}
 		retried := refresh.FormerDigest != "" && token.Equal(refresh.FormerDigest, digest) && s.options.Now().Before(refresh.IssuedAt.Add(retryTime))
 		if retried || token.Equal(refresh.Digest, digest) {
-			return s.mayRefresh(ctx, call.App.Namespace, grant, refresh.Digest)
+			return s.mayRefresh(ctx, call.App, grant, refresh.Digest)
 		}
 		if slices.ContainsFunc(grant.Status.UsedRefreshDigests, func(used string) bool { return token.Equal(used, digest) }) {
 			return errReused
@@ -103,15 +107,15 @@ func (e *endpoints) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.R
 }
 
 // mayRefresh looks at the ScimToken of a grant's refresh token: it may have been deleted or suspended, or have expired.
-func (s *Server) mayRefresh(ctx context.Context, namespace string, grant *v1alpha1.OAuthGrant, digest string) error {
+func (s *Server) mayRefresh(ctx context.Context, app *v1alpha1.App, grant *v1alpha1.OAuthGrant, digest string) error {
 	object := &v1alpha1.ScimToken{}
-	err := s.options.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: tokenName(grant, digest)}, object)
+	err := s.options.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: tokenName(grant, digest)}, object)
 	switch {
 	case apierrors.IsNotFound(err):
 		return errUnchanged
 	case err != nil:
 		return err
-	case object.Spec.Type != v1alpha1.TokenTypeRefresh || !grant.Backs(object) || !token.Equal(object.Spec.Digest, digest) || object.Spec.Suspended ||
+	case object.Spec.Type != v1alpha1.TokenTypeRefresh || !grant.Backs(app, object) || !token.Equal(object.Spec.Digest, digest) || object.Spec.Suspended ||
 		!object.DeletionTimestamp.IsZero() || object.Spec.ExpiresAt == nil || !s.options.Now().Before(object.Spec.ExpiresAt.Time):
 		return errUnchanged
 	}
@@ -129,7 +133,7 @@ func (s *Server) issue(ctx context.Context, call *Call, shown string, use func(*
 	var pair *tokenPair
 	former, digest := "", token.Digest(shown)
 	grant, err := s.change(ctx, call.App.Namespace, nameOf(call.App.Name, id), func(grant *v1alpha1.OAuthGrant) error {
-		if grant.Spec.App != call.App.Name || !grant.IsApproved() {
+		if !grant.IsApproved() || !grant.IsHeldBy(call.App) {
 			return errUnchanged
 		}
 		if err := use(grant); err != nil {
@@ -183,20 +187,19 @@ func (s *Server) endReused(ctx context.Context, call *Call, grant *v1alpha1.OAut
 
 // awaitOpening waits for this replica's watch to show an access token, so that the client's next request here is let in.
 func (s *Server) awaitOpening(ctx context.Context, digest string) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	for !s.options.Opens(digest) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	_ = wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 2*time.Second, true, func(context.Context) (bool, error) {
+		return s.options.Opens(digest), nil
+	})
 }
 
 // Revocation ends an access token, or with a refresh token the whole grant (RFC 7009). Unknown tokens are answered alike.
 func (e *endpoints) Revocation(ctx context.Context, r *op.ClientRequest[oidc.RevocationRequest]) (*op.Response, error) {
 	call, s := callOf(ctx), e.server
+	if machine, ok := r.Client.(machineClient); ok {
+		if _, err := s.spend(ctx, call, machine.assertion, nil); err != nil {
+			return nil, err
+		}
+	}
 	nothing := op.NewResponse(struct{}{})
 	id, ok := token.Identifier(r.Data.Token)
 	if !ok || !isID(id) {

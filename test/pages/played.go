@@ -14,6 +14,7 @@ var Quickstart = []Section{
 	{"README.md", "## Try it\n", "## Install it in a cluster\n"},
 	{"docs/walkthrough.md", "", ""},
 	{"docs/tokens.md", "## The quick way: have one generated\n", "## What a token may do, from where, and when\n"},
+	{"docs/tokens.md", "## Machine clients\n", "## What the status says\n"},
 }
 
 // Plugin is the page that test/plugin plays.

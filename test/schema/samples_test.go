@@ -18,7 +18,8 @@ var samples = map[string]struct{ specs, statuses []string }{
 			"scopes":{"list":[{"name":"all","namespaceSelector":{"matchLabels":{"a":"b"},"matchExpressions":[{"key":"a","operator":"In","values":["b"]}]}}]}}`,
 			`{"scopes":{"list":[{"name":"all","clusterWide":true}]}}`,
 			`{"oauth":{"clientID":"a","clientSecret":{"name":"a","digest":"` + digest + `"},"oktaAppName":"a","scopes":["read"],"accessTokenLifetime":"1h","refreshTokenLifetime":"2160h"}}`,
-			`{"oauth":{"clientID":"a","clientSecret":{"name":"a"},"redirectURIs":["https://a.example.com/b"]}}`},
+			`{"oauth":{"clientID":"a","clientSecret":{"name":"a"},"redirectURIs":["https://a.example.com/b"]}}`,
+			`{"oauth":{"machineClients":[{"clientID":"a","keys":["` + publicKey + `"]}]}}`},
 		statuses: []string{`{` + conditions + `,"evaluation":{"generation":1,"users":1,"done":1},"removals":{"count":1,"held":1},"missingScopes":[{"name":"a","message":"b"}],
 			"oidc":{"observedGeneration":1,"reachable":true,"message":"a","checkedTime":"2030-01-01T00:00:00Z","lastUsedTime":"2030-01-01T00:00:00Z","lastSubject":"a"}}`},
 	},
@@ -47,10 +48,12 @@ var samples = map[string]struct{ specs, statuses []string }{
 	"MemberShard": {specs: []string{`{"app":"a","group":"a","epoch":"aaaaaaaaaa","index":0,"members":["a"],"lastRequests":["a"]}`}},
 	"NameClaim":   {specs: []string{`{"app":"a","attribute":"userName","value":"a","holder":"a"}`}},
 	"OAuthGrant": {
-		specs: []string{`{"app":"a","clientID":"a","redirectURI":"https://a.example.com/b","userCode":"BCDF-GHJK","requestedFrom":"192.0.2.1","scopes":["read"],
-			"codeChallenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM","browserDigest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z","decision":"Approved","decidedBy":"a"}`},
+		specs: []string{`{"app":"a","appUID":"a","clientID":"a","redirectURI":"https://a.example.com/b","userCode":"BCDF-GHJK","requestedFrom":"192.0.2.1","scopes":["read"],
+			"codeChallenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM","browserDigest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z","decision":"Approved","decidedBy":"a"}`,
+			`{"app":"a","clientID":"a","userCode":"BCDF-GHJK","key":"` + publicKey + `"}`},
 		statuses: []string{`{` + conditions + `,"code":{"digest":"a","expiresAt":"2030-01-01T00:00:00Z","usedAt":"2030-01-01T00:00:00Z"},
-			"refresh":{"digest":"a","issuedAt":"2030-01-01T00:00:00Z","expiresAt":"2030-01-01T00:00:00Z","formerDigest":"b"},"usedRefreshDigests":["a"],"ended":{"reason":"a","time":"2030-01-01T00:00:00Z"}}`},
+			"refresh":{"digest":"a","issuedAt":"2030-01-01T00:00:00Z","expiresAt":"2030-01-01T00:00:00Z","formerDigest":"b"},"usedRefreshDigests":["a"],"assertions":[{"digest":"a","until":"2030-01-01T00:00:00Z"}],
+			"access":{"requestedAt":"2030-01-01T00:00:00Z","expiresAt":"2030-01-01T00:00:00Z"},"ended":{"reason":"a","time":"2030-01-01T00:00:00Z"}}`},
 	},
 	"RevocationList": {specs: []string{`{"app":{"namespace":"a","name":"a"},"prefix":"schema:","entries":"2027-01-01T00:00:00Z\tschema:a\n","omitted":1}`}},
 	"AppRoleBinding": {
@@ -61,5 +64,6 @@ var samples = map[string]struct{ specs, statuses []string }{
 
 const (
 	conditions = `"conditions":[{"type":"Ready","status":"True","reason":"A","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]`
+	publicKey  = `-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n`
 	digest     = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 )

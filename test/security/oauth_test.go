@@ -41,13 +41,16 @@ func (n *tenant) oauth() *v1alpha1.OAuth {
 	return &v1alpha1.OAuth{ClientID: "okta", OktaAppName: "acme_1", ClientSecret: v1alpha1.OAuthClientSecret{Name: "client"}}
 }
 
-// grantOf is a request as the server makes it.
-func (n *tenant) grantOf(app, id string) *v1alpha1.OAuthGrant {
+// grantOf is a request as the server makes it, for an App that is there.
+func (n *tenant) grantOf(t *testing.T, app, id string) *v1alpha1.OAuthGrant {
+	t.Helper()
+	of := &v1alpha1.App{}
+	must(t, n.admin.Get(t.Context(), client.ObjectKey{Namespace: n.namespace, Name: app}, of))
 	name := app + "-" + strings.ToLower(id)
 	return &v1alpha1.OAuthGrant{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelGrant: name}},
 		Spec: v1alpha1.OAuthGrantSpec{
-			App: app, ClientID: "okta", RedirectURI: "https://system-admin.okta.com/admin/app/cpc/acme_1/oauth/callback",
+			App: app, AppUID: string(of.UID), ClientID: "okta", RedirectURI: "https://system-admin.okta.com/admin/app/cpc/acme_1/oauth/callback",
 			UserCode: id[:4] + "-" + id[4:], BrowserDigest: digestOf("browser"), ExpiresAt: metav1.NewTime(time.Now().Add(10 * time.Minute).Truncate(time.Second)),
 		},
 	}
@@ -77,7 +80,7 @@ func TestOAuthApproval(t *testing.T) {
 	own := n.newApp("own")
 	own.Spec.OAuth = n.oauth()
 	must(t, n.client.Create(t.Context(), own))
-	grants := map[string]*v1alpha1.OAuthGrant{"root": n.grantOf("root", "BCDFGHJK"), "own": n.grantOf("own", "CDFGHJKL"), "denied": n.grantOf("own", "DFGHJKLM")}
+	grants := map[string]*v1alpha1.OAuthGrant{"root": n.grantOf(t, "root", "BCDFGHJK"), "own": n.grantOf(t, "own", "CDFGHJKL"), "denied": n.grantOf(t, "own", "DFGHJKLM")}
 	for _, grant := range grants {
 		n.createdSoon(t, server, grant)
 	}
@@ -87,7 +90,7 @@ func TestOAuthApproval(t *testing.T) {
 	refusedBy(t, n.client.Patch(t.Context(), copyOf(grants["own"]), decision("Approved", "admin")), oauthGrantsPolicy, "spec.decidedBy", n.user)
 	refusedBy(t, n.client.Patch(t.Context(), copyOf(grants["own"]), mergePatch(`{"spec":{"redirectURI":"https://evil.example.com/"}}`)), oauthGrantsPolicy)
 	refusedBy(t, n.client.Patch(t.Context(), copyOf(grants["own"]), mergePatch(`{"spec":{"app":"root"}}`)), oauthGrantsPolicy)
-	refusedBy(t, n.client.Create(t.Context(), n.grantOf("own", "FGHJKLMN")), oauthGrantsPolicy, "made by the SCIM server alone")
+	refusedBy(t, n.client.Create(t.Context(), n.grantOf(t, "own", "FGHJKLMN")), oauthGrantsPolicy, "made by the SCIM server alone")
 	refusedBy(t, n.client.Status().Patch(t.Context(), copyOf(grants["own"]), mergePatch(`{"status":{"refresh":{"digest":"`+digestOf("mine")+
 		`","issuedAt":"2030-01-01T00:00:00Z","expiresAt":"2031-01-01T00:00:00Z"}}}`)), writersPolicy)
 
@@ -132,7 +135,7 @@ func TestOAuthTokensAreIssuedByTheServerAlone(t *testing.T) {
 	own := n.newApp("own")
 	own.Spec.OAuth = n.oauth()
 	must(t, n.client.Create(t.Context(), own))
-	grant := n.grantOf("own", "BCDFGHJK")
+	grant := n.grantOf(t, "own", "BCDFGHJK")
 	n.createdSoon(t, server, grant)
 	must(t, n.client.Patch(t.Context(), copyOf(grant), decision("Approved", n.user)))
 	refusedBy(t, n.client.Create(t.Context(), issuedFor(grant)), oauthTokensPolicy, "issued by the SCIM server alone")
@@ -153,14 +156,14 @@ func TestStolenServerIssuesNothingUnapproved(t *testing.T) {
 	must(t, n.admin.Create(t.Context(), own))
 	scimToken, _ := n.newToken(t, "own", "waiting")
 	must(t, n.admin.Create(t.Context(), scimToken))
-	pending, approved, ended := n.grantOf("own", "BCDFGHJK"), n.grantOf("own", "CDFGHJKL"), n.grantOf("own", "DFGHJKLM")
+	pending, approved, ended := n.grantOf(t, "own", "BCDFGHJK"), n.grantOf(t, "own", "CDFGHJKL"), n.grantOf(t, "own", "DFGHJKLM")
 	for _, grant := range []*v1alpha1.OAuthGrant{pending, approved, ended} {
 		n.createdSoon(t, server, grant)
 	}
 	must(t, n.admin.Patch(t.Context(), copyOf(approved), decision("Approved", "admin")))
 	must(t, n.admin.Patch(t.Context(), copyOf(ended), decision("Approved", "admin")))
 	must(t, n.admin.Patch(t.Context(), copyOf(ended), decision("Denied", "admin")))
-	over := n.grantOf("own", "JKLMNPQR")
+	over := n.grantOf(t, "own", "JKLMNPQR")
 	n.createdSoon(t, server, over)
 	must(t, retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := server.Get(t.Context(), client.ObjectKeyFromObject(over), over); err != nil {
@@ -189,10 +192,19 @@ func TestStolenServerIssuesNothingUnapproved(t *testing.T) {
 		{"a token without the label", oauthTokensPolicy, with(func(s *v1alpha1.ScimToken) { s.Labels = nil })},
 		{"a token with another label", oauthTokensPolicy, with(func(s *v1alpha1.ScimToken) { s.Labels[v1alpha1.LabelGrant] = "other" })},
 		{"a token without an owner", oauthTokensPolicy, with(func(s *v1alpha1.ScimToken) { s.OwnerReferences = nil })},
-		{"a request for an App without OAuth", oauthAppsPolicy, n.grantOf("plain", "FGHJKLMN")},
-		{"a request without the label", oauthGrantsPolicy, func() client.Object { g := n.grantOf("own", "GHJKLMNP"); g.Labels = nil; return g }()},
+		{"an access token that outlasts what an App may ask for", oauthTokensPolicy, with(func(s *v1alpha1.ScimToken) {
+			s.Spec.ExpiresAt = &metav1.Time{Time: time.Now().Add(25 * time.Hour).Truncate(time.Second)}
+		})},
+		{"a request for another App of this name", oauthAppsPolicy, func() client.Object {
+			g := n.grantOf(t, "own", "KLMNPQRS")
+			g.Spec.AppUID = "00000000-0000-0000-0000-000000000000"
+			return g
+		}()},
+		{"a request of another client", oauthAppsPolicy, func() client.Object { g := n.grantOf(t, "own", "LMNPQRST"); g.Spec.ClientID = "mine"; return g }()},
+		{"a request for an App without OAuth", oauthAppsPolicy, n.grantOf(t, "plain", "FGHJKLMN")},
+		{"a request without the label", oauthGrantsPolicy, func() client.Object { g := n.grantOf(t, "own", "GHJKLMNP"); g.Labels = nil; return g }()},
 		{"a request that is approved already", "", func() client.Object {
-			g := n.grantOf("own", "HJKLMNPQ")
+			g := n.grantOf(t, "own", "HJKLMNPQ")
 			g.Spec.Decision, g.Spec.DecidedBy = v1alpha1.DecisionApproved, "admin"
 			return g
 		}()},

@@ -68,6 +68,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.KubernetesMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Limits"):
 		return &apiv1alpha1.LimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MachineClient"):
+		return &apiv1alpha1.MachineClientApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Manager"):
 		return &apiv1alpha1.ManagerApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MemberShard"):
@@ -88,6 +90,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NativeBindingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OAuth"):
 		return &apiv1alpha1.OAuthApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthAccess"):
+		return &apiv1alpha1.OAuthAccessApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthAssertion"):
+		return &apiv1alpha1.OAuthAssertionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OAuthClientSecret"):
 		return &apiv1alpha1.OAuthClientSecretApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OAuthCode"):

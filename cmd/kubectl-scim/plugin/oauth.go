@@ -3,13 +3,13 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -91,8 +91,8 @@ func (o oauthCommands) printGrants(out *output, grants []v1alpha1.OAuthGrant) er
 	for i := range grants {
 		grant := &grants[i]
 		cells := []any{
-			grant.Spec.UserCode, grant.Spec.App, stateOfGrant(grant, time.Now()), hostOf(grant.Spec.RedirectURI), grant.Spec.RequestedFrom,
-			grant.Spec.DecidedBy, untilOf(grant), grant.Spec.RedirectURI, age(grant),
+			grant.Spec.UserCode, grant.Spec.App, stateOfGrant(grant, time.Now()), grant.RedirectHost(), grant.Spec.RequestedFrom,
+			approverOf(grant), untilOf(grant), grant.Spec.RedirectURI, age(grant),
 		}
 		if o.all {
 			cells = append([]any{grant.Namespace}, cells...)
@@ -106,6 +106,14 @@ func (o oauthCommands) printGrants(out *output, grants []v1alpha1.OAuthGrant) er
 	return o.printTable(out, table)
 }
 
+// approverOf says what lets the client in: a user, or the App by a key of the machine client.
+func approverOf(grant *v1alpha1.OAuthGrant) string {
+	if grant.Spec.Key != "" {
+		return "the App, by a key of " + grant.Spec.ClientID
+	}
+	return grant.Spec.DecidedBy
+}
+
 // stateOfGrant says in a word what a grant is: what the controller says, but for what the clock says before it.
 func stateOfGrant(grant *v1alpha1.OAuthGrant, now time.Time) string {
 	switch {
@@ -113,6 +121,14 @@ func stateOfGrant(grant *v1alpha1.OAuthGrant, now time.Time) string {
 		return grant.Status.Ended.Reason
 	case grant.Spec.Decision == v1alpha1.DecisionDenied:
 		return v1alpha1.ReasonDenied
+	case meta.IsStatusConditionFalse(grant.Status.Conditions, v1alpha1.ConditionActive) &&
+		meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive).Reason == v1alpha1.ReasonNotHeld:
+		return v1alpha1.ReasonNotHeld
+	case grant.Spec.Key != "":
+		if access := grant.Status.Access; access == nil || now.After(access.ExpiresAt.Time) {
+			return v1alpha1.ReasonExpired
+		}
+		return v1alpha1.ReasonConnected
 	case grant.Status.Code != nil && grant.Status.Code.UsedAt != nil:
 		if refresh := grant.Status.Refresh; refresh == nil || now.After(refresh.ExpiresAt.Time) {
 			return v1alpha1.ReasonExpired
@@ -126,23 +142,19 @@ func stateOfGrant(grant *v1alpha1.OAuthGrant, now time.Time) string {
 	return v1alpha1.ReasonPending
 }
 
-// untilOf is until when a request can be approved, or a connection's refresh token be used; empty where it was denied or has ended.
+// untilOf is until when a request can be approved, a connection's refresh token be used, or a machine client's newest access token; empty
+// where it was denied or has ended.
 func untilOf(grant *v1alpha1.OAuthGrant) string {
 	if grant.Status.Ended != nil || grant.Spec.Decision == v1alpha1.DecisionDenied {
 		return ""
+	}
+	if access := grant.Status.Access; access != nil {
+		return until(&access.ExpiresAt)
 	}
 	if refresh := grant.Status.Refresh; refresh != nil {
 		return until(&refresh.ExpiresAt)
 	}
 	return until(&grant.Spec.ExpiresAt)
-}
-
-func hostOf(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil {
-		return address
-	}
-	return parsed.Host
 }
 
 func newOAuthDecision(o oauthCommands, decision string, command *cobra.Command) *cobra.Command {
@@ -186,6 +198,9 @@ func (o oauthCommands) grant(ctx context.Context, name string) (*v1alpha1.OAuthG
 func (o oauthCommands) decide(ctx context.Context, grant *v1alpha1.OAuthGrant, decision string) error {
 	state := stateOfGrant(grant, time.Now())
 	switch {
+	case grant.Spec.Key != "":
+		return fmt.Errorf("%s is the machine client %s, which the App %s lets in by its key: take the key out of spec.oauth.machineClients of the App to end it",
+			grant.Spec.UserCode, grant.Spec.ClientID, grant.Spec.App)
 	case decision == v1alpha1.DecisionApproved && state != v1alpha1.ReasonPending:
 		return fmt.Errorf("the request %s waits for no approval: it is %s", grant.Spec.UserCode, state)
 	case decision == v1alpha1.DecisionDenied && grant.Spec.Decision == v1alpha1.DecisionDenied:
@@ -198,7 +213,7 @@ func (o oauthCommands) decide(ctx context.Context, grant *v1alpha1.OAuthGrant, d
 	if err := o.patchSpec(ctx, grant, map[string]any{"decision": decision, "decidedBy": review.Status.UserInfo.Username}); err != nil {
 		return err
 	}
-	o.say("%s of App %s, sent back to %s: %s by %s", grant.Spec.UserCode, grant.Spec.App, hostOf(grant.Spec.RedirectURI), strings.ToLower(decision), review.Status.UserInfo.Username)
+	o.say("%s of App %s, sent back to %s: %s by %s", grant.Spec.UserCode, grant.Spec.App, grant.RedirectHost(), strings.ToLower(decision), review.Status.UserInfo.Username)
 	if decision == v1alpha1.DecisionApproved {
 		o.note("The page in the browser goes back by itself. kubectl scim oauth deny %s ends the connection.", grant.Spec.UserCode)
 	}
@@ -211,7 +226,7 @@ func (o oauthCommands) completeCodes(decision string) completion {
 		list := &v1alpha1.OAuthGrantList{}
 		if o.client.List(command.Context(), list, o.within(), client.Limit(completionLimit)) == nil {
 			for i := range list.Items {
-				if grant := &list.Items[i]; grant.Spec.Decision == "" || decision == v1alpha1.DecisionDenied {
+				if grant := &list.Items[i]; grant.Spec.Key == "" && (grant.Spec.Decision == "" || decision == v1alpha1.DecisionDenied) {
 					codes = append(codes, grant.Spec.UserCode)
 				}
 			}

@@ -182,15 +182,24 @@ func (o *OAuth) call(ctx context.Context, address string, form, more url.Values)
 		form.Set("client_id", o.ClientID)
 		form.Set("client_secret", o.ClientSecret)
 	}
+	return post(ctx, o.HTTP, address, form, func(request *http.Request) {
+		if !o.InForm {
+			request.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret))
+		}
+	})
+}
+
+// post sends a form, and reads the answer of an authorization server.
+func post(ctx context.Context, transport http.RoundTripper, address string, form url.Values, change func(*http.Request)) (*Tokens, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if !o.InForm {
-		request.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret))
+	if change != nil {
+		change(request)
 	}
-	page, err := pageOf((&http.Client{Transport: o.HTTP}).Do(request)) //nolint:bodyclose // pageOf closes it
+	page, err := pageOf((&http.Client{Transport: transport}).Do(request)) //nolint:bodyclose // pageOf closes it
 	if err != nil {
 		return nil, err
 	}

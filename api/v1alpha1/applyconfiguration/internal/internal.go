@@ -614,6 +614,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requestsPerSecond
       type:
         scalar: numeric
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.MachineClient
+  map:
+    fields:
+    - name: clientID
+      type:
+        scalar: string
+    - name: keys
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Manager
   map:
     fields:
@@ -775,6 +787,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: clientSecret
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthClientSecret
+    - name: machineClients
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.MachineClient
+          elementRelationship: associative
+          keys:
+          - clientID
     - name: oktaAppName
       type:
         scalar: string
@@ -793,6 +813,24 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.scim-operator.scim-operator.api.v1alpha1.TokenScope
           elementRelationship: associative
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthAccess
+  map:
+    fields:
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: requestedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthAssertion
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: until
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthClientSecret
   map:
     fields:
@@ -847,6 +885,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: app
       type:
         scalar: string
+    - name: appUID
+      type:
+        scalar: string
     - name: browserDigest
       type:
         scalar: string
@@ -865,6 +906,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: key
+      type:
+        scalar: string
     - name: redirectURI
       type:
         scalar: string
@@ -883,6 +927,15 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthGrantStatus
   map:
     fields:
+    - name: access
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthAccess
+    - name: assertions
+      type:
+        list:
+          elementType:
+            namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthAssertion
+          elementRelationship: atomic
     - name: code
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthCode

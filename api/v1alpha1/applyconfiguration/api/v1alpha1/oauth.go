@@ -10,8 +10,9 @@ import (
 // OAuthApplyConfiguration represents a declarative configuration of the OAuth type for use
 // with apply.
 //
-// OAuth has the App's client get its tokens by OAuth 2 (RFC 6749), as Okta's mode OAuth2 does: the server is the authorization server,
-// and a person who may bind what the App grants approves each connection once.
+// OAuth has clients of the App get their tokens by OAuth 2 (RFC 6749): the server is the authorization server. Of the client that clientID
+// names, as Okta's mode OAuth2 has it, a person who may bind what the App grants approves each connection once. Machine clients need no
+// approval: to list their keys takes the right to bind what the App grants.
 type OAuthApplyConfiguration struct {
 	// clientID that the client names itself by.
 	ClientID *string `json:"clientID,omitempty"`
@@ -24,6 +25,9 @@ type OAuthApplyConfiguration struct {
 	// redirectURIs are the addresses that the client may be sent back to, in place of Okta's own. An address must be equal to one of
 	// them, character by character.
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
+	// machineClients get access tokens by the grant client_credentials, and authenticate themselves by a JWT that they sign (private_key_jwt,
+	// RFC 7523). No person approves them. A token that was issued to one is accepted while the key that signed is listed.
+	MachineClients []MachineClientApplyConfiguration `json:"machineClients,omitempty"`
 	// scopes bound what the issued tokens may ask for: read, users, groups, as in ScimToken.spec.scopes. Empty: everything.
 	Scopes []apiv1alpha1.TokenScope `json:"scopes,omitempty"`
 	// accessTokenLifetime is how long an access token is accepted: 1h where it is not set, 5m to 24h.
@@ -69,6 +73,19 @@ func (b *OAuthApplyConfiguration) WithOktaAppName(value string) *OAuthApplyConfi
 func (b *OAuthApplyConfiguration) WithRedirectURIs(values ...string) *OAuthApplyConfiguration {
 	for i := range values {
 		b.RedirectURIs = append(b.RedirectURIs, values[i])
+	}
+	return b
+}
+
+// WithMachineClients adds the given value to the MachineClients field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MachineClients field.
+func (b *OAuthApplyConfiguration) WithMachineClients(values ...*MachineClientApplyConfiguration) *OAuthApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMachineClients")
+		}
+		b.MachineClients = append(b.MachineClients, *values[i])
 	}
 	return b
 }

@@ -15,7 +15,8 @@ import (
 // with apply.
 //
 // OAuthGrant is one connection of an OAuth 2 client to an App: asked for by the client, approved by a person, and the root of the
-// access and refresh tokens that the server issues for it. Delete it to end them.
+// access and refresh tokens that the server issues for it. Delete it to end them. A machine client has one for each of its keys, without an
+// approval: delete it to end its tokens, and take the key out of the App to end the client.
 type OAuthGrantApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

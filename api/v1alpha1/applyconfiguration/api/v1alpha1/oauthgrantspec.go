@@ -10,16 +10,21 @@ import (
 // OAuthGrantSpecApplyConfiguration represents a declarative configuration of the OAuthGrantSpec type for use
 // with apply.
 //
-// OAuthGrantSpec is a request of an OAuth 2 client to open an App, and what a person decided about it. The server writes the
-// request, once; people write the decision.
+// OAuthGrantSpec is a request of an OAuth 2 client to open an App, and what a person decided about it; or a machine client of an App. The
+// server writes it, once; people write the decision.
 type OAuthGrantSpecApplyConfiguration struct {
 	// app names the App, in the same namespace.
 	App *string `json:"app,omitempty"`
+	// appUID is the uid of the App that a browser's request was made for: the App made anew under its name takes no part in it.
+	AppUID *string `json:"appUID,omitempty"`
+	// key is the public key of a machine client, as spec.oauth.machineClients of the App lists it, character by character.
+	Key *string `json:"key,omitempty"`
 	// clientID of the client.
 	ClientID *string `json:"clientID,omitempty"`
 	// redirectURI that the browser is sent back to.
 	RedirectURI *string `json:"redirectURI,omitempty"`
-	// userCode is the short code that the page shows and that names the request in kubectl scim oauth approve.
+	// userCode is the short code that the page shows and that names the request in kubectl scim oauth approve. That of a machine client
+	// follows from its ID and key.
 	UserCode *string `json:"userCode,omitempty"`
 	// requestedFrom is the address of the browser, as the server saw it.
 	RequestedFrom *string `json:"requestedFrom,omitempty"`
@@ -49,6 +54,22 @@ func OAuthGrantSpec() *OAuthGrantSpecApplyConfiguration {
 // If called multiple times, the App field is set to the value of the last call.
 func (b *OAuthGrantSpecApplyConfiguration) WithApp(value string) *OAuthGrantSpecApplyConfiguration {
 	b.App = &value
+	return b
+}
+
+// WithAppUID sets the AppUID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AppUID field is set to the value of the last call.
+func (b *OAuthGrantSpecApplyConfiguration) WithAppUID(value string) *OAuthGrantSpecApplyConfiguration {
+	b.AppUID = &value
+	return b
+}
+
+// WithKey sets the Key field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Key field is set to the value of the last call.
+func (b *OAuthGrantSpecApplyConfiguration) WithKey(value string) *OAuthGrantSpecApplyConfiguration {
+	b.Key = &value
 	return b
 }
 

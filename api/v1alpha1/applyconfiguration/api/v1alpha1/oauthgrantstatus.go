@@ -19,6 +19,11 @@ type OAuthGrantStatusApplyConfiguration struct {
 	Refresh *OAuthRefreshApplyConfiguration `json:"refresh,omitempty"`
 	// usedRefreshDigests are those of refresh tokens that were used, the last 64 of them: one that comes back ends the grant.
 	UsedRefreshDigests []string `json:"usedRefreshDigests,omitempty"`
+	// assertions are JWTs that the machine client has shown, until they expire: one that comes back is refused. While there are 256, the
+	// client waits.
+	Assertions []OAuthAssertionApplyConfiguration `json:"assertions,omitempty"`
+	// access says when the machine client last asked for a token.
+	Access *OAuthAccessApplyConfiguration `json:"access,omitempty"`
 	// ended says why and since when no token of the grant is accepted any more.
 	Ended *OAuthEndApplyConfiguration `json:"ended,omitempty"`
 }
@@ -65,6 +70,27 @@ func (b *OAuthGrantStatusApplyConfiguration) WithUsedRefreshDigests(values ...st
 	for i := range values {
 		b.UsedRefreshDigests = append(b.UsedRefreshDigests, values[i])
 	}
+	return b
+}
+
+// WithAssertions adds the given value to the Assertions field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Assertions field.
+func (b *OAuthGrantStatusApplyConfiguration) WithAssertions(values ...*OAuthAssertionApplyConfiguration) *OAuthGrantStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithAssertions")
+		}
+		b.Assertions = append(b.Assertions, *values[i])
+	}
+	return b
+}
+
+// WithAccess sets the Access field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Access field is set to the value of the last call.
+func (b *OAuthGrantStatusApplyConfiguration) WithAccess(value *OAuthAccessApplyConfiguration) *OAuthGrantStatusApplyConfiguration {
+	b.Access = value
 	return b
 }
 

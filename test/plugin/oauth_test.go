@@ -2,10 +2,14 @@ package plugin_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -75,4 +79,45 @@ func TestOAuthFromRequestToEnd(t *testing.T) {
 	if len(grants.Items) != 1 || grants.Items[0].Spec.DecidedBy != "admin" {
 		t.Errorf("the grants are %+v", grants.Items)
 	}
+}
+
+// A machine client is listed beside them. The App decides about it, and not a person with its code.
+func TestOAuthOfAMachineClient(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	listed, err := jose.JSONWebKey{Key: public}.MarshalJSON()
+	must(t, err)
+	app := newApp(t, func(spec *v1alpha1.AppSpec) {
+		spec.ExternalURL = h.Server.URL
+		spec.OAuth = &v1alpha1.OAuth{MachineClients: []v1alpha1.MachineClient{{ClientID: "hr", Keys: []string{string(listed)}}}}
+	})
+	machine := &okta.Machine{Issuer: h.Server.URL + "/apps/" + app.Namespace + "/" + app.Name, ClientID: "hr", Key: private, Algorithm: jose.EdDSA}
+	tokens, err := machine.Token(t.Context(), nil)
+	must(t, err)
+	if users, _ := opens(t, app, tokens.Access); users != http.StatusOK {
+		t.Fatalf("the token endpoint answered %d %s, and the token is answered %d", tokens.Status, tokens.Text, users)
+	}
+	grants := &v1alpha1.OAuthGrantList{}
+	must(t, h.Env.Client.List(t.Context(), grants, client.InNamespace(app.Namespace)))
+	if len(grants.Items) != 1 {
+		t.Fatalf("%d grants", len(grants.Items))
+	}
+	code := grants.Items[0].Spec.UserCode
+	a := admin(t, app.Namespace)
+	a.scim("oauth", "list").expect(0, code, "Connected", "the App, by a key of hr")
+	a.scim("oauth", "deny", code).expect(2, "spec.oauth.machineClients")
+	a.scim("oauth", "approve", code).expect(2, "spec.oauth.machineClients")
+	must(t, h.Env.Client.Patch(t.Context(), &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: app.Name}},
+		client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"oauth":null}}`))))
+	harness.Eventually(t, limit, "the end of the machine client", func(ctx context.Context) error {
+		grant := &v1alpha1.OAuthGrant{}
+		if err := h.Env.Client.Get(ctx, client.ObjectKeyFromObject(&grants.Items[0]), grant); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionFalse(grant.Status.Conditions, v1alpha1.ConditionActive) {
+			return errors.New("the grant is active")
+		}
+		return nil
+	})
+	a.scim("oauth", "list").expect(0, code, "NotHeld")
 }

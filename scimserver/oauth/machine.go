@@ -131,6 +131,9 @@ func (s *Server) spend(ctx context.Context, call *Call, shown *assertion, access
 
 // record changes the status of a grant so that it has an assertion. Those that have expired are forgotten.
 func (s *Server) record(app *v1alpha1.App, grant *v1alpha1.OAuthGrant, shown *assertion, access *v1alpha1.OAuthAccess) error {
+	if !grant.DeletionTimestamp.IsZero() {
+		return ErrBusy // once it is gone, there is another one
+	}
 	if grant.Spec.ClientID != shown.clientID || grant.Spec.Key != shown.key || !grant.IsHeldBy(app) {
 		return errUnchanged
 	}

@@ -67,13 +67,12 @@ func TestRecordIsForOneClientAndKey(t *testing.T) {
 	s, app := at(&now), appWith("other", "key")
 	shown := &assertion{clientID: "hr", key: "key", id: "1", until: now.Add(time.Minute)}
 	for name, change := range map[string]func(*v1alpha1.OAuthGrant){
-		"of another client":   func(g *v1alpha1.OAuthGrant) { g.Spec.ClientID = "erp" },
-		"of another key":      func(g *v1alpha1.OAuthGrant) { g.Spec.Key = "other" },
-		"of another App":      func(g *v1alpha1.OAuthGrant) { g.Spec.App = "other" },
-		"in another place":    func(g *v1alpha1.OAuthGrant) { g.Namespace = "other" },
-		"that a person made":  func(g *v1alpha1.OAuthGrant) { g.Spec.Key, g.Spec.Decision = "", v1alpha1.DecisionApproved },
-		"that has ended":      func(g *v1alpha1.OAuthGrant) { g.Status.Ended = &v1alpha1.OAuthEnd{} },
-		"that is deleted now": func(g *v1alpha1.OAuthGrant) { g.DeletionTimestamp = &metav1.Time{Time: now} },
+		"of another client":  func(g *v1alpha1.OAuthGrant) { g.Spec.ClientID = "erp" },
+		"of another key":     func(g *v1alpha1.OAuthGrant) { g.Spec.Key = "other" },
+		"of another App":     func(g *v1alpha1.OAuthGrant) { g.Spec.App = "other" },
+		"in another place":   func(g *v1alpha1.OAuthGrant) { g.Namespace = "other" },
+		"that a person made": func(g *v1alpha1.OAuthGrant) { g.Spec.Key, g.Spec.Decision = "", v1alpha1.DecisionApproved },
+		"that has ended":     func(g *v1alpha1.OAuthGrant) { g.Status.Ended = &v1alpha1.OAuthEnd{} },
 	} {
 		grant := machineGrant(app, shown)
 		change(grant)
@@ -82,6 +81,11 @@ func TestRecordIsForOneClientAndKey(t *testing.T) {
 		}
 	}
 	grant := machineGrant(app, shown)
+	grant.DeletionTimestamp = &metav1.Time{Time: now}
+	if err := s.record(app, grant, shown, nil); !errors.Is(err, ErrBusy) {
+		t.Errorf("a grant that is being deleted: %v", err)
+	}
+	grant.DeletionTimestamp = nil
 	app.Spec.OAuth.MachineClients[0].Keys = []string{"next"}
 	if err := s.record(app, grant, shown, nil); !errors.Is(err, errUnchanged) {
 		t.Errorf("a key that was taken away: %v", err)

@@ -2,6 +2,8 @@ package security_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +58,35 @@ func TestMachineClientWidensAccess(t *testing.T) {
 	refused(machines(t, map[string][]string{"hr": {oneKey}, "erp": {anotherKey}}))
 	must(t, n.client.Patch(t.Context(), copyOf(root), mergePatch(`{"spec":{"oauth":null}}`)))
 	refused(machines(t, map[string][]string{"erp": {anotherKey}}))
+}
+
+// An App with as many machine clients and keys as it can list, each as long as it can be, is within the limits of CEL: an author without the
+// right to bind takes one key away, and the server makes the grant of the last one.
+func TestMachineClientsAtTheirMost(t *testing.T) {
+	n, server := newTenant(t), withServer(t)
+	full := func() map[string][]string {
+		clients := map[string][]string{}
+		for i := range 8 {
+			for j := range 4 {
+				id, key := fmt.Sprintf("%0128d", i), oneKey+strings.Repeat("\n", 4*i+j)
+				clients[id] = append(clients[id], strings.Repeat(" ", 2048-len(key))+key)
+			}
+		}
+		return clients
+	}
+	root := n.newApp("root")
+	root.Spec.Mode = v1alpha1.ModeObserve
+	root.Spec.Roles = []v1alpha1.Role{{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}}}
+	must(t, n.admin.Create(t.Context(), root))
+	must(t, n.admin.Patch(t.Context(), copyOf(root), machines(t, full())))
+	last := fmt.Sprintf("%0128d", 7)
+	grant := n.machineGrant("root", last, full()[last][3])
+	n.createdSoon(t, server, grant)
+	n.createdSoon(t, server, issuedFor(grant))
+	fewer := full()
+	fewer[last] = fewer[last][1:]
+	must(t, n.client.Patch(t.Context(), copyOf(root), machines(t, fewer)))
+	refusedBy(t, n.client.Patch(t.Context(), copyOf(root), machines(t, full())), grantsPolicy, "cluster-admin")
 }
 
 // machineGrant is the grant of a machine client as the server makes it.

@@ -18,17 +18,59 @@ import (
 // bindingWriter writes the AppRoleBindings of a key.
 type bindingWriter struct{ writer }
 
-// writeBindings writes the AppRoleBindings of chunks with members, before a native binding grants to them: so at every moment,
-// whatever crashes, each user in a native binding is in its AppRoleBinding, too. withRemovals selects the chunks that a user
-// leaves; they come first. It fails with errInterrupted where a removal waits, and with what the API server refused.
-func (w *bindingWriter) writeBindings(ctx context.Context, withRemovals bool) error {
+// stage of a run in which an AppRoleBinding is written.
+type stage int
+
+const (
+	// stageRemovals has AppRoleBindings that users leave, before the run tells of its removals.
+	stageRemovals stage = iota
+	// stageGrants has those that no user leaves.
+	stageGrants
+	// stageTrailing has those that lose leavers alone. It comes last, or in another run.
+	stageTrailing
+)
+
+func (p *plan) stageOf(c *packing.Chunk) stage {
+	switch {
+	case len(p.trails[c.Index]) > 0:
+		return stageTrailing
+	case c.HasRemovals:
+		return stageRemovals
+	}
+	return stageGrants
+}
+
+// writeTrailing writes the AppRoleBindings that lose leavers alone, at least one of them where a removal waits. The others wait for
+// the next run.
+func (w *bindingWriter) writeTrailing(ctx context.Context) error {
+	if w.plan.isLate() {
+		return nil
+	}
 	var errs []error
 	for i := range w.plan.chunks {
 		c := &w.plan.chunks[i]
-		if len(c.Members) == 0 || c.HasRemovals != withRemovals {
+		if w.plan.stageOf(c) != stageTrailing {
 			continue
 		}
-		if !withRemovals && w.isInterrupted() {
+		errs = append(errs, w.writeBinding(ctx, c))
+		if w.isInterrupted() {
+			break
+		}
+	}
+	return joinErrors(errs)
+}
+
+// writeBindings writes the AppRoleBindings of chunks with members, before a native binding grants to them: so at every moment,
+// whatever crashes, each user in a native binding is in its AppRoleBinding, too. It fails with errInterrupted where a removal waits,
+// and with what the API server refused.
+func (w *bindingWriter) writeBindings(ctx context.Context, which stage) error {
+	var errs []error
+	for i := range w.plan.chunks {
+		c := &w.plan.chunks[i]
+		if len(c.Members) == 0 || w.plan.stageOf(c) != which {
+			continue
+		}
+		if which == stageGrants && w.isInterrupted() {
 			return errInterrupted
 		}
 		if existing := w.objects.binding(c.Index); existing != nil && !existing.DeletionTimestamp.IsZero() {

@@ -74,7 +74,7 @@ func (p *plan) bindingDifferences(have, want *v1alpha1.AppRoleBinding) string {
 	var texts []string
 	lacks := func(format string, subjects, others []v1alpha1.AppRoleSubject) {
 		for _, subject := range subjects {
-			if !slices.Contains(others, subject) && !p.movedUsers[subject.User] {
+			if !slices.Contains(others, subject) && !p.movedUsers[subject.User] && !p.trailing[subject.User] {
 				texts = append(texts, fmt.Sprintf(format, subject.User, subject.Name))
 			}
 		}

@@ -2,11 +2,12 @@
 // ClusterRoleBindings made from them. Nothing else writes either.
 //
 // The user controller puts what each user has earned into the earned.Index, and has each role in a scope (a key) run that a
-// user gained or lost: by RequestGrants, which returns at once, or by SyncRemoval, which waits. The controller of this package
+// user gained or lost: by RequestGrants, which returns at once, or by SyncRemoval and SyncLeaver, which wait. The controller of this package
 // has keys run for what it watches: Apps, namespaces, and edits of the bindings by others, which are undone.
 //
 // A run gathers its input, makes a plan, and writes what differs from it: first the removals of users, then the
-// AppRoleBindings, then the grants, and last the removal of what is no longer needed. A native binding gains only
+// AppRoleBindings, then the grants, and last the removal of what is no longer needed. AppRoleBindings that lose leavers alone come
+// after that, or in a later run (trailing.go). A native binding gains only
 // subjects of users that were evaluated for the state of the App that asks for it: users evaluated for an earlier one keep exactly the
 // native bindings that name them.
 //
@@ -16,6 +17,7 @@
 //   - runs.go says when a key runs (internal/schedule does it), turns.go how Apps share slots, runner.go and run.go in which
 //     steps, memory.go what one run leaves to the next;
 //   - gather.go, people.go and reader.go read; packing and plan.go decide, and need no client;
+//   - trailing.go knows leavers that AppRoleBindings name for a moment longer;
 //   - nativewriter.go, bindingwriter.go and status.go write, objects.go holds what exists meanwhile, overlay what informers do
 //     not show yet;
 //   - edits.go, differences.go and repair.go tell what others changed.

@@ -31,6 +31,7 @@ type gatherer struct {
 	policies    *access.Cache
 	unlabelled  *unlabelledBindings
 	permissions *permissions
+	trailers    *trailing
 	input
 }
 
@@ -45,7 +46,7 @@ func (g *gatherer) gather(ctx context.Context, memoryOf func() memory) error {
 		return err
 	}
 	g.memory = memoryOf()
-	g.dirty = g.index.DrainDirty(g.key)
+	g.dirty, g.trailing = g.index.DrainDirty(g.key), g.trailers.under(g.key)
 	g.full = g.full || !g.memory.clean || g.memory.app != g.generation || time.Since(g.memory.lastFull) > recheckEvery ||
 		len(g.dirty) > manyDirty || slices.ContainsFunc(bindings, g.isForeign)
 	in, err := g.packing(ctx, bindings)

@@ -23,7 +23,8 @@ func (g *gatherer) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBind
 	looked := bindings
 	if !g.full {
 		looked = packing.Looked(bindings, g.dirty, len(candidates), func(binding *v1alpha1.AppRoleBinding) bool {
-			return g.memory.unevaluated[binding.Spec.Index] || g.status && binding.Status.ObservedGeneration != binding.Generation
+			return g.memory.unevaluated[binding.Spec.Index] || g.status && binding.Status.ObservedGeneration != binding.Generation ||
+				!g.isLate() && g.namesTrailing(binding)
 		})
 		in.Touched = func(binding *v1alpha1.AppRoleBinding) bool { return slices.Contains(looked, binding) }
 	}
@@ -41,6 +42,16 @@ func (g *gatherer) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBind
 	var err error
 	in.Newcomers, err = g.newcomers(ctx, candidates, facts)
 	return in, err
+}
+
+// namesTrailing reports whether an AppRoleBinding names a leaver that native bindings do not name any more.
+func (g *gatherer) namesTrailing(binding *v1alpha1.AppRoleBinding) bool {
+	for user := range g.trailing {
+		if packing.IsIn(binding, user) {
+			return true
+		}
+	}
+	return false
 }
 
 // candidates are users that may hold the key and that none of its bindings names.

@@ -48,6 +48,10 @@ type input struct {
 	full bool
 	// status has the AppRoleBindings' status written, also of chunks where no standing changed.
 	status bool
+	// urgent says that a caller waits for a removal, prompt that it also waits for all AppRoleBindings.
+	urgent, prompt bool
+	// trailing are leavers that AppRoleBindings name and native bindings do not, before the run.
+	trailing map[string]bool
 	appState
 	// memory is what the run before left.
 	memory memory
@@ -80,6 +84,8 @@ type plan struct {
 	// refused are roles that this process has no right to bind; unknown tells why that could not be found out.
 	refused refusal
 	unknown error
+	// trails are the users that AppRoleBindings are to lose which may be written last, by chunk.
+	trails map[int32][]string
 	// moved are RBAC subjects that come or go by this run itself; movedUsers are the users behind them.
 	moved      map[rbacv1.Subject]bool
 	movedUsers map[string]bool
@@ -130,6 +136,7 @@ func newPlan(in input) *plan {
 		p.known[id] = true
 	}
 	p.findMoved()
+	p.findTrailing()
 	return p
 }
 

@@ -3,6 +3,7 @@ package approlebinding
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
@@ -41,6 +42,17 @@ func (r *rechecks) take(key earned.RoleInScope) bool {
 	full := r.keys[key]
 	delete(r.keys, key)
 	return full
+}
+
+// later puts a key into the queue after a delay, for its status and what trails. Before the controller runs there is no queue, and it
+// looks at all keys when it starts.
+func (r *rechecks) later(key earned.RoleInScope, delay time.Duration) {
+	r.mutex.Lock()
+	q := r.queue
+	r.mutex.Unlock()
+	if q != nil {
+		q.AddAfter(key, delay)
+	}
 }
 
 // retry puts a key into the queue after a failed run, with its backoff. Before the controller runs there is no queue, and it

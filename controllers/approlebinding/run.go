@@ -64,28 +64,30 @@ type run struct {
 	edits    *edits
 	natives  nativeWriter
 	bindings bindingWriter
+	trailing *trailing
 }
 
-func newRun(w writer) *run {
-	return &run{plan: w.plan, objects: w.objects, edits: w.edits, natives: nativeWriter{w}, bindings: bindingWriter{w}}
+func newRun(w writer, trailing *trailing) *run {
+	return &run{plan: w.plan, objects: w.objects, edits: w.edits, natives: nativeWriter{w}, bindings: bindingWriter{w}, trailing: trailing}
 }
 
 // write brings the bindings in line with the plan: removals of users first, then the AppRoleBindings, then grants, and last
-// what is not needed any more. It calls removed, at most once, as soon as no user is bound wrongly.
+// what is not needed any more, and AppRoleBindings that name leavers. It calls removed, at most once, as soon as no user is bound
+// wrongly.
 func (r *run) write(ctx context.Context, removed func(error)) Outcome {
 	if err := r.removeUsers(ctx); err != nil {
 		removed(err)
 		return Outcome{Removal: err, Grant: err}
 	}
 	removed(nil)
-	outcome := Outcome{Grant: r.bindings.writeBindings(ctx, false)}
+	outcome := Outcome{Grant: r.bindings.writeBindings(ctx, stageGrants)}
 	if outcome.Grant == nil {
 		outcome.Grant = cmp.Or(r.plan.refused.err(), r.plan.unknown, r.natives.writeGrants(ctx))
 	}
 	if r.natives.isInterrupted() {
 		return Outcome{Grant: errInterrupted}
 	}
-	outcome.Prune = errors.Join(r.natives.pruneNatives(ctx), r.bindings.pruneBindings(ctx))
+	outcome.Prune = errors.Join(r.natives.pruneNatives(ctx), r.bindings.pruneBindings(ctx), r.bindings.writeTrailing(ctx))
 	return outcome
 }
 
@@ -93,5 +95,8 @@ func (r *run) removeUsers(ctx context.Context) error {
 	if err := r.natives.removeSubjects(ctx); err != nil {
 		return err
 	}
-	return errors.Join(r.bindings.writeBindings(ctx, true), r.bindings.pruneBindings(ctx))
+	for _, users := range r.plan.trails {
+		r.trailing.add(r.plan.key, users)
+	}
+	return errors.Join(r.bindings.writeBindings(ctx, stageRemovals), r.bindings.pruneBindings(ctx))
 }

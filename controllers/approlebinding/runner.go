@@ -38,8 +38,10 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 	writing := r.writerOf(key, scheduled.Urgent, scheduled.Overtaken)
 	g := &gatherer{
 		reader: r.syncer.reader(), client: writing, live: liveReader{r.syncer.Live}, index: r.syncer.Index, policies: r.syncer.Policies,
-		unlabelled: &r.syncer.unlabelledBindings, permissions: &r.syncer.permissions,
-		input: input{key: key, full: scheduled.Want.full, status: scheduled.Want.status},
+		unlabelled: &r.syncer.unlabelledBindings, permissions: &r.syncer.permissions, trailers: &r.syncer.trailing,
+		input: input{
+			key: key, full: scheduled.Want.full, status: scheduled.Want.status, urgent: scheduled.Urgent, prompt: scheduled.Want.prompt,
+		},
 	}
 	err := g.gather(ctx, func() memory { return r.beginRun(key, scheduled.Want.status) })
 	if err != nil {
@@ -54,9 +56,10 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 		Client: writing, isInterrupted: scheduled.IsInterrupted,
 	}
 	defer w.edits.tell(ctx)
-	run := newRun(w)
+	run := newRun(w, &r.syncer.trailing)
 	outcome := run.write(ctx, scheduled.Removed)
 	interrupted := errors.Is(outcome.Grant, errInterrupted)
+	r.syncer.trailing.settle(key, run.settled(r.syncer.trailing.under(key), interrupted || outcome.Removal != nil))
 	if outcome.Removal != nil || interrupted {
 		r.syncer.Index.MarkDirty(key, p.dirty)
 	}
@@ -91,9 +94,14 @@ func (r runner) beginRun(key earned.RoleInScope, status bool) (begun memory) {
 // this package asked for comes back by its queue's backoff; any other has to be put there.
 func (r runner) finished(key earned.RoleInScope, wanted want, outcome Outcome, rest time.Duration) time.Duration {
 	var turned, kept bool
+	trails := r.syncer.trailing.any(key)
 	r.syncer.memories.write(key, func(m *memory) bool {
-		if m.statusDue.IsZero() && !wanted.status {
-			m.statusDue = time.Now().Add(ownDelay + ownDelayFactor*rest)
+		switch due := time.Now().Add(ownDelay + ownDelayFactor*rest); {
+		case !m.statusDue.IsZero():
+		case trails:
+			m.statusDue = earliest(due, time.Now().Add(trailingDelay))
+		case !wanted.status:
+			m.statusDue = due
 		}
 		turned = (m.outcome.Grant == nil) != (outcome.Grant == nil)
 		m.known, m.outcome = true, outcome
@@ -103,6 +111,9 @@ func (r runner) finished(key earned.RoleInScope, wanted want, outcome Outcome, r
 	})
 	if outcome.Err() != nil && !wanted.status {
 		r.syncer.rechecks.retry(key)
+	}
+	if trails {
+		r.syncer.rechecks.later(key, r.syncer.memories.statusDelay(key))
 	}
 	var users []types.NamespacedName
 	if turned {
@@ -116,6 +127,13 @@ func (r runner) finished(key earned.RoleInScope, wanted want, outcome Outcome, r
 		return 0
 	}
 	return rest
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (r runner) tell(users []types.NamespacedName) {

@@ -29,8 +29,9 @@ const (
 
 // want is what callers want of a run.
 type want struct {
-	// status has the AppRoleBindings' status written; full has everything looked at.
-	status, full bool
+	// status has the AppRoleBindings' status written; full has everything looked at. prompt has AppRoleBindings written before the
+	// caller learns of its removal, also where they lose leavers alone.
+	status, full, prompt bool
 	// asked are completed when the run is done.
 	asked []*grantRequest
 	// origins are the callers' spans.
@@ -38,7 +39,7 @@ type want struct {
 }
 
 func (w *want) merge(other want) {
-	w.status, w.full = w.status || other.status, w.full || other.full
+	w.status, w.full, w.prompt = w.status || other.status, w.full || other.full, w.prompt || other.prompt
 	w.asked = append(w.asked, other.asked...)
 	w.origins = w.origins.And(other.origins)
 }

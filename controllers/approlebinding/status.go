@@ -31,7 +31,7 @@ func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 	for i := range w.plan.chunks {
 		c := &w.plan.chunks[i]
 		existing := w.objects.binding(c.Index)
-		if !c.Touched || existing == nil {
+		if !c.Touched || existing == nil || w.stillTrails(c, existing) {
 			continue
 		}
 		object := existing.DeepCopy()
@@ -54,6 +54,12 @@ func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 		w.objects.setBinding(c.Index, object)
 	}
 	return joinErrors(errs)
+}
+
+// stillTrails reports whether an AppRoleBinding names leavers that its native bindings do not name: its status is written after that.
+func (w *bindingWriter) stillTrails(c *packing.Chunk, existing *v1alpha1.AppRoleBinding) bool {
+	lost := w.plan.trails[c.Index]
+	return len(lost) > 0 && packing.Position(existing, lost[0]) >= 0
 }
 
 // nativesByChunk returns the native bindings that there are of each chunk, sorted. The nil chunk has those of none.

@@ -46,6 +46,7 @@ type Syncer struct {
 	memories           memories
 	requests           grantRequests
 	rechecks           rechecks
+	trailing           trailing
 	edits              fair.Edits
 
 	once      sync.Once
@@ -92,11 +93,26 @@ var errStillBound = errors.New("the AppRoleBinding of a role that was lost still
 // the user is not named any more: where the freshest copies of the AppRoleBindings name the user after the run, everything of
 // the key is looked at once more, and it is an error if they do even then.
 func (s *Syncer) SyncRemoval(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error {
-	for _, full := range []bool{false, true} {
-		if err := s.runs().Schedule(key, want{full: full, origins: tracing.From(ctx)}, true).WaitRemoved(ctx); err != nil {
+	return s.syncRemoval(ctx, key, want{prompt: true}, func() (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
+		return s.reader().subjectsOf(ctx, user)
+	})
+}
+
+// SyncLeaver is SyncRemoval for a user that may have no access at all. It waits for native bindings: AppRoleBindings, by which nothing
+// grants, are written within seconds for all that left by then.
+func (s *Syncer) SyncLeaver(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error {
+	return s.syncRemoval(ctx, key, want{}, func() (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
+		return s.Subjects(ctx, user)
+	})
+}
+
+func (s *Syncer) syncRemoval(ctx context.Context, key earned.RoleInScope, wanted want, subjects func() (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error)) error {
+	wanted.origins = tracing.From(ctx)
+	for _, wanted.full = range []bool{false, true} {
+		if err := s.runs().Schedule(key, wanted, true).WaitRemoved(ctx); err != nil {
 			return err
 		}
-		bound, err := s.Subjects(ctx, user)
+		bound, err := subjects()
 		if err != nil {
 			return err
 		}
@@ -128,8 +144,8 @@ func (s *Syncer) GrantResults(user types.NamespacedName, revision uint64) (map[e
 // Cancel drops the request of a user that is gone or holds nothing any more. The runs still happen.
 func (s *Syncer) Cancel(user types.NamespacedName) { s.requests.cancel(user) }
 
-// Bound returns the keys under which AppRoleBindings name a user, each with its RBAC user name. It is at least as new as
-// this process's own writes. Errors are those of reading AppRoleBindings.
+// Bound returns the keys under which AppRoleBindings name a user, each with its RBAC user name, without those under which no native
+// binding does since the user left. It is at least as new as this process's own writes. Errors are those of reading AppRoleBindings.
 func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]string, error) {
 	subjects, err := s.Subjects(ctx, user)
 	if err != nil {
@@ -144,7 +160,12 @@ func (s *Syncer) Bound(ctx context.Context, user types.NamespacedName) (map[earn
 
 // Subjects is Bound with the whole subject. It fails where an informer cannot be read.
 func (s *Syncer) Subjects(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
-	return s.reader().subjectsOf(ctx, user)
+	trailing := s.trailing.of(user) // before the AppRoleBindings, which are written first
+	subjects, err := s.reader().subjectsOf(ctx, user)
+	for key := range trailing {
+		delete(subjects, key)
+	}
+	return subjects, err
 }
 
 // IsNamed reports whether a native binding of a key names an RBAC user, or the group in the user's place where group is not

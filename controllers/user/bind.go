@@ -52,7 +52,7 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 	if err != nil {
 		return nil, err
 	}
-	if err := e.unbind(ctx, e.name, lost); err != nil {
+	if err := e.unbind(ctx, e.name, lost, e.Syncer.SyncRemoval); err != nil {
 		return nil, err
 	}
 	return failure, e.checkBound(ctx, entry.Subject, gained)
@@ -171,8 +171,11 @@ func hasTrue(set map[earned.RoleInScope]bool) bool {
 	return false
 }
 
+// removal takes a user out of the bindings of a key.
+type removal func(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error
+
 // unbind waits until a person is not bound any more under the keys that are true in the map.
-func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[earned.RoleInScope]bool) error {
+func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[earned.RoleInScope]bool, remove removal) error {
 	var keys []earned.RoleInScope
 	for key, isLost := range lost {
 		if isLost {
@@ -180,7 +183,7 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 		}
 	}
 	failures := make([]error, len(keys))
-	inParallel(keys, func(i int, key earned.RoleInScope) { failures[i] = r.Syncer.SyncRemoval(ctx, key, name) })
+	inParallel(keys, func(i int, key earned.RoleInScope) { failures[i] = remove(ctx, key, name) })
 	var failed []earned.RoleInScope
 	for i, key := range keys {
 		if failures[i] != nil {

@@ -12,7 +12,7 @@ import (
 
 // boundByGroup is the message of AccessRevoked for a user that a group stood for. It is final: nothing that this operator
 // does ends that access sooner.
-const boundByGroup = "No binding of this operator names the person, but subjectMode is Group: bindings name a group that the person was in, " +
+const boundByGroup = "No RoleBinding or ClusterRoleBinding of this operator names the person, but subjectMode is Group: bindings name a group that the person was in, " +
 	"and tokens that were issued with that group keep it until they expire."
 
 // isBoundByGroup says whether native bindings named a group in the user's place, when the access ended or at an earlier look

@@ -120,7 +120,7 @@ func (v *verdict) addHeld(roles []v1alpha1.EarnedRole) {
 
 func (v *verdict) revoked(user *v1alpha1.User) {
 	v.subject = user.Status.KubernetesUsername
-	v.revocation = condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, "No binding of this operator names the person's Kubernetes user.")
+	v.revocation = condition(v1alpha1.ConditionAccessRevoked, true, v1alpha1.ReasonRevoked, "No RoleBinding or ClusterRoleBinding of this operator names the person's Kubernetes user.")
 	reason, message := whyInactive(user)
 	v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 	v.ready = condition(v1alpha1.ConditionReady, true, reason, message)

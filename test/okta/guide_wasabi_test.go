@@ -164,9 +164,7 @@ func wacmChanged(t *testing.T, g *guide, client *okta.Client, app harness.App) {
 	}
 	say(t)(client.Deactivate(t.Context(), person))
 	g.hasNow(t, subject, access{})
-	if bindings := operator.BindingsOf(t, subject); len(bindings) != 0 {
-		t.Errorf("%s is still named by %q", subject, bindings)
-	}
+	operator.UnboundNow(t, subject)
 	g.shows(t, "users", app.Namespace, person.ID, harness.Row{"ACTIVE": "false", "ROLES": "", "REVOKED": "True"})
 	say(t)(client.Reactivate(t.Context(), person))
 	g.has(t, subject, wacmRoles["RESELLER_STAFF"])

@@ -190,9 +190,7 @@ func (l *life) deactivated(t *testing.T) {
 	if got := last.Text("id"); got != l.person.ID {
 		t.Errorf("the answer has the id %s, want %s", got, l.person.ID)
 	}
-	if bindings := operator.BindingsOf(t, l.subject()); len(bindings) != 0 {
-		t.Errorf("%s is still named by %q", l.subject(), bindings)
-	}
+	operator.UnboundNow(t, l.subject())
 }
 
 func (l *life) readableWhileInactive(t *testing.T) {
@@ -291,9 +289,7 @@ func (l *life) deleted(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		must(t, do(t, l.okta, method, "/Users/"+l.person.ID, "").ExpectError(http.StatusNotFound, ""))
 	}
-	if bindings := operator.BindingsOf(t, l.subject()); len(bindings) != 0 {
-		t.Errorf("%s is still named by %q", l.subject(), bindings)
-	}
+	operator.UnboundNow(t, l.subject())
 	if ids := find(t, l.okta, okta.Equals("userName", l.person.Profile.UserName)); len(ids) != 0 {
 		t.Errorf("the deleted user's name still finds %q", ids)
 	}

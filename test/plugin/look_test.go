@@ -91,7 +91,7 @@ func TestMissingRights(t *testing.T) {
 	viewer.scim("suspend", "ada@example.com").expect(3, "you lack the right to patch users.scim-operator.io"+in)
 	operator.scim("suspend", "ada@example.com", "--dry-run=server").expect(0, "server dry run")
 	operator.scim("explain", "ada@example.com").expect(0, "State       Active")
-	operator.scim("suspend", "ada@example.com").expect(0, "suspended: No binding of this operator")
+	operator.scim("suspend", "ada@example.com").expect(0, "suspended: No RoleBinding or ClusterRoleBinding of this operator")
 	operator.scim("resume", "ada@example.com").expect(0, "resumed: developer")
 }
 

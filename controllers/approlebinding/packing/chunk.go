@@ -1,6 +1,7 @@
 package packing
 
 import (
+	"cmp"
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -58,6 +59,28 @@ func (c *Chunk) Subjects() []v1alpha1.AppRoleSubject {
 		subjects[i] = c.Members[i].AppRoleSubject
 	}
 	return subjects
+}
+
+// Lost returns the users that the AppRoleBinding names and the chunk does not have, and whether the two differ by nothing else.
+func (c *Chunk) Lost() (users []string, only bool) {
+	if c.Existing == nil {
+		return nil, len(c.Members) == 0
+	}
+	next := 0
+	for _, subject := range c.Existing.Spec.Subjects {
+		if next < len(c.Members) && c.Members[next].AppRoleSubject == subject {
+			next++
+			continue
+		}
+		users = append(users, subject.User)
+	}
+	return users, next == len(c.Members)
+}
+
+// Has reports whether a user is a member.
+func (c *Chunk) Has(user string) bool {
+	_, found := slices.BinarySearchFunc(c.Members, user, func(m Member, user string) int { return cmp.Compare(m.User, user) })
+	return found
 }
 
 // HasUnevaluated reports whether this process has not evaluated one of the members at all.

@@ -103,6 +103,22 @@ func (h *Harness) AccessSoon(t testing.TB, user string, want Access) {
 	t.Logf("%s has %s after %s", user, want, took.Round(time.Millisecond))
 }
 
+// UnboundNow checks that no native binding names a Kubernetes user, and that AppRoleBindings cease to within a few seconds.
+func (h *Harness) UnboundNow(t testing.TB, user string) {
+	t.Helper()
+	for _, binding := range h.BindingsOf(t, user) {
+		if !strings.HasPrefix(binding, "AppRoleBinding ") {
+			t.Errorf("%s is still named by %s", user, binding)
+		}
+	}
+	Eventually(t, grantLimit, "no AppRoleBinding of "+user, func(context.Context) error {
+		if bindings := h.BindingsOf(t, user); len(bindings) != 0 {
+			return fmt.Errorf("still named by %q", bindings)
+		}
+		return nil
+	})
+}
+
 // BindingsOf lists every binding that names a Kubernetes user, native ones and AppRoleBindings, as "Kind namespace/name".
 func (h *Harness) BindingsOf(t testing.TB, user string) []string {
 	t.Helper()

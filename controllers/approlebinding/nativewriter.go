@@ -22,8 +22,8 @@ const attempts = 5
 type nativeWriter struct{ writer }
 
 // removeSubjects takes out of native bindings the subjects that should not be in them, before anything else is written. It
-// returns when live reads show that, and this process's informers, too: the API server's authorizer is fed by the same watch, so
-// that it denies by the time that a condition says so. It fails where a subject may still be bound.
+// returns when this process's informers show that: the API server's authorizer is fed by the same watch, so that it denies by the
+// time that a condition says so. It fails where a subject may still be bound.
 func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 	removals := map[overlay.ID]removal{}
 	for id, existing := range w.objects.allNatives() {
@@ -46,7 +46,7 @@ func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 	if len(removals) == 0 {
 		return nil
 	}
-	err := eachOf(removals, func(id overlay.ID, remove removal) error {
+	return eachOf(removals, func(id overlay.ID, remove removal) error {
 		existing, _ := w.objects.native(id)
 		object, err := w.removeAndConfirm(ctx, id, existing, remove)
 		if err != nil {
@@ -56,17 +56,6 @@ func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 		w.edits.undid(id)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	ids := make([]overlay.ID, 0, len(removals))
-	for id := range removals {
-		ids = append(ids, id)
-	}
-	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
-	defer cancel()
-	w.writes.Wait(waiting, ids, func(id overlay.ID) client.Object { return w.cached(waiting, id) })
-	return nil
 }
 
 // removal is what a native binding keeps of its subjects.
@@ -83,26 +72,41 @@ type removal struct {
 // errStillNamed says that a native binding names a subject again as often as it is taken out.
 var errStillNamed = errors.New("others keep putting a subject back")
 
-// removeAndConfirm takes subjects out of a native binding, and reads it live: what others wrote in the meantime is undone, too.
+// removeAndConfirm takes subjects out of a native binding, and reads it back: what others wrote in the meantime is undone, too.
 func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
 	for range attempts {
 		object, err := w.removeFrom(ctx, id, existing, remove)
 		if err != nil {
 			return nil, err
 		}
-		live, err := w.live.native(ctx, id)
+		written, err := w.readBack(ctx, id, object)
 		if err != nil {
 			return nil, err
 		}
-		if live == nil {
+		if written == nil {
 			return nil, nil
 		}
-		existing = nativeOf(live)
+		existing = nativeOf(written)
 		if _, others := remove.chunk.Among(existing.subjects); !others {
 			return object, nil
 		}
 	}
 	return nil, fmt.Errorf("%s %s: %w", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
+}
+
+// readBack returns a native binding as it is after this run wrote it, or later: by the informer once that shows the write, else by a
+// live read. object is what was written; nil for a deletion, after which only a live read tells that the binding is gone: one that lost
+// its labels is in no informer.
+func (w *nativeWriter) readBack(ctx context.Context, id overlay.ID, object client.Object) (client.Object, error) {
+	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	w.writes.Wait(waiting, []overlay.ID{id}, func(id overlay.ID) client.Object { return w.cached(waiting, id) })
+	if object != nil {
+		if cached := w.cached(ctx, id); cached != nil && overlay.IsAtLeast(cached.GetResourceVersion(), object.GetResourceVersion()) {
+			return cached, nil
+		}
+	}
+	return w.live.native(ctx, id)
 }
 
 // removeFrom writes a native binding with the subjects that remain, or deletes it where it is not needed. To change a binding

@@ -84,5 +84,5 @@ func (w *Write) Latest(cached client.Object) client.Object {
 
 // isShownBy reports whether an informer's copy is as new as the write.
 func (w *Write) isShownBy(cached client.Object) bool {
-	return isAtLeast(cached.GetResourceVersion(), w.object.GetResourceVersion())
+	return IsAtLeast(cached.GetResourceVersion(), w.object.GetResourceVersion())
 }

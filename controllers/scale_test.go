@@ -15,10 +15,10 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Bindings are filled with 250 people each; a leaver changes one of them.
+// Bindings are filled with 100 people each; a leaver changes one of them.
 func TestManyUsersArePacked(t *testing.T) {
 	w := newWorld(t, nil)
-	const count = 300
+	const count = 120
 	users := make([]*v1alpha1.User, count)
 	slots := make(chan struct{}, 8)
 	var group sync.WaitGroup
@@ -39,14 +39,14 @@ func TestManyUsersArePacked(t *testing.T) {
 		t.Fatalf("%d AppRoleBindings and %d RoleBindings", len(bindings), len(natives))
 	}
 	slices.SortFunc(bindings, func(a, b v1alpha1.AppRoleBinding) int { return int(a.Spec.Index - b.Spec.Index) })
-	if a, b := len(bindings[0].Spec.Subjects), len(bindings[1].Spec.Subjects); a != 250 || b != 50 {
+	if a, b := len(bindings[0].Spec.Subjects), len(bindings[1].Spec.Subjects); a != 100 || b != 20 {
 		t.Errorf("chunks of %d and %d people", a, b)
 	}
 	for i := range bindings {
 		w.eventuallyCondition(&bindings[i], v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	}
 
-	leaver := client.ObjectKey{Namespace: w.namespace, Name: bindings[0].Spec.Subjects[125].User}
+	leaver := client.ObjectKey{Namespace: w.namespace, Name: bindings[0].Spec.Subjects[50].User}
 	user := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: leaver.Namespace, Name: leaver.Name}}
 	update(w, user, func(u *v1alpha1.User) { u.Spec.Active = false })
 	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
@@ -75,7 +75,7 @@ func TestManyUsersArePacked(t *testing.T) {
 		t.Errorf("%d AppRoleBindings", len(after))
 	}
 	for _, binding := range after {
-		if binding.Spec.Index == 0 && len(binding.Spec.Subjects) != 250 {
+		if binding.Spec.Index == 0 && len(binding.Spec.Subjects) != 100 {
 			t.Errorf("the first has %d people", len(binding.Spec.Subjects))
 		}
 	}

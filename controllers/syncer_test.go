@@ -271,7 +271,7 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	gate := &statusGate{Client: syncer.Client, asked: make(chan struct{}), may: make(chan struct{})}
 	syncer.Client = gate
 	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
-	const people = 600 // in three AppRoleBindings
+	const people = 280 // in three AppRoleBindings
 	var last types.NamespacedName
 	for i := range people {
 		user := w.newUser(fmt.Sprintf("user-%d", i), "")

@@ -13,10 +13,10 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// MaxSubjects is how far an AppRoleBinding is filled, and so each native binding made from it: about 25 kB. Its schema
+// MaxSubjects is how far an AppRoleBinding is filled, and so each native binding made from it: about 10 kB. Its schema
 // admits 1000. Each user that comes or goes has its objects written whole, by several programs; and each object costs as
 // much as a dozen subjects wherever all of them are read.
-const MaxSubjects = 250
+const MaxSubjects = 100
 
 // Input of Pack.
 type Input struct {

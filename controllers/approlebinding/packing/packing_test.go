@@ -278,3 +278,65 @@ func TestKeptUnderAnotherName(t *testing.T) {
 		})
 	}
 }
+
+// An AppRoleBinding that is fuller than they are filled now stays as it is, and takes no user in until there is room.
+func TestFullerThanFull(t *testing.T) {
+	binding := &v1alpha1.AppRoleBinding{}
+	for i := range MaxSubjects + 2 {
+		binding.Spec.Subjects = append(binding.Spec.Subjects, v1alpha1.AppRoleSubject{User: fmt.Sprintf("u%04d", i), Name: "n"})
+	}
+	pack := func(leavers int) []Chunk {
+		return Pack([]*v1alpha1.AppRoleBinding{binding}, Input{
+			Decide: func(s v1alpha1.AppRoleSubject) (Member, bool) {
+				return Member{AppRoleSubject: s}, s.User >= fmt.Sprintf("u%04d", leavers)
+			},
+			Newcomers: map[string]Member{"v": {AppRoleSubject: v1alpha1.AppRoleSubject{User: "v", Name: "n"}}},
+		})
+	}
+	for leavers, want := range map[int][]int{0: {MaxSubjects + 2, 1}, 2: {MaxSubjects, 1}, 3: {MaxSubjects}} {
+		var sizes []int
+		for _, c := range pack(leavers) {
+			sizes = append(sizes, len(c.Members))
+		}
+		if !slices.Equal(sizes, want) {
+			t.Errorf("after %d leavers: chunks of %v, want %v", leavers, sizes, want)
+		}
+	}
+}
+
+func TestLost(t *testing.T) {
+	existing := &v1alpha1.AppRoleBinding{}
+	for _, user := range []string{"a", "b", "c"} {
+		existing.Spec.Subjects = append(existing.Spec.Subjects, v1alpha1.AppRoleSubject{User: user, Name: "n-" + user})
+	}
+	members := func(users ...string) (list []Member) {
+		for _, user := range users {
+			list = append(list, Member{AppRoleSubject: v1alpha1.AppRoleSubject{User: user, Name: "n-" + user}})
+		}
+		return list
+	}
+	renamed := members("a", "b")
+	renamed[1].Name = "other"
+	for name, test := range map[string]struct {
+		existing *v1alpha1.AppRoleBinding
+		members  []Member
+		lost     []string
+		only     bool
+	}{
+		"nothing":            {existing, members("a", "b", "c"), nil, true},
+		"the first":          {existing, members("b", "c"), []string{"a"}, true},
+		"all but one":        {existing, members("b"), []string{"a", "c"}, true},
+		"and one joins":      {existing, members("a", "b", "d"), []string{"c"}, false},
+		"and one is renamed": {existing, renamed, []string{"b", "c"}, false},
+		"there is none":      {nil, members("a"), nil, false},
+	} {
+		c := Chunk{Existing: test.existing, Members: test.members}
+		lost, only := c.Lost()
+		if only != test.only || only && !slices.Equal(lost, test.lost) {
+			t.Errorf("%s: %v, %v", name, lost, only)
+		}
+		if c.Has("z") || len(test.members) > 0 && !c.Has(test.members[0].User) {
+			t.Errorf("%s: members", name)
+		}
+	}
+}

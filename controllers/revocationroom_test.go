@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -125,9 +126,16 @@ func TestRevocationListOverlappingPrefixes(t *testing.T) {
 	update(w, second, func(a *v1alpha1.App) { prefix := "elsewhere:"; a.Spec.Kubernetes.UsernamePrefix = &prefix })
 	update(w, double, deactivate)
 	w.eventuallyListed("pine:own", "pine:x:jane")
-	// And they are not as soon as there is such an App.
+	// And they are not as soon as there is such an App, with an active user of the name or without.
+	update(w, jane, deactivate)
+	w.eventuallyRevoked(jane)
 	update(w, second, func(a *v1alpha1.App) { prefix := "pine:x:"; a.Spec.Kubernetes.UsernamePrefix = &prefix })
-	w.eventuallyListed("pine:own")
+	w.eventually(func() string {
+		if got := slices.Sorted(maps.Keys(w.list().Spec.Users())); !slices.Equal(got, []string{"pine:own"}) {
+			return fmt.Sprintf("the App of pine: lists %q", got)
+		}
+		return ""
+	})
 }
 
 // Only names that the App bound get on its list: a user that never had a role is denied nothing.

@@ -145,16 +145,73 @@ func TestRevocationListNamesTheUserThatTheAppBound(t *testing.T) {
 		spec.RoleAssignment.Default = nil
 	})
 	never, once := w.provision(w.newUser("never", "")), w.provision(w.newUser("once", `{"role":"viewer"}`))
+	vanished := w.newUser("vanished", "")
+	vanished.Finalizers = nil
+	w.provision(vanished)
+	w.eventuallyCondition(vanished, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonNoRole)
 	w.eventuallyCondition(never, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonNoRole)
 	w.eventuallyGranted(once)
 	// A role that is not earned any more was bound all the same.
 	update(w, once, func(u *v1alpha1.User) { u.Spec.Attributes = nil })
 	w.eventuallyCondition(once, v1alpha1.ConditionAccessGranted, metav1.ConditionFalse, v1alpha1.ReasonNoRole)
+	update(w, vanished, func(u *v1alpha1.User) { u.Finalizers = nil })
+	if err := env.Client.Delete(w.ctx, vanished); err != nil {
+		t.Fatal(err)
+	}
 	for _, user := range []*v1alpha1.User{never, once} {
 		update(w, user, deactivate)
 		w.eventuallyRevoked(user)
 	}
 	if got := w.listed(); !slices.Equal(got, []string{"bound:once"}) {
 		t.Errorf("listed are %q, want the user that the App bound", got)
+	}
+}
+
+// A user that bindings would name, had the App not only to observe, had no access that could be left.
+func TestRevocationListOfAnAppThatObserves(t *testing.T) {
+	w := newDenyingWorld(t, func(spec *v1alpha1.AppSpec) {
+		denying("observed:")(spec)
+		spec.Mode = v1alpha1.ModeObserve
+	})
+	user := w.provision(w.newUser("jane", ""))
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil || user.Status.RoleNames == "" {
+			return fmt.Sprintf("the status names the roles %q: %v", user.Status.RoleNames, err)
+		}
+		return ""
+	})
+	update(w, user, deactivate)
+	w.eventuallyRevoked(user)
+	if got := w.listed(); len(got) > 0 {
+		t.Errorf("listed are %q", got)
+	}
+}
+
+// A list that is not called after its App is not the controller's: it counts for nothing, and stays as it is.
+func TestRevocationListOfAnotherName(t *testing.T) {
+	w := newStoppedDenyingWorld(t, denying("own:"))
+	foreign := func(name, user string) *v1alpha1.RevocationList {
+		list := w.newList(map[string]time.Time{user: time.Now().Add(time.Hour)})
+		list.Name = name
+		w.create(list)
+		return list
+	}
+	before := foreign("before", "own:before")
+	w.start()
+	first := w.granted(w.app, "first")
+	update(w, first, deactivate)
+	w.eventuallyRevoked(first)
+	after := foreign("after", "own:after")
+	second := w.granted(w.app, "second")
+	update(w, second, deactivate)
+	w.eventuallyRevoked(second)
+	if got := slices.Sorted(maps.Keys(w.list().Spec.Users())); !slices.Equal(got, []string{"own:first", "own:second"}) {
+		t.Errorf("the App's list has %q", got)
+	}
+	for _, list := range []*v1alpha1.RevocationList{before, after} {
+		now := &v1alpha1.RevocationList{}
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(list), now); err != nil || now.ResourceVersion != list.ResourceVersion {
+			t.Errorf("the list %s was written: %v", list.Name, err)
+		}
 	}
 }

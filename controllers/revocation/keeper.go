@@ -174,13 +174,18 @@ func revokedAt(user *v1alpha1.User) time.Time {
 	return user.Status.InactiveSince.Time
 }
 
-// add puts names of an App onto its list and waits for it. A name outside the App's own prefix is none of its own: an App
-// speaks for its prefix alone, whatever its prefix was before.
-func (k *Keeper) add(ctx context.Context, app *v1alpha1.App, expires time.Time, names []string) error {
-	prefix := app.Spec.Kubernetes.Prefix()
-	names = slices.DeleteFunc(names, func(name string) bool {
+// own returns those of the names that are an App's to deny: none of Kubernetes' own, none outside the App's prefix, whatever its
+// prefix was before, and none with the longer prefix of another App.
+func (k *Keeper) own(prefix string, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		return !userlookup.Deniable(name) || !strings.HasPrefix(name, prefix) || k.index.Outranked(prefix, name)
 	})
+}
+
+// add puts names of an App onto its list, those that are its own, and waits for it.
+func (k *Keeper) add(ctx context.Context, app *v1alpha1.App, expires time.Time, names []string) error {
+	prefix := app.Spec.Kubernetes.Prefix()
+	names = k.own(prefix, names)
 	if len(names) == 0 || !expires.After(time.Now()) {
 		return nil
 	}

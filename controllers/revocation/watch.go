@@ -125,8 +125,7 @@ func (k *Keeper) lostUser(user *v1alpha1.User) {
 		return
 	}
 	prefix := app.Spec.Kubernetes.Prefix()
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return k.index.Outranked(prefix, name) })
-	k.put(app, time.Now().Add(lifetime), names)
+	k.put(app, time.Now().Add(lifetime), k.own(prefix, names))
 }
 
 // sawApp follows Apps. One that has no requests denied any more lifts the denial of its people, whether their Users are still there or

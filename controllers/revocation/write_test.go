@@ -35,6 +35,22 @@ func listWith(entries map[string]time.Time) *appList {
 	return &appList{app: types.NamespacedName{Namespace: "ns", Name: "app"}, prefix: "okta:", entries: entries}
 }
 
+// An App denies names of its own prefix alone, and none of Kubernetes' own, however it came to bind them.
+func TestOwnNames(t *testing.T) {
+	k := keeper(nil)
+	names := []string{"okta:left", "other:left", "okta:x:jane", "system:kube-scheduler", ""}
+	for prefix, want := range map[string][]string{
+		"okta:": {"okta:left"}, "okta:x:": {"okta:x:jane"}, "system:": {}, "": {"other:left"}, "nowhere:": {},
+	} {
+		if got := k.own(prefix, names); !slices.Equal(got, want) {
+			t.Errorf("of the prefix %q: %q, want %q", prefix, got, want)
+		}
+	}
+	if !slices.Equal(names, []string{"okta:left", "other:left", "okta:x:jane", "system:kube-scheduler", ""}) {
+		t.Errorf("the caller's names have become %q", names)
+	}
+}
+
 // A list denies no user that may have access, no name that is another App's, and nothing that has expired.
 func TestContent(t *testing.T) {
 	k := keeper(map[string]bool{"back": true, "left": false})

@@ -57,7 +57,7 @@ func parallel(ctx context.Context, workers int, work func(ctx context.Context, n
 var elsewhere = &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 
 // repeat is an attack by so many clients, each of which sends one request after the other, whatever the answer.
-func repeat(clients int, url, authorization string, request func(i int) (method, path, body string)) Attack {
+func (t *Tenant) repeat(clients int, base, authorization string, request func(i int) (method, path, body string)) Attack {
 	return func(ctx context.Context) error {
 		transport := &http.Transport{MaxIdleConnsPerHost: clients, DialContext: elsewhere.DialContext}
 		defer transport.CloseIdleConnections()
@@ -65,7 +65,7 @@ func repeat(clients int, url, authorization string, request func(i int) (method,
 		err := parallel(ctx, clients, func(ctx context.Context, next func() int) error {
 			for ctx.Err() == nil {
 				method, path, body := request(next())
-				r, err := http.NewRequestWithContext(ctx, method, url+path, bytes.NewReader([]byte(body)))
+				r, err := http.NewRequestWithContext(ctx, method, t.URL+base+path, bytes.NewReader([]byte(body)))
 				if err != nil {
 					return err
 				}
@@ -78,6 +78,7 @@ func repeat(clients int, url, authorization string, request func(i int) (method,
 				}
 				_, _ = io.Copy(io.Discard, response.Body)
 				_ = response.Body.Close()
+				t.answered(response.StatusCode)
 			}
 			return nil
 		})
@@ -90,7 +91,7 @@ func repeat(clients int, url, authorization string, request func(i int) (method,
 
 // ScanFilters sends filters that look at every user of the tenant's App.
 func (t *Tenant) ScanFilters(clients int) Attack {
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		filter := fmt.Sprintf(`name.familyName co "nobody-%d" and (displayName ew "x" or title sw "y")`, i)
 		return http.MethodGet, "/Users?filter=" + okta.Escape(filter) + "&count=1000", ""
 	})
@@ -99,14 +100,14 @@ func (t *Tenant) ScanFilters(clients int) Attack {
 // Sorts sends lists sorted by attributes that have no index.
 func (t *Tenant) Sorts(clients int) Attack {
 	attributes := []string{"title", "nickName", "locale", "timezone", "displayName", "name.givenName", "name.familyName", "userType"}
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		return http.MethodGet, "/Users?count=1000&filter=" + okta.Escape("active eq true") + "&sortBy=" + attributes[i%len(attributes)], ""
 	})
 }
 
 // BulkClients create users by bulk requests of 1,000 operations.
 func (t *Tenant) BulkClients(clients int) Attack {
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		var b strings.Builder
 		b.WriteString(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[`)
 		for n := range 1000 {
@@ -122,7 +123,7 @@ func (t *Tenant) BulkClients(clients int) Attack {
 
 // Creates post users one by one.
 func (t *Tenant) Creates(clients int) Attack {
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		return http.MethodPost, "/Users", fmt.Sprintf(`{"schemas":[%q],"userName":"create.%d@example.com","active":true}`, okta.SchemaUser, i)
 	})
 }
@@ -134,7 +135,7 @@ func (t *Tenant) LargeUsers(clients, attributes, bytes int) Attack {
 		fmt.Fprintf(&b, `,"a%d":%q`, n, strings.Repeat("x", bytes))
 	}
 	wide := b.String()
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		return http.MethodPost, "/Users", fmt.Sprintf(`{"schemas":[%q],"userName":"wide.%d@example.com","active":true%s}`, okta.SchemaUser, i, wide)
 	})
 }
@@ -150,7 +151,7 @@ func (t *Tenant) Groups(clients, members int) Attack {
 		fmt.Fprintf(&b, `{"value":%q}`, ids[n%len(ids)])
 	}
 	list := b.String()
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		return http.MethodPost, "/Groups", fmt.Sprintf(`{"schemas":[%q],"displayName":"group %d","members":[%s]}`, okta.SchemaGroup, i, list)
 	})
 }
@@ -158,7 +159,7 @@ func (t *Tenant) Groups(clients, members int) Attack {
 // Leavers deactivate users of Fill and bring them back, without end: removals go before everything else.
 func (t *Tenant) Leavers(clients int) Attack {
 	ids := t.people()
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		active := i/len(ids)%2 == 1
 		return http.MethodPatch, "/Users/" + ids[i%len(ids)], fmt.Sprintf(
 			`{"schemas":[%q],"Operations":[{"op":"replace","value":{"active":%t}}]}`, okta.SchemaPatchOp, active)
@@ -167,7 +168,7 @@ func (t *Tenant) Leavers(clients int) Attack {
 
 // Pages reads the largest pages, and all of each.
 func (t *Tenant) Pages(clients int) Attack {
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(int) (method, path, body string) {
 		return http.MethodGet, "/Users?count=1000", ""
 	})
 }
@@ -180,14 +181,14 @@ func (t *Tenant) people() []string {
 
 // WrongTokens guesses tokens.
 func (t *Tenant) WrongTokens(clients int) Attack {
-	return repeat(clients, t.URL+"/scim/v2", "Bearer scim_wrong", func(int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer scim_wrong", func(int) (method, path, body string) {
 		return http.MethodGet, "/Users?startIndex=1&count=2", ""
 	})
 }
 
 // TokensOfAnIssuer sends a token to the App's own URL, good or not, as fast as it is answered.
 func (t *Tenant) TokensOfAnIssuer(clients int, token string) Attack {
-	return repeat(clients, t.URL+"/apps/"+t.Namespace+"/"+t.App.Name+"/scim/v2", "Bearer "+token, func(int) (method, path, body string) {
+	return t.repeat(clients, "/apps/"+t.Namespace+"/"+t.App.Name+"/scim/v2", "Bearer "+token, func(int) (method, path, body string) {
 		return http.MethodGet, "/Users?startIndex=1&count=2", ""
 	})
 }
@@ -195,7 +196,7 @@ func (t *Tenant) TokensOfAnIssuer(clients int, token string) Attack {
 // DeepJSON posts users with so many levels of nesting.
 func (t *Tenant) DeepJSON(clients, depth int) Attack {
 	nested := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
-	return repeat(clients, t.URL+"/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
+	return t.repeat(clients, "/scim/v2", "Bearer "+t.Token, func(i int) (method, path, body string) {
 		return http.MethodPost, "/Users", fmt.Sprintf(`{"schemas":[%q],"userName":"deep.%d@example.com","x":%s}`, okta.SchemaUser, i, nested)
 	})
 }

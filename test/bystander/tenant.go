@@ -3,6 +3,7 @@ package bystander
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -44,6 +45,24 @@ type Tenant struct {
 	mutex sync.Mutex
 	// filled are the ids of the users that Fill has created.
 	filled []string
+	// answers count what the server answered to attacks, by status.
+	answers map[int]int
+}
+
+// Answers returns how many requests of this tenant's attacks were answered so far, by status.
+func (t *Tenant) Answers() map[int]int {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return maps.Clone(t.answers)
+}
+
+func (t *Tenant) answered(status int) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if t.answers == nil {
+		t.answers = map[int]int{}
+	}
+	t.answers[status]++
 }
 
 // NewTenant makes a namespace, an App that gives all its users one role in that namespace, and a token, and returns when the

@@ -175,10 +175,12 @@ func (n *attacker) request(method, path, body string) (*http.Request, error) {
 // attacker is another tenant's App.
 type attacker struct{ *bystander.Tenant }
 
+// perSecond and burst are what an App may send without limits of its own; removals have as many beside them.
+const perSecond, burst = 50, 100
+
 // An App takes its rate and no more, is told when to try again, and deactivates all the same.
 func TestRateOfAnApp(t *testing.T) {
 	tenant := newAttacker(t, 1, 10)
-	const perSecond, burst = 50, 100 // the defaults
 	ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
 	defer stop()
 	begun := time.Now()

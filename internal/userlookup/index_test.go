@@ -189,14 +189,34 @@ func TestOutranked(t *testing.T) {
 	expect(t, x, "pine:x:jane", userlookup.Revoked)
 }
 
-// A User that vanishes had access only where the App bound it.
-func TestRemovedWithoutBinding(t *testing.T) {
-	jane := person("one", "jane", "jane", func(u *v1alpha1.User) { u.Status.BoundAs = "" })
-	x := index(jane)
-	x.PutApp(app("one", true, "okta:"))
-	if names, hadAccess := x.RemoveUser(jane); hadAccess || len(names) == 0 {
-		t.Errorf("removed %v, had access %v", names, hadAccess)
+// A User that vanishes had access only where the App bound it, and until it left.
+func TestRemovedWithoutAccess(t *testing.T) {
+	for title, change := range map[string]func(*v1alpha1.User){
+		"never bound": func(u *v1alpha1.User) { u.Status.BoundAs = "" },
+		"left before": inactive,
+	} {
+		jane := person("one", "jane", "jane", change)
+		x := index(jane)
+		x.PutApp(app("one", true, "okta:"))
+		if names, hadAccess := x.RemoveUser(jane); hadAccess || len(names) == 0 {
+			t.Errorf("%s: removed %v, had access %v", title, names, hadAccess)
+		}
 	}
+}
+
+// An App that names its people differently has them found under the new names.
+func TestNamesFollowTheApp(t *testing.T) {
+	x := index(person("one", "a", "jane", inactive))
+	x.PutApp(app("one", true, "okta:"))
+	if touched := x.PutApp(app("one", true, "okta:")); len(touched) > 0 {
+		t.Errorf("nothing changed, and touched are %q", touched)
+	}
+	touched := x.PutApp(app("one", true, "staff:"))
+	if !slices.Contains(touched, "okta:jane") || !slices.Contains(touched, "staff:jane") {
+		t.Errorf("touched are %q", touched)
+	}
+	expect(t, x, "staff:jane", userlookup.Revoked)
+	expect(t, x, "okta:jane", userlookup.Unknown)
 }
 
 // A user is revoked from the last end of the roles that bindings give, and not while one has no end.

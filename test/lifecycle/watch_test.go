@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,9 +79,8 @@ func TestMissingKind(t *testing.T) {
 	}
 }
 
-// serverRole is what the server's ServiceAccount may do; withoutTokens takes away that it may read ScimTokens until the test
-// ends.
-func withoutTokens(t *testing.T) {
+// withoutTokens takes from the server's ServiceAccount the right to read ScimTokens, until restore is called or the test ends.
+func withoutTokens(t *testing.T) (restore func()) {
 	t.Helper()
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "scim-operator-server"}}
 	if err := operator.Env.Client.Get(t.Context(), client.ObjectKeyFromObject(role), role); err != nil {
@@ -102,13 +102,63 @@ func withoutTokens(t *testing.T) {
 	if err := operator.Env.Client.Update(t.Context(), role); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	restore = sync.OnceFunc(func() {
 		now := role.DeepCopy()
 		now.Rules = before.Rules
 		if err := operator.Env.Client.Update(context.WithoutCancel(t.Context()), now); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(restore)
+	return restore
+}
+
+// failingWatches is what a process's metric says of a kind.
+func failingWatches(ctx context.Context, process *localoperator.Process, kind string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, process.MetricsURL+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	_, after, _ := strings.Cut(string(text), `scim_operator_failing_watches{kind="`+kind+`"} `)
+	value, _, _ := strings.Cut(after, "\n")
+	return value, err
+}
+
+// A running server with a watch that is refused for half a minute is not ready, says which kind and why, and answers 429; with the right
+// back it serves again by itself.
+func TestWatchThatIsRefused(t *testing.T) {
+	operator.ShowOnFailure(t)
+	restore := withoutTokens(t)
+	if err := operator.Env.ControlPlane.RestartAPIServer(t.Context()); err != nil { // watches begin anew
+		t.Fatal(err)
+	}
+	took := harness.Eventually(t, 2*time.Minute, "a server that says why it is not ready", func(ctx context.Context) error {
+		if err := says(ctx, operator.Server, "ScimToken cannot be read for "); err != nil {
+			return err
+		}
+		return says(ctx, operator.Server, "forbidden")
+	})
+	t.Logf("it says so after %s", took.Round(time.Second))
+	if value, err := failingWatches(t.Context(), operator.Server, "ScimToken"); err != nil || value != "1" {
+		t.Errorf("the metric has %q: %v", value, err)
+	}
+	if err := saysTryAgain(t.Context(), operator.Server.URL); err != nil {
+		t.Errorf("the server answers %v", err)
+	}
+	restore()
+	harness.Eventually(t, patience, "a server that is ready again", operator.Server.Ready)
+	if value, err := failingWatches(t.Context(), operator.Server, "ScimToken"); err != nil || value != "0" {
+		t.Errorf("with the right back the metric has %q: %v", value, err)
+	}
+	if err := operator.Env.AwaitPolicies(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A start that may not read what it needs ends at once when it is told to, and by itself within two minutes, with the cause in

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/bystander"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
@@ -29,10 +30,10 @@ func from(last byte) *net.Dialer {
 
 func address() string { return strings.TrimPrefix(operator.Server.URL, "http://") }
 
-// metric reads a counter of the server; parts are in its line. It is 0 where there is none.
-func metric(t testing.TB, name string, parts ...string) int {
+// metric reads a number that a process exports; parts are in its line. It is 0 where there is none.
+func metric(t testing.TB, of *localoperator.Process, name string, parts ...string) int {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, operator.Server.MetricsURL+"/metrics", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, of.MetricsURL+"/metrics", nil)
 	must(t, err)
 	answer, err := http.DefaultClient.Do(request)
 	must(t, err)
@@ -60,7 +61,7 @@ lines:
 // refusals counts those of the attacker's App for a reason.
 func (n *attacker) refusals(t testing.TB, reason string) int {
 	t.Helper()
-	return metric(t, "scim_operator_refused_requests_total", `namespace="`+n.Namespace+`"`, `reason="`+reason+`"`)
+	return metric(t, operator.Server, "scim_operator_refused_requests_total", `namespace="`+n.Namespace+`"`, `reason="`+reason+`"`)
 }
 
 // unlimited is an attacker without a limit of its rate, with so many users.
@@ -260,7 +261,7 @@ func TestConnectionsOfOneNetwork(t *testing.T) {
 	const places, beyond = 2048 / 4, 100
 	other, err := bystander.New(t.Context(), operator.Server.URL, operator.Env.Client)
 	must(t, err)
-	refused := func() int { return metric(t, "scim_operator_refused_connections_total") }
+	refused := func() int { return metric(t, operator.Server, "scim_operator_refused_connections_total") }
 	before := refused()
 	ctx, stop := context.WithCancel(t.Context())
 	closed := make(chan struct{}, places+beyond)

@@ -161,6 +161,13 @@ func TestUnreadableObjects(t *testing.T) {
 				}
 			}
 		}
+		for _, kind := range []string{"App", "ScimToken", "User"} {
+			for _, process := range []*localoperator.Process{operator.Server, operator.Controller} {
+				if metric(t, process, "scim_operator_unreadable_objects", `kind="`+kind+`"`) == 0 {
+					t.Errorf("no metric of the %s tells of a %s", process.Name(), kind)
+				}
+			}
+		}
 		for _, object := range []string{app.Name, scimToken.Name, jane.id} {
 			harness.Eventually(t, patience, "an Event on "+object, func(ctx context.Context) error { return hasEvent(ctx, broken, object) })
 		}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
@@ -112,6 +114,15 @@ func TestImportRefusesWhatItCannotUse(t *testing.T) {
 	// A line that the server refuses does not keep the others from being done.
 	a.with(t.Context(), `{"userName": "a@example.com", "role": "boss"}`+"\n"+`{"userName": "b@example.com", "active": true}`,
 		"import", "-", "--yes", "--url", h.Server.URL, "--token-file", tokenFile(t, app)).expect(1, "line 1: a@example.com: HTTP 400: role", "1 of 2 changes done")
+	// A refused line that says active: false deactivates, and tells what was left out.
+	a.with(t.Context(), `{"userName": "b@example.com", "active": false, "title": "t", "name": {"givenName": {"x": 1}}}`,
+		"import", "-", "--yes", "--url", h.Server.URL, "--token-file", tokenFile(t, app)).
+		expect(1, "line 1: b@example.com: deactivated; the server refuses the rest of the line, and left out name, title", "0 of 1 changes done")
+	left := &v1alpha1.UserList{}
+	must(t, h.Env.Client.List(t.Context(), left, client.InNamespace(app.Namespace)))
+	if len(left.Items) != 1 || left.Items[0].Spec.Active || left.Items[0].Spec.Title != "" {
+		t.Errorf("the users are %+v", left.Items)
+	}
 }
 
 // An import that is interrupted goes on where it ended, and makes each user once. 429 is waited for.

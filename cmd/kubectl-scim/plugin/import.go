@@ -237,6 +237,9 @@ func (s *session) carryOut(ctx context.Context, scim *scimClient, plan *importPl
 
 // giveUp returns the error where it is not about one line: no connection, or a token that is refused.
 func giveUp(err error) error {
+	if errors.As(err, new(*leftOutError)) {
+		return nil
+	}
 	for _, status := range []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge} {
 		if isStatus(err, status) {
 			return nil
@@ -264,8 +267,20 @@ func (c *scimClient) apply(ctx context.Context, change importChange) error {
 			return nil
 		}
 	}
-	return c.do(ctx, http.MethodPatch, "/Users/"+change.id, map[string]any{
+	answer := map[string]any{}
+	err := c.do(ctx, http.MethodPatch, "/Users/"+change.id, map[string]any{
 		"schemas":    []string{protocol.PatchOpSchema},
 		"Operations": []any{map[string]any{"op": "replace", "value": change.values}},
-	}, nil)
+	}, &answer)
+	if left := differences(change.values, answer); err == nil && change.values["active"] == false && len(left) > 0 {
+		return &leftOutError{slices.Sorted(maps.Keys(left))}
+	}
+	return err
+}
+
+// leftOutError says that the server took active: false of a line, and refuses other attributes in it.
+type leftOutError struct{ names []string }
+
+func (e *leftOutError) Error() string {
+	return fmt.Sprintf("deactivated; the server refuses the rest of the line, and left out %s", joined(e.names))
 }

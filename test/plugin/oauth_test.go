@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -66,7 +67,11 @@ func TestOAuthFromRequestToEnd(t *testing.T) {
 		t.Errorf("the token is answered %d", users)
 	}
 	a.scim("oauth", "list").expect(0, code, "Connected")
-	a.scim("oauth", "deny", code).expect(0, "denied by admin")
+	denier := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test-oauth-denier"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"oauthgrants"}, Verbs: []string{"list", "patch"}},
+	}}
+	must(t, h.Env.Client.Create(t.Context(), denier))
+	accountWith(t, app.Namespace, "dora", denier.Name).scim("oauth", "deny", code).expect(0, "denied by dora")
 	a.scim("oauth", "deny", code).expect(2, "was denied before")
 	harness.Eventually(t, limit, "the end of the connection", func(context.Context) error {
 		if users, _ := opens(t, app, tokens.Access); users != http.StatusUnauthorized {
@@ -76,7 +81,7 @@ func TestOAuthFromRequestToEnd(t *testing.T) {
 	})
 	grants := &v1alpha1.OAuthGrantList{}
 	must(t, h.Env.Client.List(t.Context(), grants, client.InNamespace(app.Namespace)))
-	if len(grants.Items) != 1 || grants.Items[0].Spec.DecidedBy != "admin" {
+	if len(grants.Items) != 1 || grants.Items[0].Spec.DecidedBy != "dora" {
 		t.Errorf("the grants are %+v", grants.Items)
 	}
 }

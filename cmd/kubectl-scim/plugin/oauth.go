@@ -25,8 +25,8 @@ func newOAuth(s *session) *cobra.Command {
 		Long: `Approve, deny and list connections of OAuth clients.
 
 A client of an App with spec.oauth, such as Okta's mode OAuth2, shows a code to
-the person who connects it. To approve the code takes the right to update
-oauthgrants, and to bind what the App grants. To deny takes the first alone.`,
+the person who connects it. To approve the code takes the rights to list and
+patch oauthgrants, and to bind what the App grants. To deny takes the first two.`,
 	}
 	o := oauthCommands{s}
 	command.AddCommand(newOAuthList(o), newOAuthDecision(o, v1alpha1.DecisionApproved, &cobra.Command{

@@ -95,7 +95,7 @@ func directoriesOf(t *testing.T, name string) []string {
 
 // clean deletes what a guide's namespace holds: users first, while the controller still takes their access away.
 func (g *guide) clean(t *testing.T, namespace string) {
-	for _, kinds := range []string{"users.scim-operator.io", "groups.scim-operator.io", "scimtokens,apps", "secrets"} {
+	for _, kinds := range []string{"users.scim-operator.io", "groups.scim-operator.io", "scimtokens,oauthgrants,apps", "secrets"} {
 		command := g.command(context.Background(), "kubectl --namespace "+namespace+" delete "+kinds+" --all --timeout=60s")
 		if output, err := command.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", command, err, output)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"os"
+	"strings"
 	"testing"
 
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
@@ -17,7 +20,7 @@ type wizard struct {
 	app  harness.App
 }
 
-// Okta's own guide, in both dialects: each of the provisioning actions, on and off by itself.
+// Okta's own guide, in both dialects: each of the provisioning actions, on and off by itself, and each of the authentication modes.
 func TestGuideOktaWizard(t *testing.T) {
 	eachDialect(t, func(t *testing.T, dialect okta.Dialect) {
 		g := follow(t, guide{
@@ -27,6 +30,9 @@ func TestGuideOktaWizard(t *testing.T) {
 		w := &wizard{guide: g, app: g.open(t, "okta-wizard", "wizard", "okta")}
 		w.okta = g.client(w.app, "/scim/v2", dialect)
 		t.Run("everything on", w.everythingOn)
+		for mode, connect := range map[string]func(*testing.T) *okta.Client{"HTTP Header": w.byHeader, "Basic Auth": w.byBasic, "OAuth2": w.byOAuth} {
+			t.Run(mode, func(t *testing.T) { w.lives(t, connect(t)) })
+		}
 		for action, test := range map[string]func(*testing.T){
 			"importUsers": w.noImport, "createUsers": w.noCreation, "updateUsers": w.noUpdates,
 			"deactivateUsers": w.noDeactivation, "pushGroups": w.noGroups,
@@ -106,6 +112,68 @@ func (w *wizard) everythingOn(t *testing.T) {
 	w.has(t, subject, access{"okta-wizard-team": "member"})
 	say(t)(w.okta.Deactivate(t.Context(), person))
 	w.hasNow(t, subject, access{})
+}
+
+// lives plays a person's life over a connection.
+func (w *wizard) lives(t *testing.T, connection *okta.Client) {
+	say(t)(connection.TestConnection(t.Context(), true))
+	person := okta.Assign(okta.NewProfile(newName(t, "mode")))
+	say(t)(connection.AssignUser(t.Context(), person))
+	w.has(t, w.app.Subject(person.Profile.UserName), access{"okta-wizard-team": "member"})
+	say(t)(connection.Deactivate(t.Context(), person))
+	w.hasNow(t, w.app.Subject(person.Profile.UserName), access{})
+}
+
+func (w *wizard) byHeader(t *testing.T) *okta.Client {
+	connection := operator.Client(operator.Server, "/scim/v2", w.app, w.okta.Dialect)
+	connection.Authorization = "Bearer " + w.app.Token
+	return connection
+}
+
+// byBasic types what the page says of Okta's mode Basic Auth.
+func (w *wizard) byBasic(t *testing.T) *okta.Client {
+	w.typed(t, "### Basic Auth\n")
+	connection := operator.Client(operator.Server, "/scim/v2", w.app, w.okta.Dialect)
+	connection.Authorization = basic("okta", w.app.Token)
+	patiently(t, "Basic", func(ctx context.Context) error {
+		answer, err := connection.Do(ctx, http.MethodGet, "/Users?startIndex=1&count=2", nil)
+		if err == nil {
+			err = answer.ExpectStatus(http.StatusOK)
+		}
+		return err
+	})
+	return connection
+}
+
+// byOAuth types what the page says of Okta's mode OAuth2, connects as Okta does, and approves as an administrator does.
+func (w *wizard) byOAuth(t *testing.T) *okta.Client {
+	w.kubectl(t, "--namespace", "okta-wizard", "patch", "sapp", "wizard", "--type", "merge", "-p", fmt.Sprintf(`{"spec":{"externalURL":%q}}`, operator.Server.URL))
+	lines := strings.Fields(w.typed(t, "### OAuth2\n"))
+	issuer := operator.Server.URL + "/apps/okta-wizard/wizard"
+	o := &oauthApp{App: w.app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", lines[len(lines)-1],
+		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
+	o.isAnswered(t, "invalid_grant")
+	own := w.app
+	own.Token = o.connect(t, url.Values{"scope": {"offline_access"}}).Access
+	return operator.Client(operator.Server, "/scim/v2", own, w.okta.Dialect)
+}
+
+// typed runs the block of commands below a heading of the page, and returns what it prints.
+func (w *wizard) typed(t *testing.T, heading string) string {
+	t.Helper()
+	page, err := os.ReadFile(repository + "/docs/guides/okta-wizard.md")
+	must(t, err)
+	_, rest, found := strings.Cut(string(page), heading)
+	_, rest, begins := strings.Cut(rest, "```sh\n")
+	block, _, ends := strings.Cut(rest, "```\n")
+	if !found || !begins || !ends {
+		t.Fatalf("the page has no commands below %q", heading)
+	}
+	output, err := w.command(t.Context(), "set -e\n"+block).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", block, err, output)
+	}
+	return string(output)
 }
 
 // An import is refused rather than empty: Okta would take an empty one for all people having left.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -279,7 +280,7 @@ var attacks = []struct {
 		}
 		address, shown, err = a.okta.Begin(t.Context(), a.browser, nil)
 		must(t, err)
-		a.expire(t, shown)
+		a.expire(t, shown, time.Minute)
 		a.decide(t, shown, v1alpha1.DecisionApproved)
 		page, err = a.browser.Open(t.Context(), address)
 		must(t, err)

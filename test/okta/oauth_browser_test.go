@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -42,7 +43,7 @@ func TestOAuthConsentInABrowser(t *testing.T) {
 	}
 	var codes struct{ Approved, Denied, Expired string }
 	read(&codes)
-	o.expire(t, codes.Expired)
+	o.expire(t, codes.Expired, time.Minute)
 	o.decide(t, codes.Approved, v1alpha1.DecisionApproved)
 	o.decide(t, codes.Denied, v1alpha1.DecisionDenied)
 	var found struct {

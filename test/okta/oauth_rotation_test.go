@@ -1,13 +1,23 @@
 package okta_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
@@ -58,4 +68,99 @@ func TestOAuthSecretIsRotated(t *testing.T) {
 	}
 	say(t)(o.scim(tokens.Access).Deactivate(t.Context(), person))
 	operator.AccessNow(t, o.Subject(person.Profile.UserName), harness.Nowhere())
+}
+
+// Any replica finishes what another began: each connection of the browser and of Okta goes to the other one of two servers.
+func TestOAuthOverTwoReplicas(t *testing.T) {
+	second, err := operator.RunServer(t.Context(), "")
+	must(t, err)
+	harness.StopAtEnd(t, second)
+	servers := []*localoperator.Process{operator.Server, second}
+	connections, reached := atomic.Int32{}, [2]atomic.Int32{}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		at := connections.Add(1) % 2
+		reached[at].Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, strings.TrimPrefix(servers[at].URL, "http://"))
+	}}
+	o := newOAuthApp(t, operator.Server.URL, "replicas", transport)
+	for _, server := range servers { // each knows the client's secret
+		soon(t, "the App at "+server.URL, func(ctx context.Context) error {
+			answer, err := o.at(server).RefreshWith(ctx, newText(t), nil)
+			if err == nil && answer.Error != "invalid_grant" {
+				err = fmt.Errorf("answered %d %s", answer.Status, answer.Error)
+			}
+			return err
+		})
+	}
+	opens := func(access string, want int) {
+		t.Helper()
+		own := o.App
+		own.Token = access
+		for _, server := range servers {
+			soon(t, fmt.Sprintf("%d at %s", want, server.URL), func(ctx context.Context) error {
+				answer, err := operator.Client(server, "/scim/v2", own, okta.AppWizard).Do(ctx, http.MethodGet, "/Users?count=1", nil)
+				if err == nil {
+					err = answer.ExpectStatus(want)
+				}
+				return err
+			})
+		}
+	}
+	tokens := o.connect(t, nil)
+	first := tokens
+	for range 5 {
+		tokens = o.refresh(t, tokens.Refresh)
+	}
+	opens(tokens.Access, http.StatusOK)
+	if again, err := o.okta.RefreshWith(t.Context(), first.Refresh, nil); err != nil || again.Error != "invalid_grant" {
+		t.Errorf("a refresh token that was used is answered %+v, %v", again, err)
+	}
+	opens(tokens.Access, http.StatusUnauthorized)
+	if reached[0].Load() < 5 || reached[1].Load() < 5 {
+		t.Errorf("the replicas were reached %d and %d times", reached[0].Load(), reached[1].Load())
+	}
+}
+
+// at is Okta's client of one replica.
+func (o *oauthApp) at(server *localoperator.Process) *okta.OAuth {
+	one := *o.okta
+	one.HTTP = nil
+	one.TokenURL = server.URL + "/apps/" + o.Namespace + "/" + o.Name + "/oauth/token"
+	return &one
+}
+
+// What was approved for an App is nothing to another App of the same name: neither a request that waits for its browser, nor tokens.
+func TestOAuthApprovalIsForTheAppThatAsked(t *testing.T) {
+	o := newOAuthApp(t, operator.Server.URL, "anew", nil)
+	tokens := o.connect(t, nil)
+	browser, err := o.okta.NewBrowser()
+	must(t, err)
+	address, shown, err := o.okta.Begin(t.Context(), browser, nil)
+	must(t, err)
+	o.decide(t, shown, v1alpha1.DecisionApproved)
+
+	former := &v1alpha1.App{}
+	must(t, operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: o.Namespace, Name: o.Name}, former))
+	must(t, operator.Env.Client.Delete(t.Context(), former))
+	soon(t, "the end of the former App", func(ctx context.Context) error {
+		err := operator.Env.Client.Get(ctx, client.ObjectKeyFromObject(former), &v1alpha1.App{})
+		if !apierrors.IsNotFound(err) {
+			return errors.Join(errors.New("it is there"), err)
+		}
+		return nil
+	})
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond))) // creation times are whole seconds
+	must(t, operator.Env.Client.Create(t.Context(), &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}, Spec: former.Spec}))
+	o.isAnswered(t, "invalid_grant")
+	page, err := browser.Open(t.Context(), address)
+	must(t, err)
+	if page.Location != nil || page.Status < 400 {
+		t.Errorf("the browser of the former App's request is answered %d, to %v: %s", page.Status, page.Location, page.Body)
+	}
+	if refused, err := o.okta.RefreshWith(t.Context(), tokens.Refresh, nil); err != nil || refused.Error != "invalid_grant" {
+		t.Errorf("a refresh token of the former App is answered %+v, %v", refused, err)
+	}
+	if got := o.status(t, tokens.Access); got != http.StatusUnauthorized {
+		t.Errorf("an access token of the former App is answered %d", got)
+	}
 }

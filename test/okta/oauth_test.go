@@ -2,13 +2,18 @@ package okta_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -94,10 +99,10 @@ func (o *oauthApp) decide(t *testing.T, code, decision string) {
 	must(t, operator.Env.Client.Patch(t.Context(), o.grant(t, code), client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
-// expire has a request be over, as an administrator that restores a backup may.
-func (o *oauthApp) expire(t *testing.T, code string) {
+// expire has a request be over for that long, as an administrator that restores a backup may.
+func (o *oauthApp) expire(t *testing.T, code string, since time.Duration) {
 	t.Helper()
-	patch := fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+	patch := fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, time.Now().Add(-since).UTC().Format(time.RFC3339))
 	must(t, operator.Env.Client.Patch(t.Context(), o.grant(t, code), client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
@@ -177,4 +182,56 @@ func TestOAuthModeOfTheWizard(t *testing.T) {
 	if refused, err := o.okta.RefreshWith(t.Context(), next.Refresh, nil); err != nil || refused.Error != "invalid_grant" {
 		t.Errorf("a refresh after the end is answered %v, %v", refused, err)
 	}
+}
+
+// The condition of a request says what becomes of it, an Event tells each step once, and a day after its end it is gone.
+func TestOAuthRequestIsToldAndGoes(t *testing.T) {
+	o := newOAuthApp(t, operator.Server.URL, "told", nil)
+	browser, err := o.okta.NewBrowser()
+	must(t, err)
+	_, code, err := o.okta.Begin(t.Context(), browser, nil)
+	must(t, err)
+	told := func(reason string) *v1alpha1.OAuthGrant {
+		t.Helper()
+		var grant *v1alpha1.OAuthGrant
+		soon(t, "the condition "+reason, func(context.Context) error {
+			grant = o.grant(t, code)
+			active := meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive)
+			if active == nil || active.Status != metav1.ConditionFalse || active.Reason != reason || active.ObservedGeneration != grant.Generation {
+				return fmt.Errorf("it is %+v", active)
+			}
+			return nil
+		})
+		return grant
+	}
+	told(v1alpha1.ReasonPending)
+	o.decide(t, code, v1alpha1.DecisionApproved)
+	told(v1alpha1.ReasonApproved)
+	o.expire(t, code, 23*time.Hour)
+	grant := told(v1alpha1.ReasonExpired)
+	soon(t, "the Events", func(ctx context.Context) error {
+		var list eventsv1.EventList
+		if err := operator.Env.Client.List(ctx, &list, client.InNamespace(o.Namespace)); err != nil {
+			return err
+		}
+		count := map[string]int{}
+		for i := range list.Items {
+			if event := &list.Items[i]; event.Regarding.UID == grant.UID {
+				count[event.Type+" "+event.Reason]++
+			}
+		}
+		want := map[string]int{"Normal Pending": 1, "Normal Approved": 1, "Normal Expired": 1}
+		if !maps.Equal(count, want) {
+			return fmt.Errorf("they are %v", count)
+		}
+		return nil
+	})
+	o.expire(t, code, 25*time.Hour)
+	soon(t, "its deletion", func(ctx context.Context) error {
+		err := operator.Env.Client.Get(ctx, client.ObjectKeyFromObject(grant), &v1alpha1.OAuthGrant{})
+		if !apierrors.IsNotFound(err) {
+			return errors.Join(errors.New("it is there"), err)
+		}
+		return nil
+	})
 }

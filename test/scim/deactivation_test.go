@@ -77,6 +77,7 @@ func refusedChanges(taken string) []refusedChange {
 	put("an object with too many members", 400, `"x":`+tooMany)
 	put("too many members", 400, tooMany[1:len(tooMany)-1])
 	put("too large a value", 413, `"x":`+tooLarge)
+	put("an externalId too long", 400, `"externalId":"`+strings.Repeat("e", 2000)+`"`)
 	named("no userName", 400, "")
 	named("a blank userName", 400, `"userName":" ",`)
 	named("a userName with a control character", 400, `"userName":"a\u0007b",`)
@@ -195,7 +196,7 @@ func TestRefusedChangeEndsAccess(t *testing.T) {
 	}
 }
 
-// A request that cannot be read, is conditional on another version, or is not clear deactivates nobody; nor where the App takes no deactivations.
+// A request that cannot be read, is conditional on another version, or is not clear deactivates no user; nor does any where the App takes no deactivations.
 func TestWhatDoesNotDeactivate(t *testing.T) {
 	s := newClient(t, badgeOf)
 	wrong := `"` + badge + `":{"level":"many"}`

@@ -63,7 +63,7 @@ func told(reason string, moment time.Time) func(*v1alpha1.OAuthGrant) {
 	}
 }
 
-// stateNow is stateOf, of a grant whose App is as it was.
+// stateNow is stateOf, of a grant with its App as it was.
 func stateNow(grant *v1alpha1.OAuthGrant, now time.Time) state {
 	app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: grant.Namespace, Name: grant.Spec.App}}
 	app.Spec.OAuth = &v1alpha1.OAuth{ClientID: grant.Spec.ClientID}

@@ -2,7 +2,6 @@ package okta_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/hack/localoperator"
@@ -127,40 +123,4 @@ func (o *oauthApp) at(server *localoperator.Process) *okta.OAuth {
 	one.HTTP = nil
 	one.TokenURL = server.URL + "/apps/" + o.Namespace + "/" + o.Name + "/oauth/token"
 	return &one
-}
-
-// What was approved for an App is nothing to another App of the same name: neither a request that waits for its browser, nor tokens.
-func TestOAuthApprovalIsForTheAppThatAsked(t *testing.T) {
-	o := newOAuthApp(t, operator.Server.URL, "anew", nil)
-	tokens := o.connect(t, nil)
-	browser, err := o.okta.NewBrowser()
-	must(t, err)
-	address, shown, err := o.okta.Begin(t.Context(), browser, nil)
-	must(t, err)
-	o.decide(t, shown, v1alpha1.DecisionApproved)
-
-	former := &v1alpha1.App{}
-	must(t, operator.Env.Client.Get(t.Context(), client.ObjectKey{Namespace: o.Namespace, Name: o.Name}, former))
-	must(t, operator.Env.Client.Delete(t.Context(), former))
-	soon(t, "the end of the former App", func(ctx context.Context) error {
-		err := operator.Env.Client.Get(ctx, client.ObjectKeyFromObject(former), &v1alpha1.App{})
-		if !apierrors.IsNotFound(err) {
-			return errors.Join(errors.New("it is there"), err)
-		}
-		return nil
-	})
-	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond))) // creation times are whole seconds
-	must(t, operator.Env.Client.Create(t.Context(), &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}, Spec: former.Spec}))
-	o.isAnswered(t, "invalid_grant")
-	page, err := browser.Open(t.Context(), address)
-	must(t, err)
-	if page.Location != nil || page.Status < 400 {
-		t.Errorf("the browser of the former App's request is answered %d, to %v: %s", page.Status, page.Location, page.Body)
-	}
-	if refused, err := o.okta.RefreshWith(t.Context(), tokens.Refresh, nil); err != nil || refused.Error != "invalid_grant" {
-		t.Errorf("a refresh token of the former App is answered %+v, %v", refused, err)
-	}
-	if got := o.status(t, tokens.Access); got != http.StatusUnauthorized {
-		t.Errorf("an access token of the former App is answered %d", got)
-	}
 }

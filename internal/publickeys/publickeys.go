@@ -16,11 +16,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// RSA keys below MinRSA bits are weak (RFC 7518 section 3.3), and above MaxRSA cost too much to verify with.
-const MinRSA, MaxRSA = 2048, 4096
+// RSA keys below minRSA bits are weak (RFC 7518 section 3.3), and above maxRSA cost too much to verify with.
+const minRSA, maxRSA = 2048, 4096
 
 // Supported says which keys Algorithms are of.
-var Supported = fmt.Sprintf("RSA of %d to %d bits, P-256, P-384, P-521 or Ed25519", MinRSA, MaxRSA)
+var Supported = fmt.Sprintf("RSA of %d to %d bits, P-256, P-384, P-521 or Ed25519", minRSA, maxRSA)
 
 // Algorithms that JWTs may be signed with: asymmetric ones alone, so that no public key is ever taken for a secret.
 var Algorithms = []jose.SignatureAlgorithm{
@@ -42,7 +42,7 @@ func AlgorithmsOf(of *jose.JSONWebKey) []jose.SignatureAlgorithm {
 	var kind []jose.SignatureAlgorithm
 	switch public := of.Key.(type) {
 	case *rsa.PublicKey:
-		if bits := public.N.BitLen(); bits >= MinRSA && bits <= MaxRSA {
+		if bits := public.N.BitLen(); bits >= minRSA && bits <= maxRSA {
 			kind = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512}
 		}
 	case *ecdsa.PublicKey:

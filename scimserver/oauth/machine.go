@@ -149,7 +149,8 @@ func (s *Server) record(app *v1alpha1.App, grant *v1alpha1.OAuthGrant, shown *as
 	}
 	// A time is written in whole seconds: the next one is never too early.
 	until := metav1.NewTime(shown.until.Add(time.Second).Truncate(time.Second))
-	grant.Status.Assertions = append(known, v1alpha1.OAuthAssertion{Digest: digest, Until: until})
+	known = append(known, v1alpha1.OAuthAssertion{Digest: digest, Until: until})
+	grant.Status.Assertions = known
 	if access != nil {
 		grant.Status.Access = access
 	}

@@ -16,30 +16,32 @@ import (
 	"time"
 )
 
-// moduleFiles are the two modules to build from. They carry the suffix .txt because a
+// moduleFiles are the modules to build from: etcd's, and one for each version of Kubernetes. They carry the suffix .txt because a
 // directory with a go.mod is a module of its own, which go:embed leaves out.
 //
 //go:embed src
 var moduleFiles embed.FS
 
-const (
-	tickInterval      = 15 * time.Second
-	kubernetesLdflags = "-s -w -X k8s.io/component-base/version.gitVersion=" + Version
-)
+const tickInterval = 15 * time.Second
 
 // source tells where a binary comes from: one of the embedded modules, and a package.
 type source struct{ module, pkg, ldflags string }
 
-func sourceOf(binary string) source {
+// sourceOf gives every version of Kubernetes the same etcd.
+func sourceOf(binary, version string) source {
 	if binary == "etcd" {
 		return source{module: "etcd", pkg: "go.etcd.io/etcd/server/v3", ldflags: "-s -w"}
 	}
-	return source{module: "kubernetes", pkg: "k8s.io/kubernetes/cmd/" + binary, ldflags: kubernetesLdflags}
+	return source{
+		module:  "kubernetes-" + minorOf(version),
+		pkg:     "k8s.io/kubernetes/cmd/" + binary,
+		ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=" + version,
+	}
 }
 
 // buildBinary compiles one binary into the directory; the name appears when it is whole.
-func buildBinary(ctx context.Context, binary, into string, progress io.Writer) error {
-	src := sourceOf(binary)
+func buildBinary(ctx context.Context, version, binary, into string, progress io.Writer) error {
+	src := sourceOf(binary, version)
 	moduleDir := filepath.Join(into, "src", src.module)
 	if err := materialise(src.module, moduleDir); err != nil {
 		return fmt.Errorf("writing the module to build %s from: %w", binary, err)

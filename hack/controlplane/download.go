@@ -20,15 +20,10 @@ const (
 	downloadTimeout = 10 * time.Minute
 )
 
-// downloadArchive fills the directory from the release that setup-envtest downloads, with its digest compared: that of
-// Version or, where there is none, of the newest patch of its minor version. It fails where the list of releases cannot be
-// read, has no such release, or the download takes more than ten minutes.
-func downloadArchive(ctx context.Context, into string, progress io.Writer) error {
-	return downloadFrom(ctx, "", into, progress)
-}
-
-// downloadFrom is downloadArchive with another list of releases; an empty indexURL is the list of setup-envtest.
-func downloadFrom(ctx context.Context, indexURL, into string, progress io.Writer) error {
+// downloadFrom fills the directory from the release that setup-envtest downloads, with its digest compared: that of the version
+// or, where there is none, of the newest patch of its minor version. An empty indexURL is the list of releases of setup-envtest.
+// It fails where the list cannot be read, has no such release, or the download takes more than ten minutes.
+func downloadFrom(ctx context.Context, indexURL, version, into string, progress io.Writer) error {
 	work, err := os.MkdirTemp(into, ".download-*")
 	if err != nil {
 		return err
@@ -44,7 +39,7 @@ func downloadFrom(ctx context.Context, indexURL, into string, progress io.Writer
 	if err != nil {
 		return err
 	}
-	from, err := tool.run(ctx, downloadTimeout, "use", releaseToUse(releases, Version), "--print", "path")
+	from, err := tool.run(ctx, downloadTimeout, "use", releaseToUse(releases, version), "--print", "path")
 	if err != nil {
 		return err
 	}
@@ -93,8 +88,7 @@ func releaseToUse(list, want string) string {
 			}
 		}
 	}
-	minor := want[:strings.LastIndex(want, ".")]
-	return strings.TrimPrefix(minor, "v") + ".x!"
+	return minorOf(want) + ".x!"
 }
 
 // moveBinaries takes what Ensure answers for; a name appears when its file is whole.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -63,7 +64,7 @@ func TestDownloadUnpacksTheBinaries(t *testing.T) {
 	archive := archiveOf(t, "controller-tools/envtest/etcd", "controller-tools/envtest/kube-apiserver",
 		"controller-tools/envtest/kubectl", "controller-tools/envtest/../../../escaped")
 	into := t.TempDir()
-	if err := downloadFrom(t.Context(), releaseServer(t, Version, archive, digestOf(archive)), into, io.Discard); err != nil {
+	if err := downloadFrom(t.Context(), releaseServer(t, Version, archive, digestOf(archive)), Version, into, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if absent := missing(into, coreBinaries); len(absent) > 0 {
@@ -91,7 +92,7 @@ func TestDownloadRefusesWhatItCannotTrust(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			into := t.TempDir()
-			if err := downloadFrom(t.Context(), test.indexURL, into, io.Discard); !contains(err, test.failure) {
+			if err := downloadFrom(t.Context(), test.indexURL, Version, into, io.Discard); !contains(err, test.failure) {
 				t.Fatalf("error %v, want one with %q", err, test.failure)
 			}
 			if absent := missing(into, coreBinaries); len(absent) == 0 {
@@ -129,8 +130,12 @@ func TestBuildOutputCounts(t *testing.T) {
 	}
 }
 
-func TestModulesAreWholeAndOfTheVersion(t *testing.T) {
-	for _, module := range []string{"etcd", "kubernetes", "envtest"} {
+func TestModulesAreWholeAndOfTheirVersion(t *testing.T) {
+	modules := []string{"etcd", "envtest"}
+	for _, version := range versions {
+		modules = append(modules, sourceOf("kubectl", version).module)
+	}
+	for _, module := range modules {
 		dir := t.TempDir()
 		if err := materialise(module, dir); err != nil {
 			t.Fatal(err)
@@ -141,9 +146,17 @@ func TestModulesAreWholeAndOfTheVersion(t *testing.T) {
 			}
 		}
 	}
-	module, err := moduleFiles.ReadFile("src/kubernetes/go.mod.txt")
-	if err != nil || !slices.Contains(bytesLines(module), "require k8s.io/kubernetes "+Version) {
-		t.Errorf("the module to build from does not require Kubernetes %s (error %v)", Version, err)
+	for _, version := range versions {
+		module, err := moduleFiles.ReadFile("src/kubernetes-" + minorOf(version) + "/go.mod.txt")
+		if err != nil || !slices.Contains(bytesLines(module), "require k8s.io/kubernetes "+version) {
+			t.Errorf("the module to build from does not require Kubernetes %s (error %v)", version, err)
+		}
+		staging := "v0" + strings.TrimPrefix(version, "v1")
+		for _, line := range bytesLines(module) {
+			if strings.HasPrefix(line, "replace ") && !strings.HasSuffix(line, " "+staging) {
+				t.Errorf("Kubernetes %s: %s", version, line)
+			}
+		}
 	}
 }
 

@@ -13,9 +13,6 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Version is the Kubernetes version of the binaries.
-const Version = "v1.37.0"
-
 // assetsVariable names a directory of ready binaries, as setup-envtest prints it.
 const assetsVariable = "KUBEBUILDER_ASSETS"
 
@@ -30,6 +27,9 @@ const lockInterval = 200 * time.Millisecond
 // user's cache, the archive that setup-envtest would download, a build from the Go module proxy (about eight minutes on two
 // cores, once). What it does longer than an instant is told on progress, a line at a time. It fails where none of them has
 // all three.
+//
+// $KUBERNETES asks for another minor version than Version's, such as 1.34, which has a cache of its own. $KUBEBUILDER_ASSETS,
+// which may be of any version, is left aside then.
 //
 // Callers in several processes may call it at once: one works, the others wait for it.
 func Ensure(ctx context.Context, progress io.Writer) (string, error) {
@@ -54,24 +54,39 @@ func EnsureControllerManager(ctx context.Context, progress io.Writer) (string, e
 // in which they are tried can be tested without a network or a compiler.
 type obtainer struct {
 	assets   string // value of KUBEBUILDER_ASSETS
-	cache    string // directory of this Version in the user's cache
+	version  string
+	cache    string // directory of the version in the user's cache
 	progress io.Writer
 	download func(ctx context.Context, into string, progress io.Writer) error
 	build    func(ctx context.Context, binary, into string, progress io.Writer) error
 }
 
 func newObtainer(progress io.Writer) (*obtainer, error) {
+	version, named, err := wanted()
+	if err != nil {
+		return nil, err
+	}
 	userCache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("looking for a place to keep the control plane's binaries: %w", err)
 	}
-	return &obtainer{
+	o := &obtainer{
 		assets:   os.Getenv(assetsVariable),
-		cache:    filepath.Join(userCache, "scim-operator", "controlplane", Version),
+		version:  version,
+		cache:    filepath.Join(userCache, "scim-operator", "controlplane", version),
 		progress: progress,
-		download: downloadArchive,
-		build:    buildBinary,
-	}, nil
+		download: func(ctx context.Context, into string, progress io.Writer) error {
+			return downloadFrom(ctx, "", version, into, progress)
+		},
+		build: func(ctx context.Context, binary, into string, progress io.Writer) error {
+			return buildBinary(ctx, version, binary, into, progress)
+		},
+	}
+	if named && o.assets != "" {
+		o.say("%s=%s: %s is left aside", versionVariable, minorOf(version), assetsVariable)
+		o.assets = ""
+	}
+	return o, nil
 }
 
 func (o *obtainer) ensureCore(ctx context.Context) (string, error) {
@@ -95,7 +110,7 @@ func (o *obtainer) ensureCore(ctx context.Context) (string, error) {
 		return o.cache, nil
 	}
 
-	o.say("obtaining %s of Kubernetes %s into %s", strings.Join(absent, ", "), Version, o.cache)
+	o.say("obtaining %s of Kubernetes %s into %s", strings.Join(absent, ", "), o.version, o.cache)
 	if len(absent) == len(coreBinaries) {
 		err := o.download(ctx, o.cache, o.progress)
 		if err == nil {

@@ -151,4 +151,37 @@ func TestControllerManagerIsBuiltOnlyIfMissing(t *testing.T) {
 	}
 }
 
+func TestAnotherVersionHasItsOwnCache(t *testing.T) {
+	for name, test := range map[string]struct{ asked, assets, version, wantAssets, progress, failure string }{
+		"none":            {assets: "/assets", version: Version, wantAssets: "/assets"},
+		"the oldest":      {asked: "1.34", version: versions[0]},
+		"with a v":        {asked: "v1.34", version: versions[0]},
+		"beside assets":   {asked: "1.34", assets: "/assets", version: versions[0], progress: "KUBEBUILDER_ASSETS is left aside"},
+		"too old":         {asked: "1.33", failure: "KUBERNETES=1.33: expected one of 1.34, 1.35, 1.36, 1.37"},
+		"a patch version": {asked: "1.34.4", failure: "expected one of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(versionVariable, test.asked)
+			t.Setenv(assetsVariable, test.assets)
+			var progress bytes.Buffer
+			o, err := newObtainer(&progress)
+			if test.failure != "" {
+				if !contains(err, test.failure) {
+					t.Fatalf("error %v, want one with %q", err, test.failure)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o.version != test.version || filepath.Base(o.cache) != test.version || o.assets != test.wantAssets {
+				t.Errorf("version %q, cache %q, assets %q", o.version, o.cache, o.assets)
+			}
+			if !strings.Contains(progress.String(), test.progress) {
+				t.Errorf("progress %q lacks %q", &progress, test.progress)
+			}
+		})
+	}
+}
+
 func contains(err error, part string) bool { return err != nil && strings.Contains(err.Error(), part) }

@@ -55,6 +55,10 @@ var widenings = []struct {
 	{"a second grant", func(s *v1alpha1.AppSpec) {
 		s.Roles[0].Grants = append(s.Roles[0].Grants, v1alpha1.Grant{ClusterRole: "edit"})
 	}, grantsPolicy, []string{"ClusterRole edit"}},
+	{"a role after roles that grant nothing", func(s *v1alpha1.AppSpec) {
+		s.Roles = append([]v1alpha1.Role{{Name: "none"}, {Name: "none-either"}}, s.Roles[0], v1alpha1.Role{Name: "nor-here"},
+			v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}})
+	}, grantsPolicy, []string{`role "root" grants ClusterRole cluster-admin`}},
 	{"a second role", func(s *v1alpha1.AppSpec) {
 		s.Roles = append(s.Roles, v1alpha1.Role{Name: "root", Grants: []v1alpha1.Grant{{ClusterRole: "cluster-admin"}}})
 	}, grantsPolicy, []string{`role "root" grants ClusterRole cluster-admin`}},

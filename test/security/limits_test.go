@@ -2,9 +2,11 @@ package security_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -86,4 +88,28 @@ func TestLimitOfPairs(t *testing.T) {
 		// A change of its status or labels compares all of it, and passes.
 		must(t, n.client.Patch(t.Context(), app, mergePatch(`{"metadata":{"labels":{"team":"a"}}}`)))
 	})
+}
+
+// The policy takes lists of pairs out of each other by way of a string: a name must not be several pairs there.
+func TestNamesThatAreSeveralPairs(t *testing.T) {
+	n := newTenant(t)
+	n.allowEverywhere(t, bindRule("clusterroles", "view"))
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.AppSpec)
+		says   string
+	}{
+		"a ClusterRole": {func(s *v1alpha1.AppSpec) { s.Roles[0].Grants[0].ClusterRole = "view///clusterroles//view" }, "spec.roles[].grants[]: must be names of roles"},
+		"a Role":        {func(s *v1alpha1.AppSpec) { s.Roles[0].Grants[0] = v1alpha1.Grant{Role: "///"} }, "spec.roles[].grants[]: must be names of roles"},
+		"a namespace": {func(s *v1alpha1.AppSpec) {
+			s.Scopes.List = []v1alpha1.Scope{{Name: "here", Namespaces: []string{"x/view///clusterroles/x"}}}
+		}, "spec.scopes.list[].namespaces: must be names of namespaces"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := n.newApp("several")
+			test.change(&app.Spec)
+			if err := n.client.Create(t.Context(), app); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("the API server says %v, want %s", err, test.says)
+			}
+		})
+	}
 }

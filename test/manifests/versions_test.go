@@ -1,0 +1,97 @@
+package manifests_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/google/cel-go/cel"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/apiserver/pkg/cel/environment"
+	"k8s.io/apiserver/pkg/cel/library"
+
+	"github.com/scim-operator/scim-operator/hack/controlplane"
+)
+
+// An API server takes a new expression only where the minor version before it has the functions, so that it can be rolled back:
+// 1.34 takes what 1.33 has. make test-kubernetes KUBERNETES=1.34 asks such an API server.
+func TestExpressionsAreOfTheOldestVersion(t *testing.T) {
+	before := version.MustParseGeneric(controlplane.Oldest()).SubtractMinor(1)
+	var variables []cel.EnvOption
+	for _, name := range []string{"object", "oldObject", "request", "params", "namespaceObject", "variables", "self", "oldSelf"} {
+		variables = append(variables, cel.Variable(name, cel.DynType))
+	}
+	variables = append(variables, cel.Variable("authorizer", library.AuthorizerType))
+	set, err := environment.MustBaseEnvSet(before).Extend(environment.VersionedOptions{IntroducedVersion: before, EnvOptions: variables})
+	must(t, err)
+	env, err := set.Env(environment.NewExpressions)
+	must(t, err)
+	if _, issues := env.Compile("[[1]].flatten()"); issues.Err() == nil {
+		t.Fatal("the environment has what came with Kubernetes 1.34")
+	}
+	found := 0
+	for _, folder := range []string{"crd/bases", "crd", "policies"} {
+		files, err := filepath.Glob("../../config/" + folder + "/*.yaml")
+		must(t, err)
+		for _, file := range files {
+			for _, expression := range expressionsOf(t, file) {
+				found++
+				if _, issues := env.Compile(expression); issues.Err() != nil {
+					t.Errorf("%s: %s: %v", file, expression, issues.Err())
+				}
+			}
+		}
+	}
+	if found < 300 {
+		t.Errorf("only %d expressions", found)
+	}
+}
+
+// expressionsOf returns all of a file, of policies and of definitions.
+func expressionsOf(t *testing.T, file string) (expressions []string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	must(t, err)
+	decoder := yaml.NewYAMLToJSONDecoder(bytes.NewReader(data))
+	for {
+		var document any
+		if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+			return expressions
+		} else if err != nil {
+			t.Fatal(file, err)
+		}
+		expressions = append(expressions, expressionsIn(document)...)
+	}
+}
+
+func expressionsIn(value any) (expressions []string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, inner := range value {
+			text, isText := inner.(string)
+			if isText && (name == "expression" || name == "messageExpression" || name == "rule") {
+				expressions = append(expressions, text)
+			}
+			expressions = append(expressions, expressionsIn(inner)...)
+		}
+	case []any:
+		for _, inner := range value {
+			expressions = append(expressions, expressionsIn(inner)...)
+		}
+	}
+	return expressions
+}
+
+func TestChartAsksForTheOldestVersion(t *testing.T) {
+	chart, err := os.ReadFile("../../charts/scim-operator/Chart.yaml")
+	must(t, err)
+	want := `(?m)^kubeVersion: ">=` + regexp.QuoteMeta(controlplane.Oldest()) + `\.0-0"$`
+	if !regexp.MustCompile(want).Match(chart) {
+		t.Errorf("Chart.yaml has no line %s", want)
+	}
+}

@@ -29,7 +29,7 @@ const (
 	summaryInterval = time.Minute
 )
 
-// awaitKinds returns once the API server answers and knows the kinds. It tells the cause of the delay whenever it changes. It
+// awaitKinds returns once the API server answers, is not too old, and knows the kinds. It tells the cause of the delay whenever it changes. It
 // fails when ctx ends, and when an API server that is there refuses the question for startDeadline.
 func awaitKinds(ctx context.Context, config *rest.Config, httpClient *http.Client, kinds []string, told func(error)) error {
 	client, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
@@ -39,13 +39,16 @@ func awaitKinds(ctx context.Context, config *rest.Config, httpClient *http.Clien
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 4, Cap: time.Second}
 	var refusedSince time.Time
 	return backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
-		err := findKinds(ctx, client.RESTClient(), kinds)
+		err := checkVersion(ctx, client.RESTClient())
+		if err == nil {
+			err = findKinds(ctx, client.RESTClient(), kinds)
+		}
 		if err == nil || ctx.Err() != nil {
 			return true, ctx.Err()
 		}
 		told(err)
 		switch {
-		case informers.Away(err) || informers.Missing(err) || errors.As(err, new(missingKindsError)):
+		case informers.Away(err) || informers.Missing(err) || errors.As(err, new(missingKindsError)) || errors.As(err, new(oldServerError)):
 			refusedSince = time.Time{}
 		case refusedSince.IsZero():
 			refusedSince = time.Now()

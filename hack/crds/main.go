@@ -1,9 +1,11 @@
 // Command crds finishes the CustomResourceDefinitions that controller-gen has written: each time in them gets a pattern in place of
-// the format date-time.
+// the format date-time, and each integer of 32 bits its bounds.
 //
 // The API server checks that format loosely: it takes 2027-02-01t00:00:00z, +99:99 and even an array, none of which Go reads. One
 // object with such a value would stop the watches of all. controller-gen knows the schema of metav1.Time, also that in conditions,
 // by heart, so that no marker can say it. A time with a pattern or a rule of its own keeps that.
+//
+// The format int32 is checked from Kubernetes 1.36 on. Before, a larger number is stored, and Go does not read it either.
 //
 //	go run ./hack/crds config/crd/bases
 package main
@@ -52,8 +54,8 @@ func run(directory string) error {
 	return nil
 }
 
-// finish replaces the format of every time in a manifest as controller-gen formats it: members of a schema stand below each other,
-// in the order of the alphabet, at one indentation.
+// finish replaces the format of every time in a manifest, and bounds every int32. It takes manifests as controller-gen formats them:
+// members of a schema stand below each other, in the order of the alphabet, at one indentation.
 func finish(manifest []byte) []byte {
 	lines := strings.Split(string(manifest), "\n")
 	var finished bytes.Buffer
@@ -68,8 +70,29 @@ func finish(manifest []byte) []byte {
 		if i < len(lines)-1 {
 			finished.WriteByte('\n')
 		}
+		if indentation, isInt32 := strings.CutSuffix(line, "format: int32"); isInt32 && strings.TrimSpace(indentation) == "" {
+			finished.WriteString(missingBounds(lines[i+1:], indentation))
+		}
 	}
 	return finished.Bytes()
+}
+
+// missingBounds returns the lines that the schema of an int32 lacks; what follows the format is given.
+func missingBounds(rest []string, indentation string) (lines string) {
+	for _, bound := range []struct{ name, value string }{{"maximum", "2147483647"}, {"minimum", "-2147483648"}} {
+		stated := false
+		for _, line := range rest {
+			if member, inSchema := strings.CutPrefix(line, indentation); !inSchema {
+				break
+			} else if strings.HasPrefix(member, bound.name+":") {
+				stated = true
+			}
+		}
+		if !stated {
+			lines += indentation + bound.name + ": " + bound.value + "\n"
+		}
+	}
+	return lines
 }
 
 // isConstrained reports whether the rest of a schema has a pattern or a rule.

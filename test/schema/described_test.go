@@ -31,12 +31,15 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	}
 }
 
-// described checks what a schema holds, and counts it.
+// described checks what a schema holds, and counts it. Integers have bounds, which describe them to the API server.
 func described(t *testing.T, path string, schema *apiextensionsv1.JSONSchemaProps) (fields int) {
 	t.Helper()
 	for name, property := range schema.Properties {
 		if property.Description == "" && path+"."+name != path+".metadata" {
 			t.Errorf("%s.%s has no description", path, name)
+		}
+		if property.Format == "int32" && (property.Minimum == nil || property.Maximum == nil) {
+			t.Errorf("%s.%s has no bounds, and API servers before Kubernetes 1.36 do not check int32", path, name)
 		}
 		fields += 1 + described(t, path+"."+name, &property)
 	}

@@ -23,7 +23,7 @@ const (
 	grantEventsPerSecond  = 5
 	grantEventsBurst      = 200
 	revokeEventsPerSecond = 20
-	revokeEventsBurst     = 500
+	revokeEventsBurst     = 100
 	// withheldAfter is when an Event on the App tells how many were left out.
 	withheldAfter = 10 * time.Second
 )

@@ -160,6 +160,34 @@ func TestTrailingUserComesBack(t *testing.T) {
 	}
 }
 
+// A leaver that is back by the index, and left once more, is let into no native binding before that is evaluated.
+func TestTrailingUserLeavesOnceMore(t *testing.T) {
+	m := newTeam(t, "jane", "john")
+	m.leaveBehind("jane")
+	jane := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: m.namespace, Name: "jane"}}
+	update(m.world, jane, func(u *v1alpha1.User) { u.Spec.Active = false })
+	m.eventually(func() string {
+		var shown v1alpha1.User
+		err := m.syncer.Client.Get(m.ctx, m.user("jane"), &shown)
+		return unless(err == nil && !shown.Spec.Active, "the informer shows that jane left")
+	})
+	m.hold("jane")
+	m.sync()
+	if m.can("okta:jane", "get", m.namespace) {
+		t.Error("a user without access was let in")
+	}
+	update(m.world, jane, func(u *v1alpha1.User) { u.Spec.Active = true })
+	m.eventually(func() string {
+		var shown v1alpha1.User
+		err := m.syncer.Client.Get(m.ctx, m.user("jane"), &shown)
+		return unless(err == nil && shown.Spec.Active, "the informer shows that jane is back")
+	})
+	m.sync()
+	if problem := m.bound("okta:jane", true); problem != "" {
+		t.Errorf("back: %s", problem)
+	}
+}
+
 // A user that only loses the role leaves the AppRoleBinding at once, and takes those along that trail.
 func TestLossOfARoleIsWrittenAtOnce(t *testing.T) {
 	m := newTeam(t, "leaver", "loser", "stays")

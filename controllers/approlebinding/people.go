@@ -38,8 +38,14 @@ func (g *gatherer) packing(ctx context.Context, bindings []*v1alpha1.AppRoleBind
 	if err := g.addNames(ctx, looked, &facts); err != nil {
 		return in, err
 	}
-	in.Decide = facts.Decide
-	var err error
+	away, err := g.awayAgain(ctx, looked, facts)
+	if err != nil {
+		return in, err
+	}
+	in.Decide = func(bound v1alpha1.AppRoleSubject) (packing.Member, bool) {
+		m, stays := facts.Decide(bound)
+		return m, stays && !away[bound.User]
+	}
 	in.Newcomers, err = g.newcomers(ctx, candidates, facts)
 	return in, err
 }
@@ -52,6 +58,27 @@ func (g *gatherer) namesTrailing(binding *v1alpha1.AppRoleBinding) bool {
 		}
 	}
 	return false
+}
+
+// awayAgain returns the leavers that AppRoleBindings still name, that hold the key again by the index, and that may have no access
+// by now. No native binding names them, so that they are checked as newcomers are.
+func (g *gatherer) awayAgain(ctx context.Context, bindings []*v1alpha1.AppRoleBinding, facts packing.Facts) (map[string]bool, error) {
+	away := map[string]bool{}
+	for name := range g.trailing {
+		isNamed := func(binding *v1alpha1.AppRoleBinding) bool { return packing.Position(binding, name) >= 0 }
+		if !facts.Standings[name].Holds || !slices.ContainsFunc(bindings, isNamed) {
+			continue
+		}
+		user, err := g.activeUser(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if user == nil {
+			g.index.MarkDirty(g.key, []string{name})
+			away[name] = true
+		}
+	}
+	return away, nil
 }
 
 // candidates are users that may hold the key and that none of its bindings names.

@@ -443,3 +443,37 @@ func TestMachineClientUnderAttack(t *testing.T) {
 		})
 	}
 }
+
+// A client that asks for tokens without end has a hundred, of which the newest opens the App; a rate holds it back, and its grant stays small.
+func TestMachineClientHasAHundredTokens(t *testing.T) {
+	m := newMachineApp(t, operator.Server.URL, "many", nil, jose.ES256, newECKey(t), "")
+	var newest *okta.Tokens
+	for issued, limited := 0, false; issued < 105; {
+		tokens, err := m.machine.Token(t.Context(), nil)
+		must(t, err)
+		switch tokens.Status {
+		case http.StatusOK:
+			newest = tokens
+			if issued++; issued == 105 && !limited {
+				t.Error("105 requests in a row met no limit")
+			}
+		case http.StatusTooManyRequests:
+			limited = true
+			time.Sleep(200 * time.Millisecond)
+		default:
+			t.Fatalf("answered %d %s", tokens.Status, tokens.Text)
+		}
+	}
+	var list v1alpha1.ScimTokenList
+	must(t, operator.Env.Client.List(t.Context(), &list, client.InNamespace(m.Namespace), client.HasLabels{v1alpha1.LabelGrant}))
+	var grants v1alpha1.OAuthGrantList
+	must(t, operator.Env.Client.List(t.Context(), &grants, client.InNamespace(m.Namespace)))
+	stored, err := json.Marshal(grants.Items)
+	must(t, err)
+	if len(list.Items) != 100 || len(grants.Items) != 1 || len(stored) > 48<<10 {
+		t.Errorf("%d tokens, %d grants of %d bytes", len(list.Items), len(grants.Items), len(stored))
+	}
+	if got := m.status(t, newest.Access); got != http.StatusOK {
+		t.Errorf("the newest token is answered %d", got)
+	}
+}

@@ -13,14 +13,15 @@ type runner[W, R any] struct {
 	since time.Time
 	// hurry ends the wait before a run.
 	hurry chan struct{}
-	// overtaken is closed when an urgent call comes during a run; nil from then on, and while no run is under way.
-	overtaken chan struct{}
+	// overtaken is closed when an urgent call comes during a run, preceded when one comes that is first; nil from then on, and while no
+	// run is under way.
+	overtaken, preceded chan struct{}
 	// interruptions since a run was not interrupted.
 	interruptions int
 }
 
-// hasten ends what a run that is not urgent waits for.
-func (r *runner[W, R]) hasten() {
+// hasten ends what a run waits for that is less urgent.
+func (r *runner[W, R]) hasten(first bool) {
 	select {
 	case r.hurry <- struct{}{}:
 	default: // an urgent call came before
@@ -29,27 +30,31 @@ func (r *runner[W, R]) hasten() {
 		close(r.overtaken)
 		r.overtaken = nil
 	}
+	if first && r.preceded != nil {
+		close(r.preceded)
+		r.preceded = nil
+	}
 }
 
 // work runs batches of one key, one after the other, until none is left.
 func (s *Scheduler[K, W, R]) work(key K, r *runner[W, R]) {
 	for {
 		release := s.waitForTurn(key, r)
-		current, overtaken := s.begin(key, r)
+		current, run := s.begin(key, r)
 		if current == nil {
 			release()
 			return
 		}
-		s.run(key, r, current, overtaken)
+		s.run(key, r, current, run)
 		s.mutex.Lock()
-		r.since, r.overtaken = time.Time{}, nil
+		r.since, r.overtaken, r.preceded = time.Time{}, nil, nil
 		s.mutex.Unlock()
 		release()
 	}
 }
 
-// begin takes the next batch. It returns nil, and forgets the runner, where there is none.
-func (s *Scheduler[K, W, R]) begin(key K, r *runner[W, R]) (current *batch[W, R], overtaken <-chan struct{}) {
+// begin takes the next batch, and makes its run. It returns nil, and forgets the runner, where there is none.
+func (s *Scheduler[K, W, R]) begin(key K, r *runner[W, R]) (current *batch[W, R], run *Run[W]) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	select {
@@ -65,8 +70,10 @@ func (s *Scheduler[K, W, R]) begin(key K, r *runner[W, R]) (current *batch[W, R]
 		return nil, nil
 	}
 	current, r.next = r.next, nil
-	r.since, r.overtaken = time.Now(), make(chan struct{})
-	return current, r.overtaken
+	r.since, r.overtaken, r.preceded = time.Now(), make(chan struct{}), make(chan struct{})
+	return current, &Run[W]{
+		Want: current.want, Urgent: current.urgent, First: current.first, Removed: current.setRemoved, Overtaken: r.overtaken, Preceded: r.preceded,
+	}
 }
 
 // waitForTurn returns when the next batch of a key may begin, and what gives back its slot among the runs that are not
@@ -115,7 +122,7 @@ func (s *Scheduler[K, W, R]) restOf(key K, r *runner[W, R]) (rest time.Duration,
 	return max(time.Until(s.rests[key]), 0), false
 }
 
-func (s *Scheduler[K, W, R]) run(key K, r *runner[W, R], current *batch[W, R], overtaken <-chan struct{}) {
+func (s *Scheduler[K, W, R]) run(key K, r *runner[W, R], current *batch[W, R], run *Run[W]) {
 	ctx, cancel := context.Background(), func() {}
 	if s.options.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, s.options.Timeout)
@@ -123,10 +130,7 @@ func (s *Scheduler[K, W, R]) run(key K, r *runner[W, R], current *batch[W, R], o
 	defer cancel()
 	begin := time.Now()
 	mayInterrupt := r.interruptions < s.options.MaxInterruptions
-	run := &Run[W]{
-		Want: current.want, Urgent: current.urgent, Removed: current.setRemoved, Overtaken: overtaken,
-		IsInterrupted: func() bool { return mayInterrupt && s.isUrgent(r) },
-	}
+	run.IsInterrupted = func() bool { return mayInterrupt && s.isUrgent(r) }
 	result, ending := s.options.Run(ctx, key, run)
 	if ending == Interrupted {
 		r.interruptions++

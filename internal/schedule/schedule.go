@@ -50,14 +50,15 @@ const (
 type Run[W any] struct {
 	// Want is what the callers want together. A run that ends as Interrupted may leave in it what is still to be done.
 	Want W
-	// Urgent says that a caller waits for a removal.
-	Urgent bool
+	// Urgent says that a caller waits for a removal, and First that it is one that comes before other removals of its App.
+	Urgent, First bool
 	// Removed tells, at most once, that the removals of the run are done, or why not.
 	Removed func(error)
 	// IsInterrupted reports whether an urgent run waits for this one. Work that is not urgent can stop then.
 	IsInterrupted func() bool
-	// Overtaken is closed when an urgent call comes during the run, so that a wait for a slot can end.
-	Overtaken <-chan struct{}
+	// Overtaken is closed when an urgent call comes during the run, so that a wait for a slot can end; Preceded when one comes that is
+	// first.
+	Overtaken, Preceded <-chan struct{}
 }
 
 // Scheduler runs work by key. Make one by New.
@@ -81,6 +82,16 @@ func New[K comparable, W, R any](options Options[K, W, R]) *Scheduler[K, W, R] {
 
 // Schedule has a key run once more, by a run that begins after the call, and returns at once.
 func (s *Scheduler[K, W, R]) Schedule(key K, want W, urgent bool) *Ticket[R] {
+	return s.schedule(key, want, urgent, false)
+}
+
+// ScheduleFirst is Schedule of an urgent run that comes before other urgent ones of its App, where those wait for each other. A run
+// of the key that is under way learns of it, too: this one waits for its end.
+func (s *Scheduler[K, W, R]) ScheduleFirst(key K, want W) *Ticket[R] {
+	return s.schedule(key, want, true, true)
+}
+
+func (s *Scheduler[K, W, R]) schedule(key K, want W, urgent, first bool) *Ticket[R] {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	r := s.runners[key]
@@ -99,8 +110,8 @@ func (s *Scheduler[K, W, R]) Schedule(key K, want W, urgent bool) *Ticket[R] {
 		r.next.want = want
 	}
 	if urgent {
-		r.next.urgent = true
-		r.hasten()
+		r.next.urgent, r.next.first = true, r.next.first || first
+		r.hasten(first)
 	}
 	return r.next.tickets[0]
 }

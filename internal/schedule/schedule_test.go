@@ -371,3 +371,47 @@ func leftBehind[K comparable, W, R any](s *Scheduler[K, W, R]) int {
 	defer s.mutex.Unlock()
 	return len(s.runners) + len(s.busy) + len(s.rests)
 }
+
+// A call that is first tells the run under way of it, whether that one is urgent or not, and the next run that it is first. Other calls
+// precede no urgent run.
+func TestFirstPrecedesUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		isClosed := func(ended <-chan struct{}) bool {
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		}
+		type seen struct{ urgent, first, overtaken, preceded bool }
+		var runs []seen
+		s := New(Options[string, wants, wants]{Merge: merge, Run: func(_ context.Context, _ string, run *Run[wants]) (wants, Ending) {
+			time.Sleep(time.Second)
+			runs = append(runs, seen{run.Urgent, run.First, isClosed(run.Overtaken), isClosed(run.Preceded)})
+			return run.Want, Ended
+		}})
+		calls := []func() *Ticket[wants]{
+			func() *Ticket[wants] { return s.Schedule("a", wants{"grant"}, false) },
+			func() *Ticket[wants] { return s.Schedule("a", wants{"removal"}, true) },
+			func() *Ticket[wants] {
+				s.ScheduleFirst("a", wants{"leaver"})
+				return s.Schedule("a", wants{"removal"}, true)
+			},
+			func() *Ticket[wants] { return s.Schedule("a", wants{"grant"}, false) },
+			func() *Ticket[wants] { return s.ScheduleFirst("a", wants{"leaver"}) },
+		}
+		var last *Ticket[wants]
+		for _, call := range calls {
+			last = call()
+			time.Sleep(700 * time.Millisecond)
+		}
+		if _, err := last.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want := []seen{{false, false, true, false}, {true, false, true, true}, {true, true, true, true}, {true, true, false, false}}
+		if !slices.Equal(runs, want) {
+			t.Errorf("runs %+v, want %+v", runs, want)
+		}
+	})
+}

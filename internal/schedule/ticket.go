@@ -55,8 +55,8 @@ func (t *Ticket[R]) setDone(result R) {
 
 // batch is what the next run of a key is to do, and the tickets that it serves.
 type batch[W, R any] struct {
-	want   W
-	urgent bool
+	want          W
+	urgent, first bool
 	// tickets are the batch's own, and those of runs that were interrupted for it.
 	tickets []*Ticket[R]
 }

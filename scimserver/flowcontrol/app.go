@@ -44,14 +44,6 @@ const (
 	forgetAfter = 10 * time.Minute
 )
 
-// weights are the seats that a request takes: while no other App is active, and while one is.
-var weights = map[Class]struct{ alone, shared int64 }{
-	Removal: {2, 2},  // 32 at once
-	LookUp:  {1, 4},  // 64, or 16
-	Write:   {2, 16}, // 32, or 4
-	List:    {4, 16}, // 16, or 4
-}
-
 // Limits are an App's.
 type Limits struct {
 	// PerSecond is how many requests a second the App may send for long; operations of a bulk request count one each.
@@ -167,6 +159,7 @@ func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limi
 	if class == Removal {
 		limiter, pool = state.removals, state.removalSeats
 	}
+	size := cost
 	if !a.pace(name, state) {
 		cost = 1
 	}
@@ -178,7 +171,7 @@ func (a *Apps) Enter(ctx context.Context, name types.NamespacedName, limits Limi
 		a.end(state)
 		return nil, err
 	}
-	weight := a.weight(name, class)
+	weight := a.weight(name, class, size)
 	if err := a.seat(ctx, state, pool, weight); err != nil {
 		a.end(state)
 		return nil, err
@@ -209,6 +202,7 @@ func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, li
 		limiter, pool = state.requests, state.seats
 		take(state.operations, 1)
 	}
+	size := cost
 	if !a.pace(name, state) {
 		cost = 1
 	}
@@ -218,7 +212,7 @@ func (a *Apps) EnterOperation(ctx context.Context, name types.NamespacedName, li
 	if err == nil {
 		err = waitPaced(ctx, state, class, cost, rate.InfDuration)
 	}
-	take(pool, a.weight(name, class))
+	take(pool, a.weight(name, class, size))
 	if err != nil {
 		release()
 		return nil, err
@@ -303,16 +297,6 @@ func (a *Apps) prune(now time.Time) {
 			delete(a.apps, name)
 		}
 	}
-}
-
-// weight is what a request of the App takes now.
-func (a *Apps) weight(name types.NamespacedName, class Class) int64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.othersActive(name) {
-		return weights[class].shared
-	}
-	return weights[class].alone
 }
 
 // othersActive says whether another App has sent a request a moment ago. The caller holds the mutex.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // What gives access waits for the App's own removals, half a second at most, for another App's a moment, and for none of an App
@@ -106,7 +108,7 @@ func TestAppsAreForgotten(t *testing.T) {
 func TestWeightFollowsOtherApps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		apps := NewApps(0, DefaultMemory)
-		if got := apps.weight(one, List); got != weights[List].alone {
+		if got := apps.weight(one, List, 1); got != weights[List].alone {
 			t.Errorf("alone: %d", got)
 		}
 		leave, err := apps.Enter(t.Context(), other, limits, LookUp, 1)
@@ -114,16 +116,16 @@ func TestWeightFollowsOtherApps(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if got := apps.weight(one, List); got != weights[List].shared {
+		if got := apps.weight(one, List, 1); got != weights[List].shared {
 			t.Errorf("beside a request that is under way: %d", got)
 		}
 		leave()
 		time.Sleep(quietAfter - time.Second)
-		if got := apps.weight(one, List); got != weights[List].shared {
+		if got := apps.weight(one, List, 1); got != weights[List].shared {
 			t.Errorf("a moment after one: %d", got)
 		}
 		time.Sleep(2 * time.Second)
-		if got := apps.weight(one, List); got != weights[List].alone {
+		if got := apps.weight(one, List, 1); got != weights[List].alone {
 			t.Errorf("long after one: %d", got)
 		}
 	})
@@ -300,5 +302,51 @@ func TestOperationsTakeSeats(t *testing.T) {
 		}
 		cancel()
 		clients.Wait()
+	})
+}
+
+// A large write takes more seats while another App is active: one at a time, and the App's look-ups go on beside it.
+func TestLargeWritesTakeMoreSeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apps, many := NewApps(0, DefaultMemory), Limits{PerSecond: 1000, Burst: 10000}
+		atOnce := func(class Class, cost int) (count int) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			for {
+				leave, err := apps.Enter(ctx, one, many, class, cost)
+				if err != nil {
+					return count
+				}
+				defer leave()
+				count++
+			}
+		}
+		large := 10 * seatCost
+		if got := atOnce(Write, large); got != 32 {
+			t.Errorf("alone: %d large writes at once", got)
+		}
+		bystander, err := apps.Enter(t.Context(), other, many, LookUp, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bystander()
+		for _, c := range []struct {
+			class      Class
+			cost, want int
+		}{{Write, 1, 4}, {Write, seatCost - 1, 4}, {Write, seatCost, 2}, {Write, 2 * seatCost, 1}, {Write, 1 << 40, 1}, {Removal, large, 32}, {LookUp, large, 16}} {
+			if got := atOnce(c.class, c.cost); got != c.want {
+				t.Errorf("class %d of cost %d: %d at once, want %d", c.class, c.cost, got, c.want)
+			}
+		}
+		for _, enter := range []func(context.Context, types.NamespacedName, Limits, Class, int) (func(), error){apps.Enter, apps.EnterOperation} {
+			leave, err := enter(t.Context(), one, many, Write, large)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := atOnce(LookUp, 1); got != 4 {
+				t.Errorf("beside a large write: %d look-ups at once", got)
+			}
+			leave()
+		}
 	})
 }

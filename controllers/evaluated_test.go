@@ -59,7 +59,7 @@ func (c *cast) evaluate(i int, change func(*earned.Entry)) {
 
 func (c *cast) sync() {
 	c.Helper()
-	if outcome := c.syncer.SyncUrgently(c.ctx, c.key); outcome.Err() != nil {
+	if outcome := c.syncer.SyncUrgently(c.ctx, []earned.RoleInScope{c.key})[0]; outcome.Err() != nil {
 		c.Fatal(outcome.Err())
 	}
 }
@@ -224,7 +224,7 @@ func TestTheLateEvaluatedLeave(t *testing.T) {
 		c.named(bindable("get"), "User okta:person-0", "User okta:person-1")
 	}
 	c.evaluate(1, func(e *earned.Entry) { e.Keys = nil })
-	if err := c.syncer.SyncRemoval(c.ctx, c.key, c.users[1]); err != nil {
+	if err := remove(c.world, c.syncer, c.key, c.users[1]); err != nil {
 		t.Fatal(err)
 	}
 	c.named(bindable("get"), "User okta:person-0")

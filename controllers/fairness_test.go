@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -131,6 +132,58 @@ func TestManyBindingsCostOnlyTheirApp(t *testing.T) {
 	bystander.eventuallyCondition(leaver, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
 	if bound := len(w.bindings()); bound > count*9/10 {
 		t.Errorf("the removal waited until %d of %d bindings of another App were written", bound, count)
+	}
+}
+
+// While the users of one App lose very many pairs of role and scope by an edit of that App, a leaver of that App and one of another are out
+// soon, and new users of another App are granted. Most of all this took minutes when each pair that a user lost had all bindings of that
+// user looked at; the leaver of the App itself waited for all pairs of all users.
+func TestManyRemovalsCostOnlyTheirApp(t *testing.T) {
+	const count, people, limit = 400, 100, 15 * time.Second
+	many := pairs(t, count)
+	w, bystander := withBystander(t, func(spec *v1alpha1.AppSpec) {
+		many(spec)
+		spec.Roles = append(spec.Roles, v1alpha1.Role{Name: "own", Scopes: []string{"scope-0"}, Grants: spec.Roles[0].Grants})
+	})
+	for i := range people {
+		w.provision(w.newUser(fmt.Sprint("person", i), `{"roles":["role-0","role-1","role-2","role-3"]}`))
+	}
+	own := w.provision(w.newUser("own", `{"role":"own"}`))
+	leaver := bystander.provision(bystander.newUser("leaver", ""))
+	w.start()
+	bystander.eventuallyGranted(leaver)
+	bound := func() (all int) {
+		for _, binding := range w.bindings() {
+			all += len(binding.Spec.Subjects)
+		}
+		return all
+	}
+	for part := 1; part <= 4; part++ { // a busy machine needs more than a minute for all
+		w.eventually(func() string { return unless(bound() >= (count*people+1)*part/4, "so many pairs are bound") })
+	}
+	update(w, w.app, func(app *v1alpha1.App) { app.Spec.Scopes.List = app.Spec.Scopes.List[:1] })
+	w.eventually(func() string { return unless(bound() < count*people, "a user has lost a pair") })
+	begun := time.Now()
+	within := func(what string, event func()) {
+		asked := time.Now()
+		event()
+		took := time.Since(asked)
+		t.Logf("%s: %s after %s, %d pairs are bound", time.Since(begun).Round(time.Millisecond), what, took.Round(time.Millisecond), bound())
+		if took > limit {
+			t.Errorf("%s only after %s", what, took)
+		}
+	}
+	leave := func(d *world, user *v1alpha1.User) func() {
+		return func() {
+			update(d, user, func(user *v1alpha1.User) { user.Spec.Active = false })
+			d.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+		}
+	}
+	within("a leaver of another App is out", leave(bystander, leaver))
+	within("a leaver of the App is out", leave(w, own))
+	for i := 0; i < 3 || bound() > people*4; i++ {
+		jane := bystander.provision(bystander.newUser(fmt.Sprint("jane", i), ""))
+		within("a user of another App is granted", func() { bystander.eventuallyGranted(jane) })
 	}
 }
 

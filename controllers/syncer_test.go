@@ -3,6 +3,8 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,7 +121,7 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 		}
 		syncer.Index.Set(name, earned.Entry{})
 		begin = time.Now()
-		if err := syncer.SyncRemoval(w.ctx, key, name); err != nil {
+		if err := remove(w, syncer, key, name); err != nil {
 			t.Fatal(err)
 		}
 		removing += time.Since(begin)
@@ -134,6 +136,48 @@ func TestSyncerSeesItsOwnWrites(t *testing.T) {
 		}
 	}
 	t.Logf("a grant took %v, a removal %v on average", granting/rounds, removing/rounds)
+}
+
+// remove is SyncRemovals of one key.
+func remove(w *world, syncer *approlebinding.Syncer, key earned.RoleInScope, user types.NamespacedName) error {
+	return syncer.SyncRemovals(w.ctx, user, []earned.RoleInScope{key})[key]
+}
+
+// lookCounter is a client that counts looks at the AppRoleBindings that name one user.
+type lookCounter struct {
+	client.Client
+	user  string
+	looks atomic.Int64
+}
+
+func (c *lookCounter) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	var applied client.ListOptions
+	applied.ApplyOptions(options)
+	if _, isBindings := list.(*v1alpha1.AppRoleBindingList); isBindings && applied.FieldSelector != nil && strings.HasSuffix(applied.FieldSelector.String(), "="+c.user) {
+		c.looks.Add(1)
+	}
+	return c.Client.List(ctx, list, options...)
+}
+
+// A user that loses many roles has its bindings looked at once, and not once a role: they are as many as the roles, and a look a role
+// kept the controller from everything else for minutes when an edit took a thousand roles from each user of an App.
+func TestALossOfManyRolesIsOneLook(t *testing.T) {
+	const roles = 300
+	w := newStoppedWorld(t, nil)
+	syncer := newSyncer(w)
+	name := types.NamespacedName{Namespace: w.namespace, Name: "jane"}
+	counter := &lookCounter{Client: syncer.Client, user: name.Name}
+	syncer.Client = counter
+	var keys []earned.RoleInScope
+	for i := range roles {
+		keys = append(keys, earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: fmt.Sprint("scope-", i)})
+	}
+	if failed := syncer.SyncRemovals(w.ctx, name, keys); len(failed) > 0 {
+		t.Fatal(failed)
+	}
+	if looks := counter.looks.Load(); looks != 1 {
+		t.Errorf("%d looks at the bindings of one user", looks)
+	}
 }
 
 // bound says what is wrong with the live bindings of a subject.
@@ -234,7 +278,7 @@ func TestGrantsYieldToRemovals(t *testing.T) {
 	}
 	entry.Keys = nil
 	syncer.Index.Set(name, entry)
-	if err := syncer.SyncRemoval(w.ctx, key, name); err != nil {
+	if err := remove(w, syncer, key, name); err != nil {
 		t.Fatal(err)
 	}
 	if problem := w.bound("okta:jane", false); problem != "" {
@@ -293,7 +337,7 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	<-gate.asked // the run that writes the statuses, a second later
 	syncer.Index.Set(last, earned.Entry{})
 	removed := make(chan error, 1)
-	go func() { removed <- syncer.SyncRemoval(w.ctx, key, last) }()
+	go func() { removed <- remove(w, syncer, key, last) }()
 	time.Sleep(100 * time.Millisecond) // it has begun to wait
 	gate.may <- struct{}{}
 	<-gate.asked

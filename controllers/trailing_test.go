@@ -60,7 +60,7 @@ func (m *team) sync() {
 // leave takes the role from a user that left, and says what is wrong by then.
 func (m *team) leave(name string) error {
 	m.syncer.Index.Set(m.user(name), earned.Entry{})
-	if err := m.syncer.SyncLeaver(m.ctx, m.key, m.user(name)); err != nil {
+	if err := m.syncer.SyncLeaver(m.ctx, m.user(name), []earned.RoleInScope{m.key})[m.key]; err != nil {
 		return err
 	}
 	bound, err := m.syncer.Bound(m.ctx, m.user(name))
@@ -193,7 +193,7 @@ func TestLossOfARoleIsWrittenAtOnce(t *testing.T) {
 	m := newTeam(t, "leaver", "loser", "stays")
 	m.leaveBehind("leaver")
 	m.syncer.Index.Set(m.user("loser"), earned.Entry{})
-	if err := m.syncer.SyncRemoval(m.ctx, m.key, m.user("loser")); err != nil {
+	if err := remove(m.world, m.syncer, m.key, m.user("loser")); err != nil {
 		t.Fatal(err)
 	}
 	if users, _ := m.recorded(); !slices.Equal(users, []string{"stays"}) {

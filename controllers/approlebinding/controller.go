@@ -30,7 +30,8 @@ import (
 const (
 	// indexKey indexes AppRoleBindings and native bindings by Key.String.
 	indexKey = "scim.key"
-	// indexSubjectUser indexes AppRoleBindings by the users that they name.
+	// indexSubjectUser indexes AppRoleBindings by the users that they name, but for those that bind none: see isNamedForKey. The
+	// name is a hash: to compute it at each look at a user that holds a thousand roles would cost more than all else.
 	indexSubjectUser = "scim.subject.user"
 
 	maxBackoff = time.Minute
@@ -115,7 +116,11 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 			return []string{earned.RoleInScopeOf(object.(*v1alpha1.AppRoleBinding)).String()}
 		}},
 		{&v1alpha1.AppRoleBinding{}, indexSubjectUser, func(object client.Object) []string {
-			subjects := object.(*v1alpha1.AppRoleBinding).Spec.Subjects
+			binding := object.(*v1alpha1.AppRoleBinding)
+			if !isNamedForKey(binding) {
+				return nil
+			}
+			subjects := binding.Spec.Subjects
 			users := make([]string, len(subjects))
 			for i := range subjects {
 				users[i] = subjects[i].User

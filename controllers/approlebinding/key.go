@@ -37,6 +37,12 @@ func bindingName(k earned.RoleInScope, index int32) string {
 	return bindingPrefix(k) + fmt.Sprint(index)
 }
 
+// isNamedForKey reports whether an AppRoleBinding has the name that its key gives it. One that others created under another name
+// binds no user.
+func isNamedForKey(binding *v1alpha1.AppRoleBinding) bool {
+	return binding.Name == bindingName(earned.RoleInScopeOf(binding), binding.Spec.Index)
+}
+
 // bindingPrefix begins the names of the key's AppRoleBindings.
 func bindingPrefix(k earned.RoleInScope) string {
 	return fmt.Sprintf("%s-%s-", k.App, hash(10, k.App, k.Role, k.Scope))

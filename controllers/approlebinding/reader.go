@@ -78,24 +78,24 @@ func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName
 		return nil, err
 	}
 	bound := map[earned.RoleInScope]v1alpha1.AppRoleSubject{}
-	add := func(object client.Object) {
-		binding, isBinding := object.(*v1alpha1.AppRoleBinding)
-		if !isBinding {
-			return
+	add := func(binding *v1alpha1.AppRoleBinding) {
+		if i := packing.Position(binding, user.Name); i >= 0 {
+			bound[earned.RoleInScopeOf(binding)] = binding.Spec.Subjects[i]
 		}
-		key := earned.RoleInScopeOf(binding)
-		if i := packing.Position(binding, user.Name); i >= 0 && binding.Name == bindingName(key, binding.Spec.Index) {
-			bound[key] = binding.Spec.Subjects[i]
+	}
+	addLatest := func(object client.Object) {
+		if binding, isBinding := object.(*v1alpha1.AppRoleBinding); isBinding && isNamedForKey(binding) {
+			add(binding)
 		}
 	}
 	for i := range list.Items {
 		cached := &list.Items[i]
 		if write := writes[overlay.IDOf(cached)]; write != nil {
 			delete(writes, overlay.IDOf(cached))
-			add(write.Latest(cached))
+			addLatest(write.Latest(cached))
 			continue
 		}
-		add(cached)
+		add(cached) // the index has none of another name
 	}
 	for id, write := range writes {
 		if written, isBinding := write.Object().(*v1alpha1.AppRoleBinding); !isBinding || packing.Position(written, user.Name) < 0 {
@@ -107,9 +107,9 @@ func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName
 		case client.IgnoreNotFound(err) != nil:
 			return nil, err
 		case err != nil:
-			add(write.Object())
+			addLatest(write.Object())
 		default:
-			add(write.Latest(cached))
+			addLatest(write.Latest(cached))
 		}
 	}
 	return bound, nil

@@ -35,7 +35,7 @@ func (r runner) run(ctx context.Context, key earned.RoleInScope, scheduled *sche
 }
 
 func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *schedule.Run[want]) Outcome {
-	writing := r.writerOf(key, scheduled.Urgent, scheduled.Overtaken)
+	writing := r.writerOf(key, scheduled)
 	g := &gatherer{
 		reader: r.syncer.reader(), client: writing, live: liveReader{r.syncer.Live}, index: r.syncer.Index, policies: r.syncer.Policies,
 		unlabelled: &r.syncer.unlabelledBindings, permissions: &r.syncer.permissions, trailers: &r.syncer.trailing,

@@ -67,9 +67,27 @@ func (s *Syncer) Sync(ctx context.Context, key earned.RoleInScope) Outcome {
 	return wait(ctx, s.runs().Schedule(key, want{origins: tracing.From(ctx)}, false))
 }
 
-// SyncUrgently is Sync for a user that is bound under another subject than it should be: it is a removal, too.
-func (s *Syncer) SyncUrgently(ctx context.Context, key earned.RoleInScope) Outcome {
-	return wait(ctx, s.runs().Schedule(key, want{origins: tracing.From(ctx)}, true))
+// SyncUrgently is Sync of keys, all at the same time, for a user that is bound under another subject than it should be: it is a
+// removal, too. It returns the outcomes in the order of the keys.
+func (s *Syncer) SyncUrgently(ctx context.Context, keys []earned.RoleInScope) []Outcome {
+	outcomes := make([]Outcome, len(keys))
+	for i, ticket := range s.scheduleUrgently(keys, want{origins: tracing.From(ctx)}, false) {
+		outcomes[i] = wait(ctx, ticket)
+	}
+	return outcomes
+}
+
+// scheduleUrgently has keys run urgently, all at the same time. A user can hold a thousand: none has a goroutine of its own.
+func (s *Syncer) scheduleUrgently(keys []earned.RoleInScope, wanted want, first bool) []*schedule.Ticket[Outcome] {
+	tickets := make([]*schedule.Ticket[Outcome], len(keys))
+	for i, key := range keys {
+		if first {
+			tickets[i] = s.runs().ScheduleFirst(key, wanted)
+		} else {
+			tickets[i] = s.runs().Schedule(key, wanted, true)
+		}
+	}
+	return tickets
 }
 
 // syncWithStatus is Sync, and writes the status of the AppRoleBindings. A full run looks at everything, and not only at
@@ -89,38 +107,63 @@ func wait(ctx context.Context, ticket *schedule.Ticket[Outcome]) Outcome {
 // errStillBound says that a user that lost a role is named for it after all.
 var errStillBound = errors.New("the AppRoleBinding of a role that was lost still names the person")
 
-// SyncRemoval is Sync for a user that lost the key, and waits for the removals of the run only. It does not take on trust that
-// the user is not named any more: where the freshest copies of the AppRoleBindings name the user after the run, everything of
-// the key is looked at once more, and it is an error if they do even then.
-func (s *Syncer) SyncRemoval(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error {
-	return s.syncRemoval(ctx, key, want{prompt: true}, func() (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
-		return s.reader().subjectsOf(ctx, user)
-	})
+// SyncRemovals is Sync of keys that a user lost, all at the same time, and waits for the removals of the runs only. It does not take on
+// trust that the user is not named any more: under a key with AppRoleBindings whose freshest copies name the user after the runs,
+// everything is looked at once more, and it is an error if they do even then. It returns the errors by key, those of runs and of reading
+// AppRoleBindings; none for a key under which the user is not bound any more.
+func (s *Syncer) SyncRemovals(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope) map[earned.RoleInScope]error {
+	return s.syncRemovals(ctx, user, keys, want{prompt: true}, false)
 }
 
-// SyncLeaver is SyncRemoval for a user that may have no access at all. It waits for native bindings: AppRoleBindings, by which nothing
-// grants, are written within seconds for all that left by then.
-func (s *Syncer) SyncLeaver(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error {
-	return s.syncRemoval(ctx, key, want{}, func() (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
-		return s.Subjects(ctx, user)
-	})
+// SyncLeaver is SyncRemovals for a user that may have no access at all: it waits for no other writes of the App. It waits for native
+// bindings: AppRoleBindings, by which nothing grants, are written within seconds for all that left by then.
+func (s *Syncer) SyncLeaver(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope) map[earned.RoleInScope]error {
+	return s.syncRemovals(ctx, user, keys, want{}, true)
 }
 
-func (s *Syncer) syncRemoval(ctx context.Context, key earned.RoleInScope, wanted want, subjects func() (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error)) error {
+// SyncGone is SyncLeaver for a user that is gone, or about to be: it waits for AppRoleBindings, too.
+func (s *Syncer) SyncGone(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope) map[earned.RoleInScope]error {
+	return s.syncRemovals(ctx, user, keys, want{prompt: true}, true)
+}
+
+func (s *Syncer) syncRemovals(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope, wanted want, first bool) map[earned.RoleInScope]error {
+	failed := map[earned.RoleInScope]error{}
 	wanted.origins = tracing.From(ctx)
 	for _, wanted.full = range []bool{false, true} {
-		if err := s.runs().Schedule(key, wanted, true).WaitRemoved(ctx); err != nil {
-			return err
+		if len(keys) == 0 {
+			break
 		}
-		bound, err := subjects()
-		if err != nil {
-			return err
+		for i, ticket := range s.scheduleUrgently(keys, wanted, first) {
+			if err := ticket.WaitRemoved(ctx); err != nil {
+				failed[keys[i]] = err
+			}
 		}
-		if _, isBound := bound[key]; !isBound {
-			return nil
+		keys = s.stillBound(ctx, user, keys, wanted, failed)
+	}
+	return failed
+}
+
+// stillBound returns the keys under which AppRoleBindings name a user after runs for its removal, or has them among what failed if these
+// were full ones. One look serves all keys: the bindings of a user are as many as its keys.
+func (s *Syncer) stillBound(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope, wanted want, failed map[earned.RoleInScope]error) (left []earned.RoleInScope) {
+	subjectsOf := s.Subjects
+	if wanted.prompt {
+		subjectsOf = s.reader().subjectsOf
+	}
+	bound, err := subjectsOf(ctx, user)
+	for _, key := range keys {
+		_, isBound := bound[key]
+		switch {
+		case failed[key] != nil:
+		case err != nil:
+			failed[key] = err
+		case isBound && wanted.full:
+			failed[key] = errStillBound
+		case isBound:
+			left = append(left, key)
 		}
 	}
-	return errStillBound
+	return left
 }
 
 // RequestGrants schedules a run per key for a user with that revision of its entry in the index, and returns at once;

@@ -9,6 +9,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/internal/earned"
 	"github.com/scim-operator/scim-operator/internal/fair"
+	"github.com/scim-operator/scim-operator/internal/schedule"
 )
 
 const (
@@ -17,28 +18,30 @@ const (
 	// grantSlotsPerApp is how many runs of one App that only grant may be under way at a time, and grantSlots of all Apps.
 	grantSlotsPerApp = 2
 	grantSlots       = 64
-	// grantWrites and removalWrites are the writes under way of runs that only grant, and of others, of all Apps; one App alone
-	// gets three quarters of them. Apps take turns write by write, so that a run of thousands delays another App's by one.
-	grantWrites   = 21
-	removalWrites = 64
+	// grantWrites, lossWrites and leaverWrites are the writes under way of runs that only grant, of those for users that lose a role, and of
+	// those for leavers, of all Apps; one App alone gets three quarters of them. Apps take turns write by write, so that a run of
+	// thousands delays another App's by one. Leavers have their own: an edit of their App can take a thousand roles from all its users.
+	grantWrites  = 21
+	lossWrites   = 64
+	leaverWrites = 64
 	// leastGrantWrites is what an App keeps of grantWrites that writes more than others while the API server is slow: a part of the
 	// time.
 	leastGrantWrites = 0.25
-	// mostRemovalWrites and leastRemovalWrites bound the removalWrites of such an App: one edit of it can take a role from all its
-	// users.
+	// mostRemovalWrites and leastRemovalWrites bound the lossWrites of such an App, and its leaverWrites.
 	mostRemovalWrites, leastRemovalWrites = 8, 4
 )
 
 // turns share runs and writes among Apps.
 type turns struct {
-	runs, grantWrites, removalWrites *fair.Slots
+	runs, grantWrites, lossWrites, leaverWrites *fair.Slots
 }
 
 func newTurns(speed *fair.Speed) *turns {
 	return &turns{
-		runs:          fair.NewSlots(grantSlots, grantSlotsPerApp),
-		grantWrites:   fair.NewSlots(grantWrites, 0).Paced(speed, grantWrites, leastGrantWrites),
-		removalWrites: fair.NewSlots(removalWrites, 0).Paced(speed, mostRemovalWrites, leastRemovalWrites),
+		runs:         fair.NewSlots(grantSlots, grantSlotsPerApp),
+		grantWrites:  fair.NewSlots(grantWrites, 0).Paced(speed, grantWrites, leastGrantWrites),
+		lossWrites:   fair.NewSlots(lossWrites, 0).Paced(speed, mostRemovalWrites, leastRemovalWrites),
+		leaverWrites: fair.NewSlots(leaverWrites, 0).Paced(speed, mostRemovalWrites, leastRemovalWrites),
 	}
 }
 
@@ -54,32 +57,42 @@ func newQueue(_ string, limiter workqueue.TypedRateLimiter[earned.RoleInScope]) 
 // turnClient is a client with writes that wait for the App's turn.
 type turnClient struct {
 	client.Client
-	slots *fair.Slots
-	lane  fair.Lane
-	// overtaken is closed when the writes are urgent after all: they wait for a turn in the other slots then.
-	overtaken <-chan struct{}
-	urgent    *fair.Slots
+	lane fair.Lane
+	// waits are what a write waits for: the first, until that one's end comes, then the next.
+	waits []waitForTurn
 }
 
-// writerOf returns the client of a run. overtaken is closed when an urgent run of the key waits for it.
-func (r runner) writerOf(key earned.RoleInScope, urgent bool, overtaken <-chan struct{}) client.Client {
+// waitForTurn is a wait in slots. end is closed when the write has become more urgent than that.
+type waitForTurn struct {
+	slots *fair.Slots
+	end   <-chan struct{}
+}
+
+// writerOf returns the client of a run. A run that a more urgent one of the key waits for writes as urgently as that one.
+func (r runner) writerOf(key earned.RoleInScope, run *schedule.Run[want]) client.Client {
 	turns := r.syncer.turns
-	if urgent {
-		return turnClient{r.syncer.Client, turns.removalWrites, laneOf(key), nil, turns.removalWrites}
+	waits := []waitForTurn{
+		{turns.grantWrites, run.Overtaken},
+		{turns.lossWrites, run.Preceded},
+		{turns.leaverWrites, nil},
 	}
-	return turnClient{r.syncer.Client, turns.grantWrites, laneOf(key), overtaken, turns.removalWrites}
+	switch {
+	case run.First:
+		waits = waits[2:]
+	case run.Urgent:
+		waits = waits[1:]
+	}
+	return turnClient{r.syncer.Client, laneOf(key), waits}
 }
 
 func (w turnClient) inTurn(ctx context.Context, write func() error) error {
-	release := w.slots.Acquire(ctx, w.lane, w.overtaken)
-	if release == nil && ctx.Err() == nil {
-		release = w.urgent.Acquire(ctx, w.lane, nil)
+	for _, wait := range w.waits {
+		if release := wait.slots.Acquire(ctx, w.lane, wait.end); release != nil {
+			defer release()
+			return write()
+		}
 	}
-	if release == nil {
-		return ctx.Err()
-	}
-	defer release()
-	return write()
+	return ctx.Err()
 }
 
 // Create implements client.Writer. The error is ctx's before the turn, and then the API server's.

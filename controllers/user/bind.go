@@ -3,14 +3,13 @@ package user
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -52,7 +51,7 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 	if err != nil {
 		return nil, err
 	}
-	if err := e.unbind(ctx, e.name, lost, e.Syncer.SyncRemoval); err != nil {
+	if err := e.unbind(ctx, e.name, lost, e.Syncer.SyncRemovals); err != nil {
 		return nil, err
 	}
 	return failure, e.checkBound(ctx, entry.Subject, gained)
@@ -143,8 +142,7 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 		e.Syncer.RequestGrants(ctx, e.name, revision, gained)
 		return nil, nil, errPending
 	}
-	outcomes := make([]approlebinding.Outcome, len(gained))
-	inParallel(gained, func(i int, key earned.RoleInScope) { outcomes[i] = e.Syncer.SyncUrgently(ctx, key) })
+	outcomes := e.Syncer.SyncUrgently(ctx, gained)
 	for i, key := range gained {
 		if outcomes[i].Removal != nil && isRenamed(bound[key], entry) {
 			return nil, nil, outcomes[i].Removal
@@ -171,8 +169,8 @@ func hasTrue(set map[earned.RoleInScope]bool) bool {
 	return false
 }
 
-// removal takes a user out of the bindings of a key.
-type removal func(ctx context.Context, key earned.RoleInScope, user types.NamespacedName) error
+// removal takes a user out of the bindings of keys, and returns the errors by key.
+type removal func(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope) map[earned.RoleInScope]error
 
 // unbind waits until a person is not bound any more under the keys that are true in the map.
 func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost map[earned.RoleInScope]bool, remove removal) error {
@@ -182,24 +180,14 @@ func (r *Reconciler) unbind(ctx context.Context, name types.NamespacedName, lost
 			keys = append(keys, key)
 		}
 	}
-	failures := make([]error, len(keys))
-	inParallel(keys, func(i int, key earned.RoleInScope) { failures[i] = remove(ctx, key, name) })
-	var failed []earned.RoleInScope
-	for i, key := range keys {
-		if failures[i] != nil {
-			failed = append(failed, key)
-		}
-	}
+	failures := remove(ctx, name, keys)
+	failed := slices.SortedFunc(maps.Keys(failures), earned.Compare) // the text goes into a condition, which must not change
 	r.pendingRemovals.set(name, failed)
-	return errors.Join(failures...)
-}
-
-func inParallel(keys []earned.RoleInScope, f func(int, earned.RoleInScope)) {
-	var group sync.WaitGroup
-	for i, key := range keys {
-		group.Go(func() { f(i, key) })
+	errs := make([]error, len(failed))
+	for i, key := range failed {
+		errs[i] = failures[key]
 	}
-	group.Wait()
+	return errors.Join(errs...)
 }
 
 func firstError(errs []error) error {

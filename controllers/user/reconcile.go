@@ -230,9 +230,13 @@ func (e *evaluation) revokeAll(ctx context.Context) error {
 	e.Index.Set(e.name, earned.Entry{App: e.generation()})
 	e.Guard.Settle(e.appName(), e.name.Name)
 	e.Progress.Expressions(e.appName(), e.name.Name, app.ExpressionFailure{})
-	remove := e.Syncer.SyncRemoval
-	if !e.user.MayHaveAccess() && e.user.DeletionTimestamp.IsZero() {
+	remove := e.Syncer.SyncRemovals
+	switch {
+	case e.user.MayHaveAccess():
+	case e.user.DeletionTimestamp.IsZero():
 		remove = e.Syncer.SyncLeaver
+	default:
+		remove = e.Syncer.SyncGone
 	}
 	return e.unbind(ctx, e.name, keys, remove)
 }
@@ -260,7 +264,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	r.Index.Set(name, earned.Entry{})
 	r.Guard.Settle(before.App.Name, name.Name)
 	r.Progress.Expressions(before.App.Name, name.Name, app.ExpressionFailure{})
-	if err := r.unbind(ctx, name, keys, r.Syncer.SyncRemoval); err != nil {
+	if err := r.unbind(ctx, name, keys, r.Syncer.SyncGone); err != nil {
 		return err
 	}
 	for app, roles := range lost {

@@ -26,6 +26,8 @@ type Writes struct {
 	mutex sync.Mutex
 	keys  map[earned.RoleInScope]Snapshot
 	ids   map[ID]earned.RoleInScope
+	// bindings are the writes of AppRoleBindings, by namespace: a look at one App must not walk through those of all others.
+	bindings map[string]Snapshot
 	// undetermined are resourceVersions that an informer showed and that may be of a write without an answer yet.
 	undetermined map[earned.RoleInScope]map[ID]string
 }
@@ -73,7 +75,7 @@ func (w *Writes) put(key earned.RoleInScope, id ID, write *Write) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.keys == nil {
-		w.keys, w.ids = map[earned.RoleInScope]Snapshot{}, map[ID]earned.RoleInScope{}
+		w.keys, w.ids, w.bindings = map[earned.RoleInScope]Snapshot{}, map[ID]earned.RoleInScope{}, map[string]Snapshot{}
 	}
 	w.drop(id)
 	if w.keys[key] == nil {
@@ -81,6 +83,12 @@ func (w *Writes) put(key earned.RoleInScope, id ID, write *Write) {
 	}
 	w.keys[key][id] = write
 	w.ids[id] = key
+	if id.Kind == KindAppRoleBinding {
+		if w.bindings[id.Namespace] == nil {
+			w.bindings[id.Namespace] = Snapshot{}
+		}
+		w.bindings[id.Namespace][id] = write
+	}
 	if version, found := w.undetermined[key][id]; found && (write.object == nil || IsAtLeast(write.object.GetResourceVersion(), version)) {
 		delete(w.undetermined[key], id) // this process's own, or overwritten by it
 	}
@@ -112,6 +120,11 @@ func (w *Writes) drop(id ID) {
 	delete(w.ids, id)
 	if len(w.keys[key]) == 0 {
 		delete(w.keys, key)
+	}
+	if id.Kind == KindAppRoleBinding {
+		if delete(w.bindings[id.Namespace], id); len(w.bindings[id.Namespace]) == 0 {
+			delete(w.bindings, id.Namespace)
+		}
 	}
 }
 

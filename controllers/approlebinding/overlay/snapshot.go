@@ -24,13 +24,7 @@ func (w *Writes) Snapshot(key earned.RoleInScope) Snapshot {
 func (w *Writes) AppRoleBindings(namespace string) Snapshot {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	writes := Snapshot{}
-	for id, key := range w.ids {
-		if id.Kind == KindAppRoleBinding && id.Namespace == namespace {
-			writes[id] = w.keys[key][id]
-		}
-	}
-	return writes
+	return maps.Clone(w.bindings[namespace])
 }
 
 // Merge returns the newer of each informer's copy and each write, of the kinds named. It forgets writes that the

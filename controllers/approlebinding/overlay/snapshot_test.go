@@ -91,3 +91,30 @@ func TestGhostsExpire(t *testing.T) {
 		t.Error("remembered for ever")
 	}
 }
+
+// The writes of a namespace's AppRoleBindings are the last ones, and are gone once informers show them.
+func TestAppRoleBindings(t *testing.T) {
+	var w Writes
+	written := func(namespace, name, version string) *v1alpha1.AppRoleBinding {
+		binding := &v1alpha1.AppRoleBinding{}
+		binding.Namespace, binding.Name, binding.UID, binding.ResourceVersion = namespace, name, "a", version
+		w.Remember(earned.RoleInScope{Namespace: namespace, Role: name}, IDOf(binding), binding)
+		return binding
+	}
+	first, other := written("ns", "one", "1"), written("other", "one", "2")
+	deleted, last := written("ns", "two", "3"), written("ns", "one", "4")
+	w.RememberDeleted(earned.RoleInScope{Namespace: "ns", Role: "two"}, IDOf(deleted), "a")
+	of := w.AppRoleBindings("ns")
+	if len(of) != 2 || of[IDOf(first)].Object() != client.Object(last) || of[IDOf(deleted)].Object() != nil {
+		t.Errorf("writes of the namespace: %v", of)
+	}
+	w.Observe(nil, IDOf(last), last, false)
+	w.Observe(nil, IDOf(deleted), deleted, true)
+	if of := w.AppRoleBindings("ns"); len(of) != 0 || len(w.AppRoleBindings("other")) != 1 {
+		t.Errorf("writes that the informers show: %v", of)
+	}
+	w.Observe(nil, IDOf(other), other, false)
+	if len(w.keys)+len(w.ids)+len(w.bindings) > 0 {
+		t.Errorf("left behind: %v, %v, %v", w.keys, w.ids, w.bindings)
+	}
+}

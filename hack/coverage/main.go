@@ -9,6 +9,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -124,7 +125,7 @@ func asText(metas, counters []string) (string, error) {
 		}
 	}
 	profile := filepath.Join(dir, "profile")
-	output, err := exec.Command("go", "tool", "covdata", "textfmt", "-i", dir, "-o", profile).CombinedOutput()
+	output, err := exec.CommandContext(context.Background(), "go", "tool", "covdata", "textfmt", "-i", dir, "-o", profile).CombinedOutput()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return "", &refusedError{strings.TrimSpace(string(output))}
 	}

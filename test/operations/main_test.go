@@ -1,4 +1,4 @@
-// Package operations_test does what the pages for operators say, and looks at what they promise: moving an App to another cluster,
+// Package operations_test does what the pages for operators say, and looks at what they promise: moving an App to another cluster, personal data,
 // and disasters of etcd.
 package operations_test
 

@@ -18,7 +18,8 @@ It works with the rights of your kubeconfig and needs no others. Where one is
 missing, the error names it.
 
 Exit status: 0 done; 1 done, and the answer is no (access is not gone in time;
-test: a step failed; import: lines were refused; diff: there are differences);
+test: a step failed; import: lines were refused; diff: there are differences;
+person: something could not be looked at, or is left);
 2 not done, the error says why; 3 not done, a right is missing; 130 interrupted.`
 
 // Run executes one command line and returns its exit status. Output and errors go to the streams. It does not read os.Args
@@ -54,6 +55,6 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 	root.SetErr(streams.ErrOut)
 	s.flags.AddFlags(root.PersistentFlags())
 	s.completeFlags(root)
-	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newOAuth(s), newTest(s), newExport(s), newImport(s), newDiff(s))
+	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newOAuth(s), newTest(s), newExport(s), newImport(s), newDiff(s), newPerson(s))
 	return root
 }

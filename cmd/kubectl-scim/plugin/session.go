@@ -129,7 +129,8 @@ func (s *session) patchSpec(ctx context.Context, object client.Object, fields ma
 // await reads an object until its status is settled, and says whether that was within the limit. Errors are the API server's, and the
 // end of ctx.
 func (s *session) await(ctx context.Context, object client.Object, limit time.Duration, settled func() bool) (bool, error) {
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
+	// With the deadline of the wait, a request that comes shortly before it would fail instead of being the last one.
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, limit, true, func(context.Context) (bool, error) {
 		if err := s.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return false, err
 		}

@@ -37,7 +37,7 @@ func checkVersion(ctx context.Context, client rest.Interface) error {
 		GitVersion string `json:"gitVersion"`
 	}
 	if err := json.Unmarshal(answer, &of); err != nil {
-		return nil //nolint:nilerr // another way to write it
+		return nil // another way to write it
 	}
 	if running, err := utilversion.ParseGeneric(of.GitVersion); err == nil && running.LessThan(oldest) {
 		return oldServerError(of.GitVersion)

@@ -100,7 +100,7 @@ func (e *erasure) refuse(d *dossier) error {
 	}
 	for i := range d.typed {
 		if user := &d.typed[i]; user.Spec.Active && !e.active {
-			return fmt.Errorf("User %s/%s (%s) is active: its client would send it again. Unassign the person in the identity provider first, or add --active",
+			return fmt.Errorf("the User %s/%s (%s) is active: its client would send it again. Unassign the person in the identity provider first, or add --active",
 				user.Namespace, user.Name, user.Spec.UserName)
 		}
 	}

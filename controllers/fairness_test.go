@@ -2,11 +2,15 @@ package controllers_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -262,6 +266,44 @@ func TestAScopeAttributeNeverFailsOpen(t *testing.T) {
 	for _, denied := range [][2]string{{"okta:jane", b}, {"okta:joan", a}, {"okta:joan", b}} {
 		if w.can(denied[0], "get", denied[1]) {
 			t.Errorf("%s has access to %s", denied[0], denied[1])
+		}
+	}
+}
+
+// A user that loses roles for a few others has access at every moment. Where very many come in their place, what is lost goes first, and the
+// many are written as those of any App, not as urgently as removals.
+func TestManyGainsWaitForWhatIsLost(t *testing.T) {
+	for scopes, gap := range map[int]bool{8: false, 40: true} {
+		w := newWorld(t, pairs(t, 4*scopes))
+		user := w.provision(w.newUser("jane", `{"roles":["role-0"]}`))
+		w.eventuallyGranted(user)
+		if bound := len(w.bindings()); bound != scopes {
+			t.Fatalf("%d AppRoleBindings of %d scopes", bound, scopes)
+		}
+		var mutex sync.Mutex
+		named := map[string]bool{}
+		least := scopes
+		stop := w.watchNatives(func(kind watch.EventType, binding *rbacv1.RoleBinding) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			if kind != watch.Deleted && slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool { return s.Name == "okta:jane" }) {
+				named[binding.Name] = true
+				return
+			}
+			delete(named, binding.Name)
+			least = min(least, len(named))
+		})
+		update(w, user, setAttributes(`{"roles":["role-1"]}`))
+		w.eventually(func() string {
+			if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(user), user); err != nil {
+				return err.Error()
+			}
+			return unless(user.Status.RoleNames == "role-1" && len(w.bindings()) == scopes, "the role has changed")
+		})
+		w.eventuallyGranted(user)
+		stop()
+		if least < scopes != gap || gap && least > 0 {
+			t.Errorf("%d scopes: the user was in %d bindings at one moment", scopes, least)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 		lost[key] = !held[key]
 	}
 	revision := e.Index.Set(e.name, entry)
-	failure, gained, err := e.bindGained(ctx, entry, revision, bound, hasTrue(lost))
+	failure, gained, err := e.bindGained(ctx, entry, revision, bound, lost)
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +110,15 @@ func (e *evaluation) checkBound(ctx context.Context, subject string, keys []earn
 	return nil
 }
 
+// gainsFirst is how many keys a person may gain before what the person loses is taken away, so that one role in another's place leaves no
+// moment without access. Such gains are written as urgently as removals. More of them wait like those of others, after the removals:
+// else one edit of an App has many thousand writes ahead of those of all other Apps.
+const gainsFirst = 32
+
 // bindGained has the held roles bound that are not bound yet. It returns why one may not be bound, and the keys with runs
-// that were done without a failure. An error means that a renamed user may still be bound under the earlier name.
+// that were done without a failure. An error means that what was lost, or the earlier name of a renamed user, may still be bound.
 func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revision uint64,
-	bound map[earned.RoleInScope]v1alpha1.AppRoleSubject, loses bool,
+	bound map[earned.RoleInScope]v1alpha1.AppRoleSubject, lost map[earned.RoleInScope]bool,
 ) (failure error, done []earned.RoleInScope, err error) {
 	failed, answered := e.Syncer.GrantResults(e.name, revision)
 	var gained []earned.RoleInScope
@@ -124,11 +129,11 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 			failures, e.failed[key] = append(failures, err), err
 		}
 	}
-	urgent := loses
+	renamed := false
 	for _, key := range entry.Keys {
 		switch {
 		case isRenamed(bound[key], entry):
-			gained, urgent = append(gained, key), true
+			gained, renamed = append(gained, key), true
 		case failed[key] != nil:
 			fail(key, failed[key])
 		case answered && bound[key].Name == entry.Subject || e.Syncer.IsSettled(key, bound[key], entry):
@@ -138,7 +143,13 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 			gained = append(gained, key)
 		}
 	}
-	if len(gained) > 0 && !urgent {
+	loses := hasTrue(lost)
+	if len(gained) > 0 && !renamed && (!loses || len(gained) > gainsFirst) {
+		if loses {
+			if err := e.unbind(ctx, e.name, lost, e.Syncer.SyncRemovals); err != nil {
+				return nil, nil, err
+			}
+		}
 		e.Syncer.RequestGrants(ctx, e.name, revision, gained)
 		return nil, nil, errPending
 	}

@@ -124,7 +124,7 @@ func (w *wizard) lives(t *testing.T, connection *okta.Client) {
 	w.hasNow(t, w.app.Subject(person.Profile.UserName), access{})
 }
 
-func (w *wizard) byHeader(t *testing.T) *okta.Client {
+func (w *wizard) byHeader(*testing.T) *okta.Client {
 	connection := operator.Client(operator.Server, "/scim/v2", w.app, w.okta.Dialect)
 	connection.Authorization = "Bearer " + w.app.Token
 	return connection

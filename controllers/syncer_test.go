@@ -307,6 +307,82 @@ func (s *gatedStatus) Update(ctx context.Context, object client.Object, options 
 	return s.SubResourceWriter.Update(ctx, object, options...)
 }
 
+// updateGate is a client that reports each update and waits for leave to do it.
+type updateGate struct {
+	client.Client
+	asked chan client.Object
+	may   chan struct{}
+}
+
+func (g *updateGate) Update(ctx context.Context, object client.Object, options ...client.UpdateOption) error {
+	g.asked <- object
+	<-g.may
+	return g.Client.Update(ctx, object, options...)
+}
+
+// A run that a removal interrupts has written who joins into the AppRoleBinding, and not yet into the RoleBinding. Until the next run has
+// done that, nothing says that the role is granted.
+func TestWhatIsHalfWrittenIsNotGranted(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	syncer := newSyncer(w)
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	enter := func(userName string) (types.NamespacedName, earned.Entry) {
+		user := w.newUser(userName, "")
+		w.create(user)
+		name := client.ObjectKeyFromObject(user)
+		w.eventually(func() string {
+			return unless(syncer.Client.Get(w.ctx, name, &v1alpha1.User{}) == nil, "the informer shows the user")
+		})
+		entry := earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + userName, Keys: []earned.RoleInScope{key}}
+		syncer.Index.Set(name, entry)
+		return name, entry
+	}
+	john, _ := enter("john")
+	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
+		t.Fatal(outcome.Err())
+	}
+	gate := &updateGate{Client: syncer.Client, asked: make(chan client.Object), may: make(chan struct{})}
+	syncer.Client = gate
+	jane, entry := enter("jane")
+	granted, removed := make(chan error, 1), make(chan error, 1)
+	settled := func() bool {
+		bound, err := syncer.Subjects(w.ctx, jane)
+		return err == nil && syncer.IsSettled(key, bound[key], entry)
+	}
+	go func() { granted <- syncer.Sync(w.ctx, key).Err() }()
+	if _, isBinding := (<-gate.asked).(*v1alpha1.AppRoleBinding); !isBinding {
+		t.Fatal("the AppRoleBinding is not written first")
+	}
+	syncer.Index.Set(john, earned.Entry{})
+	go func() { removed <- remove(w, syncer, key, john) }()
+	time.Sleep(100 * time.Millisecond) // it has begun to wait
+	gate.may <- struct{}{}
+	object := <-gate.asked
+	if _, isNative := object.(*rbacv1.RoleBinding); !isNative || w.boundSubjects(1) != "" {
+		t.Fatalf("the next write is of %T %s, and jane may be bound", object, object.GetName())
+	}
+	if settled() {
+		t.Error("the grant is taken as done, and the user has no access")
+	}
+	go func() { // all of them in the end
+		for {
+			select {
+			case <-gate.asked:
+			case gate.may <- struct{}{}:
+			case <-w.ctx.Done():
+				return
+			}
+		}
+	}()
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	if err := <-granted; err != nil {
+		t.Error(err)
+	}
+	w.eventually(func() string { return unless(w.bound("okta:jane", true) == "" && settled(), "the grant is done") })
+}
+
 // A role of many people has many AppRoleBindings, and their statuses are written one after the other. A removal does not
 // wait for all of them.
 func TestRemovalInterruptsStatuses(t *testing.T) {

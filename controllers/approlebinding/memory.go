@@ -15,9 +15,11 @@ type memory struct {
 	// statusDue is when the status of what runs wrote is to be written; zero where none wrote anything since.
 	statusDue time.Time
 
-	// clean says that the last run did everything, for that state of the App.
-	clean bool
-	app   earned.AppGeneration
+	// clean says that the last run did everything, for that state of the App; halfway that it wrote AppRoleBindings and left grants to the
+	// next one.
+	clean   bool
+	halfway bool
+	app     earned.AppGeneration
 	// lastFull is when a run last looked at everything.
 	lastFull time.Time
 	// waiting are chunks with members that are to be evaluated for that state of the App.
@@ -113,12 +115,12 @@ func (m *memories) write(key earned.RoleInScope, change func(*memory) (keep bool
 	m.keys[key] = one
 }
 
-// isSettled reports whether the last run was for that state of the App, and left no member waiting.
+// isSettled reports whether the last run was for that state of the App, came to its end, and left no member waiting.
 func (m *memories) isSettled(key earned.RoleInScope, app earned.AppGeneration) bool {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	one := m.keys[key]
-	return one != nil && one.known && one.app == app && len(one.waiting) == 0
+	return one != nil && one.known && !one.halfway && one.app == app && len(one.waiting) == 0
 }
 
 // statusDelay is how long the status of a key's AppRoleBindings may still wait after a write.

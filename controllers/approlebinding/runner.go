@@ -65,6 +65,7 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 	}
 	r.syncer.memories.write(key, func(m *memory) bool {
 		m.record(p, o, w.edits, outcome.Err() == nil || interrupted && p.memory.clean && !p.full)
+		m.halfway = interrupted
 		return true
 	})
 	if interrupted || outcome.Removal != nil || !p.status {

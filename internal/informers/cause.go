@@ -14,9 +14,10 @@ import (
 )
 
 // Away says whether a request failed because the API server does not answer, or has no time. The caller should wait, for as
-// long as it takes. An answer that refuses the request, or that cannot be read, is something else.
+// long as it takes. An answer that refuses the request, or that cannot be read, is something else, and so is
+// a LagError.
 func Away(err error) bool {
-	if err == nil || errors.As(err, new(*tls.CertificateVerificationError)) {
+	if err == nil || errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(*LagError)) {
 		return false
 	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {

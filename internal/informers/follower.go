@@ -34,6 +34,8 @@ type follower struct {
 
 	mu      sync.Mutex
 	skipped map[types.NamespacedName]struct{}
+
+	lag lag
 }
 
 // List implements toolscache.ListerWatcher. Errors are those of ListWithContext.
@@ -53,7 +55,7 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 	if err != nil && isUndecodable(err) && f.filters.CompareAndSwap(false, true) {
 		list, err = f.from.ListWithContext(ctx, options)
 	}
-	f.watches.note(f, err)
+	f.watches.note(f, f.lag.explain(ctx, f.from, err))
 	return list, err
 }
 
@@ -62,19 +64,19 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 func (f *follower) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	from, err := f.from.WatchWithContext(following(ctx, f), options)
 	if err != nil {
-		f.watches.note(f, err)
+		f.watches.note(f, f.lag.explain(ctx, f.from, err))
 		return nil, err
 	}
 	if options.SendInitialEvents == nil || !*options.SendInitialEvents {
 		f.watches.note(f, nil)
 	}
 	w := &followed{from: from, result: make(chan watch.Event), done: make(chan struct{})}
-	go w.forward(f.event)
+	go w.forward(func(event watch.Event) watch.Event { return f.event(ctx, event) })
 	return w, nil
 }
 
 // event notes what an event tells of the watch, and turns the failure to decode one into the demand to list again.
-func (f *follower) event(event watch.Event) watch.Event {
+func (f *follower) event(ctx context.Context, event watch.Event) watch.Event {
 	switch event.Type {
 	case watch.Bookmark:
 		if object, err := meta.Accessor(event.Object); err == nil && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
@@ -86,7 +88,7 @@ func (f *follower) event(event watch.Event) watch.Event {
 			expired := apierrors.NewResourceExpired(unreadableMessage).Status()
 			event.Object = &expired
 		} else if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			f.watches.note(f, err)
+			f.watches.note(f, f.lag.explain(ctx, f.from, err))
 		}
 	case watch.Added, watch.Modified, watch.Deleted:
 	}

@@ -1,0 +1,70 @@
+package operations_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/hack/localoperator"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
+)
+
+// A process that starts while the API server cannot read a kind says so, and ends within two minutes with the cause in its last line.
+func TestStartBesideAnObjectThatTheAPIServerCannotRead(t *testing.T) {
+	operator.ShowOnFailure(t)
+	remove := putGarbage(t, "users", operator.Env.Namespace(t, nil), "garbage")
+	defer remove()
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("UserList"))
+	harness.Eventually(t, patience, "the failure of lists", func(ctx context.Context) error {
+		if err := operator.Env.Client.List(ctx, list); err == nil {
+			return fmt.Errorf("a list of %d objects", len(list.Items))
+		}
+		return nil
+	})
+	const key, patient = "/garbage,", 2 * time.Minute
+	begun := time.Now()
+	server, err := operator.BeginServer(t.Context())
+	must(t, err)
+	var told time.Duration
+	for time.Since(begun) < patient {
+		select {
+		case <-server.Done():
+			lines := strings.Split(strings.TrimSpace(server.Tail()), "\n")
+			last := lines[len(lines)-1]
+			t.Logf("it tells the key after %s, and ends after %s: %s", told.Round(time.Second), time.Since(begun).Round(time.Second), last)
+			if !strings.Contains(last, "cannot read User") || !strings.Contains(last, key) || told == 0 || server.Wait() == nil {
+				t.Errorf("it ended with %v and %q", server.Wait(), last)
+			}
+			return
+		case <-time.After(time.Second):
+		}
+		if said := readiness(t, server); told == 0 && strings.Contains(said, "User cannot be read") && strings.Contains(said, key) {
+			told = time.Since(begun)
+		}
+	}
+	_ = server.Kill()
+	t.Errorf("it goes on after %s", patient)
+}
+
+// readiness returns what /readyz of a process says, nothing where it does not answer.
+func readiness(t *testing.T, process *localoperator.Process) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, process.HealthURL+"/readyz", nil)
+	must(t, err)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	must(t, err)
+	return string(text)
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -128,9 +129,13 @@ func TestAnotherClusterRole(t *testing.T) {
 	key := client.ObjectKey{Namespace: app.Namespace, Name: app.Name}
 	edit := func(change func()) {
 		t.Helper()
-		must(t, operator.Env.Client.Get(t.Context(), key, object))
-		change()
-		must(t, operator.Env.Client.Update(t.Context(), object))
+		must(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the controller writes the App's status meanwhile
+			if err := operator.Env.Client.Get(t.Context(), key, object); err != nil {
+				return err
+			}
+			change()
+			return operator.Env.Client.Update(t.Context(), object)
+		}))
 	}
 	edit(func() {
 		object.Labels = map[string]string{"app.kubernetes.io/instance": "argo-app"}

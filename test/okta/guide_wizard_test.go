@@ -152,6 +152,7 @@ func (w *wizard) byOAuth(t *testing.T) *okta.Client {
 	issuer := operator.Server.URL + "/apps/okta-wizard/wizard"
 	o := &oauthApp{App: w.app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", lines[len(lines)-1],
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
+	o.okta.HTTP = fromAnAddressOfItsOwn(t)
 	o.isAnswered(t, "invalid_grant")
 	own := w.app
 	own.Token = o.connect(t, url.Values{"scope": {"offline_access"}}).Access

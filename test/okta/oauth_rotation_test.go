@@ -38,6 +38,7 @@ func TestOAuthSecretIsRotated(t *testing.T) {
 	issuer := operator.Server.URL + "/apps/" + app.Namespace + "/" + app.Name
 	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", first,
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
+	o.okta.HTTP = fromAnAddressOfItsOwn(t)
 	o.isAnswered(t, "invalid_grant")
 	tokens := o.connect(t, nil)
 	say(t)(o.scim(tokens.Access).TestConnection(t.Context(), true))

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ const (
 )
 
 // newOAuthApp makes an App with spec.oauth and the ScimToken of its client's secret, with its authorization server at a URL that is
-// reached by transport; nil for the default.
+// reached by transport; nil for one with an address that no other test has, since each may begin six connections at once.
 func newOAuthApp(t *testing.T, server, name string, transport http.RoundTripper) *oauthApp {
 	t.Helper()
 	operator.ShowOnFailure(t)
@@ -56,9 +58,30 @@ func newOAuthApp(t *testing.T, server, name string, transport http.RoundTripper)
 	issuer := server + "/apps/" + app.Namespace + "/" + app.Name
 	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta-"+name, secret,
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
-	o.okta.HTTP = transport
+	if o.okta.HTTP = transport; transport == nil {
+		o.okta.HTTP = fromAnAddressOfItsOwn(t)
+	}
 	o.isAnswered(t, "invalid_grant")
 	return o
+}
+
+// lastAddress is the last loopback address, 127.0.1.0 and above, that fromAnAddressOfItsOwn took.
+var lastAddress atomic.Uint32
+
+// fromAnAddressOfItsOwn returns a transport with another loopback address as its source; where the system has one alone, with that.
+func fromAnAddressOfItsOwn(t *testing.T) http.RoundTripper {
+	t.Helper()
+	number := lastAddress.Add(1)
+	own := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+number/250), byte(1+number%250))}}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := own.DialContext(ctx, network, address)
+		if err != nil {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+		return connection, nil
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 // isAnswered waits until the token endpoint answers a refresh token that is none so: invalid_grant once the client's secret is taken,

@@ -27,8 +27,10 @@ const (
 	// leastGrantWrites is what an App keeps of grantWrites that writes more than others while the API server is slow: a part of the
 	// time.
 	leastGrantWrites = 0.25
-	// mostRemovalWrites and leastRemovalWrites bound the lossWrites of such an App, and its leaverWrites.
-	mostRemovalWrites, leastRemovalWrites = 8, 4
+	// mostRemovalWrites bounds the lossWrites of such an App, and its leaverWrites; leastLossWrites and leastLeaverWrites are what it keeps of
+	// them. Who loses a role by an edit of the App waits for that App's other writes, a leaver does not.
+	mostRemovalWrites                  = 8
+	leastLossWrites, leastLeaverWrites = 0.5, 4
 )
 
 // turns share runs and writes among Apps.
@@ -40,8 +42,8 @@ func newTurns(speed *fair.Speed) *turns {
 	return &turns{
 		runs:         fair.NewSlots(grantSlots, grantSlotsPerApp),
 		grantWrites:  fair.NewSlots(grantWrites, 0).Paced(speed, grantWrites, leastGrantWrites),
-		lossWrites:   fair.NewSlots(lossWrites, 0).Paced(speed, mostRemovalWrites, leastRemovalWrites),
-		leaverWrites: fair.NewSlots(leaverWrites, 0).Paced(speed, mostRemovalWrites, leastRemovalWrites),
+		lossWrites:   fair.NewSlots(lossWrites, 0).Paced(speed, mostRemovalWrites, leastLossWrites),
+		leaverWrites: fair.NewSlots(leaverWrites, 0).Paced(speed, mostRemovalWrites, leastLeaverWrites),
 	}
 }
 

@@ -24,13 +24,13 @@ const (
 	grantWrites  = 21
 	lossWrites   = 64
 	leaverWrites = 64
-	// leastGrantWrites is what an App keeps of grantWrites that writes more than others while the API server is slow: a part of the
-	// time.
-	leastGrantWrites = 0.25
-	// mostRemovalWrites bounds the lossWrites of such an App, and its leaverWrites; leastLossWrites and leastLeaverWrites are what it keeps of
-	// them. Who loses a role by an edit of the App waits for that App's other writes, a leaver does not.
-	mostRemovalWrites                  = 8
-	leastLossWrites, leastLeaverWrites = 0.5, 4
+	// mostGrantWrites bounds the grantWrites of an App that writes more than others, while these write, and leastGrantWrites is what it keeps
+	// of them while the API server is slow: a part of the time.
+	mostGrantWrites, leastGrantWrites = 6, 0.25
+	// mostLossWrites and mostLeaverWrites bound the lossWrites and leaverWrites of such an App from the first moment, leastLossWrites and
+	// leastLeaverWrites are what it keeps of them. Who loses a role by an edit of the App waits for that App's other writes, a leaver does not.
+	mostLossWrites, leastLossWrites     = 3, 0.5
+	mostLeaverWrites, leastLeaverWrites = 8, 4
 )
 
 // turns share runs and writes among Apps.
@@ -41,9 +41,9 @@ type turns struct {
 func newTurns(speed *fair.Speed) *turns {
 	return &turns{
 		runs:         fair.NewSlots(grantSlots, grantSlotsPerApp),
-		grantWrites:  fair.NewSlots(grantWrites, 0).Paced(speed, grantWrites, leastGrantWrites),
-		lossWrites:   fair.NewSlots(lossWrites, 0).Paced(speed, mostRemovalWrites, leastLossWrites),
-		leaverWrites: fair.NewSlots(leaverWrites, 0).Paced(speed, mostRemovalWrites, leastLeaverWrites),
+		grantWrites:  fair.NewSlots(grantWrites, 0).Paced(speed, mostGrantWrites, leastGrantWrites),
+		lossWrites:   fair.NewSlots(lossWrites, 0).Paced(speed, mostLossWrites, leastLossWrites),
+		leaverWrites: fair.NewSlots(leaverWrites, 0).Paced(speed, mostLeaverWrites, leastLeaverWrites),
 	}
 }
 

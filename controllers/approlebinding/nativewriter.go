@@ -22,8 +22,8 @@ const attempts = 5
 type nativeWriter struct{ writer }
 
 // removeSubjects takes out of native bindings the subjects that should not be in them, before anything else is written. It
-// returns when this process's informers show that: the API server's authorizer is fed by the same watch, so that it denies by the
-// time that a condition says so. It fails where a subject may still be bound.
+// returns when this process's informers show that, and live reads after it: the API server's authorizer is fed by a watch as well, so that it
+// denies by the time that a condition says so. It fails where a subject may still be bound.
 func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 	removals := map[overlay.ID]removal{}
 	for id, existing := range w.objects.allNatives() {
@@ -79,7 +79,7 @@ func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, exis
 		if err != nil {
 			return nil, err
 		}
-		written, err := w.readBack(ctx, id, object)
+		written, err := w.readBack(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -94,18 +94,13 @@ func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, exis
 	return nil, fmt.Errorf("%s %s: %w", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
 }
 
-// readBack returns a native binding as it is after this run wrote it, or later: by the informer once that shows the write, else by a
-// live read. object is what was written; nil for a deletion, after which only a live read tells that the binding is gone: one that lost
-// its labels is in no informer.
-func (w *nativeWriter) readBack(ctx context.Context, id overlay.ID, object client.Object) (client.Object, error) {
+// readBack returns a native binding as it is after this run wrote it, or later: by a live read, once the informer shows the write. The API
+// server's authorizer follows a watch of its own, which may be behind this process's by as long as such a read takes. One that lost its labels is
+// in no informer.
+func (w *nativeWriter) readBack(ctx context.Context, id overlay.ID) (client.Object, error) {
 	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
 	w.writes.Wait(waiting, []overlay.ID{id}, func(id overlay.ID) client.Object { return w.cached(waiting, id) })
-	if object != nil {
-		if cached := w.cached(ctx, id); cached != nil && overlay.IsAtLeast(cached.GetResourceVersion(), object.GetResourceVersion()) {
-			return cached, nil
-		}
-	}
 	return w.live.native(ctx, id)
 }
 

@@ -47,6 +47,7 @@ func TestWritesBecomeUrgent(t *testing.T) {
 		}
 		close(preceded)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !*grant || !*loss {
 			t.Errorf("with a leaver behind it a grant is written: %t, a loss: %t", *grant, *loss)
 		}

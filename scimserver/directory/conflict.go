@@ -6,6 +6,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/scim-operator/scim-operator/internal/retry"
 )
 
 // conflictBackoff spreads writers of one object out: 12 attempts within about two seconds. It has no Cap: a Backoff that reaches
@@ -15,13 +17,5 @@ var conflictBackoff = wait.Backoff{Duration: 4 * time.Millisecond, Factor: 1.6, 
 // onConflict calls attempt until it fails with anything but Conflict, or succeeds. It returns the last attempt's error, or the
 // end of ctx.
 func onConflict(ctx context.Context, attempt func(context.Context) error) error {
-	var last error
-	err := wait.ExponentialBackoffWithContext(ctx, conflictBackoff, func(ctx context.Context) (bool, error) {
-		last = attempt(ctx)
-		return !apierrors.IsConflict(last), nil
-	})
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return last
+	return retry.While(ctx, conflictBackoff, apierrors.IsConflict, attempt)
 }

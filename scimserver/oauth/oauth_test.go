@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/token"
@@ -291,32 +288,5 @@ func TestLimiters(t *testing.T) {
 	}
 	if !limiters.allow("b") {
 		t.Error("one source costs another")
-	}
-}
-
-func TestRetried(t *testing.T) {
-	backoff := wait.Backoff{Duration: time.Millisecond, Factor: 1, Steps: 4}
-	again, other := errors.New("again"), errors.New("other")
-	isAgain := func(err error) bool { return errors.Is(err, again) }
-	for name, test := range map[string]struct {
-		errs  []error
-		calls int
-		want  error
-	}{
-		"at once":          {[]error{nil}, 1, nil},
-		"the third time":   {[]error{again, again, nil}, 3, nil},
-		"another error":    {[]error{again, other}, 2, other},
-		"again and always": {[]error{again, again, again, again}, 4, again},
-	} {
-		calls := 0
-		err := retried(t.Context(), backoff, isAgain, func(context.Context) error { calls++; return test.errs[calls-1] })
-		if calls != test.calls || !errors.Is(err, test.want) {
-			t.Errorf("%s: %d calls, %v", name, calls, err)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := retried(ctx, backoff, isAgain, func(context.Context) error { return again }); !errors.Is(err, context.Canceled) {
-		t.Errorf("after its end: %v", err)
 	}
 }

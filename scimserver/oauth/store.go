@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/retry"
 	"github.com/scim-operator/scim-operator/internal/token"
 )
 
@@ -25,24 +26,11 @@ var (
 	admissionBackoff = wait.Backoff{Duration: 20 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 9}
 )
 
-// retried calls attempt until it fails with anything but what again says, or succeeds. It returns the last attempt's error, or the end of ctx.
-func retried(ctx context.Context, backoff wait.Backoff, again func(error) bool, attempt func(context.Context) error) error {
-	var last error
-	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
-		last = attempt(ctx)
-		return !again(last), nil
-	})
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return last
-}
-
 // change changes the status of a grant by compare-and-swap. apply is called with the grant as it is, and again where it changed
 // meanwhile; its error is returned with the grant that it was of.
 func (s *Server) change(ctx context.Context, namespace, name string, apply func(*v1alpha1.OAuthGrant) error) (*v1alpha1.OAuthGrant, error) {
 	var changed *v1alpha1.OAuthGrant
-	err := retried(ctx, changeBackoff, apierrors.IsConflict, func(ctx context.Context) error {
+	err := retry.While(ctx, changeBackoff, apierrors.IsConflict, func(ctx context.Context) error {
 		grant := &v1alpha1.OAuthGrant{}
 		if err := s.options.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, grant); err != nil {
 			changed = nil
@@ -95,7 +83,7 @@ func (s *Server) makePair(ctx context.Context, app *v1alpha1.App, grant *v1alpha
 // createObject makes an object. Admission asks what the API server's own watch has seen of the App and of the grant, which may be a
 // moment late.
 func (s *Server) createObject(ctx context.Context, object client.Object) error {
-	return retried(ctx, admissionBackoff, apierrors.IsForbidden, func(ctx context.Context) error {
+	return retry.While(ctx, admissionBackoff, apierrors.IsForbidden, func(ctx context.Context) error {
 		return s.options.Client.Create(ctx, object)
 	})
 }

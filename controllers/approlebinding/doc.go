@@ -2,8 +2,8 @@
 // ClusterRoleBindings made from them. Nothing else writes either.
 //
 // The user controller puts what each user has earned into the earned.Index, and has each role in a scope (a key) run that a
-// user gained or lost: by RequestGrants, which returns at once, or by SyncRemovals, SyncLeaver and SyncGone, which wait. The controller of this package
-// has keys run for what it watches: Apps, namespaces, and edits of the bindings by others, which are undone.
+// user gained or lost: by RequestGrants, which returns at once, or by SyncRemovals, SyncLeaver and SyncGone, which wait. The
+// controller of this package has keys run for what it watches: Apps, namespaces, and edits of the bindings by others, which are undone.
 //
 // A run gathers its input, makes a plan, and writes what differs from it: first the removals of users, then the
 // AppRoleBindings, then the grants, and last the removal of what is no longer needed. AppRoleBindings that lose leavers alone come

@@ -1,6 +1,7 @@
 package approlebinding
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -54,11 +55,7 @@ func (t *trailing) settle(key earned.RoleInScope, users []string) {
 func (t *trailing) under(key earned.RoleInScope) map[string]bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	users := make(map[string]bool, len(t.keys[key]))
-	for user := range t.keys[key] {
-		users[user] = true
-	}
-	return users
+	return maps.Clone(t.keys[key])
 }
 
 // of returns the keys of a user.

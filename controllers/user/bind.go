@@ -143,12 +143,9 @@ func (e *evaluation) bindGained(ctx context.Context, entry earned.Entry, revisio
 			gained = append(gained, key)
 		}
 	}
-	loses := hasTrue(lost)
-	if len(gained) > 0 && !renamed && (!loses || len(gained) > gainsFirst) {
-		if loses {
-			if err := e.unbind(ctx, e.name, lost, e.Syncer.SyncRemovals); err != nil {
-				return nil, nil, err
-			}
+	if len(gained) > 0 && !renamed && (!hasTrue(lost) || len(gained) > gainsFirst) {
+		if err := e.unbind(ctx, e.name, lost, e.Syncer.SyncRemovals); err != nil {
+			return nil, nil, err
 		}
 		e.Syncer.RequestGrants(ctx, e.name, revision, gained)
 		return nil, nil, errPending

@@ -89,7 +89,7 @@ func (w *Writes) put(key earned.RoleInScope, id ID, write *Write) {
 		}
 		w.bindings[id.Namespace][id] = write
 	}
-	if version, found := w.undetermined[key][id]; found && (write.object == nil || IsAtLeast(write.object.GetResourceVersion(), version)) {
+	if version, found := w.undetermined[key][id]; found && (write.object == nil || isAtLeast(write.object.GetResourceVersion(), version)) {
 		delete(w.undetermined[key], id) // this process's own, or overwritten by it
 	}
 }
@@ -104,8 +104,8 @@ func (w *Writes) DrainUndetermined(key earned.RoleInScope) bool {
 	return found
 }
 
-// IsAtLeast reports whether a resourceVersion is as new as another one of the same kind.
-func IsAtLeast(version, other string) bool {
+// isAtLeast compares resourceVersions of one kind.
+func isAtLeast(version, other string) bool {
 	order, err := resourceversion.CompareResourceVersion(version, other)
 	return err == nil && order >= 0
 }

@@ -78,5 +78,5 @@ func (w *Write) Latest(cached client.Object) client.Object {
 
 // isShownBy reports whether an informer's copy is as new as the write.
 func (w *Write) isShownBy(cached client.Object) bool {
-	return IsAtLeast(cached.GetResourceVersion(), w.object.GetResourceVersion())
+	return isAtLeast(cached.GetResourceVersion(), w.object.GetResourceVersion())
 }

@@ -307,6 +307,18 @@ func (s *gatedStatus) Update(ctx context.Context, object client.Object, options 
 	return s.SubResourceWriter.Update(ctx, object, options...)
 }
 
+// letAll gives leave to all that ask a gate from now on, until ctx ends.
+func letAll[T any](ctx context.Context, asked <-chan T, may chan<- struct{}) {
+	for {
+		select {
+		case <-asked:
+		case may <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // updateGate is a client that reports each update and waits for leave to do it.
 type updateGate struct {
 	client.Client
@@ -364,16 +376,7 @@ func TestWhatIsHalfWrittenIsNotGranted(t *testing.T) {
 	if settled() {
 		t.Error("the grant is taken as done, and the user has no access")
 	}
-	go func() { // all of them in the end
-		for {
-			select {
-			case <-gate.asked:
-			case gate.may <- struct{}{}:
-			case <-w.ctx.Done():
-				return
-			}
-		}
-	}()
+	go letAll(w.ctx, gate.asked, gate.may)
 	if err := <-removed; err != nil {
 		t.Error(err)
 	}
@@ -420,16 +423,7 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	if problem := w.bound("okta:"+last.Name, false); problem != "" {
 		t.Errorf("a second status is written before the removal: %s", problem)
 	}
-	go func() { // all of them in the end
-		for {
-			select {
-			case <-gate.asked:
-			case gate.may <- struct{}{}:
-			case <-w.ctx.Done():
-				return
-			}
-		}
-	}()
+	go letAll(w.ctx, gate.asked, gate.may)
 	if err := <-removed; err != nil {
 		t.Error(err)
 	}

@@ -108,7 +108,7 @@ func wait(ctx context.Context, ticket *schedule.Ticket[Outcome]) Outcome {
 var errStillBound = errors.New("the AppRoleBinding of a role that was lost still names the person")
 
 // SyncRemovals is Sync of keys that a user lost, all at the same time, and waits for the removals of the runs only. It does not take on
-// trust that the user is not named any more: under a key with AppRoleBindings whose freshest copies name the user after the runs,
+// trust that the user is not named any more: where the freshest copies of a key's AppRoleBindings name the user after the runs,
 // everything is looked at once more, and it is an error if they do even then. It returns the errors by key, those of runs and of reading
 // AppRoleBindings; none for a key under which the user is not bound any more.
 func (s *Syncer) SyncRemovals(ctx context.Context, user types.NamespacedName, keys []earned.RoleInScope) map[earned.RoleInScope]error {

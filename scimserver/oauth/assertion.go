@@ -40,7 +40,7 @@ type assertion struct {
 // errUnproved is all that a client learns before it has proved that it holds a key.
 var errUnproved = errors.New("the client_assertion is not signed by a key of a machine client of this App")
 
-// verifyAssertion verifies a JWT for an App whose authorization server is issuer. Its error tells what a client may know.
+// verifyAssertion verifies a JWT for an App with the authorization server issuer. Its error tells what a client may know.
 func verifyAssertion(app *v1alpha1.App, issuer, text string, now time.Time) (*assertion, error) {
 	parsed, err := jwt.ParseSigned(text, publickeys.Algorithms)
 	if err != nil || len(parsed.Headers) != 1 || !isAssertion(&parsed.Headers[0]) {

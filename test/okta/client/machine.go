@@ -15,7 +15,7 @@ import (
 
 // Machine is a machine client of an authorization server: it signs a JWT for each request (private_key_jwt, RFC 7523).
 type Machine struct {
-	// Issuer of the authorization server, whose endpoints are below it, as its metadata has them.
+	// Issuer of the authorization server, as its metadata has it; the endpoints are below it.
 	Issuer   string
 	ClientID string
 	// Key signs by Algorithm; KeyID is the header kid, if any.

@@ -55,7 +55,7 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 	if err != nil && isUndecodable(err) && f.filters.CompareAndSwap(false, true) {
 		list, err = f.from.ListWithContext(ctx, options)
 	}
-	f.watches.note(f, f.lag.explain(ctx, f.from, err))
+	f.note(ctx, err)
 	return list, err
 }
 
@@ -64,11 +64,11 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 func (f *follower) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	from, err := f.from.WatchWithContext(following(ctx, f), options)
 	if err != nil {
-		f.watches.note(f, f.lag.explain(ctx, f.from, err))
+		f.note(ctx, err)
 		return nil, err
 	}
 	if options.SendInitialEvents == nil || !*options.SendInitialEvents {
-		f.watches.note(f, nil)
+		f.note(ctx, nil)
 	}
 	w := &followed{from: from, result: make(chan watch.Event), done: make(chan struct{})}
 	go w.forward(func(event watch.Event) watch.Event { return f.event(ctx, event) })
@@ -80,7 +80,7 @@ func (f *follower) event(ctx context.Context, event watch.Event) watch.Event {
 	switch event.Type {
 	case watch.Bookmark:
 		if object, err := meta.Accessor(event.Object); err == nil && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
-			f.watches.note(f, nil)
+			f.note(ctx, nil)
 		}
 	case watch.Error:
 		err := apierrors.FromObject(event.Object)
@@ -88,11 +88,16 @@ func (f *follower) event(ctx context.Context, event watch.Event) watch.Event {
 			expired := apierrors.NewResourceExpired(unreadableMessage).Status()
 			event.Object = &expired
 		} else if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			f.watches.note(f, f.lag.explain(ctx, f.from, err))
+			f.note(ctx, err)
 		}
 	case watch.Added, watch.Modified, watch.Deleted:
 	}
 	return event
+}
+
+// note keeps when this began to fail, and why; nil ends that.
+func (f *follower) note(ctx context.Context, err error) {
+	f.watches.note(f, f.lag.explain(ctx, f.from, err))
 }
 
 // isUndecodable reports whether a list failed here, and not on its way or at the API server.

@@ -51,12 +51,7 @@ func TestObjectThatTheAPIServerCannotRead(t *testing.T) {
 			must(t, operator.Env.Client.List(t.Context(), list, client.InNamespace(app.Namespace)))
 			known := list.Items[0].DeepCopy()
 			remove := putGarbage(t, resource, app.Namespace, "garbage")
-			harness.Eventually(t, patience, "the failure of lists", func(ctx context.Context) error {
-				if err := operator.Env.Client.List(ctx, list); err == nil {
-					return fmt.Errorf("a list of %d objects", len(list.Items))
-				}
-				return nil
-			})
+			awaitUnreadable(t, list)
 			for begun := time.Now(); time.Since(begun) < test.damage; time.Sleep(2 * time.Second) {
 				answer, err := scim.Do(t.Context(), http.MethodGet, "/Users?startIndex=1&count=2", nil)
 				must(t, err)
@@ -97,6 +92,17 @@ func TestObjectThatTheAPIServerCannotRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awaitUnreadable returns once the API server fails to list a kind.
+func awaitUnreadable(t *testing.T, list *unstructured.UnstructuredList) {
+	t.Helper()
+	harness.Eventually(t, patience, "the failure of lists", func(ctx context.Context) error {
+		if err := operator.Env.Client.List(ctx, list); err == nil {
+			return fmt.Errorf("a list of %d objects", len(list.Items))
+		}
+		return nil
+	})
 }
 
 // putGarbage writes what is no object behind the API server's back, and returns what deletes it again, as docs/disasters.md does.

@@ -1,10 +1,6 @@
 package operations_test
 
 import (
-	"context"
-	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/hack/localoperator"
-	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
 // A process that starts while the API server cannot read a kind says so, and ends within two minutes with the cause in its last line.
@@ -23,12 +17,7 @@ func TestStartBesideAnObjectThatTheAPIServerCannotRead(t *testing.T) {
 	defer remove()
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("UserList"))
-	harness.Eventually(t, patience, "the failure of lists", func(ctx context.Context) error {
-		if err := operator.Env.Client.List(ctx, list); err == nil {
-			return fmt.Errorf("a list of %d objects", len(list.Items))
-		}
-		return nil
-	})
+	awaitUnreadable(t, list)
 	const key, patient = "/garbage,", 2 * time.Minute
 	begun := time.Now()
 	server, err := operator.BeginServer(t.Context())
@@ -46,25 +35,10 @@ func TestStartBesideAnObjectThatTheAPIServerCannotRead(t *testing.T) {
 			return
 		case <-time.After(time.Second):
 		}
-		if said := readiness(t, server); told == 0 && strings.Contains(said, "User cannot be read") && strings.Contains(said, key) {
+		if err := server.Ready(t.Context()); told == 0 && err != nil && strings.Contains(err.Error(), "User cannot be read") && strings.Contains(err.Error(), key) {
 			told = time.Since(begun)
 		}
 	}
 	_ = server.Kill()
 	t.Errorf("it goes on after %s", patient)
-}
-
-// readiness returns what /readyz of a process says, nothing where it does not answer.
-func readiness(t *testing.T, process *localoperator.Process) string {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, process.HealthURL+"/readyz", nil)
-	must(t, err)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	must(t, err)
-	return string(text)
 }

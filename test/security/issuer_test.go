@@ -1,6 +1,8 @@
 package security_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/test/bystander"
 	"github.com/scim-operator/scim-operator/test/issuer"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
 // ownIssuer is an issuer of the tenant's: the tenant signs tokens of any client with it.
@@ -63,6 +66,16 @@ func TestServerWritesNothingButTheIssuer(t *testing.T) {
 	n := newTenant(t)
 	app := n.newApp("told")
 	must(t, n.admin.Create(t.Context(), app))
+	// Before the controller wrote a status, an empty one changes nothing, and a policy of changes has nothing to refuse.
+	harness.Eventually(t, patience, "a status of App told", func(ctx context.Context) error {
+		if err := n.admin.Get(ctx, client.ObjectKeyFromObject(app), app); err != nil {
+			return err
+		}
+		if len(app.Status.Conditions) == 0 || app.Status.ObservedGeneration != app.Generation {
+			return fmt.Errorf("status %+v", app.Status)
+		}
+		return nil
+	})
 	config, err := clientcmd.BuildConfigFromFlags("", operator.ServerKubeconfig)
 	must(t, err)
 	server, err := client.New(config, client.Options{Scheme: operator.Env.Scheme})

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 	testenv.Main(m, &env, testenv.Options{})
 }
 
-// deadline of what the controllers are to bring about. They need milliseconds; a busy machine may need more.
-const deadline = 60 * time.Second
+// deadline of what the controllers are to bring about. They need milliseconds; a busy machine, or the race detector, may need more.
+const deadline = 3 * time.Minute
 
 // world is one directory and the controllers that serve it alone.
 type world struct {

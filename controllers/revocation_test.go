@@ -224,8 +224,9 @@ func TestDeleteAfter(t *testing.T) {
 	user.Spec.Active = false
 	w.provision(user)
 	w.eventuallyCondition(user, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	before := user.DeepCopy()
 	user.Status.InactiveSince = &metav1.Time{Time: time.Now().Add(-time.Hour + time.Second)}
-	if err := env.Client.Status().Update(w.ctx, user); err != nil {
+	if err := env.Client.Status().Patch(w.ctx, user, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually(func() string {

@@ -143,6 +143,13 @@ func remove(w *world, syncer *approlebinding.Syncer, key earned.RoleInScope, use
 	return syncer.SyncRemovals(w.ctx, user, []earned.RoleInScope{key})[key]
 }
 
+// ask asks for a removal as remove does, and does not wait for it.
+func ask(w *world, syncer *approlebinding.Syncer, key earned.RoleInScope, user types.NamespacedName) {
+	ctx, cancel := context.WithCancel(w.ctx)
+	cancel()
+	syncer.SyncRemovals(ctx, user, []earned.RoleInScope{key})
+}
+
 // lookCounter is a client that counts looks at the AppRoleBindings that name one user.
 type lookCounter struct {
 	client.Client
@@ -366,8 +373,8 @@ func TestWhatIsHalfWrittenIsNotGranted(t *testing.T) {
 		t.Fatal("the AppRoleBinding is not written first")
 	}
 	syncer.Index.Set(john, earned.Entry{})
+	ask(w, syncer, key, john)
 	go func() { removed <- remove(w, syncer, key, john) }()
-	time.Sleep(100 * time.Millisecond) // it has begun to wait
 	gate.may <- struct{}{}
 	object := <-gate.asked
 	if _, isNative := object.(*rbacv1.RoleBinding); !isNative || w.boundSubjects(1) != "" {
@@ -416,8 +423,8 @@ func TestRemovalInterruptsStatuses(t *testing.T) {
 	<-gate.asked // the run that writes the statuses, a second later
 	syncer.Index.Set(last, earned.Entry{})
 	removed := make(chan error, 1)
+	ask(w, syncer, key, last)
 	go func() { removed <- remove(w, syncer, key, last) }()
-	time.Sleep(100 * time.Millisecond) // it has begun to wait
 	gate.may <- struct{}{}
 	<-gate.asked
 	if problem := w.bound("okta:"+last.Name, false); problem != "" {

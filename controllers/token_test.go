@@ -196,10 +196,15 @@ func TestTokens(t *testing.T) {
 	w.Run("times", func(t *testing.T) {
 		w, digest := w.with(t), token.Digest(newTokenText(t))
 		at := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: time.Now().Add(d).Truncate(time.Second)} }
-		object := w.newToken("times", v1alpha1.ScimTokenSpec{Digest: digest, NotBefore: at(3 * time.Second), ExpiresAt: at(6 * time.Second)})
+		object := w.newToken("times", v1alpha1.ScimTokenSpec{Digest: digest, NotBefore: at(time.Hour), ExpiresAt: at(2 * time.Hour)})
 		w.eventuallyClosed(object, v1alpha1.ReasonNotYetValid, digest)
+		update(w.world, object, func(token *v1alpha1.ScimToken) { token.Spec.NotBefore = at(3 * time.Second) })
 		w.eventuallyValid(object, digest)
+		if time.Now().Before(object.Spec.NotBefore.Time) {
+			t.Error("valid before its time")
+		}
 		w.eventuallyCondition(object, v1alpha1.ConditionExpiring, metav1.ConditionTrue, v1alpha1.ConditionExpiring)
+		update(w.world, object, func(token *v1alpha1.ScimToken) { token.Spec.ExpiresAt = at(3 * time.Second) })
 		w.eventuallyClosed(object, v1alpha1.ReasonExpired, digest)
 		w.eventuallyCondition(object, v1alpha1.ConditionExpired, metav1.ConditionTrue, v1alpha1.ReasonExpired)
 		if time.Now().Before(object.Spec.ExpiresAt.Time) {

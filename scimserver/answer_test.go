@@ -97,13 +97,14 @@ func TestStalledReader(t *testing.T) {
 // A client that reads slowly, but does, gets all of the answer, beyond the time that one part may take.
 func TestSlowReader(t *testing.T) {
 	const resources, size = 100, 100 << 10
-	address, ended := serveExchange(t, time.Second, func(x *exchange) error {
+	const limit = 3 * time.Second // a busy machine may make a client pause for long
+	address, ended := serveExchange(t, limit, func(x *exchange) error {
 		return x.answerPage(protocol.ListResponse{TotalResults: resources, StartIndex: 1}, pageOfBytes(resources, size, func(int) {}))
 	})
 	connection := dial(t, address, "GET /Users HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	begun, read := time.Now(), 0
 	var tail []byte
-	for buffer := make([]byte, 128<<10); ; time.Sleep(20 * time.Millisecond) {
+	for buffer := make([]byte, 128<<10); ; time.Sleep(50 * time.Millisecond) {
 		n, err := connection.Read(buffer)
 		read += n
 		tail = append(tail, buffer[:n]...)
@@ -125,7 +126,7 @@ func TestSlowReader(t *testing.T) {
 // An answer that fails half-way is not taken for the whole; one that fails before is an error's.
 func TestAnswerThatFails(t *testing.T) {
 	for _, at := range []int{0, 1, 90} {
-		address, ended := serveExchange(t, time.Second, func(x *exchange) error {
+		address, ended := serveExchange(t, time.Minute, func(x *exchange) error {
 			return x.answerPage(protocol.ListResponse{TotalResults: 100}, page{count: 100, write: func(w *answerWriter, i int) error {
 				if i == at {
 					return errors.New("not to be shown")
@@ -149,7 +150,8 @@ func TestAnswerThatFails(t *testing.T) {
 
 // A client that sends its body slowly, but without long pauses, is served; one that stops is told so, and what it held is given back.
 func TestSlowBody(t *testing.T) {
-	address, ended := serveExchange(t, 300*time.Millisecond, func(x *exchange) error {
+	const limit = 3 * time.Second // a busy machine may make a client pause for long
+	address, ended := serveExchange(t, limit, func(x *exchange) error {
 		body, err := x.body(maxBulkBody)
 		if err == nil {
 			x.answer(http.StatusOK, body)
@@ -159,7 +161,7 @@ func TestSlowBody(t *testing.T) {
 	const head = "POST /Bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
 	connection := dial(t, address, head)
 	for range 10 {
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(limit / 8) // in all longer than the limit of a pause
 		if _, err := connection.Write(make([]byte, 10_000)); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func shell(t *testing.T, script string) *Process {
 // printed waits until the process has printed the text: only then are its traps set.
 func printed(t *testing.T, p *Process, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.WaitReady(ctx, func(context.Context) error {
 		if !strings.Contains(p.Tail(), text) {
@@ -37,7 +37,7 @@ func printed(t *testing.T, p *Process, text string) {
 func TestStopAsksFirst(t *testing.T) {
 	p := shell(t, `trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done`)
 	printed(t, p, "up")
-	if err := p.Stop(10 * time.Second); err != nil {
+	if err := p.Stop(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Wait(); err != nil || !strings.Contains(p.Tail(), "bye") {

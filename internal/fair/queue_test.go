@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -256,7 +257,9 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-func TestStalled(t *testing.T) {
+func TestStalled(t *testing.T) { synctest.Test(t, testStalled) }
+
+func testStalled(t *testing.T) {
 	q := newTestQueue(2, 2)
 	add(q, removal, "a/one/x", "b/two/y", "c/three/z")
 	if state := q.State(); state != (State{}) {

@@ -121,10 +121,8 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 	must(t, err)
 
 	// Once the rest is over, all that wait share one read.
-	timing.rest = 100 * time.Millisecond
-	set = newSetWith(t, timing, app)
-	time.Sleep(110 * time.Millisecond)
-	before = i.Reads()
+	over := time.Now().Add(timing.rest)
+	newSourceOf(t, set, app).now = func() time.Time { return over }
 	var asking sync.WaitGroup
 	for range 16 {
 		asking.Go(func() {
@@ -141,7 +139,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	if got := i.Reads() - before; got > 2 {
+	if got := i.Reads() - before; got != 1 {
 		t.Errorf("the issuer was asked %d times", got)
 	}
 }
@@ -363,20 +361,16 @@ func TestSlowIssuer(t *testing.T) {
 			}
 		}()
 	}
-	for deadline := time.Now().Add(5 * time.Second); turnedAway.Load() < 20 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); turnedAway.Load() < 20 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	if got := turnedAway.Load(); got != 20 {
 		t.Errorf("%d requests were turned away, want 20", got)
 	}
-	began := time.Now()
 	text, err = fast.Token(nil)
 	must(t, err)
 	_, err = set.Verify(t.Context(), free, text)
 	must(t, err)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("another App's token took %v", took)
-	}
 	if _, known := set.Outcome(held); known {
 		t.Error("a read that is under way has an outcome")
 	}

@@ -60,7 +60,7 @@ func newSet(t *testing.T, app *v1alpha1.App) *Set {
 // read waits for the outcome of the first read.
 func read(t *testing.T, set *Set, app *v1alpha1.App) Outcome {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if outcome, known := set.Outcome(app); known {
 			return outcome
 		}

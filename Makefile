@@ -86,10 +86,15 @@ RACE_PACKAGES ?= $(shell go list ./internal/... ./scimserver/... ./controllers/.
 RACE_API_SERVER  ?= ./scimserver/directory
 RACE_CONTROLLERS ?= Leader|Standbys|Lease|Syncer|SyncIs|Yield|Interrupts|BackAtOnce|OwnWrites|AmongOwnWrites|Hammering|Restart|BulkRemovalIsHeld|BehindTheInformer|RevocationList$$|RevocationListMany|LeaderChange|AccessRevokedIsTrue|Coalesced|AskedRuns|CompiledInTurn
 
-.PHONY: test-race
-test-race: ## Run tests with the race detector, which needs a C compiler: all that need no API server, and those that have much at once.
+.PHONY: test-race test-race-packages test-race-controllers
+test-race: test-race-packages test-race-controllers ## Run tests with the race detector, which needs a C compiler: all that need no API server, and those that have much at once.
+
+test-race-packages:
 	@go run ./hack/controlplane/ensure -controller-manager
 	CGO_ENABLED=1 go test -race -p $(TEST_PACKAGES_AT_ONCE) -timeout $(TEST_TIMEOUT) $(TEST_ARGS) $(RACE_PACKAGES) $(RACE_API_SERVER)
+
+test-race-controllers:
+	@go run ./hack/controlplane/ensure -controller-manager
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) $(TEST_ARGS) -run '$(RACE_CONTROLLERS)' ./controllers
 
 .PHONY: e2e

@@ -26,8 +26,9 @@ type edit struct {
 	// described says that editor and what are set: before the first write, since that overwrites both.
 	described    bool
 	editor, what string
-	// undone says that a write of this run succeeded.
-	undone bool
+	// undone says that a write of this run succeeded; restored is the resourceVersion that it made, "" for a deletion.
+	undone   bool
+	restored string
 	// about is the AppRoleBinding that the Event is about.
 	about *v1alpha1.AppRoleBinding
 }
@@ -40,8 +41,9 @@ type edits struct {
 	recorder recorder.EventRecorder
 
 	mutex sync.Mutex
-	// byID are the edits of native bindings, found before this run wrote anything or met while it wrote.
-	byID map[overlay.ID]*edit
+	// byID are the edits of native bindings, found before this run wrote anything or met while it wrote, in their order: each of
+	// them but the last is undone.
+	byID map[overlay.ID][]*edit
 	// uncertain are objects that this run wrote without a certain outcome: nothing is claimed of their next state.
 	uncertain map[overlay.ID]bool
 }
@@ -49,16 +51,16 @@ type edits struct {
 // newEdits compares what there is with what the last run left. It must come before the first write: from then on what
 // differs may be this run's own.
 func newEdits(p *plan, o *objects, live liveReader, recorder recorder.EventRecorder) *edits {
-	e := &edits{plan: p, objects: o, live: live, recorder: recorder, byID: map[overlay.ID]*edit{}, uncertain: map[overlay.ID]bool{}}
+	e := &edits{plan: p, objects: o, live: live, recorder: recorder, byID: map[overlay.ID][]*edit{}, uncertain: map[overlay.ID]bool{}}
 	for id, existing := range p.natives {
 		version := p.memory.natives[id]
 		if p.unlabelled[id] || version != "" && version != existing.object.GetResourceVersion() {
-			e.byID[id] = &edit{reason: reasonChanged, version: version, about: e.bindingMadeFrom(id)}
+			e.byID[id] = []*edit{{reason: reasonChanged, version: version, about: e.bindingMadeFrom(id)}}
 		}
 	}
 	for id := range p.desired {
 		if _, found := p.natives[id]; !found && p.memory.natives[id] != "" {
-			e.byID[id] = &edit{reason: reasonDeleted, version: p.memory.natives[id], about: e.bindingMadeFrom(id)}
+			e.byID[id] = []*edit{{reason: reasonDeleted, version: p.memory.natives[id], about: e.bindingMadeFrom(id)}}
 		}
 	}
 	return e
@@ -79,34 +81,53 @@ func (e *edits) describe(ctx context.Context, id overlay.ID, object client.Objec
 	}
 }
 
-// meet notes an edit that a write of this run met: live is what others made of the binding since this run read it, or
-// nil.
-func (e *edits) meet(id overlay.ID, live client.Object) {
+// meet notes an edit that a write of this run met, or that came after one: live is what others made of the binding since this run
+// read or wrote it, or nil. version is the resourceVersion that it had before. Until an edit is undone, another one of the same
+// binding is a part of it.
+func (e *edits) meet(id overlay.ID, version string, live client.Object) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	if e.byID[id] != nil || e.uncertain[id] || e.plan.memory.natives[id] == "" {
+	last := e.last(id)
+	switch {
+	case e.uncertain[id], last == nil && e.plan.memory.natives[id] == "":
 		return
-	}
-	met := &edit{reason: reasonDeleted, version: e.plan.memory.natives[id]}
-	if want, wanted := e.plan.desired[id]; wanted {
-		met.about = e.objects.binding(want.chunk.Index)
+	case last == nil || last.undone:
+		last = &edit{reason: reasonDeleted, version: version}
+		if want, wanted := e.plan.desired[id]; wanted {
+			last.about = e.objects.binding(want.chunk.Index)
+		}
+		e.byID[id] = append(e.byID[id], last)
 	}
 	if live != nil {
-		met.reason, met.described = reasonChanged, true
-		met.editor, met.what = editorOf(live.GetManagedFields()), e.plan.differences(id, live)
+		last.reason, last.described = reasonChanged, true
+		last.editor, last.what = editorOf(live.GetManagedFields()), e.plan.differences(id, live)
 	}
-	e.byID[id] = met
 }
 
+// of returns the edit of a binding that is not undone yet, or the last one; nil for none.
 func (e *edits) of(id overlay.ID) *edit {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	return e.byID[id]
+	return e.last(id)
 }
 
-func (e *edits) undid(id overlay.ID) {
-	if one := e.of(id); one != nil {
-		one.undone = true
+func (e *edits) last(id overlay.ID) *edit {
+	all := e.byID[id]
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1]
+}
+
+// undid notes that this run wrote a binding, over what others had made of it; nil for its deletion.
+func (e *edits) undid(id overlay.ID, written client.Object) {
+	one := e.of(id)
+	if one == nil || one.undone {
+		return
+	}
+	one.undone = true
+	if written != nil {
+		one.restored = written.GetResourceVersion()
 	}
 }
 
@@ -154,8 +175,8 @@ func isCertain(err error) bool {
 func (e *edits) expect(versions map[overlay.ID]string) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	for id, one := range e.byID {
-		if !one.undone && one.version != "" {
+	for id := range e.byID {
+		if one := e.last(id); !one.undone && one.version != "" {
 			versions[id] = one.version
 		}
 	}
@@ -167,33 +188,40 @@ func (e *edits) expect(versions map[overlay.ID]string) {
 // tell writes an Event for each edit that this run undid, at its end: only then is it known what became of the binding.
 func (e *edits) tell(ctx context.Context) {
 	for _, id := range slices.SortedFunc(maps.Keys(e.byID), overlay.Compare) {
-		one := e.byID[id]
-		about := cmp.Or(e.bindingMadeFrom(id), one.about)
-		if !one.undone || about == nil {
-			continue
+		for _, one := range e.byID[id] {
+			e.tellOf(ctx, id, one)
 		}
-		how, by := "changed", one.editor
-		if one.reason == reasonDeleted {
-			how = "deleted"
-		}
-		if by == "" {
-			by = unknownEditor
-		}
-		what := "it was restored"
-		if _, wanted := e.plan.desired[id]; !wanted {
-			what = "it is not needed any more and was removed"
-		}
-		if !e.isRestored(id) {
-			what = "what had been added to it was removed, and the rest follows"
-		}
-		// The recorder merges Events that refer to the same versions, and keeps the first one's text: each repair has its own.
-		related := emptyNative(id)
-		if existing, found := e.objects.native(id); found {
-			related.SetResourceVersion(existing.object.GetResourceVersion())
-		}
-		e.emit(ctx, about, related, one.reason,
-			fmt.Sprintf("%s %s was %s by %s; %s%s", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), how, by, what, one.what))
 	}
+}
+
+func (e *edits) tellOf(ctx context.Context, id overlay.ID, one *edit) {
+	about := cmp.Or(e.bindingMadeFrom(id), one.about)
+	if !one.undone || about == nil {
+		return
+	}
+	// The recorder merges Events that refer to the same versions, and keeps the first one's text: each repair has its own.
+	related := emptyNative(id)
+	related.SetResourceVersion(one.restored)
+	e.emit(ctx, about, related, one.reason, e.textOf(id, one))
+}
+
+// textOf says what others did, and what became of it.
+func (e *edits) textOf(id overlay.ID, one *edit) string {
+	how, by := "changed", one.editor
+	if one.reason == reasonDeleted {
+		how = "deleted"
+	}
+	if by == "" {
+		by = unknownEditor
+	}
+	what := "it was restored"
+	if _, wanted := e.plan.desired[id]; !wanted {
+		what = "it is not needed any more and was removed"
+	}
+	if !e.isRestored(id) {
+		what = "what had been added to it was removed, and the rest follows"
+	}
+	return fmt.Sprintf("%s %s was %s by %s; %s%s", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), how, by, what, one.what)
 }
 
 // isRestored says whether a native binding is, after the writes of this run, as it should be.

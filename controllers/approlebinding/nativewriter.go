@@ -48,13 +48,7 @@ func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 	}
 	return eachOf(removals, func(id overlay.ID, remove removal) error {
 		existing, _ := w.objects.native(id)
-		object, err := w.removeAndConfirm(ctx, id, existing, remove)
-		if err != nil {
-			return err
-		}
-		w.objects.setNative(id, object)
-		w.edits.undid(id)
-		return nil
+		return w.removeAndConfirm(ctx, id, existing, remove)
 	})
 }
 
@@ -72,26 +66,35 @@ type removal struct {
 // errStillNamed says that a native binding names a subject again as often as it is taken out.
 var errStillNamed = errors.New("others keep putting a subject back")
 
-// removeAndConfirm takes subjects out of a native binding, and reads it back: what others wrote in the meantime is undone, too.
-func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
+// removeAndConfirm takes subjects out of a native binding, and reads it back: what others wrote in the meantime is undone and told, too.
+func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, existing native, remove removal) error {
 	for range attempts {
 		object, err := w.removeFrom(ctx, id, existing, remove)
 		if err != nil {
-			return nil, err
+			return err
 		}
+		w.objects.setNative(id, object)
+		w.edits.undid(id, object)
 		written, err := w.readBack(ctx, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if written == nil {
-			return nil, nil
+			if object != nil {
+				w.edits.meet(id, object.GetResourceVersion(), nil)
+				w.objects.setNative(id, nil)
+			}
+			return nil
 		}
 		existing = nativeOf(written)
 		if _, others := remove.chunk.Among(existing.subjects); !others {
-			return object, nil
+			return nil
+		}
+		if object != nil {
+			w.edits.meet(id, object.GetResourceVersion(), written)
 		}
 	}
-	return nil, fmt.Errorf("%s %s: %w", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
+	return fmt.Errorf("%s %s: %w", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
 }
 
 // readBack returns a native binding as it is after this run wrote it, or later: by a live read, once the informer shows the write. The API
@@ -131,7 +134,7 @@ func (w *nativeWriter) writeGrants(ctx context.Context) error {
 		if err != nil || object == nil {
 			return err
 		}
-		w.edits.undid(id)
+		w.edits.undid(id, object)
 		w.objects.setNative(id, object)
 		return nil
 	})
@@ -198,7 +201,7 @@ func (w *nativeWriter) pruneNatives(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.edits.undid(id)
+		w.edits.undid(id, object)
 		w.objects.setNative(id, object)
 		return nil
 	})
@@ -240,7 +243,7 @@ func (w *nativeWriter) update(ctx context.Context, id overlay.ID, base client.Ob
 			return base, nil
 		}
 		if wasThere {
-			w.edits.meet(id, base)
+			w.edits.meet(id, w.plan.memory.natives[id], base)
 		}
 		if base != nil && nativeOf(base).roleRef != ref {
 			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.Kind, client.ObjectKeyFromObject(base))

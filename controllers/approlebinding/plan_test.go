@@ -245,8 +245,8 @@ func TestEditsAreFound(t *testing.T) {
 			test.change(&in)
 			p := newPlan(in)
 			found := map[string]string{}
-			for id, edit := range newEdits(p, newObjects(p), liveReader{}, nil).byID {
-				found[id.Namespace] = edit.reason
+			for id, edits := range newEdits(p, newObjects(p), liveReader{}, nil).byID {
+				found[id.Namespace] = edits[0].reason
 			}
 			if !maps.Equal(found, test.want) {
 				t.Errorf("found %v, want %v", found, test.want)
@@ -268,7 +268,7 @@ func TestMemoryOfARun(t *testing.T) {
 	e := newEdits(p, o, liveReader{}, nil)
 	id, written := exists("7", "a", 0, "jane")
 	o.setNative(id, written.object)
-	e.undid(id)
+	e.undid(id, written.object)
 	e.noteOutcome(nativeID("b", 0), errors.New("no answer"))
 	binding := &v1alpha1.AppRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: bindingName(viewer, 0), Generation: 4}}
 	o.setBinding(0, binding)
@@ -352,5 +352,51 @@ func TestGrantRequests(t *testing.T) {
 	all.cancel(user)
 	if finished := all.finish(viewer, []*grantRequest{third}, nil); len(finished) > 0 || fmt.Sprint(all.byUser) != "map[]" {
 		t.Errorf("after it was cancelled: %v, %v", finished, all.byUser)
+	}
+}
+
+// Edits that come between a write of a run and its read-back are each told, in their order. One that comes before a write is a part
+// of that which the write undoes. What no write undid is expected by the next run.
+func TestEditsAfterAWrite(t *testing.T) {
+	in := baseInput(t, testMember("jane", true))
+	id := nativeID("a", 0)
+	in.memory.natives = map[overlay.ID]string{id: "1", nativeID("b", 0): "1"}
+	in.add(exists("2", "a", 0, "jane", "first"))
+	in.add(exists("1", "b", 0, "jane"))
+	p := newPlan(in)
+	o := newObjects(p)
+	e := newEdits(p, o, liveReader{}, nil)
+	e.of(id).described, e.of(id).what = true, ": User n-first had been added"
+	write := func(version string) {
+		_, written := exists(version, "a", 0, "jane")
+		e.undid(id, written.object)
+		o.setNative(id, written.object)
+	}
+	meet := func(before, after string, users ...string) {
+		_, met := exists(after, "a", 0, users...)
+		e.meet(id, before, met.object)
+	}
+	meet("1", "3", "jane", "first", "second") // before the first write
+	write("4")
+	meet("4", "5", "jane", "third")
+	write("6")
+	e.meet(id, "6", nil)
+	versions := map[overlay.ID]string{id: "6"}
+	e.expect(versions)
+	if versions[id] != "6" {
+		t.Errorf("expects %v of a deletion that is not undone, want what was deleted", versions)
+	}
+	var undone []string
+	for _, one := range e.byID[id] {
+		if one.undone {
+			undone = append(undone, e.textOf(id, one)+" "+one.restored)
+		}
+	}
+	want := []string{
+		"RoleBinding a/" + id.Name + " was changed by another client; it was restored: User n-first had been added, User n-second had been added 4",
+		"RoleBinding a/" + id.Name + " was changed by another client; it was restored: User n-third had been added 6",
+	}
+	if !slices.Equal(undone, want) {
+		t.Errorf("tells %q, want %q", undone, want)
 	}
 }

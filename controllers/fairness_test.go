@@ -143,7 +143,7 @@ func TestManyBindingsCostOnlyTheirApp(t *testing.T) {
 // soon, and new users of another App are granted. Most of all this took minutes when each pair that a user lost had all bindings of that
 // user looked at; the leaver of the App itself waited for all pairs of all users.
 func TestManyRemovalsCostOnlyTheirApp(t *testing.T) {
-	const count, people, limit = 400, 100, 15 * time.Second
+	const count, people, limit = 400, 100, 40 * time.Second
 	many := pairs(t, count)
 	w, bystander := withBystander(t, func(spec *v1alpha1.AppSpec) {
 		many(spec)

@@ -1,4 +1,4 @@
-// Package statuspage is one HTML page about all Apps, for a person who looks after the cluster: what works, what does not and
+// Package statuspage is one HTML page about all Apps, for a person that looks after the cluster: what works, what does not and
 // what to do. It reads what the controller's informers and metrics hold, and writes nothing.
 //
 // The page needs no script and loads nothing from elsewhere. Its texts come from tenants: html/template escapes them, and a

@@ -19,7 +19,7 @@ import (
 	"github.com/scim-operator/scim-operator/hack/localoperator"
 )
 
-// admission is what the RevocationLists cost every write in the cluster, of users who are on none of them.
+// admission is what the RevocationLists cost every write in the cluster, of users that are on none of them.
 type admission struct{ lists, names int }
 
 var admissions = []admission{{1, 1}, {1, 100}, {1, 1000}, {10, 100}, {10, 1000}}

@@ -77,7 +77,7 @@ func (tr *traffic) verify(t *testing.T) {
 	tr.begin(t)
 }
 
-// read looks people up by name on connections that it keeps. A user who was acknowledged is found, under the same id.
+// read looks people up by name on connections that it keeps. A user that was acknowledged is found, under the same id.
 func (tr *traffic) read(ctx context.Context, scim *okta.Client) {
 	defer scim.Close()
 	for ; ctx.Err() == nil; pause(ctx, time.Duration(rand.Int64N(int64(tr.rest)))) {

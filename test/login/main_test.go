@@ -1,5 +1,5 @@
 // Package login_test runs a kube-apiserver with the authentication configuration of config/samples/login beside the real server
-// and controller, and an issuer on loopback: people who are provisioned by SCIM log in by a token.
+// and controller, and an issuer on loopback: people that are provisioned by SCIM log in by a token.
 package login_test
 
 import (

@@ -51,7 +51,7 @@ func conditionSoon(t *testing.T, app harness.App, id, kind string, status metav1
 	return message
 }
 
-// Without a prefix, a user who has no address makes no empty subject, has a condition that says why, and stops no other user.
+// Without a prefix, a user that has no address makes no empty subject, has a condition that says why, and stops no other user.
 func TestNoAddressNoSubject(t *testing.T) {
 	operator.ShowOnFailure(t)
 	app := operator.NewApp(t, operator.Server, operator.Env.Namespace(t, nil), "no-prefix", func(spec *v1alpha1.AppSpec) {

@@ -21,7 +21,7 @@ var providerWays = []struct {
 	user func(userName string) string
 	// update and end change a person and take it out: by PUT of everything, or by PATCH.
 	update, end func(userName string) (method, body string)
-	// members changes who is in a group, from all who were in it to those who stay.
+	// members changes the members of a group, from all that were in it to those that stay.
 	members func(group string, gone, stay string) (method, body string)
 	// tries says that the test of the connection makes a user and a group, and deletes both.
 	tries bool

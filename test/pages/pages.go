@@ -70,7 +70,7 @@ func (b block) with(printed string) string {
 	return text
 }
 
-// settled waits, as a person who reads does, until every status speaks of its object as it is.
+// settled waits, as a reader does, until every status speaks of its object as it is.
 const settled = `settled() {
   for i in $(seq 60); do
     open=$(kubectl get users.scim-operator.io,approlebindings.scim-operator.io -A -o jsonpath='{range .items[*]}{.metadata.generation}/{.status.observedGeneration} {end}' |

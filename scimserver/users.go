@@ -60,18 +60,30 @@ func (s userHandlers) createUser(x *exchange) error {
 	return s.answerUser(x, http.StatusCreated, user)
 }
 
-// getUser answers GET /Users/{id} from the API server itself (RFC 7644 section 3.4.1).
+// getUser answers GET /Users/{id} with what the API server has at that moment (RFC 7644 section 3.4.1).
 func (s userHandlers) getUser(x *exchange) error {
 	x.resourceID = x.route.id
-	user, err := s.directory.Users.Get(x.context(), x.app, x.route.id)
+	users := s.directory.Users
+	user, err := users.Read(x.context(), x.app, x.route.id)
 	if err != nil {
 		return err
 	}
-	meta := s.directory.Users.Meta(user, s.baseURL(x))
-	if x.notModified(meta.Version) {
+	groups := users.GroupsOf(x.app, user.ID())
+	version := user.Version(groups)
+	if x.notModified(version) {
 		return nil
 	}
-	return s.answerUserAs(x, http.StatusOK, user, meta)
+	projection, err := parseProjection(x.request.URL.Query())
+	if err != nil {
+		return err
+	}
+	body, err := users.RenderIn(x.app, s.baseURL(x), user, groups, projection)
+	if err != nil {
+		return err
+	}
+	x.writer.Header().Set("ETag", version)
+	x.answer(http.StatusOK, body)
+	return nil
 }
 
 // replaceUser answers PUT /Users/{id} (RFC 7644 section 3.5.1).
@@ -352,11 +364,7 @@ func rowsOf(sorted []directory.Sorted) []row[*directory.Entry] {
 
 // answerUser answers one user, with the attributes that the request asks for.
 func (s userHandlers) answerUser(x *exchange, status int, user *v1alpha1.User) error {
-	return s.answerUserAs(x, status, user, s.directory.Users.Meta(user, s.baseURL(x)))
-}
-
-// answerUserAs is answerUser with the groups and the version that the caller has decided by.
-func (s userHandlers) answerUserAs(x *exchange, status int, user *v1alpha1.User, meta protocol.Meta) error {
+	meta := s.directory.Users.Meta(user, s.baseURL(x))
 	x.resourceID = user.Name
 	projection, err := parseProjection(x.request.URL.Query())
 	if err != nil {

@@ -19,7 +19,7 @@ func (d *largeDirectory) measureLookups(ctx context.Context) error {
 			baseline: side{name: "bare GET of a User", prepare: bareGetUsers(d.environment, everybody)},
 		},
 		{
-			name: benchmarkLargeMiss, title: "userName eq, a miss : bare GET", n: d.plan.reads, concurrency: d.plan.readConcurrency, target: readTarget,
+			name: benchmarkLargeMiss, title: "userName eq, a miss : bare GET", n: d.plan.reads, concurrency: d.plan.readConcurrency, target: missTarget,
 			subject:  side{name: "userName eq, miss", prepare: findStrangers(d.environment, &d.people)},
 			baseline: side{name: "bare GET of no NameClaim", prepare: bareGetNothing(d.environment, &d.people)},
 		},

@@ -14,8 +14,11 @@ import (
 	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
-// readTarget is the least part of a bare live GET's rate that each of the three reads must reach.
-const readTarget = 0.8
+// readTarget is the least part of a bare live GET's rate that a read of a user must reach; missTarget that of a look-up that finds none.
+const (
+	readTarget = 0.9
+	missTarget = 0.85
+)
 
 // measureReads compares the reads that Okta's every step begins with to bare GETs from etcd (no resourceVersion) by the
 // same ServiceAccount: of the User where there is one, of the NameClaim that is not there where there is none.
@@ -26,10 +29,11 @@ func (s *suite) measureReads(ctx context.Context, e *environment, pop *populatio
 		name, title string
 		subject     side
 		baseline    side
+		target      float64
 	}{
-		{benchmarkReadGet, "GET /Users/{id} : bare GET", side{name: "GET /Users/{id}", prepare: getUsers(e, pop)}, getUser},
-		{benchmarkReadHit, "userName eq, a hit : bare GET", side{name: "userName eq, hit", prepare: findUsers(e, pop)}, getUser},
-		{benchmarkReadMiss, "userName eq, a miss : bare GET", side{name: "userName eq, miss", prepare: findStrangers(e, &s.people)}, getNothing},
+		{benchmarkReadGet, "GET /Users/{id} : bare GET", side{name: "GET /Users/{id}", prepare: getUsers(e, pop)}, getUser, readTarget},
+		{benchmarkReadHit, "userName eq, a hit : bare GET", side{name: "userName eq, hit", prepare: findUsers(e, pop)}, getUser, readTarget},
+		{benchmarkReadMiss, "userName eq, a miss : bare GET", side{name: "userName eq, miss", prepare: findStrangers(e, &s.people)}, getNothing, missTarget},
 	} {
 		if !s.wants(benchmark.name) {
 			continue
@@ -39,7 +43,7 @@ func (s *suite) measureReads(ctx context.Context, e *environment, pop *populatio
 		if err != nil {
 			return fmt.Errorf("%s: %w", benchmark.name, err)
 		}
-		s.report.compare(benchmark.name, benchmark.title, concurrency, results[0], results[1], readTarget)
+		s.report.compare(benchmark.name, benchmark.title, concurrency, results[0], results[1], benchmark.target)
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ type Entry struct {
 	// lastModified is in microseconds since 1970, as header.created is.
 	lastModified int64
 
+	// generation is the object's.
+	generation int64
+
 	// observed is the generation that the controller has seen; revocation tells how far it has ended the person's access.
 	observed   int64
 	revocation Revocation
@@ -59,6 +62,7 @@ func newEntry(user *v1alpha1.User) *Entry {
 		},
 		userName:     spec.UserName,
 		lastModified: lastModified(user).UnixMicro(),
+		generation:   user.Generation,
 		observed:     user.Status.ObservedGeneration,
 		revocation:   revocationOf(user),
 	}
@@ -220,14 +224,19 @@ func (e *Entry) resource() (protocol.Resource, error) {
 	return resource, nil
 }
 
-// meta is Meta of the object, with groups and the version that they make.
-func (e *Entry) meta(baseURL string, groups []GroupRef) protocol.Meta {
+// Version is meta.version of the user in these groups.
+func (e *Entry) Version(groups []GroupRef) string {
 	v := version{shown: groupsDigest(groups)}
 	if at := bytes.LastIndex(e.body, []byte(versionBegin)); at >= 0 {
 		v.object = string(e.body[at+len(versionBegin) : len(e.body)-len(versionEnd)])
 	}
+	return v.String()
+}
+
+// meta is Meta of the object, with groups and the version that they make.
+func (e *Entry) meta(baseURL string, groups []GroupRef) protocol.Meta {
 	return protocol.Meta{
-		ID: e.id, Location: baseURL + location(e.id), Version: v.String(), Groups: groups,
+		ID: e.id, Location: baseURL + location(e.id), Version: e.Version(groups), Groups: groups,
 		Created: e.CreatedAt(), LastModified: time.UnixMicro(e.lastModified).UTC(),
 	}
 }

@@ -79,6 +79,11 @@ func (h *header) needsVerification() bool {
 	return !h.deleted && !h.terminating && !h.verified && !h.reserved
 }
 
+// certain says whether clients see the user or group, and the claim of its name is known to name it.
+func (h *header) certain() bool {
+	return !h.deleted && !h.terminating && (h.verified || h.reserved)
+}
+
 // ID is the SCIM id.
 func (h *header) ID() string { return h.id }
 

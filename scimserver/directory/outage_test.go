@@ -19,10 +19,12 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	requests := map[string]func(context.Context) error{
-		"create": func(ctx context.Context) error { _, _, err := d.Users.Create(ctx, app, person("bob")); return err },
-		"get":    func(ctx context.Context) error { _, err := d.Users.Get(ctx, app, user.Name); return err },
-		"find":   func(ctx context.Context) error { _, err := d.Users.FindByUserName(ctx, app, "ada"); return err },
-		"miss":   func(ctx context.Context) error { _, err := d.Users.FindByUserName(ctx, app, "nobody"); return err },
+		"create":  func(ctx context.Context) error { _, _, err := d.Users.Create(ctx, app, person("bob")); return err },
+		"get":     func(ctx context.Context) error { _, err := d.Users.Get(ctx, app, user.Name); return err },
+		"read":    func(ctx context.Context) error { _, err := d.Users.Read(ctx, app, user.Name); return err },
+		"look up": func(ctx context.Context) error { _, err := d.Users.readByUserName(ctx, app, "ada"); return err },
+		"find":    func(ctx context.Context) error { _, err := d.Users.FindByUserName(ctx, app, "ada"); return err },
+		"miss":    func(ctx context.Context) error { _, err := d.Users.FindByUserName(ctx, app, "nobody"); return err },
 		"update": func(ctx context.Context) error {
 			_, err := d.Users.Update(ctx, app, user.Name, setting("title", "x"))
 			return err

@@ -60,10 +60,7 @@ func (u *Users) RenderAll(app *v1alpha1.App, baseURL string, entries []*Entry) (
 			return nil, err
 		}
 		groups[i] = u.GroupsOf(app, entry.id)
-		size += len(entry.body) + len(base)
-		for _, group := range groups[i] {
-			size += groupBytes + len(base) + 2*len(group.ID) + len(group.Display)
-		}
+		size += entry.sizeIn(groups[i], base)
 	}
 	buffer, page := make([]byte, 0, size), make([]json.RawMessage, len(entries))
 	for i, entry := range entries {
@@ -93,23 +90,40 @@ func (u *Users) Append(dst []byte, app *v1alpha1.App, baseURL string, entry *Ent
 	return entry.append(dst, u.GroupsOf(app, entry.id), base)
 }
 
+// sizeIn is about how many bytes append adds.
+func (r *rendering) sizeIn(groups []GroupRef, base []byte) int {
+	size := len(r.body) + len(base)
+	for _, group := range groups {
+		size += groupBytes + len(base) + 2*len(group.ID) + len(group.Display)
+	}
+	return size
+}
+
 // groupBytes is about what a group takes in a user's JSON beside its names.
 const groupBytes = 80
 
 // Render returns one user as JSON, with the attributes that a request asks for. It fails where the user cannot be rendered.
 func (u *Users) Render(app *v1alpha1.App, baseURL string, entry *Entry, projection protocol.Projection) (json.RawMessage, error) {
+	return u.RenderIn(app, baseURL, entry, u.GroupsOf(app, entry.id), projection)
+}
+
+// RenderIn is Render of a user in groups that the caller has taken from GroupsOf.
+func (u *Users) RenderIn(app *v1alpha1.App, baseURL string, entry *Entry, groups []GroupRef, projection protocol.Projection) (json.RawMessage, error) {
 	if projection.IsZero() {
-		page, err := u.RenderAll(app, baseURL, []*Entry{entry})
+		if err := entry.problem(); err != nil {
+			return nil, err
+		}
+		base, err := jsonBase(baseURL)
 		if err != nil {
 			return nil, err
 		}
-		return page[0], nil
+		return entry.append(make([]byte, 0, entry.sizeIn(groups, base)), groups, base)
 	}
 	resource, err := entry.resource()
 	if err != nil {
 		return nil, err
 	}
-	return u.Schemas(app).Render(resource, entry.meta(baseURL, u.GroupsOf(app, entry.id)), projection)
+	return u.Schemas(app).Render(resource, entry.meta(baseURL, groups), projection)
 }
 
 // Complete returns a user as filters and orders see it, with its groups. It fails where the user cannot be rendered.

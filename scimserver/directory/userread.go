@@ -103,7 +103,7 @@ func (u *Users) lookUp(ctx context.Context, app *v1alpha1.App, lookup protocol.L
 	var err error
 	switch lookup.Attribute {
 	case "userName":
-		users, err = u.FindByUserName(ctx, app, lookup.Value)
+		return u.readByUserName(ctx, app, lookup.Value)
 	case "externalId":
 		users, err = u.FindByExternalID(ctx, app, lookup.Value)
 	case "emails.value":
@@ -115,11 +115,7 @@ func (u *Users) lookUp(ctx context.Context, app *v1alpha1.App, lookup protocol.L
 		user, err = u.read(ctx, appName(app), lookup.Value)
 		users, err = found(user), asClientSees(err)
 	}
-	entries := make([]*Entry, len(users))
-	for i, user := range users {
-		entries[i] = newEntry(user)
-	}
-	return entries, err
+	return entriesOf(users), err
 }
 
 func found(user *v1alpha1.User) []*v1alpha1.User {

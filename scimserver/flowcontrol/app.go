@@ -353,10 +353,7 @@ func (a *Apps) seat(ctx context.Context, state *app, pool *semaphore.Weighted, w
 	a.mu.Lock()
 	state.waiting--
 	a.mu.Unlock()
-	if ctx.Err() != nil {
-		if err == nil {
-			pool.Release(weight)
-		}
+	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err

@@ -36,7 +36,7 @@ const oauthRetry = 10 * time.Second
 func (s *Server) newAuthorization(live client.Client) *oauth.Server {
 	return oauth.New(oauth.Options{
 		Client: live, Secrets: s.credentials.clientSecrets, Grants: s.grants.of, Now: time.Now,
-		Opens: s.credentials.opens,
+		Opens: s.credentials.opens, Spent: s.grants.spent,
 	})
 }
 
@@ -53,6 +53,10 @@ func (s *Server) authorization(x *exchange) error {
 		Audit: func(action, id string, more ...any) {
 			x.writeAudit("oauth-"+action, "OAuthGrant", id, append(more, "result", "done")...)
 		},
+		Refused: func(action, id string, more ...any) {
+			x.writeAudit("oauth-"+action, "OAuthGrant", id, append(more, "result", "refused")...)
+		},
+		Replayed: func() { replayedAssertions.WithLabelValues(app.Namespace, app.Name).Inc() },
 	}
 	answer, err := s.oauth.Answer(x.context(), x.route.id, call)
 	var method *oauth.MethodError

@@ -3,6 +3,7 @@ package scimserver
 import (
 	"context"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -10,24 +11,34 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/informers"
+	"github.com/scim-operator/scim-operator/scimserver/oauth"
 )
 
 // grants are the OAuthGrants as the watch last told. Safe for concurrent use.
 type grants struct {
 	mu    sync.RWMutex
 	byApp map[types.NamespacedName]map[string]*v1alpha1.OAuthGrant
+	// spent has what machine clients have used.
+	spent *oauth.Spent
 }
 
 func newGrants() *grants {
-	return &grants{byApp: map[types.NamespacedName]map[string]*v1alpha1.OAuthGrant{}}
+	return &grants{byApp: map[types.NamespacedName]map[string]*v1alpha1.OAuthGrant{}, spent: oauth.NewSpent(time.Now)}
 }
 
 // watch feeds the grants from the cache's informer, and returns what tells whether they have caught up.
 func (g *grants) watch(ctx context.Context, from cache.Cache) ([]toolscache.InformerSynced, error) {
-	return informers.Feed(ctx, informers.Of(from, &v1alpha1.OAuthGrant{}, informers.Changes(g.replace)))
+	synced, err := informers.Feed(ctx, informers.Of(from, &v1alpha1.OAuthGrant{}, informers.Changes(g.replace)))
+	go func() {
+		if toolscache.WaitForCacheSync(ctx.Done(), synced...) {
+			g.spent.Begin()
+		}
+	}()
+	return synced, err
 }
 
 func (g *grants) replace(before, after *v1alpha1.OAuthGrant) {
+	g.spent.Observe(before, after)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if before != nil {

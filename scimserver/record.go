@@ -33,6 +33,9 @@ var (
 	issuerReads = telemetry.Counter(telemetry.Server, "issuer_reads_total",
 		"Reads of the keys of an App's issuer (spec.oidc) by result: success or error. The condition IssuerReachable has the cause.",
 		"namespace", "app", "result")
+	replayedAssertions = telemetry.Counter(telemetry.Server, "oauth_replays_total",
+		"JWTs of an App's machine clients that came a second time, and were refused: they may be in other hands.",
+		"namespace", "app")
 	refusedConnections = telemetry.Counter(telemetry.Server, "refused_connections_total",
 		"Connections closed at once because too many were open, in all or from one address.").WithLabelValues()
 )

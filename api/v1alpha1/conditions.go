@@ -73,6 +73,8 @@ const (
 	ConditionExpired = "Expired"
 	// ConditionActive of an OAuthGrant says whether tokens issued for it are accepted.
 	ConditionActive = "Active"
+	// ConditionReplayed is True on an OAuthGrant of a machine client for a day after a JWT of it was shown a second time.
+	ConditionReplayed = "Replayed"
 )
 
 // Condition reasons.

@@ -86,7 +86,8 @@ type OAuthGrantSpec struct {
 
 // OAuthGrantStatus is written by the server, but for the conditions, which the controller writes.
 type OAuthGrantStatus struct {
-	// conditions: Active says whether tokens of this grant open the App.
+	// conditions: Active says whether tokens of this grant open the App; Replayed, for a day, that a JWT of the machine client was shown a
+	// second time.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -110,6 +111,9 @@ type OAuthGrantStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Assertions []OAuthAssertion `json:"assertions,omitempty"`
+	// replayed says when a JWT of the machine client that was used before was shown and refused; of those within ten minutes, the first one.
+	// +optional
+	Replayed *OAuthReplay `json:"replayed,omitempty"`
 	// access says when the machine client last asked for a token.
 	// +optional
 	Access *OAuthAccess `json:"access,omitempty"`
@@ -149,6 +153,16 @@ type OAuthAssertion struct {
 	Digest string `json:"digest"`
 	// until when the JWT could be shown again.
 	Until metav1.Time `json:"until"`
+}
+
+// OAuthReplay is a JWT that was shown a second time: it may be in other hands.
+type OAuthReplay struct {
+	// time when it was shown.
+	Time metav1.Time `json:"time"`
+	// from is the address that it came from, as the server saw it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	From string `json:"from,omitempty"`
 }
 
 // OAuthAccess is the last request of a machine client for an access token.
@@ -216,6 +230,8 @@ const (
 	// ReasonCodeReused and ReasonRefreshTokenReused say that a code or a refresh token was used twice: it may be in other hands.
 	ReasonCodeReused         = "CodeReused"
 	ReasonRefreshTokenReused = "RefreshTokenReused"
+	// ReasonAssertionReplayed says that a JWT of a machine client was shown twice, and refused the second time.
+	ReasonAssertionReplayed = "AssertionReplayed"
 )
 
 // IsApproved says whether a person let the client in, and the grant has not ended.

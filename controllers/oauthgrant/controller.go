@@ -1,9 +1,12 @@
-// Package oauthgrant says of each OAuthGrant whether tokens issued for it open its App, in the condition Active and by Events, and
-// deletes those that are over. The SCIM server makes grants and tokens, and people approve them; this controller gives no access.
+// Package oauthgrant says of each OAuthGrant whether tokens issued for it open its App, in the condition Active, and whether a JWT of a
+// machine client came twice, both with Events, and deletes grants that are over. The SCIM server makes grants and tokens, and people approve them; this controller gives no access.
 package oauthgrant
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,11 +27,10 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/clip"
+	"github.com/scim-operator/scim-operator/internal/grantstate"
 )
 
 const (
-	// keepOver is how long a grant that gives no access any more is kept to be seen.
-	keepOver = 24 * time.Hour
 	// conflictDelay is how long a reconcile that met a newer object waits for the informer to show it.
 	conflictDelay = 10 * time.Millisecond
 	maxBackoff    = time.Minute
@@ -93,49 +95,82 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	app := &v1alpha1.App{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: grant.Namespace, Name: grant.Spec.App}, app, client.UnsafeDisableDeepCopy)
-	switch {
-	case apierrors.IsNotFound(err):
-		app = nil
-	case err != nil:
+	if client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, err
 	}
 	now := time.Now()
-	state := stateOf(grant, app, now)
-	if !state.over.IsZero() && !now.Before(state.over.Add(keepOver)) {
+	state := grantstate.Of(grant, err == nil && grant.IsHeldBy(app), now)
+	if !state.Over.IsZero() && !now.Before(state.Over.Add(grantstate.KeepOver)) {
 		err := r.Client.Delete(ctx, grant, client.Preconditions{UID: &grant.UID, ResourceVersion: &grant.ResourceVersion})
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: conflictDelay}, nil
 		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	condition := metav1.Condition{
-		Type: v1alpha1.ConditionActive, Status: metav1.ConditionFalse, Reason: state.reason, Message: state.message, ObservedGeneration: grant.Generation,
+	was := grant.DeepCopy()
+	conditions, next := conditionsOf(grant, state, now)
+	if conditions == nil {
+		return reconcile.Result{RequeueAfter: next}, nil
 	}
-	if state.active {
-		condition.Status = metav1.ConditionTrue
+	grant.Status.Conditions = conditions
+	if err := r.Client.Status().Update(ctx, grant); apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	} else if err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	was := meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive).DeepCopy()
-	if meta.SetStatusCondition(&grant.Status.Conditions, condition) {
-		err := r.Client.Status().Update(ctx, grant)
-		if apierrors.IsConflict(err) {
-			return reconcile.Result{RequeueAfter: conflictDelay}, nil
-		}
-		if err != nil {
-			return reconcile.Result{}, client.IgnoreNotFound(err)
-		}
-		r.tell(grant, was, condition)
-	}
-	return reconcile.Result{RequeueAfter: state.next(now)}, nil
+	r.tell(was, grant)
+	return reconcile.Result{RequeueAfter: next}, nil
 }
 
-// tell writes an Event once the status says the same.
-func (r *Reconciler) tell(grant *v1alpha1.OAuthGrant, was *metav1.Condition, is metav1.Condition) {
-	if was != nil && was.Reason == is.Reason {
-		return
+// conditionsOf returns the conditions of a grant, nil where they stay as they are, and how long until it is to be looked at again; 0 for never.
+func conditionsOf(grant *v1alpha1.OAuthGrant, state grantstate.State, now time.Time) ([]metav1.Condition, time.Duration) {
+	conditions := slices.Clone(grant.Status.Conditions)
+	active := metav1.Condition{
+		Type: v1alpha1.ConditionActive, Status: metav1.ConditionFalse, Reason: state.Reason, Message: state.Message, ObservedGeneration: grant.Generation,
 	}
-	kind := corev1.EventTypeNormal
-	if is.Reason == v1alpha1.ReasonRefreshTokenReused || is.Reason == v1alpha1.ReasonCodeReused {
-		kind = corev1.EventTypeWarning
+	if state.Active {
+		active.Status = metav1.ConditionTrue
 	}
-	r.Recorder.Eventf(grant, nil, kind, is.Reason, is.Type, "%s", clip.Text(is.Message, clip.EventNote))
+	changed, next := meta.SetStatusCondition(&conditions, active), state.Next(now)
+	replayed := grant.Status.Replayed
+	if replayed == nil || !now.Before(replayed.Time.Add(grantstate.KeepOver)) {
+		changed = meta.RemoveStatusCondition(&conditions, v1alpha1.ConditionReplayed) || changed
+	} else {
+		changed = meta.SetStatusCondition(&conditions, metav1.Condition{
+			Type: v1alpha1.ConditionReplayed, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAssertionReplayed,
+			Message: replayMessage(grant), ObservedGeneration: grant.Generation,
+		}) || changed
+		if over := max(time.Second, replayed.Time.Add(grantstate.KeepOver).Sub(now)); next == 0 || over < next {
+			next = over
+		}
+	}
+	if !changed {
+		return nil, next
+	}
+	return conditions, next
 }
+
+// replayMessage says what a JWT that came twice means, and what to do.
+func replayMessage(grant *v1alpha1.OAuthGrant) string {
+	return fmt.Sprintf("A client_assertion of the machine client %s that was used before was shown again at %s from %s, and refused. If the client itself does not "+
+		"send one twice, it is in other hands: find out where it was read, and replace the key if that may have been read, too.",
+		grant.Spec.ClientID, grant.Status.Replayed.Time.UTC().Format(time.RFC3339), cmp.Or(grant.Status.Replayed.From, "an unknown address"))
+}
+
+// tell writes Events once the status says the same.
+func (r *Reconciler) tell(was, is *v1alpha1.OAuthGrant) {
+	for _, condition := range is.Status.Conditions {
+		before := meta.FindStatusCondition(was.Status.Conditions, condition.Type)
+		if before != nil && before.Reason == condition.Reason && (condition.Type != v1alpha1.ConditionReplayed || before.Message == condition.Message) {
+			continue
+		}
+		kind := corev1.EventTypeNormal
+		if slices.Contains(warnings, condition.Reason) {
+			kind = corev1.EventTypeWarning
+		}
+		r.Recorder.Eventf(is, nil, kind, condition.Reason, condition.Type, "%s", clip.Text(condition.Message, clip.EventNote))
+	}
+}
+
+// warnings are reasons by which a credential may be in other hands.
+var warnings = []string{v1alpha1.ReasonRefreshTokenReused, v1alpha1.ReasonCodeReused, v1alpha1.ReasonAssertionReplayed}

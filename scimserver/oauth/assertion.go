@@ -33,6 +33,8 @@ type assertion struct {
 	key string
 	// id is the claim jti.
 	id string
+	// issued is the claim iat: when the client made it, by its own clock.
+	issued time.Time
 	// until when a replica could take the JWT.
 	until time.Time
 }
@@ -62,7 +64,10 @@ func verifyAssertion(app *v1alpha1.App, issuer, text string, now time.Time) (*as
 		if err := judge(&claims, machine.ClientID, []string{issuer, issuer + "/oauth/token"}, now); err != nil {
 			return nil, err
 		}
-		return &assertion{clientID: machine.ClientID, key: key, id: claims.ID, until: claims.Expiry.Time().Add(clockSkew + replicaSkew)}, nil
+		return &assertion{
+			clientID: machine.ClientID, key: key, id: claims.ID, issued: claims.IssuedAt.Time(),
+			until: claims.Expiry.Time().Add(clockSkew + replicaSkew),
+		}, nil
 	}
 	return nil, errUnproved
 }

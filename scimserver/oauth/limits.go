@@ -24,7 +24,8 @@ const (
 type limits struct {
 	// begin bounds requests to authorize of one network, page what their pages ask for, source forms of one network, and client the
 	// forms of an App's client, once it is known to be that.
-	begin, page, source, client *limiters
+	// replay bounds what is told of used assertions of one OAuthGrant.
+	begin, page, source, client, replay *limiters
 }
 
 func newLimits() *limits {
@@ -33,6 +34,7 @@ func newLimits() *limits {
 		page:   newLimiters(5, 60),
 		source: newLimiters(20, 200),
 		client: newLimiters(5, 50),
+		replay: newLimiters(1, 5),
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/token"
@@ -21,6 +23,8 @@ const (
 	maxAssertions = 256
 	// maxMachineTokens are the access tokens that a key of a machine client has at a time: the oldest one ends for another.
 	maxMachineTokens = 100
+	// unseenTime is how long a request waits for the watch to show a new OAuthGrant.
+	unseenTime = 2 * time.Second
 )
 
 // machineClient is a client that authenticated itself by a JWT.
@@ -47,7 +51,7 @@ func (c machineClient) GrantTypes() []oidc.GrantType {
 }
 
 // verifyMachine authenticates a machine client. Its assertion is spent by what the client asks for.
-func (s *Server) verifyMachine(call *Call, shown *op.ClientCredentials) (op.Client, error) {
+func (s *Server) verifyMachine(ctx context.Context, call *Call, shown *op.ClientCredentials) (op.Client, error) {
 	if shown.ClientSecret != "" {
 		return nil, oidc.ErrInvalidRequest().WithDescription("client authentication must not use more than one method")
 	}
@@ -57,6 +61,10 @@ func (s *Server) verifyMachine(call *Call, shown *op.ClientCredentials) (op.Clie
 	}
 	if err != nil {
 		return nil, errAssertion(call, err)
+	}
+	if s.options.Spent.has(proved.spender(call.App), token.Digest(proved.id)) {
+		// Before the client's rate: a JWT in other hands holds no client back.
+		return nil, s.refuseReplay(ctx, call, proved.grantOf(call.App), proved)
 	}
 	if !s.limits.client.allow(appKey(call.App)) {
 		return nil, call.broken(ErrBusy)
@@ -69,8 +77,15 @@ func errAssertion(call *Call, reason error) error {
 	return oidc.ErrInvalidClient().WithDescription("%s", reason)
 }
 
-// errReplayed refuses an assertion that was spent.
-var errReplayed = errors.New("the client_assertion was used before: each needs a claim jti of its own")
+var (
+	// errReplayed refuses an assertion that was spent.
+	errReplayed = errors.New("the client_assertion was used before: each needs a claim jti of its own")
+	// errTooOld refuses an assertion that may have been spent before there was a grant to remember it.
+	errTooOld = errors.New("the client_assertion was signed before the server had a record of this key, so that it may have been used: sign another one. " +
+		"If the client's clock is behind the server's, that one is taken when as much time has passed")
+	// errUnseen says that a grant is newer than what this replica's watch has shown.
+	errUnseen = errors.New("the watch has not shown the grant")
+)
 
 // ClientCredentialsExchange issues an access token to a machine client (RFC 6749 section 4.4). There is no refresh token: the client signs
 // another assertion.
@@ -106,30 +121,57 @@ func (e *endpoints) ClientCredentialsExchange(ctx context.Context, r *op.ClientR
 	}), nil
 }
 
+// grantOf names the OAuthGrant of the assertion's client and key, which is the same for each replica.
+func (a *assertion) grantOf(app *v1alpha1.App) types.NamespacedName {
+	return types.NamespacedName{Namespace: app.Namespace, Name: nameOf(app.Name, machineID(a.clientID, a.key))}
+}
+
+func (a *assertion) spender(app *v1alpha1.App) spender {
+	return spender{types.NamespacedName{Namespace: app.Namespace, Name: app.Name}, a.clientID}
+}
+
 // spend writes an assertion into the OAuthGrant of its client and key, by compare-and-swap, so that no replica takes it again, and says
 // there which access is asked for; nil is none. It makes the grant where there is none. The error is for the library.
 func (s *Server) spend(ctx context.Context, call *Call, shown *assertion, access *v1alpha1.OAuthAccess) (*v1alpha1.OAuthGrant, error) {
-	name := nameOf(call.App.Name, machineID(shown.clientID, shown.key))
-	record := func(grant *v1alpha1.OAuthGrant) error { return s.record(call.App, grant, shown, access) }
-	grant, err := s.change(ctx, call.App.Namespace, name, record)
-	if apierrors.IsNotFound(err) {
-		err = s.createObject(ctx, machineGrant(call.App, shown))
-		if err == nil || apierrors.IsAlreadyExists(err) {
-			grant, err = s.change(ctx, call.App.Namespace, name, record)
-		}
-	}
+	name := shown.grantOf(call.App)
+	grant, err := s.recorded(ctx, call.App, name, shown, access)
 	switch {
 	case err == nil:
 		return grant, nil
 	case errors.Is(err, errReplayed):
+		return nil, s.refuseReplay(ctx, call, name, shown)
+	case errors.Is(err, errTooOld):
 		return nil, errAssertion(call, err)
 	case errors.Is(err, errUnchanged):
 		return nil, errAssertion(call, errUnproved)
+	case errors.Is(err, errUnseen):
+		return nil, call.broken(ErrBusy)
 	}
 	return nil, call.broken(err)
 }
 
-// record changes the status of a grant so that it has an assertion. Those that have expired are forgotten.
+// recorded has a grant hold an assertion, or returns why it does not. It waits for this replica's watch to show a grant that is new.
+func (s *Server) recorded(ctx context.Context, app *v1alpha1.App, name types.NamespacedName, shown *assertion, access *v1alpha1.OAuthAccess) (*v1alpha1.OAuthGrant, error) {
+	record := func(grant *v1alpha1.OAuthGrant) error { return s.record(app, grant, shown, access) }
+	grant, err := s.change(ctx, name.Namespace, name.Name, record)
+	if apierrors.IsNotFound(err) {
+		err = s.createObject(ctx, machineGrant(app, shown))
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			grant, err = s.change(ctx, name.Namespace, name.Name, record)
+		}
+	}
+	if !errors.Is(err, errUnseen) {
+		return grant, err
+	}
+	_ = wait.PollUntilContextTimeout(ctx, 25*time.Millisecond, unseenTime, true, func(context.Context) (bool, error) {
+		grant, err = s.change(ctx, name.Namespace, name.Name, record)
+		return !errors.Is(err, errUnseen), nil
+	})
+	return grant, err
+}
+
+// record changes the status of a grant so that it has an assertion. Those that have expired are forgotten; those that a former grant of the
+// client held are taken over.
 func (s *Server) record(app *v1alpha1.App, grant *v1alpha1.OAuthGrant, shown *assertion, access *v1alpha1.OAuthAccess) error {
 	if !grant.DeletionTimestamp.IsZero() {
 		return ErrBusy // once it is gone, there is another one
@@ -137,13 +179,20 @@ func (s *Server) record(app *v1alpha1.App, grant *v1alpha1.OAuthGrant, shown *as
 	if grant.Spec.ClientID != shown.clientID || grant.Spec.Key != shown.key || !grant.IsHeldBy(app) {
 		return errUnchanged
 	}
-	digest := token.Digest(shown.id)
-	known := slices.DeleteFunc(slices.Clone(grant.Status.Assertions), func(each v1alpha1.OAuthAssertion) bool {
-		return !s.options.Now().Before(each.Until.Time)
-	})
+	digest, past := token.Digest(shown.id), s.options.Spent.before(grant)
+	known := unexpired(grant.Status.Assertions, s.options.Now())
+	for _, lost := range past.lost {
+		if !holds(known, lost.Digest) {
+			known = append(known, lost)
+		}
+	}
 	switch {
-	case slices.ContainsFunc(known, func(each v1alpha1.OAuthAssertion) bool { return token.Equal(each.Digest, digest) }):
+	case holds(known, digest), s.options.Spent.has(shown.spender(app), digest):
 		return errReplayed
+	case !past.known:
+		return errUnseen
+	case !past.whole && shown.issued.Before(grant.CreationTimestamp.Add(-freshLeeway)):
+		return errTooOld
 	case len(known) >= maxAssertions:
 		return ErrBusy
 	}

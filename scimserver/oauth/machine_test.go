@@ -11,8 +11,14 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
+// at is a replica that has run for an hour.
 func at(now *time.Time) *Server {
-	return &Server{options: Options{Now: func() time.Time { return *now }}, limits: newLimits()}
+	clock := func() time.Time { return *now }
+	spent := NewSpent(clock)
+	*now = now.Add(-time.Hour)
+	spent.Begin()
+	*now = now.Add(time.Hour)
+	return &Server{options: Options{Now: clock, Spent: spent}, limits: newLimits()}
 }
 
 func TestRecordTakesAnAssertionOnce(t *testing.T) {

@@ -51,6 +51,8 @@ type Options struct {
 	Secrets func(app *v1alpha1.App) []string
 	// Grants returns the OAuthGrants of an App as a watch last told.
 	Grants func(app types.NamespacedName) []*v1alpha1.OAuthGrant
+	// Spent remembers the JWTs of machine clients that were used.
+	Spent *Spent
 	// Opens says whether this replica accepts an access token by its digest.
 	Opens func(digest string) bool
 	// Now is the time.
@@ -85,6 +87,10 @@ type Call struct {
 	Network netip.Prefix
 	// Audit writes a line of the audit trail: what was done to which object.
 	Audit func(action, id string, more ...any)
+	// Refused writes a line of the audit trail about what was not done.
+	Refused func(action, id string, more ...any)
+	// Replayed counts a JWT that came a second time.
+	Replayed func()
 
 	// err is what a method has met that the library has no answer for; failed says that a credential was wrong.
 	err    error

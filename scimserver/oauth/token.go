@@ -21,7 +21,7 @@ import (
 func (e *endpoints) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
 	call := callOf(ctx)
 	if r.Data.ClientAssertion != "" || r.Data.ClientAssertionType != "" {
-		return e.server.verifyMachine(call, r.Data)
+		return e.server.verifyMachine(ctx, call, r.Data)
 	}
 	asking := oauthClient{call.App}
 	known := asking.is(r.Data.ClientID)

@@ -108,6 +108,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.OAuthGrantStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OAuthRefresh"):
 		return &apiv1alpha1.OAuthRefreshApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OAuthReplay"):
+		return &apiv1alpha1.OAuthReplayApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Provisioning"):
 		return &apiv1alpha1.ProvisioningApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Removals"):

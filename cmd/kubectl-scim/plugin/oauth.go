@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/grantstate"
 )
 
 // oauthCommands are the commands about connections of OAuth clients.
@@ -114,32 +115,10 @@ func approverOf(grant *v1alpha1.OAuthGrant) string {
 	return grant.Spec.DecidedBy
 }
 
-// stateOfGrant says in a word what a grant is: what the controller says, but for what the clock says before it.
+// stateOfGrant says in a word what a grant is: by the clock, and by what the controller says of whether its App holds it.
 func stateOfGrant(grant *v1alpha1.OAuthGrant, now time.Time) string {
-	switch {
-	case grant.Status.Ended != nil:
-		return grant.Status.Ended.Reason
-	case grant.Spec.Decision == v1alpha1.DecisionDenied:
-		return v1alpha1.ReasonDenied
-	case meta.IsStatusConditionFalse(grant.Status.Conditions, v1alpha1.ConditionActive) &&
-		meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive).Reason == v1alpha1.ReasonNotHeld:
-		return v1alpha1.ReasonNotHeld
-	case grant.Spec.Key != "":
-		if access := grant.Status.Access; access == nil || now.After(access.ExpiresAt.Time) {
-			return v1alpha1.ReasonExpired
-		}
-		return v1alpha1.ReasonConnected
-	case grant.Status.Code != nil && grant.Status.Code.UsedAt != nil:
-		if refresh := grant.Status.Refresh; refresh == nil || now.After(refresh.ExpiresAt.Time) {
-			return v1alpha1.ReasonExpired
-		}
-		return v1alpha1.ReasonConnected
-	case !now.Before(grant.Spec.ExpiresAt.Time):
-		return v1alpha1.ReasonExpired
-	case grant.Spec.Decision == v1alpha1.DecisionApproved:
-		return v1alpha1.ReasonApproved
-	}
-	return v1alpha1.ReasonPending
+	active := meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionActive)
+	return grantstate.Of(grant, active == nil || active.Reason != v1alpha1.ReasonNotHeld, now).Reason
 }
 
 // untilOf is until when a request can be approved, a connection's refresh token be used, or a machine client's newest access token; empty

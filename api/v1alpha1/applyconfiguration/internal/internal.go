@@ -953,6 +953,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: refresh
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthRefresh
+    - name: replayed
+      type:
+        namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthReplay
     - name: usedRefreshDigests
       type:
         list:
@@ -972,6 +975,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: issuedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthReplay
+  map:
+    fields:
+    - name: from
+      type:
+        scalar: string
+    - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Provisioning

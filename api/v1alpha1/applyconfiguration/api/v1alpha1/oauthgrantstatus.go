@@ -11,7 +11,8 @@ import (
 //
 // OAuthGrantStatus is written by the server, but for the conditions, which the controller writes.
 type OAuthGrantStatusApplyConfiguration struct {
-	// conditions: Active says whether tokens of this grant open the App.
+	// conditions: Active says whether tokens of this grant open the App; Replayed, for a day, that a JWT of the machine client was shown a
+	// second time.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// code is the authorization code that the browser took to the client.
 	Code *OAuthCodeApplyConfiguration `json:"code,omitempty"`
@@ -22,6 +23,8 @@ type OAuthGrantStatusApplyConfiguration struct {
 	// assertions are JWTs that the machine client has shown, until they expire: one that comes back is refused. While there are 256, the
 	// client waits.
 	Assertions []OAuthAssertionApplyConfiguration `json:"assertions,omitempty"`
+	// replayed says when a JWT of the machine client that was used before was shown and refused; of those within ten minutes, the first one.
+	Replayed *OAuthReplayApplyConfiguration `json:"replayed,omitempty"`
 	// access says when the machine client last asked for a token.
 	Access *OAuthAccessApplyConfiguration `json:"access,omitempty"`
 	// ended says why and since when no token of the grant is accepted any more.
@@ -83,6 +86,14 @@ func (b *OAuthGrantStatusApplyConfiguration) WithAssertions(values ...*OAuthAsse
 		}
 		b.Assertions = append(b.Assertions, *values[i])
 	}
+	return b
+}
+
+// WithReplayed sets the Replayed field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replayed field is set to the value of the last call.
+func (b *OAuthGrantStatusApplyConfiguration) WithReplayed(value *OAuthReplayApplyConfiguration) *OAuthGrantStatusApplyConfiguration {
+	b.Replayed = value
 	return b
 }
 

@@ -1,4 +1,4 @@
-package oauthgrant
+package grantstate
 
 import (
 	"strings"
@@ -14,19 +14,24 @@ func appWith(oauth *v1alpha1.OAuth) *v1alpha1.App {
 	return &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "quickstart", UID: "1"}, Spec: v1alpha1.AppSpec{OAuth: oauth}}
 }
 
+// of is Of, for an App; nil is none.
+func of(grant *v1alpha1.OAuthGrant, app *v1alpha1.App, now time.Time) State {
+	return Of(grant, app != nil && grant.IsHeldBy(app), now)
+}
+
 // A connection is no active one where the App does not have its client, or is another one.
 func TestConnectionsThatTheAppDoesNotHold(t *testing.T) {
 	ofApp := func(grant *v1alpha1.OAuthGrant) { grant.Spec.AppUID = "1" }
 	grant := request(ofApp, decided(v1alpha1.DecisionApproved), redeemed(asked), refreshable(asked.Add(90*day)))
-	if got := stateOf(grant, appWith(&v1alpha1.OAuth{ClientID: "okta"}), asked); !got.active {
-		t.Fatalf("held: %s, %s", got.reason, got.message)
+	if got := of(grant, appWith(&v1alpha1.OAuth{ClientID: "okta"}), asked); !got.Active {
+		t.Fatalf("held: %s, %s", got.Reason, got.Message)
 	}
 	anew := appWith(&v1alpha1.OAuth{ClientID: "okta"})
 	anew.UID = "2"
 	for name, app := range map[string]*v1alpha1.App{
 		"no App": nil, "without clients": appWith(nil), "with another client": appWith(&v1alpha1.OAuth{ClientID: "other"}), "made anew": anew,
 	} {
-		if got := stateOf(grant, app, asked); got.active || got.reason != v1alpha1.ReasonNotHeld || !got.over.Equal(asked) {
+		if got := of(grant, app, asked); got.Active || got.Reason != v1alpha1.ReasonNotHeld || !got.Over.Equal(asked) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -55,8 +60,8 @@ func TestStateOfAMachineClient(t *testing.T) {
 		"a decision changes nothing": {func(g *v1alpha1.OAuthGrant) { access(g); decided(v1alpha1.DecisionApproved)(g) }, appWith(nil), asked, v1alpha1.ReasonNotHeld, asked, "does not list"},
 	} {
 		grant := request(func(g *v1alpha1.OAuthGrant) { g.Spec.Key, g.Spec.ExpiresAt = "key", metav1.Time{} }, test.edit)
-		got := stateOf(grant, test.app, test.now)
-		if got.active != (test.reason == v1alpha1.ReasonConnected) || got.reason != test.reason || !got.over.Equal(test.over) || !strings.Contains(got.message, test.says) {
+		got := of(grant, test.app, test.now)
+		if got.Active != (test.reason == v1alpha1.ReasonConnected) || got.Reason != test.reason || !got.Over.Equal(test.over) || !strings.Contains(got.Message, test.says) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

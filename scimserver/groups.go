@@ -1,6 +1,7 @@
 package scimserver
 
 import (
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -92,10 +93,46 @@ func (s groupHandlers) replaceGroup(x *exchange) error {
 	members := directory.MembersChange{Delta: group.Membership(), Observe: moved.observe}
 	updated, _, err := s.directory.Groups.Update(x.context(), x.app, x.route.id, change, members, x.condition())
 	if err != nil {
-		return err
+		return s.removeLeftOut(x, group, err)
 	}
 	x.auditGroup(updated, made, &moved)
 	return s.answerGroup(x, http.StatusOK, updated)
+}
+
+// removeLeftOut returns the answer to a PUT that failed. Where that is for a displayName that another group has, members that the PUT
+// leaves out are removed all the same, and nothing else is done: Okta sends each later change of members with the same name, and people that left
+// the group would keep its roles until an administrator settles the name. The error is that of the removal where that fails, so that
+// the client tries again.
+func (s groupHandlers) removeLeftOut(x *exchange, group protocol.GroupResource, err error) error {
+	refusal := contentRefused(err)
+	if refusal == nil || refusal.Status != http.StatusConflict || !group.MembersSet {
+		return err
+	}
+	var moved movedMembers
+	leavers := func(current, _ iter.Seq[protocol.Member]) (delta protocol.MembershipDelta) {
+		stay := make(map[string]bool, len(group.Members))
+		for _, id := range group.Members {
+			stay[id] = true
+		}
+		for member := range current {
+			if !stay[member.ID] {
+				delta.Remove = append(delta.Remove, member.ID)
+			}
+		}
+		return delta
+	}
+	updated, _, err := s.directory.Groups.Update(x.context(), x.app, x.route.id, nil, directory.MembersChange{Resolve: leavers, Observe: moved.observe}, x.condition())
+	if err != nil {
+		return err
+	}
+	if len(moved.left) == 0 {
+		return refusal
+	}
+	x.auditGroup(updated, resourceChange{}, &moved)
+	x.log.Info("Removed members of a group by a PUT that is refused for its displayName", "id", updated.Name, "members", len(moved.left))
+	answer := *refusal
+	answer.Detail += fmt.Sprintf(" Members that the request leaves out (%d) were removed; nothing else was changed.", len(moved.left))
+	return &answer
 }
 
 // patchGroup answers PATCH /Groups/{id}: 204, as Entra advises and Okta takes, or the group where the request asks for

@@ -216,8 +216,31 @@ func TestGroupPut(t *testing.T) {
 		must(t, do(t, m.client, http.MethodPut, "/Groups/unknown", groupJSON(newName(t, "new"), "")).ExpectError(404, ""))
 	})
 	t.Run("a taken name", func(t *testing.T) {
-		must(t, do(t, m.client, http.MethodPut, "/Groups/"+m.group, groupJSON(strings.ToUpper(other), `,"members":[]`)).ExpectError(409, "uniqueness"))
+		// People that left the group lose its roles, though an administrator has to settle the name; nothing else is done.
+		patchGroup(t, m.client, m.group, `{"op":"replace","path":"members","value":`+membersJSON(m.ofLetters("abc")...)+`}`)
+		before := getGroup(t, m.client, m.group)
+		put := func(extra, says string) {
+			t.Helper()
+			answer := do(t, m.client, http.MethodPut, "/Groups/"+m.group, m.fill(groupJSON(strings.ToUpper(other), extra)))
+			must(t, answer.ExpectError(409, "uniqueness"))
+			if removed := strings.Contains(answer.Text("detail"), "were removed"); removed != (says != "") || !strings.Contains(answer.Text("detail"), says) {
+				t.Errorf("the detail is %q, want %q", answer.Text("detail"), says)
+			}
+		}
+		put(``, "")
+		put(`,"externalId":"ext-2","members":[{"value":"<a>"},{"value":"<b>"},{"value":"<c>"},{"value":"<d>"}]`, "")
+		hasMembers(t, m.client, m.group, m.ofLetters("abc")...)
+		put(`,"externalId":"ext-2","members":[{"value":"<a>"},{"value":"<d>"}]`, "(2) were removed; nothing else was changed")
 		hasMembers(t, m.client, m.group, m.ofLetters("a")...)
+		after := getGroup(t, m.client, m.group)
+		if after.Text("displayName") != name || after.Text("externalId") != before.Text("externalId") {
+			t.Errorf("the group has changed\n%s", after)
+		}
+		must(t, do(t, m.client, http.MethodPut, "/Groups/"+m.group, groupJSON(strings.ToUpper(other), `,"members":[]`), okta.WithHeader("If-Match", before.Header.Get("ETag"))).ExpectError(412, ""))
+		hasMembers(t, m.client, m.group, m.ofLetters("a")...)
+		put(`,"members":[]`, "(1) were removed")
+		hasMembers(t, m.client, m.group)
+		patchGroup(t, m.client, m.group, `{"op":"replace","path":"members","value":`+membersJSON(m.ofLetters("a")...)+`}`)
 	})
 	t.Run("no name", func(t *testing.T) {
 		must(t, do(t, m.client, http.MethodPut, "/Groups/"+m.group, `{"schemas":["`+okta.SchemaGroup+`"],"members":[]}`).ExpectError(400, "invalidValue"))

@@ -33,7 +33,7 @@ type sample struct {
 }
 
 // applySample applies the quickstart sample: an App, and a ScimToken that has the controller
-// generate a token.
+// generate a token. The App says under which URL its clients reach it.
 func (r *run) applySample(ctx context.Context) (*sample, error) {
 	objects, err := localoperator.ReadObjects(config.FS, sampleDir)
 	if err != nil {
@@ -42,6 +42,13 @@ func (r *run) applySample(ctx context.Context) (*sample, error) {
 	app, err := findApp(objects)
 	if err != nil {
 		return nil, err
+	}
+	for _, object := range objects {
+		if object.GetKind() == "App" {
+			if err := unstructured.SetNestedField(object.Object, r.scimURL(), "spec", "externalURL"); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return &sample{app: app}, localoperator.Apply(ctx, r.plane.Config, objects)
 }

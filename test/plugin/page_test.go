@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 	"github.com/scim-operator/scim-operator/test/pages"
 )
@@ -54,6 +56,7 @@ func writeEnv(t *testing.T) string {
 		return h.Env.Client.Get(ctx, client.ObjectKey{Namespace: harness.SampleNamespace, Name: "quickstart-token"}, secret)
 	})
 	h.Opens(t, h.Server, harness.App{Namespace: harness.SampleNamespace, Name: harness.SampleApp, Token: string(secret.Data["token"])})
+	reached(t, h.Server.URL+"/scim/v2")
 	path := filepath.Join(t.TempDir(), "env")
 	must(t, os.WriteFile(path, fmt.Appendf(nil, "export SCIM_URL=%s/scim/v2\nexport SCIM_TOKEN=%s\nexport KUBECONFIG=%s\n",
 		h.Server.URL, secret.Data["token"], a.kubeconfig), 0o600))
@@ -69,4 +72,20 @@ func withNamespace(t *testing.T, data []byte, namespace string) []byte {
 	data, err = clientcmd.Write(*kubeconfig)
 	must(t, err)
 	return data
+}
+
+// reached has the quickstart's App say under which URL clients reach it, as `make run` does, until the test ends.
+func reached(t *testing.T, address string) {
+	t.Helper()
+	say := func(ctx context.Context, url string) error {
+		app := &v1alpha1.App{}
+		app.Namespace, app.Name = harness.SampleNamespace, harness.SampleApp
+		return h.Env.Client.Patch(ctx, app, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"externalURL":%q}}`, url)))
+	}
+	must(t, say(t.Context(), address))
+	t.Cleanup(func() {
+		if err := say(context.WithoutCancel(t.Context()), ""); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -124,7 +124,7 @@ func onlyOffline(scope string) bool {
 }
 
 func isChallenge(text string) bool {
-	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	decoded, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	return err == nil && len(decoded) == 32
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -393,7 +394,7 @@ var attacks = []struct {
 // replica than the one that issued them.
 func TestOAuthUnderAttack(t *testing.T) {
 	server, transport := overTLS(t)
-	for i, attack := range attacks {
+	for i, attack := range slices.Concat(attacks, moreAttacks) {
 		t.Run(attack.name, func(t *testing.T) {
 			o := newOAuthApp(t, server, "attacked", from{fmt.Sprintf("198.51.100.%d", i+1), transport})
 			browser, err := o.okta.NewBrowser()

@@ -16,7 +16,7 @@ import (
 )
 
 // The page of consent in Chromium, in three browsers at once, of which one is approved, one denied, and one expires: all follow by
-// themselves, axe-core finds nothing, nothing overflows or is loaded from elsewhere, and neither another browser nor a frame shows a
+// themselves, a keyboard reaches what there is to reach and it is seen there, nothing moves, axe-core finds nothing, nothing overflows or is loaded from elsewhere, and neither another browser nor a frame shows a
 // request. A forged redirect goes nowhere. Of the codes that three tabs of the approved browser took back, one is redeemed.
 // SCREENSHOTS=DIR keeps what it looked like.
 func TestOAuthConsentInABrowser(t *testing.T) {
@@ -52,6 +52,8 @@ func TestOAuthConsentInABrowser(t *testing.T) {
 		Denied, Expired, Forged                string
 		Foreign, Announced                     string
 		Framed                                 bool
+		Keyboard                               map[string]string
+		Moving                                 []string
 	}
 	read(&found)
 	must(t, command.Wait())
@@ -64,6 +66,9 @@ func TestOAuthConsentInABrowser(t *testing.T) {
 	}
 	if !strings.Contains(found.Expired, "was not approved within 10 minutes") || !strings.Contains(found.Forged, "redirect_uri") {
 		t.Errorf("expired %q, forged %q", found.Expired, found.Forged)
+	}
+	if len(found.Moving) > 0 || found.Keyboard["pending"] != "command" || found.Keyboard["denied"] != "Back to system-admin.okta.com" || found.Keyboard["expired"] != found.Keyboard["denied"] {
+		t.Errorf("by keyboard %q, moving %q", found.Keyboard, found.Moving)
 	}
 	query := func(name string) url.Values {
 		t.Helper()

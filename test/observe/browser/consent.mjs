@@ -16,7 +16,7 @@ const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/
 if (!executablePath) throw new Error("there is no Chromium: apt-get install chromium");
 
 const browser = await puppeteer.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
-const found = { violations: [], errors: [], requests: [], overflow: [], returned: {}, denied: "", expired: "", forged: "", foreign: "", framed: true, announced: "" };
+const found = { violations: [], errors: [], requests: [], overflow: [], returned: {}, denied: "", expired: "", forged: "", foreign: "", framed: true, announced: "", keyboard: {}, moving: [] };
 async function open(name, address = url, context = undefined) {
   context ??= await browser.createBrowserContext();
   const page = await context.newPage();
@@ -49,6 +49,19 @@ for (const [name, width, height] of [["desktop", 1280, 900], ["phone", 390, 844]
     for (const v of result.violations) found.violations.push(`${name} ${scheme}: ${v.id}: ${v.nodes.map((n) => n.html).slice(0, 2).join(" ")}`);
   }
 }
+// By keyboard alone, and with nothing that moves: what Tab comes to, whether it is seen there, and what is animated.
+async function tab(name, page) {
+  await page.bringToFront();
+  await page.keyboard.press("Tab");
+  found.keyboard[name] = await page.evaluate(() => {
+    const at = document.activeElement, style = getComputedStyle(at);
+    return `${at.id || at.textContent}${style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 ? "" : ", not to be seen"}`;
+  });
+}
+await pages.approved.emulateMediaFeatures([{ name: "prefers-reduced-motion", value: "reduce" }]);
+await tab("pending", pages.approved);
+found.moving = await pages.approved.evaluate(() => [...document.getAnimations().map((a) => a.id || "an animation"),
+  ...[...document.querySelectorAll("*")].filter((node) => { const s = getComputedStyle(node); return s.animationName !== "none" || parseFloat(s.transitionDuration) > 0; }).map((node) => node.tagName)]);
 const codes = {};
 for (const [name, page] of Object.entries(pages)) codes[name] = (await page.$eval("#code", (code) => code.textContent)).replace("Code: ", "").trim();
 // Another browser with the address of the page, and a site that frames it.
@@ -72,7 +85,8 @@ for (const name of ["denied", "expired"]) {
   found[name] = await pages[name].$eval("main", (main) => main.textContent);
   await pages[name].evaluate(axe);
   for (const v of (await pages[name].evaluate(() => axe.run())).violations) found.violations.push(`${name}: ${v.id}`);
-  await pages[name].click("main a").catch((error) => found.errors.push(String(error)));
+  await tab(name, pages[name]);
+  await pages[name].keyboard.press("Enter");
   await until(async () => (found.returned[name] ?? []).length > 0);
 }
 await browser.close();

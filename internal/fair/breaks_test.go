@@ -88,3 +88,21 @@ func TestBreaks(t *testing.T) {
 		})
 	}
 }
+
+// However long an App held a slot, its break ends soon: what is slow for other reasons must not rest for minutes.
+func TestABreakIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heavy, light := Lane{Namespace: "a", Name: "heavy"}, Lane{Namespace: "b", Name: "light"}
+		s := NewSlots(20, 0).Paced(NewSpeed(fixedPace(0.01)), 20, 0.25)
+		_, _ = use(t, s, light, 1, 9*holding, time.Minute)
+		release := s.Acquire(t.Context(), heavy, nil)
+		time.Sleep(20 * time.Second)
+		release()
+		begun := time.Now()
+		s.Acquire(t.Context(), heavy, nil)()
+		if took := time.Since(begun); took == 0 || took > maxBreak {
+			t.Errorf("a break of %s", took)
+		}
+		time.Sleep(time.Minute)
+	})
+}

@@ -377,3 +377,14 @@ func BenchmarkQueue(b *testing.B) {
 		}
 	}
 }
+
+// A key that waits for the end of its delay keeps the highest priority that it was added with.
+func TestADelayedKeyKeepsItsPriority(t *testing.T) {
+	q := newTestQueue(10, 10)
+	low, high := 0, 100
+	q.AddWithOpts(priorityqueue.AddOpts{Priority: &low, After: 20 * time.Millisecond}, "a/one/key")
+	q.AddWithOpts(priorityqueue.AddOpts{Priority: &high, After: time.Hour}, "a/one/key")
+	if key, priority, _ := q.GetWithPriority(); key != "a/one/key" || priority != high {
+		t.Errorf("%s came with priority %d", key, priority)
+	}
+}

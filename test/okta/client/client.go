@@ -63,8 +63,9 @@ func New(baseURL, authorization string, dialect Dialect) *Client {
 		Authorization: authorization,
 		Dialect:       dialect,
 		http: &http.Client{
-			Timeout:   answerTimeout,
-			Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
+			Timeout: answerTimeout,
+			// Tests make many clients, and a server lets one address have so many connections.
+			Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, IdleConnTimeout: 15 * time.Second},
 			// A redirected POST would arrive as a GET: Okta shows an error instead.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

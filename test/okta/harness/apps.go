@@ -86,6 +86,7 @@ func (h *Harness) CreateToken(t testing.TB, app App, spec v1alpha1.ScimTokenSpec
 func (h *Harness) Opens(t testing.TB, server *localoperator.Process, app App) time.Duration {
 	t.Helper()
 	scim := h.Client(server, "/scim/v2", app, okta.AppWizard)
+	defer scim.Close()
 	return Eventually(t, tokenLimit, "a new token of App "+app.Namespace+"/"+app.Name, func(ctx context.Context) error {
 		_, err := scim.TestConnection(ctx, false)
 		return err
@@ -96,6 +97,7 @@ func (h *Harness) Opens(t testing.TB, server *localoperator.Process, app App) ti
 func (h *Harness) Refuses(t testing.TB, server *localoperator.Process, app App, limit time.Duration) time.Duration {
 	t.Helper()
 	scim := h.Client(server, "/scim/v2", app, okta.AppWizard)
+	defer scim.Close()
 	return Eventually(t, limit, "the end of a token of App "+app.Namespace+"/"+app.Name, func(ctx context.Context) error {
 		answer, err := scim.Do(ctx, http.MethodGet, "/Users?startIndex=1&count=2", nil)
 		if err != nil {

@@ -1,7 +1,6 @@
 package faults_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/rest"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
@@ -24,7 +22,7 @@ import (
 
 // etcd is full: what writes is answered 429 with whole seconds to wait, reads go on, and the deactivation works as soon as there is room.
 func TestEtcdIsFull(t *testing.T) {
-	app := newApp(t, operator.Server, 2*time.Second)
+	app := newApp(t, operator.Server, 30*time.Second) // an answer says that the access is gone
 	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
 	person := newPerson("full")
 	if _, err := scim.AssignUser(t.Context(), person); err != nil {
@@ -33,9 +31,7 @@ func TestEtcdIsFull(t *testing.T) {
 	subject := app.Subject(person.Profile.UserName)
 	operator.AccessSoon(t, subject, harness.Everywhere(harness.Viewer))
 
-	alarm(t, "ACTIVATE")
-	room := func() { alarm(t, "DEACTIVATE") }
-	t.Cleanup(room)
+	room := operator.Alarm(t, "NOSPACE")
 	off := []byte(`{"schemas":["` + okta.SchemaPatchOp + `"],"Operations":[{"op":"replace","value":{"active":false}}]}`)
 	for _, write := range []struct {
 		method, target string
@@ -63,29 +59,6 @@ func TestEtcdIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	operator.AccessNow(t, subject, harness.Nowhere())
-}
-
-// alarm has etcd say that it is out of space, or take that back.
-func alarm(t *testing.T, action string) {
-	t.Helper()
-	config := operator.Env.ControlPlane.EtcdConfig()
-	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := fmt.Sprintf(`{"action":%q,"memberID":0,"alarm":"NOSPACE"}`, action)
-	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, config.Host+"/v3/maintenance/alarm", bytes.NewBufferString(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := httpClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("etcd answers %s", response.Status)
-	}
 }
 
 // A scope of a thousand namespaces is granted and revoked everywhere, and no leaver of another App waits for it.
@@ -119,7 +92,7 @@ func TestAThousandNamespaces(t *testing.T) {
 	}
 	is := func(kind string, status metav1.ConditionStatus, verdict bool) {
 		t.Helper()
-		took := harness.Eventually(t, 2*time.Minute, kind, func(context.Context) error {
+		took := harness.Eventually(t, 5*time.Minute, kind, func(context.Context) error {
 			found := meta.FindStatusCondition(operator.User(t, app, jane.ID).Status.Conditions, kind)
 			if found == nil || found.Status != status {
 				return fmt.Errorf("it is %+v", found)
@@ -153,7 +126,7 @@ func TestAThousandNamespaces(t *testing.T) {
 
 // A deactivation that is answered before its access was confirmed gone is a warning in the server's log, with the id.
 func TestUnconfirmedRevocationIsAWarning(t *testing.T) {
-	app := newApp(t, operator.Server, 5*time.Second)
+	app := newApp(t, operator.Server, 15*time.Second)
 	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
 	confirmed, unconfirmed := newPerson("confirmed"), newPerson("unconfirmed")
 	for _, person := range []*okta.Assignment{confirmed, unconfirmed} {

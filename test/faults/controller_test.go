@@ -59,7 +59,7 @@ func TestControllerKilledWhileGranting(t *testing.T) {
 
 // While access is being taken away a create waits, for half a second at most: also where no controller runs to take it away.
 func TestCreatesYieldToDeactivations(t *testing.T) {
-	const confirm, yield = 5 * time.Second, 500 * time.Millisecond
+	const confirm, yield = 15 * time.Second, 500 * time.Millisecond
 	app := newApp(t, operator.Server, confirm)
 	scim := operator.Client(operator.Server, "/scim/v2", app, okta.Template)
 	leaver, newcomer := newPerson("leaver"), newPerson("newcomer")

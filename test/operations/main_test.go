@@ -5,8 +5,6 @@ package operations_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -76,28 +73,6 @@ func (w workplace) follow(t *testing.T, page, name string, variables ...string) 
 		t.Fatalf("%s, %q: %v\n%s%s", page, name, err, printed.String(), complaints.String())
 	}
 	return printed.String()
-}
-
-// etcd asks etcd itself, behind the API server's back, and decodes the answer.
-func etcd(t *testing.T, of *harness.Harness, path string, question, answer any) {
-	t.Helper()
-	config := of.Env.ControlPlane.EtcdConfig()
-	httpClient, err := rest.HTTPClientFor(config)
-	must(t, err)
-	defer httpClient.CloseIdleConnections()
-	body, err := json.Marshal(question)
-	must(t, err)
-	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, config.Host+path, bytes.NewReader(body))
-	must(t, err)
-	response, err := httpClient.Do(request)
-	must(t, err)
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("etcd answers %s to %s", response.Status, path)
-	}
-	if answer != nil {
-		must(t, json.NewDecoder(response.Body).Decode(answer))
-	}
 }
 
 // person is one that no other test uses.

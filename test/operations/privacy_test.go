@@ -43,8 +43,8 @@ func everything(t *testing.T) (all []stored) {
 			Revision string `json:"revision"`
 		} `json:"header"`
 	}
-	etcd(t, operator, "/v3/maintenance/status", map[string]any{}, &status)
-	etcd(t, operator, "/v3/kv/compaction", map[string]any{"revision": status.Header.Revision, "physical": true}, nil)
+	operator.Etcd(t, "/v3/maintenance/status", map[string]any{}, &status)
+	operator.Etcd(t, "/v3/kv/compaction", map[string]any{"revision": status.Header.Revision, "physical": true}, nil)
 	decode := func(text string) string {
 		data, err := base64.StdEncoding.DecodeString(text)
 		must(t, err)
@@ -55,7 +55,7 @@ func everything(t *testing.T) (all []stored) {
 			KVs  []struct{ Key, Value string } `json:"kvs"`
 			More bool                          `json:"more"`
 		}
-		etcd(t, operator, "/v3/kv/range", map[string]any{"key": encode(from), "range_end": encode("\x00"), "limit": 500}, &page)
+		operator.Etcd(t, "/v3/kv/range", map[string]any{"key": encode(from), "range_end": encode("\x00"), "limit": 500}, &page)
 		for _, kv := range page.KVs {
 			one := stored{decode(kv.Key), decode(kv.Value)}
 			from = one.key + "\x00"

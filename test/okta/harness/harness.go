@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/hack/localoperator"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
@@ -34,6 +34,8 @@ const (
 	SampleApp = "quickstart"
 
 	startTimeout = 5 * time.Minute
+	// addressLimit bounds the wait for a former server's address: a connection that was closed may keep it for a minute.
+	addressLimit = 90 * time.Second
 )
 
 // Harness is a running operator.
@@ -181,12 +183,18 @@ func (h *Harness) Stop() error {
 const IssuersOnLoopback = "--issuer-networks=127.0.0.0/8"
 
 // RunServer runs one more server and waits until it is ready. An empty address means a free port; a former server's address
-// brings that one back. It fails where the process does not become ready.
+// brings that one back, once no other program has a connection from there. It fails where the process does not become ready.
 func (h *Harness) RunServer(ctx context.Context, address string) (*localoperator.Process, error) {
-	return h.remember(localoperator.StartServer(ctx, localoperator.ProcessOptions{
-		Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
-		Args: []string{"--max-requests-per-second=1000", IssuersOnLoopback},
-	}))
+	for end := time.Now().Add(addressLimit); ; {
+		server, err := localoperator.StartServer(ctx, localoperator.ProcessOptions{
+			Binary: h.binary, Kubeconfig: h.ServerKubeconfig, Listen: address, Log: h.ServerLog,
+			Args: []string{"--max-requests-per-second=1000", IssuersOnLoopback},
+		})
+		if err == nil || address == "" || !strings.Contains(err.Error(), "address already in use") || time.Now().After(end) || ctx.Err() != nil {
+			return h.remember(server, err)
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // RunServerWith runs one more server with further arguments, on a free port. It fails where the process does not become
@@ -263,6 +271,3 @@ type App struct {
 
 // Subject is the Kubernetes user that stands for a userName.
 func (a App) Subject(userName string) string { return a.Prefix + userName }
-
-// Label selects what belongs to the App.
-func (a App) Label() map[string]string { return map[string]string{v1alpha1.LabelApp: a.Name} }

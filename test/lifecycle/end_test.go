@@ -17,7 +17,7 @@ import (
 )
 
 // shutdownDelay is longer than the clients below need to hear of the end.
-const shutdownDelay = 2 * time.Second
+const shutdownDelay = 6 * time.Second
 
 // keeper is a client that keeps one connection, and goes to another server when it is asked to close it.
 type keeper struct {
@@ -130,11 +130,17 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		if err := syscall.Kill(leaving.Pid(), syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(500 * time.Millisecond)
+		// Two signals that a process has not taken yet are one.
+		harness.Eventually(t, patience, "a server that was told", func(ctx context.Context) error {
+			if leaving.Ready(ctx) == nil {
+				return errors.New("it is ready")
+			}
+			return nil
+		})
 	}
 	select {
 	case <-leaving.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it goes on after two signals")
 	}
 	if exit := (*exec.ExitError)(nil); !errors.As(leaving.Wait(), &exit) {

@@ -2,14 +2,13 @@ package lifecycle_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/scim-operator/scim-operator/hack/localoperator"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
@@ -40,13 +39,13 @@ func TestControllerThatCannotSyncEndsWhenTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = told.Kill() })
-	harness.Eventually(t, patience, "the cause in /readyz", func(ctx context.Context) error {
-		status, text, err := readiness(ctx, told)
-		if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(text, "the caches are not filled yet")) {
-			err = errors.New("it says " + text)
-		}
-		return err
-	})
+	harness.Eventually(t, patience, "the cause in /readyz", func(ctx context.Context) error { return says(ctx, told, "the caches are not filled yet") })
+	endsWhenTold(t, told)
+}
+
+// endsWhenTold has a process wait a little longer for what it cannot have, and end.
+func endsWhenTold(t *testing.T, told *localoperator.Process) {
+	t.Helper()
 	time.Sleep(2 * time.Second)
 	begun := time.Now()
 	if err := syscall.Kill(told.Pid(), syscall.SIGTERM); err != nil {
@@ -55,7 +54,8 @@ func TestControllerThatCannotSyncEndsWhenTold(t *testing.T) {
 	select {
 	case <-told.Done():
 		t.Logf("it ended after %s", time.Since(begun).Round(time.Millisecond))
-	case <-time.After(5 * time.Second):
+	case <-time.After(toldLimit):
+		_ = told.Kill()
 		t.Error("it goes on after SIGTERM")
 	}
 }

@@ -128,7 +128,7 @@ func testJailedCommand(t *testing.T, root, name string) {
 		if err != nil {
 			t.Errorf("after SIGTERM: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("it goes on after SIGTERM")
 	}
 	if told := strings.Count(output.String(), "connection refused"); told != 1 {

@@ -32,7 +32,7 @@ const (
 
 	fieldOwner = client.FieldOwner("scim-operator-dev")
 	// settleTimeout bounds how long the API server may take to serve what it has accepted.
-	settleTimeout = 30 * time.Second
+	settleTimeout = 90 * time.Second
 	settlePoll    = 50 * time.Millisecond
 )
 

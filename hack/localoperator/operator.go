@@ -144,7 +144,7 @@ func (p *Process) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client := http.Client{Timeout: 2 * time.Second}
+	client := http.Client{Timeout: 5 * time.Second}
 	response, err := client.Do(request)
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ func TestTheCostOfAnExpressionFollowsItsTime(t *testing.T) {
 		_, cost, err := expression.holds(t.Context(), expressionVariables(&user, groups))
 		took := time.Since(begin)
 		t.Logf("%8d %8v %v  %s", cost, took.Round(time.Microsecond), err, when)
-		if took > 5*time.Second {
+		if took > 30*time.Second { // with the race detector, on a busy machine
 			t.Errorf("%s took %v", when, took)
 		}
 	}

@@ -230,7 +230,7 @@ func TestDeleteAndReuse(t *testing.T) {
 
 	// With a controller at work the name is free by the time of the answer.
 	deleted := make(chan error, 1)
-	go func() { deleted <- d.Users.Delete(t.Context(), app, again.Name, 10*time.Second) }()
+	go func() { deleted <- d.Users.Delete(t.Context(), app, again.Name, time.Minute) }()
 	finalize(t, app, again.Name)
 	if err := <-deleted; err != nil {
 		t.Fatal(err)
@@ -386,7 +386,7 @@ func TestWaitRevoked(t *testing.T) {
 	}
 	var reporter sync.WaitGroup
 	reporter.Go(func() { report(user.Generation) })
-	if d.Users.WaitRevoked(t.Context(), user, 10*time.Second) != Revoked {
+	if d.Users.WaitRevoked(t.Context(), user, time.Minute) != Revoked {
 		t.Error("the revocation was not seen")
 	}
 	reporter.Wait() // the watch may be faster than the answer

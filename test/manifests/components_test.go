@@ -108,7 +108,7 @@ func serverOf(t *testing.T, objects map[string]*unstructured.Unstructured) *apps
 // takesArguments: the program gets as far as to look for an API server, which it is given none of.
 func takesArguments(t *testing.T, binary string, deployment *appsv1.Deployment) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, deployment.Spec.Template.Spec.Containers[0].Args...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(t.TempDir(), "none"))

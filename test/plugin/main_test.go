@@ -26,7 +26,7 @@ var h *harness.Harness
 func TestMain(m *testing.M) { harness.Main(m, &h) }
 
 // limit bounds waiting for the controller.
-const limit = 30 * time.Second
+const limit = time.Minute
 
 // account is a user of the cluster with a kubeconfig of its own.
 type account struct {

@@ -24,7 +24,7 @@ const (
 	errorSchema      = "urn:ietf:params:scim:api:messages:2.0:Error"
 	bulkSchema       = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
-	listLimit = 10 * time.Second
+	listLimit = time.Minute
 )
 
 type object = map[string]any

@@ -4,15 +4,19 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/scim-operator/scim-operator/test/bystander"
 )
@@ -83,6 +87,27 @@ func TestAmbiguousRequests(t *testing.T) {
 	})
 }
 
+// attackTime is how long a flood lasts; it goes on, on a busy machine, until it had answers enough to judge by.
+const attackTime = 4 * time.Second
+
+// floodUntil is flood for the time of an attack, and until so many answers of a status came.
+func floodUntil(t *testing.T, clients, enough, status int, request func() (*http.Request, error)) (statuses map[int]int, retryAfter string, seconds float64) {
+	t.Helper()
+	begun, statuses := time.Now(), map[int]int{}
+	for len(statuses) == 0 || statuses[status] < enough && time.Since(begun) < patience {
+		ctx, stop := context.WithTimeout(t.Context(), attackTime)
+		more, after := flood(ctx, clients, request)
+		stop()
+		for status, count := range more {
+			statuses[status] += count
+		}
+		if after != "" {
+			retryAfter = after
+		}
+	}
+	return statuses, retryAfter, time.Since(begun).Seconds()
+}
+
 // flood sends requests from clients until ctx ends and counts the answers by status; the last Retry-After is returned.
 func flood(ctx context.Context, clients int, request func() (*http.Request, error)) (statuses map[int]int, retryAfter string) {
 	var mu sync.Mutex
@@ -120,11 +145,8 @@ func flood(ctx context.Context, clients int, request func() (*http.Request, erro
 func TestGuessedTokens(t *testing.T) {
 	tenant := newAttacker(t, 1, 10)
 	before := len(operator.ServerLog.String())
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
-	defer stop()
-	begun := time.Now()
 	var serial atomic.Int64
-	statuses, retryAfter := flood(ctx, 32, func() (*http.Request, error) {
+	statuses, retryAfter, took := floodUntil(t, 32, 50, http.StatusUnauthorized, func() (*http.Request, error) {
 		r, err := http.NewRequest(http.MethodGet, operator.Server.URL+"/scim/v2/Users", nil)
 		if err == nil {
 			n := strconv.FormatInt(serial.Add(1), 10)
@@ -133,7 +155,6 @@ func TestGuessedTokens(t *testing.T) {
 		}
 		return r, err
 	})
-	took := time.Since(begun).Seconds()
 	if most := 100 + int(10*took) + 1; statuses[http.StatusUnauthorized] > most || statuses[http.StatusUnauthorized] < 50 {
 		t.Errorf("%d guesses were answered in %.1f s, at most %d may be", statuses[http.StatusUnauthorized], took, most)
 	}
@@ -150,13 +171,16 @@ func TestGuessedTokens(t *testing.T) {
 			lines++
 		}
 	}
-	if lines > 5 {
+	if lines > 5+int(took) {
 		t.Errorf("%d lines tell of %v", lines, statuses)
 	}
 	// The same source with the right token is served all the same.
-	ctx, stop = context.WithTimeout(t.Context(), time.Second)
-	defer stop()
-	right, _ := flood(ctx, 1, func() (*http.Request, error) { return tenant.request(http.MethodGet, "/ServiceProviderConfig", "") })
+	right := map[int]int{}
+	for begun := time.Now(); len(right) == 0 && time.Since(begun) < patience; {
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		right, _ = flood(ctx, 1, func() (*http.Request, error) { return tenant.request(http.MethodGet, "/ServiceProviderConfig", "") })
+		stop()
+	}
 	if right[http.StatusOK] == 0 || len(right) != 1 {
 		t.Errorf("the right token is answered %v", right)
 	}
@@ -181,43 +205,48 @@ const perSecond, burst = 50, 100
 // An App takes its rate and no more, is told when to try again, and deactivates all the same.
 func TestRateOfAnApp(t *testing.T) {
 	tenant := newAttacker(t, 1, 10)
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
-	defer stop()
-	begun := time.Now()
-	removed := make(chan time.Duration, 1)
-	go func() {
-		time.Sleep(2 * time.Second)
-		sent := time.Now()
-		request, err := tenant.request(http.MethodDelete, "/Users/nobody-abcdefghij", "")
-		if err != nil {
-			return
+	attacking, attacked := context.WithCancel(t.Context())
+	var removing errgroup.Group
+	var waited []time.Duration
+	removing.Go(func() error {
+		for pause(attacking, attackTime/5); attacking.Err() == nil; pause(attacking, attackTime/5) {
+			sent := time.Now()
+			request, err := tenant.request(http.MethodDelete, "/Users/nobody-abcdefghij", "")
+			if err != nil {
+				return err
+			}
+			answer, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return err
+			}
+			_ = answer.Body.Close()
+			if answer.StatusCode != http.StatusNotFound {
+				return fmt.Errorf("a deletion among many reads is answered %d", answer.StatusCode)
+			}
+			waited = append(waited, time.Since(sent))
 		}
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return
-		}
-		_ = answer.Body.Close()
-		if answer.StatusCode == http.StatusNotFound {
-			removed <- time.Since(sent)
-		}
-	}()
-	statuses, retryAfter := flood(ctx, 200, func() (*http.Request, error) {
+		return nil
+	})
+	statuses, retryAfter, took := floodUntil(t, 200, burst, http.StatusOK, func() (*http.Request, error) {
 		return tenant.request(http.MethodGet, "/ServiceProviderConfig", "")
 	})
-	took := time.Since(begun).Seconds()
+	attacked()
+	must(t, removing.Wait())
 	if most := burst + int(perSecond*took) + 1; statuses[http.StatusOK] > most || statuses[http.StatusOK] < burst {
 		t.Errorf("%d requests were taken in %.1f s, at most %d may be", statuses[http.StatusOK], took, most)
 	}
 	if seconds, err := strconv.Atoi(retryAfter); err != nil || seconds < 1 || statuses[http.StatusTooManyRequests] == 0 {
 		t.Errorf("%v, Retry-After is %q", statuses, retryAfter)
 	}
+	t.Logf("deletions were answered after %s, among %v", waited, statuses)
+	if len(waited) == 0 || slices.Min(waited) > 2*time.Second { // what a request of the App waits for its rate
+		t.Errorf("deletions waited %s behind reads", waited)
+	}
+}
+
+func pause(ctx context.Context, duration time.Duration) {
 	select {
-	case waited := <-removed:
-		t.Logf("a deletion was answered after %s, among %v", waited, statuses)
-		if waited > 2*time.Second { // what a request of the App waits for its rate
-			t.Errorf("a deletion waited %s behind reads", waited)
-		}
-	case <-time.After(patience):
-		t.Error("a deletion was not answered as it is")
+	case <-ctx.Done():
+	case <-time.After(duration):
 	}
 }

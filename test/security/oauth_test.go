@@ -14,6 +14,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/token"
+	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
 const (
@@ -105,14 +106,7 @@ func TestOAuthApproval(t *testing.T) {
 // createdSoon makes an object as the server does: admission knows of an App some milliseconds after it was written.
 func (n *tenant) createdSoon(t *testing.T, c client.Client, object client.Object) {
 	t.Helper()
-	var err error
-	for range 50 {
-		if err = c.Create(t.Context(), object); err == nil {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal(err)
+	harness.Eventually(t, patience, "a creation", func(ctx context.Context) error { return c.Create(ctx, object) })
 }
 
 // An App gets an OAuth client from an author that can bind what the App grants, also one that only observes.

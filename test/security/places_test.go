@@ -220,7 +220,7 @@ func TestClientsThatDoNotSend(t *testing.T) {
 	default:
 	}
 	stopDripping()
-	expect(places, http.StatusRequestTimeout, 30*time.Second) // ten seconds without a byte; a whole body may take a minute
+	expect(places, http.StatusRequestTimeout, 2*patience) // ten seconds without a byte; a whole body may take a minute
 	if got := tenant.refusals(t, "stalled"); got != places {
 		t.Errorf("the metric counts %d stalled clients", got)
 	}
@@ -295,7 +295,7 @@ func TestConnectionsOfOneNetwork(t *testing.T) {
 	if got := refused() - before; got != beyond {
 		t.Errorf("%d connections were refused, want %d", got, beyond)
 	}
-	end := time.After(40 * time.Second) // a header may take ten seconds, a request a minute
+	end := time.After(2 * patience) // a header may take ten seconds, a request a minute
 	for i := range places + beyond {
 		select {
 		case <-closed:

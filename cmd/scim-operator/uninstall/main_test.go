@@ -31,8 +31,9 @@ var env *testenv.Env
 func TestMain(m *testing.M) { testenv.Main(m, &env, testenv.Options{ControllerManager: true}) }
 
 const (
-	// patience is short: it is waited out where something never ends.
-	patience = 3 * time.Second
+	// patience is long, for a busy machine; short, which is waited out, is for what never ends.
+	patience = time.Minute
+	short    = 3 * time.Second
 	// namespaceLimit bounds the end of the operator's namespace, which the last test deleted.
 	namespaceLimit = time.Minute
 )

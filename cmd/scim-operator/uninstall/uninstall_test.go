@@ -115,6 +115,7 @@ func TestForeignFinalizersAreNamedAndGrantNothing(t *testing.T) {
 	hold(p.leaver, append(p.leaver.Finalizers, foreign))
 	for range 2 {
 		u := newUninstaller(t, env.Config, &strings.Builder{})
+		u.patience = short
 		err := u.Run(t.Context())
 		var remains remainsError
 		if !errors.As(err, &remains) {
@@ -153,7 +154,9 @@ func TestRefusesWhileAControllerLeads(t *testing.T) {
 	if err := env.Client.Create(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
-	err := newUninstaller(t, env.Config, &strings.Builder{}).Run(t.Context())
+	u := newUninstaller(t, env.Config, &strings.Builder{})
+	u.patience = short
+	err := u.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "a controller still leads: elsewhere_1") {
 		t.Errorf("got %v", err)
 	}

@@ -25,7 +25,7 @@ const (
 	// damage is how long an object that the API server cannot read stays: long enough for every back-off to reach its longest wait.
 	damage = 75 * time.Second
 	// mendedWithin is how much later than the API server's own watches the operator's go on.
-	mendedWithin = 5 * time.Second
+	mendedWithin = 10 * time.Second
 )
 
 // works has a new token open an App, and a user get access by it and lose it. It returns how long that took, which is seconds on a busy machine.

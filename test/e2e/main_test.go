@@ -20,6 +20,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/test/e2e/ledger"
+	"github.com/scim-operator/scim-operator/test/e2e/report"
 )
 
 // Names of what is installed, as config/default has them.
@@ -100,8 +101,11 @@ func newEnvironment() (*environment, error) {
 	e := &environment{commandLine: commandLine{root: root}, ledger: newLedger(), settings: settings{
 		stopAPIServer: os.Getenv("E2E_STOP_APISERVER"), startAPIServer: os.Getenv("E2E_START_APISERVER"),
 		startPolicies: os.Getenv("E2E_START_POLICIES"), stopPolicies: os.Getenv("E2E_STOP_POLICIES"),
-		processes: os.Getenv("E2E_PROCESSES") != "", earlier: os.Getenv("E2E_EARLIER_TREE"), earlierName: os.Getenv("E2E_EARLIER"), report: os.Getenv("E2E_REPORT"),
+		processes: os.Getenv("E2E_PROCESSES") != "", earlier: os.Getenv("E2E_EARLIER_TREE"), earlierName: os.Getenv("E2E_EARLIER"),
 	}}
+	if e.report, err = report.Path(root, os.Getenv("E2E_REPORT")); err != nil {
+		return nil, err
+	}
 	if os.Getenv("KUBECONFIG") == "" {
 		return nil, errors.New("KUBECONFIG names no cluster: this test installs, breaks and uninstalls the operator there, so that it must be said")
 	}

@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +48,7 @@ func (e *environment) writeReport(t *testing.T) {
 		t.Logf("%s stays as it is: the run failed", e.report)
 		return
 	}
-	if err := report.WriteInto(filepath.Join(e.root, e.report), table); err != nil {
+	if err := report.WriteInto(e.report, table); err != nil {
 		t.Error(err)
 	}
 }

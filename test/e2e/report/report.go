@@ -3,8 +3,11 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -73,17 +76,42 @@ func (r Row) String() string {
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 
-// WriteInto replaces what is between Begin and End in a document. It fails where either is missing.
+// Path is the document that a run was told to write: a relative one is one of the tree at root. It fails where the document is there
+// and has no place for the table, so that a run that takes half an hour does not end with that.
+func Path(root, named string) (string, error) {
+	if named == "" {
+		return "", nil
+	}
+	if !filepath.IsAbs(named) {
+		named = filepath.Join(root, named)
+	}
+	_, _, err := around(named)
+	return named, err
+}
+
+// WriteInto replaces what is between Begin and End in a document, or begins the document. It fails where it is there and lacks either.
 func WriteInto(path, content string) error {
-	document, err := os.ReadFile(path)
+	before, after, err := around(path)
 	if err != nil {
 		return err
+	}
+	written := fmt.Sprintf("%s%s\n\n%s\n%s%s", before, Begin, content, End, after)
+	return os.WriteFile(path, []byte(written), 0o644)
+}
+
+// around returns what is before and after the table; of a document that is not there, an end of line.
+func around(path string) (before, after []byte, err error) {
+	document, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, []byte("\n"), nil
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	before, rest, found := bytes.Cut(document, []byte(Begin))
 	_, after, closed := bytes.Cut(rest, []byte(End))
 	if !found || !closed {
-		return fmt.Errorf("%s has no place for the table: %q and %q", path, Begin, End)
+		return nil, nil, fmt.Errorf("%s has no place for the table: %q and %q", path, Begin, End)
 	}
-	written := fmt.Sprintf("%s%s\n\n%s\n%s%s", before, Begin, content, End, after)
-	return os.WriteFile(path, []byte(written), 0o644)
+	return before, after, nil
 }

@@ -63,3 +63,32 @@ func TestWriteIntoReplacesTheTableAlone(t *testing.T) {
 		t.Error("a document without a place was written into")
 	}
 }
+
+// An absolute path is that file; a relative one is of the tree, wherever the test runs. A document that is not there is begun.
+func TestPath(t *testing.T) {
+	root, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "report.md")
+	for named, want := range map[string]string{"": "", "docs.md": filepath.Join(root, "docs.md"), elsewhere: elsewhere} {
+		path, err := report.Path(root, named)
+		if err != nil || path != want {
+			t.Errorf("%q: %q, error %v, want %q", named, path, err, want)
+		}
+	}
+	for range 2 {
+		if err := report.WriteInto(elsewhere, "the table"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := report.Path(root, elsewhere); err != nil {
+			t.Error(err)
+		}
+	}
+	got, err := os.ReadFile(elsewhere)
+	if want := report.Begin + "\n\nthe table\n" + report.End + "\n"; err != nil || string(got) != want {
+		t.Errorf("%q, error %v, want %q", got, err, want)
+	}
+	if err := os.WriteFile(elsewhere, []byte("no place"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := report.Path(root, elsewhere); err == nil {
+		t.Error("a document without a place for the table is taken")
+	}
+}

@@ -8,3 +8,9 @@ import "embed"
 //
 //go:embed crd policies rbac samples
 var FS embed.FS
+
+// Policies holds the admission policies and their bindings, among them the guard of the CustomResourceDefinitions. The controller
+// compares the cluster's with these.
+//
+//go:embed policies/*.yaml crd/guard.yaml
+var Policies embed.FS

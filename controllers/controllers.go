@@ -25,11 +25,13 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	manifests "github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
 	"github.com/scim-operator/scim-operator/controllers/inventory"
 	"github.com/scim-operator/scim-operator/controllers/oauthgrant"
+	"github.com/scim-operator/scim-operator/controllers/policycheck"
 	"github.com/scim-operator/scim-operator/controllers/removalguard"
 	"github.com/scim-operator/scim-operator/controllers/residualaccess"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
@@ -234,8 +236,12 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	if err := mgr.Add(lead); err != nil {
 		return err
 	}
+	checker, err := newPolicyCheck(mgr, lead, options)
+	if err != nil {
+		return err
+	}
 	if options.Status != nil {
-		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load})
+		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load, Policies: checker.Result})
 	}
 	finder := residualaccess.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)
 	memberships.OnChange(func(change group.Change) {
@@ -258,7 +264,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress, Evaluations: evaluations,
 			MayBind: syncer.MayBind, Recorder: recorder,
-			Revocations: revocations,
+			Revocations: revocations, PolicyCheck: checker,
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live, Recorder: recorder}),
 		oauthgrant.Add(mgr, &oauthgrant.Reconciler{Client: mgr.GetClient(), Recorder: recorder}),
@@ -267,7 +273,20 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		mgr.Add(&user.FollowClaims{Reconciler: users, Namespaces: options.Namespaces}),
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
+		mgr.Add(checker), // after the controller that it tells
 	)
+}
+
+// newPolicyCheck returns what looks at the admission policies. Its client is no leader's: a standby looks, too.
+func newPolicyCheck(mgr manager.Manager, lead *leading, options Options) (*policycheck.Checker, error) {
+	reads, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, err
+	}
+	return &policycheck.Checker{
+		Client: reads, Manifests: manifests.Policies, Namespace: options.OperatorNamespace, Recorder: mgr.GetEventRecorder("scim-operator"),
+		Leads: lead.now.Load, Log: options.Logger.WithName("policies"),
+	}, nil
 }
 
 // addInformers has the manager fill every cache before anything starts: controllers read what others watch.

@@ -50,6 +50,10 @@ const (
 	// ConditionRemovalsHeld is True on an App while spec.safety holds removals of roles.
 	ConditionRemovalsHeld = "RemovalsHeld"
 
+	// ConditionPoliciesInPlace is False on an App while the cluster lacks admission policies of this version, or has others in their
+	// place. It is no part of Ready: the App goes on granting and revoking. Other Apps do not have it.
+	ConditionPoliciesInPlace = "PoliciesInPlace"
+
 	// ConditionResidualAccess is True on a User with revoked access that bindings by other hands, or of another User of
 	// the same Kubernetes name, still name.
 	ConditionResidualAccess = "ResidualAccess"

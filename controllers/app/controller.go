@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/controllers/policycheck"
 	"github.com/scim-operator/scim-operator/controllers/removalguard"
 	"github.com/scim-operator/scim-operator/controllers/revocation"
 	"github.com/scim-operator/scim-operator/internal/access"
@@ -73,6 +74,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Revocations tells how many users the App's RevocationList leaves out.
 	Revocations *revocation.Keeper
+	// PolicyCheck tells whether the cluster has the admission policies of this version.
+	PolicyCheck *policycheck.Checker
 
 	grants grantChecks
 	writes writeRates
@@ -111,6 +114,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	r.Guard.OnChange(r.statusChanged)
 	r.Revocations.OnFull(r.statusChanged)
 	r.Progress.changed = r.statusChanged
+	r.PolicyCheck.OnChange(r.policiesChanged)
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, watch := range []source.Source{
@@ -216,6 +220,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	issuerAgain := setIssuer(app, time.Now())
 	setClientKeys(app)
 	r.setRevocations(app)
+	r.setPolicies(app)
 	if valid {
 		if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
 			return reconcile.Result{}, err

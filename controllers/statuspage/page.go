@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/controllers/inventory"
+	"github.com/scim-operator/scim-operator/controllers/policycheck"
 )
 
 // buildTimeout bounds the making of a page, from memory.
@@ -52,6 +53,8 @@ type Source struct {
 	Inventory *inventory.Inventory
 	// Leads says whether the process leads.
 	Leads func() bool
+	// Policies returns the admission policies that are not in place, of how many, and whether they were looked at.
+	Policies func() (findings []policycheck.Finding, all int, known bool)
 }
 
 // Page answers requests for the status page, of whichever manager the process has. The zero value tells that there is none yet.

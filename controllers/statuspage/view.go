@@ -93,6 +93,7 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 	slices.SortFunc(apps.Items, func(a, b v1alpha1.App) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
+	v.problemsOfPolicies(source)
 	lags := newLags()
 	for i := range apps.Items {
 		app := &apps.Items[i]
@@ -110,6 +111,15 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 		v.Facts = append(v.Facts, viewOfFact(fact))
 	}
 	return v, nil
+}
+
+// problemsOfPolicies adds the admission policies that are not in place.
+func (v *view) problemsOfPolicies(source *Source) {
+	findings, _, _ := source.Policies()
+	for _, finding := range findings {
+		v.Problems = append(v.Problems, problem{"Admission policies", clip.Text(finding.String()+". RBAC alone bounds what accounts write.", maxText),
+			"Install them again. Runbook ScimOperatorAdmissionPoliciesMissing."})
+	}
 }
 
 // problemsOf adds what is wrong with an App, the worst first, and what to do.

@@ -180,11 +180,22 @@ func rename(fields map[string]any, path []string) {
 		case map[string]any:
 			rename(value, here)
 		case []any:
-			for _, element := range value {
-				if element, ok := element.(map[string]any); ok {
+			for n, element := range value {
+				switch element := element.(type) {
+				case map[string]any:
 					rename(element, here)
+				case string:
+					if joined == "rules.resourceNames" && aboutPolicies(fields) {
+						value[n] = "{{ .Values.namePrefix }}" + element
+					}
 				}
 			}
 		}
 	}
+}
+
+// aboutPolicies says whether a rule of a role names admission policies: their names have the prefix.
+func aboutPolicies(rule map[string]any) bool {
+	groups, _, _ := unstructured.NestedStringSlice(rule, "apiGroups")
+	return slices.Contains(groups, "admissionregistration.k8s.io")
 }

@@ -3,8 +3,10 @@ package manifests_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,13 +34,46 @@ type operator struct {
 	bindsRole bool
 	log       harness.Log
 	scim      *localoperator.Process
+	// manager is the controller's process.
+	manager *localoperator.Process
 }
 
 // run starts both processes by the arguments of their Deployments and the tokens of their ServiceAccounts.
 func (o *operator) run(t *testing.T, binary string) {
 	t.Helper()
 	o.scim = o.start(t, binary, o.server, localoperator.StartServer)
-	o.start(t, binary, o.controller, localoperator.StartController)
+	o.manager = o.start(t, binary, o.controller, localoperator.StartController)
+	o.findsItsPolicies(t)
+}
+
+// findsItsPolicies: under whatever names, the controller may read each policy and binding, and finds that of its own version.
+func (o *operator) findsItsPolicies(t *testing.T) {
+	t.Helper()
+	harness.Eventually(t, patience, "the policies in the metrics", func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, o.manager.MetricsURL+"/metrics", nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			return err
+		}
+		shown := regexp.MustCompile(`scim_operator_admission_policies\{state="(\w+)"\} (\d+)`).FindAllStringSubmatch(string(text), -1)
+		if len(shown) == 0 {
+			return fmt.Errorf("there is no such metric yet")
+		}
+		for _, series := range shown {
+			if (series[1] == "in_place") != (series[2] != "0") {
+				return fmt.Errorf("%s policies and bindings are %s", series[2], series[1])
+			}
+		}
+		return nil
+	})
 }
 
 func (o *operator) start(t *testing.T, binary, deployment string,

@@ -1,0 +1,43 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
+)
+
+// reasonPoliciesMissing says that the cluster lacks admission policies of this version, or has others in their place.
+const reasonPoliciesMissing = "PoliciesMissing"
+
+// setPolicies says where the admission policies are not in place. It names none: tenants read this, and administrators of the
+// cluster have the log, the Event and the status page. An App of a cluster that has them has no such condition.
+func (r *Reconciler) setPolicies(app *v1alpha1.App) {
+	findings, all, known := r.PolicyCheck.Result()
+	switch {
+	case !known: // the former leader's word stands until the policies are read
+	case len(findings) == 0:
+		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionPoliciesInPlace)
+	default:
+		set(app, metav1.Condition{
+			Type: v1alpha1.ConditionPoliciesInPlace, Status: metav1.ConditionFalse, Reason: reasonPoliciesMissing,
+			Message: fmt.Sprintf("%d of the %d admission policies and bindings of this operator are not in place: RBAC alone bounds what accounts of "+
+				"this cluster write. The administrator of the cluster installs them again; the controller's log names them.", len(findings), all),
+		})
+	}
+}
+
+// policiesChanged has the status of all Apps written. A process that does not lead yet writes it when it does.
+func (r *Reconciler) policiesChanged() {
+	apps := &v1alpha1.AppList{}
+	if err := r.Client.List(context.Background(), apps, client.UnsafeDisableDeepCopy); err != nil {
+		return // the informer of Apps was started before: it ends with the process
+	}
+	for i := range apps.Items {
+		r.statusChanged(client.ObjectKeyFromObject(&apps.Items[i]))
+	}
+}

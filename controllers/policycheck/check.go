@@ -1,0 +1,243 @@
+// Package policycheck tells whether the cluster has the admission policies of this version, and their bindings: RBAC alone bounds
+// tenants, the server and the controller where one is missing, or another is in its place. It reads them by name, all that its
+// rights allow, and changes nothing.
+//
+// A controller without policies goes on: leavers must lose their access, whatever else is wrong.
+package policycheck
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/scim-operator/scim-operator/internal/clip"
+	"github.com/scim-operator/scim-operator/internal/telemetry"
+)
+
+const (
+	// every is the time between two looks, soon the one after a look that failed.
+	every = time.Minute
+	soon  = 10 * time.Second
+	// lookTimeout bounds one look.
+	lookTimeout = 30 * time.Second
+	// reminder is after how long the log and an Event tell again of what has not changed; Events last an hour.
+	reminder = 30 * time.Minute
+)
+
+// States of a policy or binding.
+const (
+	InPlace = "in_place"
+	Missing = "missing"
+	// Changed says that its specification is not that of this version.
+	Changed = "changed"
+	// Unreadable says that the controller has no right to read it.
+	Unreadable = "unreadable"
+)
+
+var states = []string{InPlace, Missing, Changed, Unreadable}
+
+var policies = telemetry.Gauge(telemetry.Controller, "admission_policies",
+	"Admission policies and bindings of this version by how the cluster has them: in_place, missing, changed, unreadable (the controller may not read them). "+
+		"All but the first leave RBAC alone to bound tenants. Each replica tells all.", "state")
+
+// Finding is a policy or binding that is not in place.
+type Finding struct {
+	Kind, Name, State string
+	// Fields are those that are changed.
+	Fields []string
+}
+
+func (f Finding) String() string {
+	text := fmt.Sprintf("%s %s is %s", f.Kind, f.Name, f.State)
+	if len(f.Fields) > 0 {
+		text += " (" + strings.Join(f.Fields, ", ") + ")"
+	}
+	return text
+}
+
+// Checker looks at the policies once a minute.
+type Checker struct {
+	// Client reads without informers, also while the process does not lead.
+	Client client.Client
+	// Manifests hold the policies as they should be.
+	Manifests fs.FS
+	// Namespace of the operator where the controller's own name does not tell it.
+	Namespace string
+	Recorder  events.EventRecorder
+	// Leads says whether the process leads: it alone makes Events.
+	Leads func() bool
+	Log   logr.Logger
+	// Every is the time between two looks; 0 for a minute.
+	Every time.Duration
+
+	mutex    sync.Mutex
+	looked   bool
+	all      int
+	findings []Finding
+	account  *metav1.PartialObjectMetadata
+	onChange []func()
+
+	logged, noted telling
+}
+
+// telling remembers what was told, and when.
+type telling struct {
+	text string
+	at   time.Time
+}
+
+// due says whether a text is to be told, and remembers it then.
+func (t *telling) due(text string, now time.Time) bool {
+	if t.text == text && (text == "" || now.Sub(t.at) < reminder) {
+		return false
+	}
+	*t = telling{text, now}
+	return true
+}
+
+// OnChange has f called, in the checker's own goroutine, when a look has another result than the one before. It must be called
+// before Start.
+func (c *Checker) OnChange(f func()) { c.onChange = append(c.onChange, f) }
+
+// Result returns what was not in place at the last look, and of how many policies and bindings that is; known is false before
+// the first look.
+func (c *Checker) Result() (findings []Finding, all int, known bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.findings, c.all, c.looked
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: a standby looks, too.
+func (c *Checker) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable. It runs until ctx ends, and returns nil.
+func (c *Checker) Start(ctx context.Context) error {
+	pause := c.Every
+	if pause == 0 {
+		pause = every
+	}
+	for {
+		wait := pause
+		if err := c.look(ctx); err != nil && ctx.Err() == nil {
+			c.Log.V(1).Info("The admission policies could not be looked at", "error", err.Error())
+			wait = min(pause, soon)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// look compares all policies and bindings, and tells. It fails where the API server does not answer; the last result stands then.
+func (c *Checker) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	self, err := c.self(ctx)
+	if err != nil {
+		return err
+	}
+	objects, err := expected(c.Manifests, self)
+	if err != nil {
+		return err
+	}
+	var findings []Finding
+	for _, want := range objects {
+		finding, err := c.compare(ctx, want)
+		if err != nil {
+			return err
+		}
+		if finding.State != InPlace {
+			findings = append(findings, finding)
+		}
+	}
+	c.account = &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: self.namespace, Name: self.name(account)}}
+	c.account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
+	c.take(findings, len(objects))
+	return nil
+}
+
+// self finds out how this installation names its objects.
+func (c *Checker) self(ctx context.Context) (installation, error) {
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := c.Client.Create(ctx, review); err != nil && !apierrors.IsForbidden(err) {
+		return installation{}, fmt.Errorf("ask for the controller's own name: %w", err)
+	}
+	return installationOf(review.Status.UserInfo.Username, c.Namespace), nil
+}
+
+func (c *Checker) compare(ctx context.Context, want client.Object) (Finding, error) {
+	found := Finding{Kind: want.GetObjectKind().GroupVersionKind().Kind, Name: want.GetName(), State: InPlace}
+	have := emptyLike(want)
+	switch err := c.Client.Get(ctx, client.ObjectKeyFromObject(want), have); {
+	case apierrors.IsNotFound(err):
+		found.State = Missing
+	case apierrors.IsForbidden(err):
+		found.State = Unreadable
+	case err != nil:
+		return found, fmt.Errorf("read %s %s: %w", found.Kind, found.Name, err)
+	default:
+		fields, err := differences(want, have)
+		if err != nil {
+			return found, err
+		}
+		if len(fields) > 0 {
+			found.State, found.Fields = Changed, fields
+		}
+	}
+	return found, nil
+}
+
+// take remembers a result and tells of it: by metrics, in the log, by an Event, and to those that asked.
+func (c *Checker) take(findings []Finding, all int) {
+	texts := make([]string, len(findings))
+	counts := map[string]int{InPlace: all - len(findings)}
+	for i, finding := range findings {
+		texts[i] = finding.String()
+		counts[finding.State]++
+	}
+	for _, state := range states {
+		policies.WithLabelValues(state).Set(float64(counts[state]))
+	}
+	c.mutex.Lock()
+	changed := !c.looked || !slices.EqualFunc(c.findings, findings, func(a, b Finding) bool { return a.String() == b.String() })
+	c.looked, c.all, c.findings = true, all, findings
+	c.mutex.Unlock()
+	c.tell(strings.Join(texts, "; "), time.Now())
+	if changed {
+		for _, f := range c.onChange {
+			f()
+		}
+	}
+}
+
+// tell writes what is wrong into the log, and into an Event of the controller's ServiceAccount, by which policies know the operator.
+func (c *Checker) tell(text string, now time.Time) {
+	before := c.logged.text
+	if c.logged.due(text, now) {
+		if text != "" {
+			c.Log.Error(nil, "Admission policies are not as this version installs them: RBAC alone bounds what accounts write. Install them again", "policies", text)
+		} else if before != "" {
+			c.Log.Info("The admission policies are in place again")
+		}
+	}
+	if c.Leads() && c.noted.due(text, now) && text != "" {
+		c.Recorder.Eventf(c.account, nil, corev1.EventTypeWarning, "AdmissionPoliciesMissing", "Check", "%s",
+			clip.Text("RBAC alone bounds what accounts write, until they are installed again: "+text, clip.EventNote))
+	}
+}

@@ -78,6 +78,8 @@ type Options struct {
 	OperatorNamespace string
 	// Status tells of the manager; nil for no page.
 	Status *statuspage.Page
+	// PolicyGrace is how long admission policies may be missing before Apps say so: see policycheck.Checker.
+	PolicyGrace time.Duration
 	// SkipNameValidation lets one process run several managers, as tests do.
 	SkipNameValidation bool
 }
@@ -285,7 +287,7 @@ func newPolicyCheck(mgr manager.Manager, lead *leading, options Options) (*polic
 	}
 	return &policycheck.Checker{
 		Client: reads, Manifests: manifests.Policies, Namespace: options.OperatorNamespace, Recorder: mgr.GetEventRecorder("scim-operator"),
-		Leads: lead.now.Load, Log: options.Logger.WithName("policies"),
+		Leads: lead.now.Load, Log: options.Logger.WithName("policies"), Grace: options.PolicyGrace,
 	}, nil
 }
 

@@ -91,7 +91,7 @@ func (w *world) start() {
 	mgr, err := controllers.NewManager(ctx, w.config, controllers.Options{
 		Logger: ctrl.Log, Metrics: metricsserver.Options{BindAddress: "0"},
 		Namespaces: append([]string{w.namespace}, w.others...), OperatorNamespace: w.operatorNamespace, SkipNameValidation: true,
-		LeaderElect: w.elect, LeaderElectNamespace: controllers.DefaultOperatorNamespace,
+		LeaderElect: w.elect, LeaderElectNamespace: controllers.DefaultOperatorNamespace, PolicyGrace: -1,
 	})
 	if err != nil {
 		cancel()

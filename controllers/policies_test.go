@@ -107,7 +107,7 @@ func TestPoliciesAreLookedAtAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	checker := &policycheck.Checker{
-		Client: reads, Manifests: config.Policies, Leads: func() bool { return false }, Log: ctrl.Log, Every: 20 * time.Millisecond,
+		Client: reads, Manifests: config.Policies, Leads: func() bool { return false }, Log: ctrl.Log, Every: 20 * time.Millisecond, Grace: -1,
 	}
 	results := make(chan string, 100)
 	checker.OnChange(func() {

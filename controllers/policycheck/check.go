@@ -6,6 +6,7 @@
 package policycheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -27,9 +28,11 @@ import (
 )
 
 const (
-	// every is the time between two looks, soon the one after a look that failed.
+	// every is the time between two looks, soon the one after a look that failed or found something.
 	every = time.Minute
 	soon  = 10 * time.Second
+	// grace is how long something may be found before it is told: an update applies policies and replaces the controller one after the other.
+	grace = 2 * time.Minute
 	// lookTimeout bounds one look.
 	lookTimeout = 30 * time.Second
 	// reminder is after how long the log and an Event tell again of what has not changed; Events last an hour.
@@ -81,15 +84,19 @@ type Checker struct {
 	Log   logr.Logger
 	// Every is the time between two looks; 0 for a minute.
 	Every time.Duration
+	// Grace is how long policies may be missing or changed before anything but the metric tells; 0 for two minutes, less for none.
+	Grace time.Duration
 
-	mutex    sync.Mutex
-	looked   bool
-	all      int
-	findings []Finding
 	account  *metav1.PartialObjectMetadata
 	onChange []func()
-
+	// since is when the first of the looks in a row was that found something; zero where the last one found nothing.
+	since         time.Time
 	logged, noted telling
+
+	mutex    sync.Mutex // of what follows
+	known    bool
+	all      int
+	findings []Finding
 }
 
 // telling remembers what was told, and when.
@@ -107,16 +114,15 @@ func (t *telling) due(text string, now time.Time) bool {
 	return true
 }
 
-// OnChange has f called, in the checker's own goroutine, when a look has another result than the one before. It must be called
-// before Start.
+// OnChange has f called, in the checker's own goroutine, when Result changes. It must be called before Start.
 func (c *Checker) OnChange(f func()) { c.onChange = append(c.onChange, f) }
 
-// Result returns what was not in place at the last look, and of how many policies and bindings that is; known is false before
-// the first look.
+// Result returns what has not been in place for the time of grace, and of how many policies and bindings that is; known is false before
+// that can be told.
 func (c *Checker) Result() (findings []Finding, all int, known bool) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	return c.findings, c.all, c.looked
+	return c.findings, c.all, c.known
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable: a standby looks, too.
@@ -124,14 +130,14 @@ func (c *Checker) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable. It runs until ctx ends, and returns nil.
 func (c *Checker) Start(ctx context.Context) error {
-	pause := c.Every
-	if pause == 0 {
-		pause = every
-	}
+	pause := cmp.Or(c.Every, every)
 	for {
 		wait := pause
 		if err := c.look(ctx); err != nil && ctx.Err() == nil {
 			c.Log.V(1).Info("The admission policies could not be looked at", "error", err.Error())
+			wait = min(pause, soon)
+		}
+		if !c.since.IsZero() {
 			wait = min(pause, soon)
 		}
 		timer := time.NewTimer(wait)
@@ -168,7 +174,7 @@ func (c *Checker) look(ctx context.Context) error {
 	}
 	c.account = &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: self.namespace, Name: self.name(account)}}
 	c.account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
-	c.take(findings, len(objects))
+	c.take(findings, len(objects), time.Now())
 	return nil
 }
 
@@ -203,8 +209,9 @@ func (c *Checker) compare(ctx context.Context, want client.Object) (Finding, err
 	return found, nil
 }
 
-// take remembers a result and tells of it: by metrics, in the log, by an Event, and to those that asked.
-func (c *Checker) take(findings []Finding, all int) {
+// take counts a result in the metric. What stands for longer than the time of grace, and that nothing is found any more, is remembered
+// and told: in the log, by an Event, and to those that asked.
+func (c *Checker) take(findings []Finding, all int, now time.Time) {
 	texts := make([]string, len(findings))
 	counts := map[string]int{InPlace: all - len(findings)}
 	for i, finding := range findings {
@@ -214,11 +221,19 @@ func (c *Checker) take(findings []Finding, all int) {
 	for _, state := range states {
 		policies.WithLabelValues(state).Set(float64(counts[state]))
 	}
+	if len(findings) == 0 {
+		c.since = time.Time{}
+	} else if c.since.IsZero() {
+		c.since = now
+	}
+	if len(findings) > 0 && now.Sub(c.since) < cmp.Or(c.Grace, grace) {
+		return
+	}
 	c.mutex.Lock()
-	changed := !c.looked || !slices.EqualFunc(c.findings, findings, func(a, b Finding) bool { return a.String() == b.String() })
-	c.looked, c.all, c.findings = true, all, findings
+	changed := !c.known || !slices.EqualFunc(c.findings, findings, func(a, b Finding) bool { return a.String() == b.String() })
+	c.known, c.all, c.findings = true, all, findings
 	c.mutex.Unlock()
-	c.tell(strings.Join(texts, "; "), time.Now())
+	c.tell(strings.Join(texts, "; "), now)
 	if changed {
 		for _, f := range c.onChange {
 			f()

@@ -28,6 +28,7 @@ var rows = []struct {
 		{"Leavers that may still have access", "none", []query{{`sum(max by (namespace, app) (scim_operator_users{state="leaving",` + app + `}))`, "leaving"}}, true},
 		{"Leavers with access by other bindings", "none", []query{{`sum(max by (namespace, app) (scim_operator_app_residual_access_users{` + app + `}))`, "residual"}}, true},
 		{"Leaders", "none", []query{{`sum(scim_operator_leader)`, "leaders"}}, true},
+		{"Admission policies not in place", "none", []query{{`sum(max by (state) (scim_operator_admission_policies{state!="in_place"}))`, "policies"}}, true},
 		{"From deactivation to revoked", "s", []query{
 			{`histogram_quantile(0.5, sum by (le) (rate(scim_operator_revocation_seconds_bucket{` + app + `}[$__rate_interval])))`, "half"},
 			{`histogram_quantile(0.99, sum by (le) (rate(scim_operator_revocation_seconds_bucket{` + app + `}[$__rate_interval])))`, "99 %"},

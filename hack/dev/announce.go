@@ -19,6 +19,7 @@ scim-operator is running. Ctrl-C stops it; the data stays for the next run (RESE
   SCIM base URL  {{.SCIMURL}}
   Token          {{.Token}}
   KUBECONFIG     export KUBECONFIG={{.Kubeconfig}}
+  Status page    {{.StatusPage}}
   Logs           {{.Logs}}
 
 Try it in another terminal, after
@@ -64,9 +65,22 @@ func (r *run) announce(s *sample) error {
 		"SCIMURL":    r.scimURL(),
 		"Token":      s.token,
 		"Kubeconfig": shellQuote(r.path("kubeconfig")),
+		"StatusPage": r.statusPage(),
 		"Logs":       r.path("logs"),
 		"EnvFile":    shellQuote(r.shortPath("env")),
 	})
+}
+
+// statusPage is where the controller tells of all Apps: beside its metrics.
+func (r *run) statusPage() string {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for _, process := range r.started {
+		if process.URL == "" {
+			return process.MetricsURL + "/status"
+		}
+	}
+	return ""
 }
 
 // writeKubeconfig makes the sample's namespace the default one, so that `kubectl get suser`

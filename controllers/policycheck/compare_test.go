@@ -87,8 +87,11 @@ func TestExpectedNames(t *testing.T) {
 		if binding, ok := object.(*admissionv1.ValidatingAdmissionPolicyBinding); ok {
 			names = append(names, binding.Spec.PolicyName)
 			if param := binding.Spec.ParamRef; param != nil {
-				if param.Namespace != "identity" {
+				if param.Namespace != "identity" && param.Namespace != "" {
 					t.Errorf("%s takes its parameter from namespace %q", binding.Name, param.Namespace)
+				}
+				if param.Namespace == "" && param.Selector == nil {
+					t.Errorf("%s names a parameter of each request's namespace", binding.Name)
 				}
 				if param.Name != "" {
 					names = append(names, param.Name)

@@ -94,13 +94,18 @@ func decode(data []byte, i installation) ([]client.Object, error) {
 	}
 }
 
-// place renames what a binding refers to.
+// manifestNamespace is the operator's in the manifests.
+const manifestNamespace = "scim-operator-system"
+
+// place renames what a binding refers to. A parameter without a namespace is of that of each request.
 func (i installation) place(binding *admissionv1.ValidatingAdmissionPolicyBindingSpec) {
 	binding.PolicyName = i.name(binding.PolicyName)
 	if binding.ParamRef == nil {
 		return
 	}
-	binding.ParamRef.Namespace = i.namespace
+	if binding.ParamRef.Namespace == manifestNamespace {
+		binding.ParamRef.Namespace = i.namespace
+	}
 	if binding.ParamRef.Name != "" {
 		binding.ParamRef.Name = i.name(binding.ParamRef.Name)
 	}

@@ -122,6 +122,25 @@ type OAuthGrantStatus struct {
 	Ended *OAuthEnd `json:"ended,omitempty"`
 }
 
+// LastContact is when the client last asked for a token; nil for never. A client that works asks anew whenever a token expires.
+func (s *OAuthGrantStatus) LastContact() (last *metav1.Time) {
+	note := func(at *metav1.Time) {
+		if last == nil || last.Before(at) {
+			last = at
+		}
+	}
+	if s.Code != nil {
+		note(s.Code.UsedAt)
+	}
+	if s.Refresh != nil {
+		note(&s.Refresh.IssuedAt)
+	}
+	if s.Access != nil {
+		note(&s.Access.RequestedAt)
+	}
+	return last
+}
+
 // OAuthCode is an authorization code, by its digest.
 type OAuthCode struct {
 	// digest of the code.

@@ -33,6 +33,9 @@ var (
 	lastUse = telemetry.Collected(telemetry.Controller, "token_last_used_timestamp_seconds",
 		"When a token last opened its App, to a quarter of an hour, in seconds since 1970; tokens never used are left out. Each replica tells all.",
 		"namespace", "app", "token")
+	lastRequest = telemetry.Collected(telemetry.Controller, "app_last_request_timestamp_seconds",
+		"When a credential last opened an App, to a quarter of an hour, in seconds since 1970: a ScimToken, a token of its issuer, or an OAuth client. Apps without a request are left out. Each replica tells all.",
+		"namespace", "app")
 
 	shown = &collector{inventories: map[*Inventory]bool{}}
 )
@@ -58,7 +61,7 @@ func (c *collector) add(inventory *Inventory) (remove func()) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, description := range []*prometheus.Desc{users, groups, residual, expiry, lastUse} {
+	for _, description := range []*prometheus.Desc{users, groups, residual, expiry, lastUse, lastRequest} {
 		descriptions <- description
 	}
 }
@@ -93,6 +96,13 @@ func (c *collector) Collect(collected chan<- prometheus.Metric) {
 			gauge(groups, float64(count), app.Namespace, app.Name, state)
 		}
 		gauge(residual, float64(counts.Residual), app.Namespace, app.Name)
+	}
+	last, err := inventory.LastRequests(ctx)
+	if err != nil {
+		return
+	}
+	for app, request := range last {
+		gauge(lastRequest, float64(request.At.Unix()), app.Namespace, app.Name)
 	}
 	tokens, err := inventory.Tokens(ctx)
 	if err != nil {

@@ -90,6 +90,10 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
+	requests, err := source.Inventory.LastRequests(ctx)
+	if err != nil {
+		return nil, err
+	}
 	slices.SortFunc(apps.Items, func(a, b v1alpha1.App) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
@@ -100,7 +104,7 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 		counts := source.Inventory.Of(client.ObjectKeyFromObject(app))
 		v.problemsOf(app, counts)
 		if i < maxApps {
-			v.Apps = append(v.Apps, viewOf(app, counts, tokens, lags, now))
+			v.Apps = append(v.Apps, viewOf(app, counts, requests[client.ObjectKeyFromObject(app)], lags, now))
 		}
 	}
 	v.AllApps, v.MoreApps = len(apps.Items), max(0, len(apps.Items)-maxApps)
@@ -158,7 +162,7 @@ func (v *view) problemsOf(app *v1alpha1.App, counts inventory.Counts) {
 	}
 }
 
-func viewOf(app *v1alpha1.App, counts inventory.Counts, tokens []*v1alpha1.ScimToken, lags lags, now time.Time) appView {
+func viewOf(app *v1alpha1.App, counts inventory.Counts, request inventory.Request, lags lags, now time.Time) appView {
 	name := client.ObjectKeyFromObject(app)
 	shown := appView{
 		Name: name.String(), DisplayName: app.Spec.DisplayName, Mode: app.Spec.Mode, External: app.Spec.ExternalURL,
@@ -184,18 +188,8 @@ func viewOf(app *v1alpha1.App, counts inventory.Counts, tokens []*v1alpha1.ScimT
 			shown.Groups = append(shown.Groups, count{strings.ReplaceAll(state, "_", " "), counts.Groups[state]})
 		}
 	}
-	var latest *v1alpha1.ScimToken
-	for _, token := range tokens {
-		if token.Namespace == app.Namespace && token.Spec.App == app.Name && token.Status.LastUsedTime != nil &&
-			(latest == nil || latest.Status.LastUsedTime.Before(token.Status.LastUsedTime)) {
-			latest = token
-		}
-	}
-	if latest != nil {
-		shown.LastUse = fmt.Sprintf("%s, by token %s (%s)", ago(latest.Status.LastUsedTime, now), latest.Name, latest.Status.TokenID)
-	}
-	if seen := app.Status.OIDC; seen != nil && seen.LastUsedTime != nil && (latest == nil || latest.Status.LastUsedTime.Before(seen.LastUsedTime)) {
-		shown.LastUse = fmt.Sprintf("%s, by a token of the issuer for %s", ago(seen.LastUsedTime, now), seen.LastSubject)
+	if request.By != "" {
+		shown.LastUse = fmt.Sprintf("%s, by %s", ago(&request.At, now), request.By)
 	}
 	return shown
 }

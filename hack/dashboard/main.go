@@ -51,7 +51,7 @@ var rows = []struct {
 		{"Refused by limits", "reqps", []query{{`sum by (namespace, app, reason) (rate(scim_operator_refused_requests_total{` + app + `}[$__rate_interval]))`, "{{namespace}}/{{app}} {{reason}}"}}, false},
 		{"Without a valid token", "reqps", []query{{`sum by (answer) (rate(scim_operator_failed_authentications_total[$__rate_interval]))`, "{{answer}}"}}, false},
 		{"Days until tokens expire", "d", []query{{`(min by (namespace, app, token) (scim_operator_token_expiry_timestamp_seconds{` + app + `}) - time()) / 86400`, "{{namespace}}/{{token}}"}}, false},
-		{"Hours since an App's last request", "h", []query{{`(time() - max by (namespace, app) (scim_operator_token_last_used_timestamp_seconds{` + app + `})) / 3600`, "{{namespace}}/{{app}}"}}, false},
+		{"Hours since an App's last request", "h", []query{{`(time() - max by (namespace, app) (scim_operator_app_last_request_timestamp_seconds{` + app + `})) / 3600`, "{{namespace}}/{{app}}"}}, false},
 	}},
 	{"Processes", []panel{
 		{"Work that waits, at the leader", "none", []query{{`sum by (queue, kind) (scim_operator_queue_waiting and on (instance) scim_operator_leader == 1)`, "{{queue}} {{kind}}"}}, false},

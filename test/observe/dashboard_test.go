@@ -48,7 +48,7 @@ func TestNoPanelIsEmpty(t *testing.T) {
 	eventually(t, "the second grant, and the time of a token's last use", func() error {
 		text := scrape(t, operator.Controller, "text/plain")
 		grants := regexp.MustCompile(`scim_operator_provisioning_seconds_count\{app="panel",[^}]*\} 2`)
-		return unless(grants.MatchString(text) && strings.Contains(text, "scim_operator_token_last_used_timestamp_seconds{"), "they are not there")
+		return unless(grants.MatchString(text) && strings.Contains(text, "scim_operator_app_last_request_timestamp_seconds{"), "they are not there")
 	})
 	take(begun + 30) // as if the scraper came each half minute
 

@@ -122,6 +122,11 @@ func (s *session) summarize(ctx context.Context, app *v1alpha1.App) (*appSummary
 	if err := s.tolerate(s.addTokens(ctx, app, summary, ofApp), "the last request"); err != nil {
 		return nil, err
 	}
+	if app.Spec.OAuth != nil {
+		if err := s.tolerate(s.addClients(ctx, app, summary), "the last request of OAuth clients"); err != nil {
+			return nil, err
+		}
+	}
 	return summary, s.tolerate(s.addLeavers(ctx, app, summary), "leavers with access")
 }
 
@@ -183,6 +188,20 @@ func (s *session) addTokens(ctx context.Context, app *v1alpha1.App, summary *app
 	}, ofApp...)
 	summary.tokensRead = err == nil
 	return err
+}
+
+// addClients tells when an OAuth client last asked for a token: those that it was issued go when they expire, and their last use with them.
+func (s *session) addClients(ctx context.Context, app *v1alpha1.App, summary *appSummary) error {
+	list := &v1alpha1.OAuthGrantList{}
+	return s.each(ctx, list, func() error {
+		for i := range list.Items {
+			at := list.Items[i].Status.LastContact()
+			if list.Items[i].Spec.App == app.Name && at != nil && (summary.LastRequest == nil || summary.LastRequest.Before(at)) {
+				summary.LastRequest = at
+			}
+		}
+		return nil
+	}, client.InNamespace(app.Namespace))
 }
 
 // addLeavers counts users that may have no access, and still have some as far as their status tells.

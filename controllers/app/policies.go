@@ -25,8 +25,8 @@ func (r *Reconciler) setPolicies(app *v1alpha1.App) {
 	default:
 		set(app, metav1.Condition{
 			Type: v1alpha1.ConditionPoliciesInPlace, Status: metav1.ConditionFalse, Reason: reasonPoliciesMissing,
-			Message: fmt.Sprintf("%d of the %d admission policies and bindings of this operator are not in place: RBAC alone bounds what accounts of "+
-				"this cluster write. The administrator of the cluster installs them again; the controller's log names them.", len(findings), all),
+			Message: fmt.Sprintf("%d of the %d admission policies and bindings of this operator are missing, changed or unreadable: where they are not in force, "+
+				"RBAC alone bounds what accounts of this cluster write. The administrator of the cluster installs them again; the controller's log names them.", len(findings), all),
 		})
 	}
 }

@@ -90,7 +90,9 @@ type Checker struct {
 	account  *metav1.PartialObjectMetadata
 	onChange []func()
 	// since is when the first of the looks in a row was that found something; zero where the last one found nothing.
-	since         time.Time
+	since time.Time
+	// pending says that the last look found what is yet to be told.
+	pending       bool
 	logged, noted telling
 
 	mutex    sync.Mutex // of what follows
@@ -137,7 +139,7 @@ func (c *Checker) Start(ctx context.Context) error {
 			c.Log.V(1).Info("The admission policies could not be looked at", "error", err.Error())
 			wait = min(pause, soon)
 		}
-		if !c.since.IsZero() {
+		if c.pending {
 			wait = min(pause, soon)
 		}
 		timer := time.NewTimer(wait)
@@ -226,7 +228,7 @@ func (c *Checker) take(findings []Finding, all int, now time.Time) {
 	} else if c.since.IsZero() {
 		c.since = now
 	}
-	if len(findings) > 0 && now.Sub(c.since) < cmp.Or(c.Grace, grace) {
+	if c.pending = len(findings) > 0 && now.Sub(c.since) < cmp.Or(c.Grace, grace); c.pending {
 		return
 	}
 	c.mutex.Lock()
@@ -246,13 +248,13 @@ func (c *Checker) tell(text string, now time.Time) {
 	before := c.logged.text
 	if c.logged.due(text, now) {
 		if text != "" {
-			c.Log.Error(nil, "Admission policies are not as this version installs them: RBAC alone bounds what accounts write. Install them again", "policies", text)
+			c.Log.Error(nil, "Admission policies are missing, changed or unreadable: where they are not in force, RBAC alone bounds what accounts write. Install them again", "policies", text)
 		} else if before != "" {
 			c.Log.Info("The admission policies are in place again")
 		}
 	}
 	if c.Leads() && c.noted.due(text, now) && text != "" {
 		c.Recorder.Eventf(c.account, nil, corev1.EventTypeWarning, "AdmissionPoliciesMissing", "Check", "%s",
-			clip.Text("RBAC alone bounds what accounts write, until they are installed again: "+text, clip.EventNote))
+			clip.Text("Where these are not in force, RBAC alone bounds what accounts write. Install them again: "+text, clip.EventNote))
 	}
 }

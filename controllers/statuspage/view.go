@@ -121,7 +121,7 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 func (v *view) problemsOfPolicies(source *Source) {
 	findings, _, _ := source.Policies()
 	for _, finding := range findings {
-		v.Problems = append(v.Problems, problem{"Admission policies", clip.Text(finding.String()+". RBAC alone bounds what accounts write.", maxText),
+		v.Problems = append(v.Problems, problem{"Admission policies", clip.Text(finding.String()+". Where it is not in force, RBAC alone bounds what accounts write.", maxText),
 			"Install them again. Runbook ScimOperatorAdmissionPoliciesMissing."})
 	}
 }

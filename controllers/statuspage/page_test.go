@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scim-operator/scim-operator/controllers/policycheck"
 )
 
 const hostile = `</td><script>alert(1)</script><img src=x onerror=alert(2)>"'&`
@@ -51,6 +53,20 @@ func TestPolicyNamesThePartsOfThePage(t *testing.T) {
 	}
 	if !strings.Contains(body, "has not read the cluster yet") {
 		t.Errorf("a process that begins says: %s", body)
+	}
+}
+
+// Policies that are not in place come before the problems of Apps, each by its name.
+func TestProblemsOfPolicies(t *testing.T) {
+	found := []policycheck.Finding{
+		{Kind: "ValidatingAdmissionPolicyBinding", Name: "scim-operator-grants-of-apps", State: policycheck.Missing},
+		{Kind: "ValidatingAdmissionPolicy", Name: "scim-operator-grants", State: policycheck.Changed, Fields: []string{"spec.validations"}},
+	}
+	shown := &view{}
+	shown.problemsOfPolicies(&Source{Policies: func() ([]policycheck.Finding, int, bool) { return found, 32, true }})
+	if len(shown.Problems) != 2 || !strings.HasPrefix(shown.Problems[0].What, "ValidatingAdmissionPolicyBinding scim-operator-grants-of-apps is missing.") ||
+		!strings.Contains(shown.Problems[1].What, "is changed (spec.validations).") || !strings.Contains(shown.Problems[1].Do, "ScimOperatorAdmissionPoliciesMissing") {
+		t.Errorf("%+v", shown.Problems)
 	}
 }
 

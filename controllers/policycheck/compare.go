@@ -3,6 +3,7 @@ package policycheck
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -24,7 +25,7 @@ func differences(want, have client.Object) ([]string, error) {
 	}
 	var fields []string
 	for field := range expected {
-		if !apiequality.Semantic.DeepEqual(expected[field], found[field]) {
+		if !apiequality.Semantic.DeepEqual(oneLine(expected[field]), oneLine(found[field])) {
 			fields = append(fields, "spec."+field)
 		}
 	}
@@ -51,6 +52,24 @@ func fieldsOf(object client.Object) (map[string]any, error) {
 		return runtime.DefaultUnstructuredConverter.ToUnstructured(&object.Spec)
 	}
 	return nil, nil
+}
+
+// oneLine returns the value with every run of blanks and ends of line in its texts as one blank: tools that write YAML fold long
+// expressions anew, and CEL takes no notice.
+func oneLine(value any) any {
+	switch value := value.(type) {
+	case string:
+		return strings.Join(strings.Fields(value), " ")
+	case []any:
+		for i := range value {
+			value[i] = oneLine(value[i])
+		}
+	case map[string]any:
+		for key := range value {
+			value[key] = oneLine(value[key])
+		}
+	}
+	return value
 }
 
 // emptyLike returns an object of the same kind to read into.

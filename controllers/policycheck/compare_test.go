@@ -122,8 +122,16 @@ func TestDifferences(t *testing.T) {
 		"labels":            {policy: func(p *policy) { p.Labels = selector.MatchLabels }, binding: func(b *binding) { b.Labels = selector.MatchLabels }},
 		"the defaults":      {policy: func(p *policy) { setDefaults(p.Spec.MatchConstraints) }},
 		"failure is let by": {policy: func(p *policy) { p.Spec.FailurePolicy = new(admissionv1.Ignore) }, want: "spec.failurePolicy"},
-		"no validations":    {policy: func(p *policy) { p.Spec.Validations = nil }, want: "spec.validations"},
-		"an expression":     {policy: func(p *policy) { p.Spec.Validations[0].Expression = "true" }, want: "spec.validations"},
+		"ends of line": {policy: func(p *policy) {
+			for i := range p.Spec.Validations {
+				p.Spec.Validations[i].Expression = strings.ReplaceAll(p.Spec.Validations[i].Expression, "\n", "\n\n") + "\n"
+			}
+		}},
+		"a blank": {policy: func(p *policy) {
+			p.Spec.Validations[0].Expression = strings.Replace(p.Spec.Validations[0].Expression, "e", " e", 1)
+		}, want: "spec.validations"},
+		"no validations": {policy: func(p *policy) { p.Spec.Validations = nil }, want: "spec.validations"},
+		"an expression":  {policy: func(p *policy) { p.Spec.Validations[0].Expression = "true" }, want: "spec.validations"},
 		"a condition": {policy: func(p *policy) {
 			p.Spec.MatchConditions = append(p.Spec.MatchConditions, admissionv1.MatchCondition{Name: "never", Expression: "false"})
 		}, want: "spec.matchConditions"},

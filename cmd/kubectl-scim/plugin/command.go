@@ -56,5 +56,19 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 	s.flags.AddFlags(root.PersistentFlags())
 	s.completeFlags(root)
 	root.AddCommand(newStatus(s), newGet(s), newExplain(s), newSuspend(s), newResume(s), newToken(s), newOAuth(s), newTest(s), newExport(s), newImport(s), newDiff(s), newPerson(s))
+	for _, command := range root.Commands() {
+		if command.HasSubCommands() {
+			command.RunE = helpOrUnknown
+		}
+	}
 	return root
+}
+
+// helpOrUnknown runs a command that has others below it: it shows its help, and refuses a word that is none of them. Cobra would show the
+// help in its place, and say that all is done.
+func helpOrUnknown(command *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q for %q", args[0], command.CommandPath())
+	}
+	return command.Help()
 }

@@ -51,6 +51,9 @@ the token is on standard error.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: t.completeApps(1),
 		RunE: t.run(func(ctx context.Context, args []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			made := &v1alpha1.ScimToken{Spec: v1alpha1.ScimTokenSpec{App: bare(args[0]), Description: f.description, AllowedCIDRs: f.cidrs}}
 			for _, scope := range f.scopes {
 				made.Spec.Scopes = append(made.Spec.Scopes, v1alpha1.TokenScope(scope))
@@ -73,6 +76,17 @@ the token is on standard error.`,
 func (f *tokenFlags) addCommon(command *cobra.Command) {
 	command.Flags().DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait for the controller; 0 for not at all")
 	f.output.addTo(command, formatYAML)
+}
+
+// check refuses times that would have a token end before it begins.
+func (f *tokenFlags) check() error {
+	switch {
+	case f.expiresIn < 0:
+		return fmt.Errorf("--expires-in %s: the token would have ended before it is made", f.expiresIn)
+	case f.overlap < 0:
+		return fmt.Errorf("--overlap %s: want 0 or more; 0 ends the former token at once", f.overlap)
+	}
+	return nil
 }
 
 // makeToken completes a ScimToken with a new digest, and adds or prints it with the App's entry.
@@ -125,6 +139,9 @@ the former token is accepted: the client may still use it.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: t.completeTokens(1),
 		RunE: t.run(func(ctx context.Context, args []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			former, err := t.token(ctx, args[0])
 			if err != nil {
 				return err

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scim-operator/scim-operator/internal/names"
+	"github.com/scim-operator/scim-operator/scimserver/directory"
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
@@ -57,6 +58,9 @@ is found unchanged. Exit status 1: lines were refused, each is printed.`,
 			records, err := readRecords(in, f.format, app)
 			if err != nil {
 				return err
+			}
+			for _, name := range unknownAttributes(records, directory.SchemasOf(app)) {
+				s.note("%s is no attribute of the App %s: the server keeps it, and nothing reads it", name, app.Name)
 			}
 			plan, err := scim.planFor(ctx, records)
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 var unprovoked = map[string]string{
 	"scim_operator_authorizer_requests_total": "the scene's server runs no authorization webhook",
 	"scim_operator_issuer_reads_total":        "no App of the scene trusts an issuer",
+	"scim_operator_oauth_replays_total":       "the scene has no machine client that shows an assertion twice",
 }
 
 var row = regexp.MustCompile("^\\| `(scim_operator_[a-z_]+)` \\| ([a-z]+) \\|")

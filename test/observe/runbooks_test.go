@@ -20,7 +20,7 @@ func looks(t *testing.T, page string) []string {
 	if block == nil {
 		t.Fatalf("%s shows no command", page)
 	}
-	return strings.Split(strings.TrimSpace(strings.ReplaceAll(block[1], "|\n", "| ")), "\n")
+	return strings.Split(strings.TrimSpace(regexp.MustCompile(`\|\s+`).ReplaceAllString(block[1], "| ")), "\n")
 }
 
 func runbookPages(t *testing.T) []string {

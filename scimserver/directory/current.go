@@ -15,7 +15,7 @@ import (
 // Read is Get, for an answer: it returns the user as the read model has it, where a live read of the user's metadata proves that
 // nothing has changed since, and reads the whole user where not. Errors are those of Get.
 func (u *Users) Read(ctx context.Context, app *v1alpha1.App, id string) (*Entry, error) {
-	e, proven, err := u.present(ctx, appName(app), u.model.get(types.NamespacedName{Namespace: app.Namespace, Name: id}))
+	e, proven, err := present(ctx, u.live, appName(app), u.model.get(types.NamespacedName{Namespace: app.Namespace, Name: id}))
 	switch {
 	case err != nil:
 		return nil, u.asClientSees(err, id)
@@ -33,7 +33,7 @@ func (u *Users) Read(ctx context.Context, app *v1alpha1.App, id string) (*Entry,
 
 // readByUserName is FindByUserName under the terms of Read.
 func (u *Users) readByUserName(ctx context.Context, app *v1alpha1.App, userName string) ([]*Entry, error) {
-	e, _, err := u.present(ctx, appName(app), u.model.byKey(appName(app), claims.Key(userName)))
+	e, _, err := present(ctx, u.live, appName(app), u.model.byKey(appName(app), claims.Key(userName)))
 	switch {
 	case err != nil:
 		return nil, asClientSees(err)
@@ -59,19 +59,19 @@ func entriesOf(users []*v1alpha1.User) []*Entry {
 //
 // Two states of an object with one UID have different resourceVersions, but where a store was put back from a backup: for that
 // case the generation is compared, too.
-func (u *Users) present(ctx context.Context, app types.NamespacedName, e *Entry) (current *Entry, proven bool, err error) {
+func present(ctx context.Context, live client.Client, app types.NamespacedName, e *Entry) (current *Entry, proven bool, err error) {
 	if e == nil || e.app.Value() != app || !e.certain() {
 		return nil, false, nil
 	}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("User"))
-	err = u.live.Get(ctx, client.ObjectKey(e.name()), live)
+	read := &metav1.PartialObjectMetadata{}
+	read.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("User"))
+	err = live.Get(ctx, client.ObjectKey(e.name()), read)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, true, nil
 	case err != nil:
 		return nil, false, err
-	case live.UID != e.uid || live.ResourceVersion != e.resourceVersion || live.Generation != e.generation:
+	case read.UID != e.uid || read.ResourceVersion != e.resourceVersion || read.Generation != e.generation:
 		return nil, false, nil
 	}
 	return e, true, nil

@@ -107,7 +107,7 @@ func (u *Users) Render(app *v1alpha1.App, baseURL string, entry *Entry, projecti
 	return u.RenderIn(app, baseURL, entry, u.GroupsOf(app, entry.id), projection)
 }
 
-// RenderIn is Render of a user in groups that the caller has taken from GroupsOf.
+// RenderIn is Render, with the same errors, of a user in groups that the caller has taken from GroupsOf.
 func (u *Users) RenderIn(app *v1alpha1.App, baseURL string, entry *Entry, groups []GroupRef, projection protocol.Projection) (json.RawMessage, error) {
 	if projection.IsZero() {
 		if err := entry.problem(); err != nil {

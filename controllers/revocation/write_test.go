@@ -154,3 +154,12 @@ func TestPlanOfAList(t *testing.T) {
 		t.Errorf("none is left: %v", again)
 	}
 }
+
+// An App that denies nothing any more has no list, and what it had denied is not denied again when it does.
+func TestContentOfAnAppThatDeniesNothing(t *testing.T) {
+	l := listWith(map[string]time.Time{"okta:left": time.Now().Add(time.Hour)})
+	l.lifted = true
+	if content, omitted := keeper(nil).content(l, time.Now()); len(content) > 0 || omitted > 0 || len(l.entries) > 0 {
+		t.Errorf("the list has %v and omits %d; %v is kept", content, omitted, l.entries)
+	}
+}

@@ -176,7 +176,7 @@ func (c *convergence) importEverybody(ctx context.Context) error {
 		c.report.add(figure{
 			name: name, title: fmt.Sprintf("memory of the controller (peak %d MiB)", peak>>20), n: len(newcomers),
 			value: float64(current) / (1 << 20), unit: mebibytes,
-			target: fmt.Sprintf("<= %d MB", controllerMemoryTarget), verdict: atMost(float64(peak)/1e6, controllerMemoryTarget),
+			target: fmt.Sprintf("< %d MiB", controllerMemoryTarget), verdict: atMost(float64(peak)/(1<<20), controllerMemoryTarget),
 		})
 	}
 	return nil

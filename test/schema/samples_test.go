@@ -52,7 +52,7 @@ var samples = map[string]struct{ specs, statuses []string }{
 			"codeChallenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM","browserDigest":"` + digest + `","expiresAt":"2030-01-01T00:00:00Z","decision":"Approved","decidedBy":"a"}`,
 			`{"app":"a","clientID":"a","userCode":"BCDF-GHJK","key":"` + publicKey + `"}`},
 		statuses: []string{`{` + conditions + `,"code":{"digest":"a","expiresAt":"2030-01-01T00:00:00Z","usedAt":"2030-01-01T00:00:00Z"},
-			"refresh":{"digest":"a","issuedAt":"2030-01-01T00:00:00Z","expiresAt":"2030-01-01T00:00:00Z","formerDigest":"b"},"usedRefreshDigests":["a"],"assertions":[{"digest":"a","until":"2030-01-01T00:00:00Z"}],
+			"refresh":{"digest":"a","issuedAt":"2030-01-01T00:00:00Z","expiresAt":"2030-01-01T00:00:00Z","formerDigest":"b"},"usedRefreshDigests":["a"],"assertions":[{"digest":"a","until":"2030-01-01T00:00:00Z"}],"replayed":{"time":"2030-01-01T00:00:00Z","from":"192.0.2.1"},
 			"access":{"requestedAt":"2030-01-01T00:00:00Z","expiresAt":"2030-01-01T00:00:00Z"},"ended":{"reason":"a","time":"2030-01-01T00:00:00Z"}}`},
 	},
 	"RevocationList": {specs: []string{`{"app":{"namespace":"a","name":"a"},"prefix":"schema:","entries":"2027-01-01T00:00:00Z\tschema:a\n","omitted":1}`}},

@@ -2,13 +2,17 @@ package informers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,6 +58,8 @@ func TestEventsOfUnreadableObjects(t *testing.T) {
 		{event("MODIFIED", object("b", "6", "2d")), expired, 2},
 		{event("DELETED", object("b", "7", "2d")), "", 1}, // left out since
 		{event("DELETED", object("c", "8", "1h")), "same", 1},
+		{event("ADDED", object("d", "8", "1d")), "", 2},
+		{event("DELETED", object("d", "9", "1h")), "", 1}, // nothing knows it
 		{event("BOOKMARK", object("", "9", "1h")), "same", 1},
 		{"no JSON\n", "same", 1},
 	} {
@@ -174,6 +180,26 @@ func TestUnreadableObjectsOfTwoFollowers(t *testing.T) {
 	two.reads([]byte(object("a", "3", "1h")))
 	if len(w.Unreadable()) != 0 {
 		t.Error("both read it")
+	}
+}
+
+// An answer is undecodable where it came whole and says no status: a list that failed on its way is tried again as it is.
+func TestIsUndecodable(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"the decoder's":  {errors.New("unable to decode"), true},
+		"a status":       {apierrors.NewForbidden(schema.GroupResource{}, "", nil), false},
+		"on its way":     {&url.Error{Op: "Get", Err: io.ErrUnexpectedEOF}, false},
+		"of the network": {&net.OpError{Op: "read", Err: errors.New("reset")}, false},
+		"too late":       {context.DeadlineExceeded, false},
+		"ended":          {context.Canceled, false},
+		"no time":        {http.ErrHandlerTimeout, false},
+	} {
+		if got := isUndecodable(c.err); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }
 

@@ -277,7 +277,7 @@ func TestTokenEndsDuringBulk(t *testing.T) {
 		spec.OIDC = f.spec("slow")
 		spec.Limits = v1alpha1.Limits{RequestsPerSecond: new(int32(25)), Burst: new(int32(25))}
 	})
-	const operations = 200 // eight seconds at this rate
+	const operations = 300 // eleven seconds at this rate
 	begin := func(t *testing.T, scim *okta.Client) *okta.Exchange {
 		t.Helper()
 		list := make([]string, operations)
@@ -309,7 +309,7 @@ func TestTokenEndsDuringBulk(t *testing.T) {
 	}
 	t.Run("a token of the issuer", func(t *testing.T) {
 		f.answers(f.client(f.server, slow, f.token(slow, map[string]any{"aud": "slow"})), http.StatusOK)
-		text := f.token(slow, map[string]any{"aud": "slow", "exp": time.Now().Add(3*time.Second - 5*time.Minute).Unix()})
+		text := f.token(slow, map[string]any{"aud": "slow", "exp": time.Now().Add(5*time.Second - 5*time.Minute).Unix()})
 		judge(t, begin(t, f.client(f.server, slow, text)), "has expired")
 	})
 	t.Run("a ScimToken that is suspended", func(t *testing.T) {
@@ -317,8 +317,18 @@ func TestTokenEndsDuringBulk(t *testing.T) {
 		own.Token = newText(t)
 		object := operator.CreateToken(t, slow, v1alpha1.ScimTokenSpec{Digest: token.Digest(own.Token)})
 		operator.Opens(t, f.server, own)
+		users := func() int {
+			list := &v1alpha1.UserList{}
+			if err := operator.Env.Client.List(t.Context(), list, client.InNamespace(slow.Namespace)); err != nil {
+				t.Error(err)
+			}
+			return len(list.Items)
+		}
+		before := users()
 		go func() {
-			time.Sleep(2 * time.Second)
+			for end := time.Now().Add(patience); users() < before+5 && time.Now().Before(end) && !t.Failed(); {
+				time.Sleep(50 * time.Millisecond)
+			}
 			if err := operator.Env.Client.Patch(context.WithoutCancel(t.Context()), object, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspended":true}}`))); err != nil {
 				t.Error(err)
 			}

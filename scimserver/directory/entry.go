@@ -26,12 +26,11 @@ type Entry struct {
 	// lastModified is in microseconds since 1970, as header.created is.
 	lastModified int64
 
-	// generation is the object's.
-	generation int64
-
 	// observed is the generation that the controller has seen; revocation tells how far it has ended the person's access.
 	observed   int64
 	revocation Revocation
+	// generation is the object's, its low half: enough to tell two of them apart.
+	generation uint32
 
 	rendering
 }
@@ -62,7 +61,7 @@ func newEntry(user *v1alpha1.User) *Entry {
 		},
 		userName:     spec.UserName,
 		lastModified: lastModified(user).UnixMicro(),
-		generation:   user.Generation,
+		generation:   uint32(user.Generation), //nolint:gosec // its low half
 		observed:     user.Status.ObservedGeneration,
 		revocation:   revocationOf(user),
 	}

@@ -2,16 +2,21 @@ package controllers_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/claims"
 )
 
 // claimReads counts what a controller asks of claims: reads of one, and watches that began.
@@ -116,4 +121,88 @@ func TestClaimOlderThanItsUserGrantsNothing(t *testing.T) {
 	if granted := len(restored.Status.Roles); granted > 0 {
 		t.Errorf("the user without the claim has %d roles", granted)
 	}
+}
+
+// pausedStore stops before each deletion of a claim until it is told to go on: the deletion is decided by then.
+type pausedStore struct {
+	claims.Store[*v1alpha1.User]
+	decided chan struct{}
+	goOn    <-chan struct{}
+}
+
+func (s pausedStore) DeleteClaim(ctx context.Context, claim *v1alpha1.NameClaim) error {
+	select {
+	case s.decided <- struct{}{}:
+		select {
+		case <-s.goOn:
+		case <-ctx.Done():
+		}
+	default: // decided anew
+	}
+	return s.Store.DeleteClaim(ctx, claim)
+}
+
+// A claim that a backup put back before its user is about to be deleted for a newcomer when the user follows: the user that the
+// controller grants a role to keeps the name, and the newcomer does not get it, too. Both would be one Kubernetes user.
+func TestClaimPutBackBeforeItsUser(t *testing.T) {
+	for name, test := range map[string]struct {
+		change              func(*v1alpha1.AppSpec)
+		attribute, newcomer string
+	}{
+		"userName": {attribute: v1alpha1.ClaimUserName, newcomer: "Jane@example.com"},
+		"address, which Kubernetes names are made of": {
+			change: byEmail("put-back:"), attribute: v1alpha1.ClaimEmail, newcomer: "jane.doe@example.com",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, test.change)
+			restored, newcomer := w.newUser("jane@example.com", ""), w.newUser(test.newcomer, "")
+			restored.Spec.CreatedAt = &metav1.MicroTime{Time: time.Now().Add(-time.Hour)}
+			restored.Spec.Emails = []v1alpha1.MultiValue{{Value: "jane@example.com", Primary: true}}
+			newcomer.Spec.Emails = restored.Spec.Emails
+			w.create(w.claimOf(restored))
+			if test.attribute != v1alpha1.ClaimUserName {
+				w.create(w.claimBy(restored, test.attribute))
+			}
+
+			goOn := make(chan struct{})
+			store := pausedStore{claims.NewStore(env.Client, w.namespace, func() *v1alpha1.User { return &v1alpha1.User{} }), make(chan struct{}, 1), goOn}
+			created := make(chan error, 1)
+			go func() {
+				created <- claims.New(store, claims.Users).Create(w.ctx, newcomer.DeepCopy(), othersOf(store, test.attribute)...)
+			}()
+			select {
+			case <-store.decided:
+			case err := <-created:
+				t.Fatal("no deletion of the claim was decided:", err)
+			}
+			w.create(restored)
+			w.eventuallyGranted(restored)
+			close(goOn)
+
+			var taken *claims.TakenError
+			if err := <-created; !errors.As(err, &taken) || taken.Holder != restored.Name {
+				t.Errorf("the newcomer: %v, want that %s has the name", err, restored.Name)
+			}
+			w.eventuallyGranted(restored)
+			if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(newcomer), &v1alpha1.User{}); !apierrors.IsNotFound(err) {
+				t.Errorf("the newcomer is there: %v", err)
+			}
+		})
+	}
+}
+
+func (d *directory) claimBy(user *v1alpha1.User, attribute string) *v1alpha1.NameClaim {
+	claim, key := d.claimOf(user), claims.KeyBy(attribute, &user.Spec)
+	claim.Name = claims.Name(user.Spec.App, attribute, key)
+	claim.Spec.Attribute, claim.Spec.Value = attribute, key
+	return claim
+}
+
+// othersOf returns what the server claims beside the userName.
+func othersOf(store claims.Store[*v1alpha1.User], attribute string) []*claims.Protocol[*v1alpha1.User] {
+	if attribute == v1alpha1.ClaimUserName {
+		return nil
+	}
+	return []*claims.Protocol[*v1alpha1.User]{claims.New(store, claims.UsersBy(attribute))}
 }

@@ -192,7 +192,7 @@ func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *v
 		return 0, nil
 	}
 	protocol := r.claimsOf(group.Namespace)
-	holder, err := protocol.Owner(ctx, group.Spec.App, group.Spec.DisplayNameKey)
+	holder, err := protocol.OwnerFor(ctx, group)
 	if err != nil {
 		return 0, err
 	}

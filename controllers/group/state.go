@@ -261,7 +261,7 @@ func (m *Memberships) settleOnce(ctx context.Context, name types.NamespacedName)
 		}
 	}
 	if asked.nameOpen {
-		if owner, err = claims.ForGroups(m.live, name.Namespace).Owner(ctx, asked.app.Name, asked.group.Key); err != nil {
+		if owner, err = claims.ForGroups(m.live, name.Namespace).OwnerOf(ctx, name.Name, asked.app.Name, asked.group.Key); err != nil {
 			return err
 		}
 	}

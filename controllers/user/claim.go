@@ -25,7 +25,7 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 		return 0, nil
 	}
 	protocol := e.claimsOf(e.name.Namespace)
-	holder, err := protocol.Owner(ctx, e.user.Spec.App, e.user.Spec.UserNameKey)
+	holder, err := protocol.OwnerFor(ctx, e.user)
 	if err != nil {
 		return 0, err
 	}

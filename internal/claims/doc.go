@@ -11,6 +11,8 @@
 //   - One rule deletes claims, everywhere: read the claim, then its holder, live, and delete the claim only where the holder
 //     is absent or has neither of its keys there, with the claim's resourceVersion as precondition. A holder that adopts a
 //     claim of its own touches it, so that a deletion decided on an older reading fails.
+//   - A claim is older than its holder where a backup puts it back first. Before such a claim counts, it is touched, too: a
+//     deletion may be under way that was decided while the holder was absent.
 //
 // The package stands between the directory (which makes Users and Groups out of SCIM resources), the controllers (which
 // verify a claim before they grant anything) and the API server. It reads live only: an informer's copy may be older than

@@ -130,6 +130,7 @@ func TestExplorationFindsFaults(t *testing.T) {
 		"no precondition on claims":        func(m *memory) { m.ignoreClaimVersions = true },
 		"no compare-and-swap of holders":   func(m *memory) { m.ignoreHolderVersions = true },
 		"an old event of a claim decides":  func(m *memory) { m.oldSightings = true },
+		"an old claim is not touched":      func(m *memory) { m.trustOldClaims = true },
 		"terminating holders hold nothing": func(m *memory) { m.forgetTerminatingUsers = true },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,6 +24,8 @@ type memory struct {
 	forgetTerminatingUsers bool
 	// oldSightings has an event of a claim decide about a holder that is newer.
 	oldSightings bool
+	// trustOldClaims has a claim that is older than its holder decide, and stay as it is.
+	trustOldClaims bool
 
 	// events are what a watch of claims shows, in order.
 	events []claimEvent

@@ -102,7 +102,7 @@ func (p *Protocol[H]) Reap(ctx context.Context, name string, grace time.Duration
 	if *names.Pending != "" {
 		return p.abandonRead(ctx, holder)
 	}
-	owner, err := p.owner(ctx, names.App, p.kind.Attribute, *names.Key)
+	owner, err := p.Owner(ctx, names.App, *names.Key)
 	if err != nil || owner == name || p.kind.Committed(holder) {
 		return false, err
 	}

@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -68,8 +67,7 @@ func (s *Sightings) Names(app, attribute, key string, holder client.Object) bool
 	if !found || seen.holder != holder.GetName() {
 		return false
 	}
-	order, err := resourceversion.CompareResourceVersion(seen.version, holder.GetResourceVersion())
-	return err == nil && order > 0
+	return isLater(seen.version, holder.GetResourceVersion())
 }
 
 // Following says whether every watch is there: then a claim shows itself.

@@ -20,7 +20,8 @@ type world struct {
 	users []string // every user ever made, in order
 	// absent are users with claims that came back from a backup before them.
 	absent []*v1alpha1.User
-	// late are those of them that are there by now. A deletion of the claim may be under way that was decided before.
+	// late are those of them that are there by now. A deletion of the claim may be under way that was decided before: until their
+	// claim was verified, they may lose it.
 	late map[string]bool
 
 	promised map[string]*promise
@@ -148,7 +149,7 @@ func (w *world) renameOnce(a *actor, protocol *Protocol[*v1alpha1.User], name, k
 	if err != nil {
 		return err
 	}
-	effective, err := protocol.Verify(ctx, app, v1alpha1.ClaimUserName, user.Spec.UserNameKey, name)
+	effective, err := w.verify(protocol, user)
 	if err != nil {
 		return err
 	}
@@ -208,12 +209,9 @@ func (w *world) control(a *actor) {
 	if err != nil {
 		return
 	}
-	if w.late[name] {
-		return
-	}
 	key := user.Spec.UserNameKey
 	protocol := New[*v1alpha1.User](actorStore{a}, Users)
-	reserved, err := protocol.Verify(context.Background(), app, v1alpha1.ClaimUserName, key, name)
+	reserved, err := w.verify(protocol, user)
 	if err == nil && !reserved {
 		_, _ = protocol.Ensure(context.Background(), name)
 		_ = a.Do("status of "+name, true, func(m *memory) error { m.report(name); return nil })
@@ -222,6 +220,14 @@ func (w *world) control(a *actor) {
 	if err == nil {
 		_ = a.Do("status of "+name, true, func(m *memory) error { m.reserve(name, key); return nil })
 	}
+}
+
+func (w *world) verify(protocol *Protocol[*v1alpha1.User], user *v1alpha1.User) (bool, error) {
+	if w.Store.trustOldClaims {
+		owner, err := protocol.Owner(context.Background(), app, user.Spec.UserNameKey)
+		return err == nil && owner == user.Name, err
+	}
+	return protocol.Verify(context.Background(), app, user.Spec.UserNameKey, user.Name, user.ResourceVersion)
 }
 
 // controlBySight is the controller that knows a user's claim by a watch, however far behind that is, and writes the status.

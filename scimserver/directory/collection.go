@@ -146,7 +146,7 @@ func (c *collection[O, E]) sees(ctx context.Context, app types.NamespacedName, o
 	if c.knows(client.ObjectKeyFromObject(o), o.GetUID(), key) {
 		return true, nil
 	}
-	named, err := c.claimsIn(app.Namespace).Verify(ctx, app.Name, c.claims.Attribute, key, o.GetName())
+	named, err := c.claimsIn(app.Namespace).Verify(ctx, app.Name, key, o.GetName(), o.GetResourceVersion())
 	if named {
 		c.applyOwnWrite(o.DeepCopyObject().(O))
 	}
@@ -179,7 +179,13 @@ func (c *collection[O, E]) readByKey(ctx context.Context, app types.NamespacedNa
 	if err != nil || o == none || c.keyOf(o) != key {
 		return none, err
 	}
-	c.applyOwnWrite(o.DeepCopyObject().(O))
+	if o.IsNameReserved() {
+		c.applyOwnWrite(o.DeepCopyObject().(O))
+		return o, nil
+	}
+	if seen, err := c.sees(ctx, app, o); err != nil || !seen {
+		return none, err
+	}
 	return o, nil
 }
 

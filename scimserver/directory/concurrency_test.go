@@ -29,11 +29,11 @@ func effectiveUsers(t testing.TB, app *v1alpha1.App) map[string][]string {
 	effective := map[string][]string{}
 	for _, user := range users.Items {
 		key := user.Spec.UserNameKey
-		named, err := protocol.Verify(t.Context(), app.Name, v1alpha1.ClaimUserName, key, user.Name)
+		owner, err := protocol.Owner(t.Context(), app.Name, key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if named {
+		if owner == user.Name {
 			effective[key] = append(effective[key], user.Name)
 		}
 	}

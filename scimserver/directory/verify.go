@@ -66,7 +66,7 @@ func (c *collection[O, E]) verifyNext(ctx context.Context) bool {
 		return true
 	}
 	header := e.head()
-	named, err := c.claimsIn(name.Namespace).Verify(ctx, header.app.Value().Name, c.claims.Attribute, header.key, name.Name)
+	named, err := c.claimsIn(name.Namespace).Verify(ctx, header.app.Value().Name, header.key, name.Name, header.resourceVersion)
 	switch {
 	case named:
 		c.model.verify(name, header.key)

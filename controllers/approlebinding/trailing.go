@@ -13,7 +13,7 @@ import (
 
 // trailingDelay is how long an AppRoleBinding goes on naming a leaver that no native binding names any more. It is the largest
 // object that a leaver changes, and nothing grants by it: one write takes out all that left by then.
-const trailingDelay = 2 * time.Second
+const trailingDelay = 5 * time.Second
 
 // trailing are leavers that AppRoleBindings name and native bindings do not. The zero value is ready to use.
 type trailing struct {

@@ -22,7 +22,7 @@ const (
 	// them, and the queue in front of it drops without a word. What they say is in the status of each User and in the audit log, too.
 	grantEventsPerSecond  = 5
 	grantEventsBurst      = 200
-	revokeEventsPerSecond = 20
+	revokeEventsPerSecond = 5
 	revokeEventsBurst     = 100
 	// withheldAfter is when an Event on the App tells how many were left out.
 	withheldAfter = 10 * time.Second

@@ -67,7 +67,10 @@ func (s *suite) measureCosts(ctx context.Context, kind string, e *environment) e
 		return err
 	}
 	leavers := c.pop.leavers(c.plan.costs / 4)
-	return c.account(ctx, "deactivated", len(leavers), func() error { return c.deactivateAll(ctx, leavers) })
+	if err := c.account(ctx, "deactivated", len(leavers), func() error { return c.deactivateAll(ctx, leavers) }); err != nil {
+		return err
+	}
+	return c.measureFloor(ctx)
 }
 
 // grantNothing takes the rules out of the sample App.
@@ -170,6 +173,7 @@ func (c *costs) waitSettled(ctx context.Context) error {
 
 func (c *costs) deactivateAll(ctx context.Context, leavers []*member) error {
 	left := drive(ctx, len(leavers), fillConcurrency, func(ctx context.Context, i int) error {
+		leavers[i].left = true
 		answer, err := c.scim.do(ctx, http.MethodPatch, userPath(leavers[i].id), deactivation)
 		if err != nil {
 			return err

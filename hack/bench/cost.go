@@ -103,7 +103,7 @@ func (c *costs) account(ctx context.Context, what string, n int, do func() error
 		return err
 	}
 	c.reportCounts(c.name, fmt.Sprintf("API calls for each user %s, controller running: ", what), n, calls, after)
-	c.reportProcessors(what, n, work, now)
+	c.reportProcessors(what+", controller running", n, work, now)
 	return nil
 }
 
@@ -118,10 +118,10 @@ func (c *costs) reportProcessors(what string, n int, before, after map[string]ti
 	slices.Sort(texts)
 	const apiServer = "kube-apiserver"
 	f := figure{
-		name: c.name, title: fmt.Sprintf("API server, processor ms for each user %s, controller running: %s", what, strings.Join(texts, ", ")),
+		name: c.name, title: fmt.Sprintf("API server, processor ms for each user %s: %s", what, strings.Join(texts, ", ")),
 		n: n, concurrency: fillConcurrency, ratio: inMilliseconds(after[apiServer]-before[apiServer]) / float64(n),
 	}
-	if what == "created" {
+	if strings.HasPrefix(what, "created") {
 		f.target, f.verdict = fmt.Sprintf("<= %.1f", createCostTarget), atMost(f.ratio, createCostTarget)
 	}
 	c.report.add(f)

@@ -80,7 +80,7 @@ func TestDriftIsRepaired(t *testing.T) {
 			event: `The binding was changed by "controllers.test"; it was restored: mallory as mallory had been added`,
 		},
 		"the name of a subject is changed in the AppRoleBinding": {
-			edit: func() { update(w, binding(), func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects[0].Name = "mallory" }) },
+			edit: func() { update(w, binding(), func(b *v1alpha1.AppRoleBinding) { b.Spec.Subjects[0].Name = "renamed" }) },
 		},
 		"a finalizer is added": {
 			edit:  func() { update(w, native(), func(b *rbacv1.RoleBinding) { b.Finalizers = []string{foreignFinalizer} }) },
@@ -126,7 +126,7 @@ func TestDriftIsRepaired(t *testing.T) {
 			w := w.with(t)
 			test.edit()
 			w.eventually(func() string { return w.sound(jane, arb, name) })
-			if w.can("mallory", "get", w.namespace) || !w.can("okta:jane", "get", w.namespace) {
+			if w.can("mallory", "get", w.namespace) || w.can("renamed", "get", w.namespace) || !w.can("okta:jane", "get", w.namespace) {
 				t.Error("the authorizer does not follow")
 			}
 			if test.event != "" {

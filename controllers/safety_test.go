@@ -220,6 +220,9 @@ func TestBulkRemovalByAppEdit(t *testing.T) {
 			}
 			update(w, w.app, func(app *v1alpha1.App) { edit(&app.Spec) })
 			w.eventuallyRemovals(2, 4, 4)
+			w.eventually(func() string {
+				return unless(len(w.heldOf(users)) == 4, "the status of 4 users tells that they are held")
+			})
 			held := w.heldOf(users)
 			if len(held) != 4 || !w.can("okta:"+held[0].Spec.UserName, "delete", w.namespace) {
 				t.Errorf("%d people are held; or one of them lost access", len(held))

@@ -106,6 +106,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 		Reconciler: r,
 		// An App with many grants asks the API server many questions: the others need not wait for them.
 		MaxConcurrentReconciles: concurrency,
+		NewQueue:                fair.ByNamespace(concurrency),
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
 	})
 	if err != nil {

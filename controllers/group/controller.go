@@ -27,6 +27,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/access"
 	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
@@ -73,6 +74,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	c, err := controller.New("group", mgr, controller.Options{
 		Reconciler:              r,
 		MaxConcurrentReconciles: concurrency,
+		NewQueue:                fair.ByNamespace(concurrency),
 		ReconciliationTimeout:   reconcileTimeout,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
 	})

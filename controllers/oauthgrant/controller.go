@@ -27,6 +27,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/clip"
+	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/grantstate"
 )
 
@@ -50,8 +51,10 @@ type Reconciler struct {
 // Add registers the controller. It fails where the manager refuses it.
 func Add(mgr manager.Manager, r *Reconciler) error {
 	c, err := controller.New("oauthgrant", mgr, controller.Options{
-		Reconciler:  r,
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
+		Reconciler:              r,
+		MaxConcurrentReconciles: 1,
+		NewQueue:                fair.ByNamespace(1),
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
+	"github.com/scim-operator/scim-operator/internal/fair"
 )
 
 const (
@@ -95,8 +96,10 @@ func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 		return err
 	}
 	c, err := controller.New("scimtoken", mgr, controller.Options{
-		Reconciler:  r,
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
+		Reconciler:              r,
+		MaxConcurrentReconciles: 1,
+		NewQueue:                fair.ByNamespace(1),
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](20*time.Millisecond, maxBackoff),
 	})
 	if err != nil {
 		return err

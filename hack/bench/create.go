@@ -41,6 +41,11 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 		return err
 	}
 	defer watched.stop()
+	bound, err := watchBound(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer bound.stop()
 	pair, err := s.newPairTemplate(ctx, e)
 	if err != nil {
 		return err
@@ -48,8 +53,9 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 	var posted atomic.Int64
 	posted.Store(1) // the template
 	sides := []side{
-		{name: "POST /Users", prepare: s.postUsers(e, &posted), settle: func() error {
-			return watched.wait(ctx, s.progress, int(posted.Load()))
+		{name: "POST /Users", prepare: s.postUsers(e, &posted), settle: []func() error{
+			func() error { return bound.wait(ctx, int(posted.Load())) },
+			func() error { return watched.wait(ctx, s.progress, int(posted.Load())) },
 		}},
 		{name: "bare User and NameClaim", prepare: s.writePairs(e, pair, true)},
 		{name: "bare User alone", prepare: s.writePairs(e, pair, false)},
@@ -66,7 +72,8 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 			return err
 		}
 		s.report.compare(name, "POST /Users, controller running, to the answers : bare pair", concurrency, results[0], results[1], createTarget)
-		s.report.compare(name, "POST /Users, controller running, to the last grant : bare pair", concurrency, results[0].whenSettled(), results[1], createTarget)
+		s.report.compare(name, "POST /Users, controller running, to the last RoleBinding : bare pair", concurrency, results[0].whenSettled(0), results[1], 0)
+		s.report.compare(name, "POST /Users, controller running, to the last status : bare pair", concurrency, results[0].whenSettled(1), results[1], 0)
 		s.report.compare(name, "POST /Users, controller running, to the answers : bare single create", concurrency, results[0], results[2], 0)
 	}
 	s.report.memory(e, "create")

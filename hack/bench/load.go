@@ -15,7 +15,7 @@ type operation func(ctx context.Context, i int) error
 // measurement is what one round of one side took.
 type measurement struct {
 	elapsed   time.Duration
-	settled   time.Duration   // until what follows from the answers was done, too; 0 where nothing waits for that
+	settled   []time.Duration // until what follows from the answers was done, too: of each of the side's settle
 	latencies []time.Duration // of the operations that succeeded
 	errors    int
 	first     error // of the errors
@@ -73,8 +73,8 @@ type side struct {
 	name string
 	// prepare makes a round's requests, outside the time that is measured.
 	prepare func(n int) (operation, error)
-	// settle, where it is set, waits for what follows from all answers so far.
-	settle func() error
+	// settle wait, one after the other, for what follows from all answers so far.
+	settle []func() error
 }
 
 // series is what all counted rounds of one side took.
@@ -100,11 +100,11 @@ func (s *suite) alternate(ctx context.Context, name string, n, concurrency int, 
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if sides[i].settle != nil {
-				if err := firstOf(m.first, sides[i].settle()); err != nil {
+			for _, settle := range sides[i].settle {
+				if err := firstOf(m.first, settle()); err != nil {
 					return nil, err
 				}
-				m.settled = time.Since(begun)
+				m.settled = append(m.settled, time.Since(begun))
 			}
 			if round == 0 {
 				if m.first != nil {
@@ -119,11 +119,11 @@ func (s *suite) alternate(ctx context.Context, name string, n, concurrency int, 
 	return results, nil
 }
 
-// whenSettled is the same with the time until what follows was done.
-func (s series) whenSettled() series {
+// whenSettled is the same with the time until what follows was done: the side's settle of that number.
+func (s series) whenSettled(number int) series {
 	settled := slices.Clone(s)
 	for i := range settled {
-		settled[i].elapsed = settled[i].settled
+		settled[i].elapsed = settled[i].settled[number]
 	}
 	return settled
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
@@ -143,7 +144,8 @@ func (g *grants) see(object any) {
 	if !ok {
 		return
 	}
-	has := user.Spec.Active && len(user.Status.Roles) > 0 && isReady(user.Status.Conditions, user.Generation)
+	has := user.Spec.Active && len(user.Status.Roles) > 0 && user.Status.ObservedGeneration == user.Generation &&
+		meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionReady)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if has == g.granted[user.Name] {

@@ -46,7 +46,11 @@ func BuildOperator(ctx context.Context) (string, error) {
 	// Each checkout has an executable of its own.
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(root))
-	path := filepath.Join(dir, fmt.Sprintf("scim-operator-%08x", hash.Sum32()))
+	own := filepath.Join(dir, fmt.Sprintf("%08x", hash.Sum32()))
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(own, "scim-operator") // its name in the image: managedFields have it
 	return path, os.Rename(built, path)
 }
 

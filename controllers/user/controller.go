@@ -86,6 +86,7 @@ type Reconciler struct {
 	Evaluations *fair.Slots
 
 	recent          recent
+	late            lateStatuses
 	pendingRemovals pendingRemovals
 	waiting         waiting
 	ends            ends
@@ -129,6 +130,11 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	r.Residual.OnChange(func(users []types.NamespacedName) { r.enqueue(0, users...) })
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		return r.ends.run(ctx, func(users ...types.NamespacedName) { r.enqueue(priorityEnd, users...) })
+	})); err != nil {
+		return err
+	}
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		return r.late.run(ctx, func(users ...types.NamespacedName) { r.enqueue(0, users...) })
 	})); err != nil {
 		return err
 	}
@@ -213,6 +219,8 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 			case e.IsInInitialList:
 				add(q, priorityOf(e.Object, handler.LowPriority), name)
 			case e.Object.MayHaveAccess() && e.Object.Status.ObservedGeneration == 0:
+				_, app := namesOf(e.Object)
+				r.late.created(app, time.Now())
 				q.AddAfter(reconcile.Request{NamespacedName: name}, r.untilClaimed(e.Object))
 			default:
 				add(q, priorityOf(e.Object, 0), name)

@@ -184,6 +184,9 @@ func (e *evaluation) grant(ctx context.Context, policy *access.Policy) (reconcil
 	if err := e.checkClusterRoles(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
+	if e.statusWaits(time.Now()) {
+		return reconcile.Result{}, nil
+	}
 	return reconcile.Result{}, e.writeStatus(ctx)
 }
 
@@ -274,6 +277,7 @@ func (r *Reconciler) gone(ctx context.Context, name types.NamespacedName) error 
 	r.Index.Forget(name)
 	r.Syncer.Cancel(name)
 	r.recent.forget(name)
+	r.late.forget(name)
 	r.Residual.Forget(name)
 	r.unclaimed.DeleteEntry(name.String())
 	return nil

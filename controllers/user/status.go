@@ -166,6 +166,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	before := e.user.Status.DeepCopy()
 	e.verdict.apply(e.user, time.Now())
 	if apiequality.Semantic.DeepEqual(*before, e.user.Status) {
+		e.late.forget(e.name)
 		e.Reconciler.causes.settle(e.name, e.causes)
 		return nil
 	}
@@ -176,6 +177,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 		return err
 	}
 	e.recent.wrote(e.name, e.user)
+	e.late.forget(e.name)
 	e.report().emitEvents(before)
 	e.report().audit(before, &e.user.Status)
 	e.report().measure(before, &e.user.Status)

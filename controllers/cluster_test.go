@@ -98,13 +98,21 @@ func (k *cluster) eventuallyCondition(object client.Object, kind string, status 
 			return err.Error()
 		}
 		c := meta.FindStatusCondition(conditionsOf(object), kind)
-		if c == nil || c.Status != status || c.Reason != reason || c.ObservedGeneration != object.GetGeneration() {
+		if c == nil || c.Status != status || c.Reason != reason || observedGeneration(object, c) != object.GetGeneration() {
 			return fmt.Sprintf("condition %s = %+v at generation %d, want %s %s", kind, c, object.GetGeneration(), status, reason)
 		}
 		found = *c
 		return ""
 	})
 	return found
+}
+
+// observedGeneration is the generation that a condition is about: its own, else that of the status, as kubectl wait has it.
+func observedGeneration(object client.Object, c *metav1.Condition) int64 {
+	if user, ok := object.(*v1alpha1.User); ok && c.ObservedGeneration == 0 {
+		return user.Status.ObservedGeneration
+	}
+	return c.ObservedGeneration
 }
 
 // eventuallyReserved waits until the status says that the claim of the user's name names the user.

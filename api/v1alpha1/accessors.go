@@ -114,6 +114,14 @@ func (s *UserSpec) PrimaryEmail() string {
 	return ""
 }
 
+// ModifiedAt is when a client last changed the user, its creation included; nil where that is not known.
+func (s *UserSpec) ModifiedAt() *metav1.MicroTime {
+	if s.LastModified != nil {
+		return s.LastModified
+	}
+	return s.CreatedAt
+}
+
 // MayHaveAccess says whether the person is active, not suspended in the cluster and not being deleted. It says nothing
 // about the claim of the name, without which there is no access either.
 func (u *User) MayHaveAccess() bool {

@@ -1,7 +1,7 @@
 package v1alpha1
 
-// Condition types. Ready is the summary of every kind, as kstatus, Flux and Argo CD read it; it always carries
-// the generation that it speaks of.
+// Condition types. Ready is the summary of every kind, as kstatus, Flux and Argo CD read it; it carries the generation that it speaks
+// of, but on Users: there it speaks of status.observedGeneration, by which those tools and kubectl wait go, too.
 const (
 	// ConditionReady summarises the object: an App can grant what it says, a User has the access it earned (or,
 	// inactive, has none), a ScimToken is as its specification asks for, an AppRoleBinding's native bindings are in place.

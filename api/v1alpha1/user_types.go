@@ -159,7 +159,7 @@ type UserSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}([2468][048]|0[48]|[13579][26])-02-29|([02468][048]|[13579][26])00-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
-	// lastModified is meta.lastModified: when a client last changed the user.
+	// lastModified is meta.lastModified: when a client last changed the user. Absent: none did since createdAt.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}([2468][048]|0[48]|[13579][26])-02-29|([02468][048]|[13579][26])00-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
@@ -304,7 +304,7 @@ type Manager struct {
 
 // UserStatus is written by the controller.
 type UserStatus struct {
-	// conditions: AccessGranted and the summary Ready; NameReserved where the name is not reserved; AccessRevoked and
+	// conditions: AccessGranted and the summary Ready, both about observedGeneration; NameReserved where the name is not reserved; AccessRevoked and
 	// ResidualAccess where the user is inactive, suspended or being deleted; AccessEnding where roles end within seven days, and
 	// AccessEnded where roles have ended.
 	// +optional
@@ -347,7 +347,8 @@ type UserStatus struct {
 	// residualAccessCount counts all of them.
 	// +optional
 	ResidualAccessCount int32 `json:"residualAccessCount,omitempty"`
-	// lastRequest is the spec.lastRequest that the status speaks of: another one in spec is a request that is not evaluated yet.
+	// lastRequest is the spec.lastRequest that the status speaks of: another one in spec is a request that is not evaluated yet. Absent
+	// where observedGeneration is 1: the status speaks of the request that created the user.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	LastRequest string `json:"lastRequest,omitempty"`

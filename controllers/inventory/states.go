@@ -35,9 +35,9 @@ func UserState(user *v1alpha1.User) string {
 	if !user.MayHaveAccess() {
 		return leaverState(user)
 	}
-	granted := current(user.Status.Conditions, v1alpha1.ConditionAccessGranted, user.Generation)
+	granted := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
 	switch {
-	case granted == nil:
+	case granted == nil, user.Status.ObservedGeneration != user.Generation:
 		return StatePending
 	case granted.Status == metav1.ConditionTrue:
 		return StateGranted

@@ -12,6 +12,7 @@ import (
 
 func user(active bool, kind string, status metav1.ConditionStatus, reason string, generation int64) *v1alpha1.User {
 	object := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Generation: 2}, Spec: v1alpha1.UserSpec{App: "app", Active: active}}
+	object.Status.ObservedGeneration = generation
 	object.Status.Conditions = []metav1.Condition{{Type: kind, Status: status, Reason: reason, ObservedGeneration: generation}}
 	return object
 }

@@ -151,6 +151,9 @@ func writeAudit(user types.NamespacedName, app string, change auditChange, roles
 // changedByRequest says whether a client's request changed the user since the former status, rather than an edit in the cluster or a
 // backup. A change of a group or of the App leaves the user as it was.
 func (e report) changedByRequest(before *v1alpha1.UserStatus) bool {
+	if before.ObservedGeneration > 0 && e.user.Spec.LastModified == nil {
+		return false // no client has changed the user since it was created
+	}
 	return e.isByRequest() && e.user.Spec.LastRequest != before.LastRequest &&
 		before.ObservedGeneration < e.user.Generation && !e.user.Spec.Suspended
 }
@@ -158,7 +161,8 @@ func (e report) changedByRequest(before *v1alpha1.UserStatus) bool {
 // isByRequest says whether a client's request made the user what it is, rather than a backup.
 func (e report) isByRequest() bool {
 	spec := &e.user.Spec
-	return spec.LastRequest != "" && spec.LastModified != nil && spec.LastModified.After(e.user.CreationTimestamp.Add(-requestSkew))
+	modified := spec.ModifiedAt()
+	return spec.LastRequest != "" && modified != nil && modified.After(e.user.CreationTimestamp.Add(-requestSkew))
 }
 
 func rolesOf(status *v1alpha1.UserStatus) map[[2]string]v1alpha1.EarnedRole {

@@ -65,7 +65,7 @@ type origin struct {
 // origin gathers the requests that changed the user, or a group of theirs, since the former status.
 func (e report) origin(before *v1alpha1.UserStatus) (o origin) {
 	if e.changedByRequest(before) {
-		o.add(e.user.Spec.LastModified.Time, e.user.Spec.LastRequest)
+		o.add(e.user.Spec.ModifiedAt().Time, e.user.Spec.LastRequest)
 	}
 	id, when, noted := strings.Cut(e.user.Annotations[v1alpha1.AnnotationDeletedBy], " ")
 	if at, err := time.Parse(time.RFC3339Nano, when); noted && err == nil && e.user.DeletionTimestamp != nil {

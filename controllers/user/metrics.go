@@ -36,7 +36,7 @@ func (e report) measure(before, after *v1alpha1.UserStatus) {
 	default:
 		histogram = revocationSeconds
 		if len(origin.requests) == 0 && !e.user.Spec.Active && e.isByRequest() { // it failed at first
-			origin.add(e.user.Spec.LastModified.Time, e.user.Spec.LastRequest)
+			origin.add(e.user.Spec.ModifiedAt().Time, e.user.Spec.LastRequest)
 		}
 	}
 	if len(origin.requests) == 0 {

@@ -88,14 +88,14 @@ func (v *verdict) grantedRoles(decision access.Decision, mode string, failure er
 		v.granted = condition(v1alpha1.ConditionAccessGranted, false, reason, message)
 		v.ready = condition(v1alpha1.ConditionReady, false, reason, message)
 	case len(decision.Roles) == 0:
-		v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonNoRole, "The person holds no role.")
+		v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonNoRole, "")
 		v.ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonNoRole, "The person holds no role.")
 	case mode == v1alpha1.ModeObserve:
 		message := "The App's mode is Observe: nothing is bound."
 		v.granted = condition(v1alpha1.ConditionAccessGranted, false, v1alpha1.ReasonObserved, message)
 		v.ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonObserved, message)
 	default:
-		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "Every role held is bound.")
+		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "")
 		v.ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonReady, "Every role held is bound.")
 	}
 	if failure == nil && len(decision.Problems) > 0 {
@@ -114,7 +114,7 @@ func (v *verdict) addHeld(roles []v1alpha1.EarnedRole) {
 	v.ready = condition(v1alpha1.ConditionReady, false, v1alpha1.ReasonTooManyRemovals,
 		"The person keeps roles that are not earned any more, until a release of what the App's spec.safety holds: "+difference(roles, nil)+".")
 	if v.granted.Reason == v1alpha1.ReasonNoRole {
-		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "Every role held is bound.")
+		v.granted = condition(v1alpha1.ConditionAccessGranted, true, v1alpha1.ReasonGranted, "")
 	}
 }
 
@@ -210,7 +210,10 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 		// The time of suspension does not count towards what happens to inactive users.
 		status.InactiveSince = &metav1.Time{Time: now.Truncate(time.Second)}
 	}
-	status.ObservedGeneration, status.LastRequest = user.Generation, user.Spec.LastRequest
+	if user.Generation > 1 { // else it is the request that created the user
+		status.LastRequest = user.Spec.LastRequest
+	}
+	status.ObservedGeneration = user.Generation
 	status.KubernetesUsername = v.subject
 	if v.boundAs != "" {
 		status.BoundAs = v.boundAs
@@ -237,8 +240,24 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 			continue
 		}
 		c.ObservedGeneration = user.Generation
+		if c.Type == v1alpha1.ConditionAccessGranted || c.Type == v1alpha1.ConditionReady {
+			c = withoutRepetition(c, meta.FindStatusCondition(status.Conditions, c.Type))
+		}
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
+}
+
+// withoutRepetition leaves the generation out of a condition that every status has, and is about the generation of the status. One by an
+// earlier version that says the same stays as it is: to shorten it is no reason to write.
+func withoutRepetition(c metav1.Condition, known *metav1.Condition) metav1.Condition {
+	if known != nil && known.ObservedGeneration == c.ObservedGeneration && known.Status == c.Status && known.Reason == c.Reason {
+		if c.Message == "" {
+			c.Message = known.Message
+		}
+		return c
+	}
+	c.ObservedGeneration = 0
+	return c
 }
 
 // roleNames lists the names of roles, each once, for printing.

@@ -63,7 +63,7 @@ func (h *holders) see(user *v1alpha1.User) {
 	}
 	granted := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
 	bound := user.Spec.Active && len(user.Status.Roles) > 0 && granted != nil && granted.Reason == v1alpha1.ReasonGranted &&
-		granted.ObservedGeneration == user.Generation
+		user.Status.ObservedGeneration == user.Generation
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	bound = bound && (h.role == "" || slices.ContainsFunc(user.Status.Roles, func(r v1alpha1.EarnedRole) bool { return r.Role == h.role }))

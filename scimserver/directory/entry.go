@@ -104,10 +104,7 @@ func (e *Entry) GetObjectMeta() metav1.Object {
 }
 
 func lastModified(user *v1alpha1.User) time.Time {
-	if user.Spec.LastModified != nil {
-		return user.Spec.LastModified.Time
-	}
-	return createdAt(user, user.Spec.CreatedAt)
+	return createdAt(user, user.Spec.ModifiedAt())
 }
 
 // emails returns the folded addresses of a user, without repetition.

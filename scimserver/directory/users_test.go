@@ -150,7 +150,7 @@ func TestUpdate(t *testing.T) {
 	}
 	spec := updated.Spec
 	if spec.UserName != "ADA@x" || spec.UserNameKey != "ada@x" || spec.DisplayName != "Ada" || spec.Title != "" ||
-		!spec.Active || !spec.Suspended || !spec.CreatedAt.Equal(user.Spec.CreatedAt) || !spec.LastModified.After(user.Spec.LastModified.Time) {
+		!spec.Active || !spec.Suspended || !spec.CreatedAt.Equal(user.Spec.CreatedAt) || !spec.LastModified.After(user.Spec.ModifiedAt().Time) {
 		t.Errorf("after PUT: %+v", spec)
 	}
 

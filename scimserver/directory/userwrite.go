@@ -114,7 +114,7 @@ func (u *Users) newUser(app *v1alpha1.App, resource protocol.Resource) (*v1alpha
 		Finalizers: []string{v1alpha1.FinalizerAccess},
 	}
 	now := metav1.NowMicro()
-	user.Spec.CreatedAt, user.Spec.LastModified = &now, now.DeepCopy()
+	user.Spec.CreatedAt = &now
 	return user, checkSize(&user.Spec, nil)
 }
 

@@ -310,17 +310,17 @@ func placeOf(scope access.Scope) string {
 
 // addMissing tells of what the user earned and the status does not show, of what is not bound, and of what was not understood.
 func (e *explanation) addMissing(app *v1alpha1.App, user *v1alpha1.User, decision access.Decision) {
-	granted := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
+	told := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessGranted).Message
 	for _, role := range e.Roles {
 		if role.Bound != "Yes" {
-			e.Missing = append(e.Missing, missingRole{Role: role.Role, Scope: role.Scope, Why: cmp.Or(granted.Message, "no binding gives it in full")})
+			e.Missing = append(e.Missing, missingRole{Role: role.Role, Scope: role.Scope, Why: cmp.Or(told, "no binding gives it in full")})
 		}
 	}
 	for _, earned := range decision.Roles {
 		if slices.ContainsFunc(e.Roles, func(role heldRole) bool { return role.Role == earned.Role && role.Scope == earned.Scope }) {
 			continue
 		}
-		why := cmp.Or(granted.Message, "the controller has not told why")
+		why := cmp.Or(told, conditionOf(user.Status.Conditions, v1alpha1.ConditionReady).Message, "the controller has not told why")
 		switch {
 		case e.State == v1alpha1.ReasonDeleted:
 			why = "the user is being deleted"

@@ -66,8 +66,8 @@ func (m *matcher) matches(ctx context.Context, user *v1alpha1.User) (bool, error
 	if user.Spec.CreatedAt != nil {
 		meta.Created = user.Spec.CreatedAt.Time
 	}
-	if user.Spec.LastModified != nil {
-		meta.LastModified = user.Spec.LastModified.Time
+	if modified := user.Spec.ModifiedAt(); modified != nil {
+		meta.LastModified = modified.Time
 	}
 	if filter.bound.Mentions("groups") {
 		if meta.Groups, err = m.groupReferences(ctx, user); err != nil {

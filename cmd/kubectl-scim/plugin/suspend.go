@@ -144,10 +144,10 @@ func (c *suspension) await(ctx context.Context, user *v1alpha1.User) error {
 
 func (c *suspension) report(user *v1alpha1.User) error {
 	revoked := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessRevoked)
-	granted := conditionOf(user.Status.Conditions, v1alpha1.ConditionAccessGranted)
+	ready := conditionOf(user.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case user.MayHaveAccess():
-		return c.tell(user, c.done()+": "+cmp.Or(user.Status.RoleNames, "no role")+". "+granted.Message)
+		return c.tell(user, c.done()+": "+cmp.Or(user.Status.RoleNames, "no role")+". "+ready.Message)
 	case revoked.Status != "True":
 		_ = c.tell(user, c.done()+", and access outlasts it: "+revoked.Message)
 		return errNo

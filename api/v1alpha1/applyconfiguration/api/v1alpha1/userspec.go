@@ -74,7 +74,7 @@ type UserSpecApplyConfiguration struct {
 	Containers map[string]string `json:"containers,omitempty"`
 	// createdAt is meta.created. Unlike the object's creation time it survives backup and restore.
 	CreatedAt *v1.MicroTime `json:"createdAt,omitempty"`
-	// lastModified is meta.lastModified: when a client last changed the user.
+	// lastModified is meta.lastModified: when a client last changed the user. Absent: none did since createdAt.
 	LastModified *v1.MicroTime `json:"lastModified,omitempty"`
 	// reactivatedAt is when the client last set active from false to true. Where the App does not update users, a push
 	// within the hour that follows chooses the person's scopes anew, as an assignment after an unassignment does.

@@ -12,7 +12,7 @@ import (
 //
 // UserStatus is written by the controller.
 type UserStatusApplyConfiguration struct {
-	// conditions: AccessGranted and the summary Ready; NameReserved where the name is not reserved; AccessRevoked and
+	// conditions: AccessGranted and the summary Ready, both about observedGeneration; NameReserved where the name is not reserved; AccessRevoked and
 	// ResidualAccess where the user is inactive, suspended or being deleted; AccessEnding where roles end within seven days, and
 	// AccessEnded where roles have ended.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
@@ -37,7 +37,8 @@ type UserStatusApplyConfiguration struct {
 	ResidualAccess []ResidualAccessApplyConfiguration `json:"residualAccess,omitempty"`
 	// residualAccessCount counts all of them.
 	ResidualAccessCount *int32 `json:"residualAccessCount,omitempty"`
-	// lastRequest is the spec.lastRequest that the status speaks of: another one in spec is a request that is not evaluated yet.
+	// lastRequest is the spec.lastRequest that the status speaks of: another one in spec is a request that is not evaluated yet. Absent
+	// where observedGeneration is 1: the status speaks of the request that created the user.
 	LastRequest *string `json:"lastRequest,omitempty"`
 }
 

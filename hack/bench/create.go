@@ -33,6 +33,11 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 	if err := e.startController(ctx); err != nil {
 		return err
 	}
+	if s.plan.createInto > 0 {
+		if err := s.fillForCreates(ctx, e); err != nil {
+			return err
+		}
+	}
 	if err := e.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: bareNamespace}}); err != nil {
 		return err
 	}
@@ -41,6 +46,7 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 		return err
 	}
 	defer watched.stop()
+	granted := watched.count()
 	bound, err := watchBound(ctx, e)
 	if err != nil {
 		return err
@@ -55,7 +61,7 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 	sides := []side{
 		{name: "POST /Users", prepare: s.postUsers(e, &posted), settle: []func() error{
 			func() error { return bound.wait(ctx, int(posted.Load())) },
-			func() error { return watched.wait(ctx, s.progress, int(posted.Load())) },
+			func() error { return watched.wait(ctx, s.progress, granted+int(posted.Load())) },
 		}},
 		{name: "bare User and NameClaim", prepare: s.writePairs(e, pair, true)},
 		{name: "bare User alone", prepare: s.writePairs(e, pair, false)},
@@ -78,6 +84,35 @@ func (s *suite) measureCreates(ctx context.Context, e *environment) error {
 	}
 	s.report.memory(e, "create")
 	return nil
+}
+
+// fillForCreates gives the App users, and waits until the controller has bound them.
+func (s *suite) fillForCreates(ctx context.Context, e *environment) error {
+	t := &tenant{app: e.app.Name, scim: e.scim, newPeople: s.newPeople}
+	large := s.plan.large
+	s.plan.large = s.plan.createInto
+	defer func() { s.plan.large = large }()
+	if err := s.fillAlone(ctx, e, t, kinds()); err != nil {
+		return err
+	}
+	wanted := 0
+	for i := range t.members {
+		wanted += len(t.members[i].rights())
+	}
+	if err := e.startController(ctx); err != nil {
+		return err
+	}
+	if err := e.waitBound(ctx, wanted); err != nil {
+		return err
+	}
+	if err := e.startServer(ctx); err != nil {
+		return err
+	}
+	e.scim.base = e.server.URL + "/scim/v2"
+	if err := waitListed(ctx, e.scim, len(t.members)); err != nil {
+		return err
+	}
+	return s.settle(ctx, e)
 }
 
 // postUsers counts the users that were created.

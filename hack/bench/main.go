@@ -67,6 +67,7 @@ func parse(args []string, stderr io.Writer) (*suite, error) {
 	quick := flags.Bool("quick", false, "small numbers, for a look whether everything works: the figures mean nothing")
 	rounds := flags.Int("rounds", 0, "rounds of each side where a benchmark has a baseline; 0: the usual number")
 	users := flags.Int("users", 0, "users of the large App; 0: the usual number, 100000")
+	flags.IntVar(&s.plan.createInto, "into", 0, "users that the App of the create benchmarks holds before; 0: none")
 	flags.DurationVar(&s.timeout, "timeout", 4*time.Hour, "end of the whole run")
 	flags.StringVar(&s.logs, "logs", "", "`directory` for the logs of the server and the controller; empty: not kept")
 	flags.IntVar(&s.pprofPort, "pprof", 0, "loopback `port` of the server's profiles, the next one being the controller's; 0: none")
@@ -82,7 +83,9 @@ func parse(args []string, stderr io.Writer) (*suite, error) {
 		return nil, fmt.Errorf("-run: %w", err)
 	}
 	if *quick {
+		into := s.plan.createInto
 		s.plan = quickPlan
+		s.plan.createInto = into
 	}
 	if *rounds > 0 {
 		s.plan.rounds = *rounds

@@ -128,10 +128,13 @@ func watchGrants(ctx context.Context, e *environment) (*grants, error) {
 		cancel()
 		return nil, fmt.Errorf("watching Users: %w", err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    g.see,
 		UpdateFunc: func(_, after any) { g.see(after) },
 	})
+	if err == nil && !toolscache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+		err = ctx.Err()
+	}
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("watching Users: %w", err)

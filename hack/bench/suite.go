@@ -19,6 +19,8 @@ type plan struct {
 	rounds int
 	// creates and reads of each side in one round.
 	creates, reads int
+	// createInto is how many users the App of the create benchmarks holds before.
+	createInto int
 	// createConcurrency lists the concurrencies of the create benchmark; reads have one.
 	createConcurrency []int
 	readConcurrency   int

@@ -33,8 +33,11 @@ func (e *evaluation) bind(ctx context.Context, held map[earned.RoleInScope]bool,
 		}
 	}
 	lost := map[earned.RoleInScope]bool{}
-	for key := range bound {
+	for key, subject := range bound {
 		lost[key] = !held[key]
+		if isRenamed(subject, entry) && e.user.Status.ObservedGeneration == 0 && e.user.Generation > 1 {
+			e.late.renamed(e.user, subject.Name)
+		}
 	}
 	for _, key := range before.Keys {
 		lost[key] = !held[key]

@@ -121,6 +121,20 @@ func (l *lateStatuses) wait(user *v1alpha1.User, boundAs string, now time.Time) 
 	return true
 }
 
+// renamed keeps the name by which bindings name a user that was renamed before its first status was written.
+func (l *lateStatuses) renamed(user *v1alpha1.User, boundAs string) {
+	name, app := namesOf(user)
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if known := l.users[name]; known != nil && known.uid == user.UID {
+		return
+	}
+	if l.users == nil {
+		l.users = map[types.NamespacedName]*lateStatus{}
+	}
+	l.users[name] = &lateStatus{app: app, uid: user.UID, generation: user.Generation - 1, boundAs: boundAs, due: true}
+}
+
 func namesOf(user *v1alpha1.User) (name, app types.NamespacedName) {
 	return types.NamespacedName{Namespace: user.Namespace, Name: user.Name}, types.NamespacedName{Namespace: user.Namespace, Name: user.Spec.App}
 }

@@ -216,4 +216,11 @@ func TestWhatWaitsIsKnown(t *testing.T) {
 	expect("one that was never bound", "", 1, &v1alpha1.UserStatus{ObservedGeneration: 1, KubernetesUsername: "okta:jane@older.example"})
 	e.user.UID = "made anew"
 	expect("another user of the name", "", 0, none)
+	e.user.Generation = 3
+	e.late.renamed(e.user, "okta:jane@bound.example")
+	e.late.renamed(e.user, "okta:jane@new.example") // while the first one is not told of yet
+	expect("a rename before anything waited", "okta:jane@bound.example", 2, none)
+	if e.late.wait(e.user, "okta:jane@new.example", now) {
+		t.Error("the status of a renamed user waits")
+	}
 }

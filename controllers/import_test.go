@@ -33,7 +33,7 @@ func TestAnImportDelaysStatusesAlone(t *testing.T) {
 					continue
 				}
 				group.Go(func() {
-					if w.eventuallyBound("import:"+user.Spec.ExternalID); w.changeBound(user, i%(2*every) == 0) {
+					if w.eventuallyBound("import:" + user.Spec.ExternalID); w.changeBound(user, i%(2*every) == 0) {
 						untold.Add(1)
 					}
 				})

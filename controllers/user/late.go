@@ -209,8 +209,8 @@ func (l *lateStatuses) run(ctx context.Context, wake func(...types.NamespacedNam
 }
 
 // observed is the generation that a status speaks of or, where the first one waits to be written, that was evaluated.
-func (e *evaluation) observed(status *v1alpha1.UserStatus) int64 {
-	if late, found := e.late.of(e.user); found && status.ObservedGeneration == 0 {
+func (l *lateStatuses) observed(user *v1alpha1.User, status *v1alpha1.UserStatus) int64 {
+	if late, found := l.of(user); found && status.ObservedGeneration == 0 {
 		return late.generation
 	}
 	return status.ObservedGeneration

@@ -196,7 +196,7 @@ func TestWhatWaitsIsKnown(t *testing.T) {
 		if got := e.formerName(before); got != former {
 			t.Errorf("%s: the former name is %q, want %q", when, got, former)
 		}
-		if got := e.observed(before); got != generation {
+		if got := e.late.observed(e.user, before); got != generation {
 			t.Errorf("%s: generation %d, want %d", when, got, generation)
 		}
 	}

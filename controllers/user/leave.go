@@ -46,7 +46,7 @@ func (e *evaluation) formerName(before *v1alpha1.UserStatus) string {
 	if late, found := e.late.of(e.user); found && before.ObservedGeneration == 0 {
 		former, boundAs = late.boundAs, late.boundAs
 	}
-	if former != boundAs || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || e.observed(before) == e.user.Generation {
+	if former != boundAs || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || e.late.observed(e.user, before) == e.user.Generation {
 		return ""
 	}
 	return former

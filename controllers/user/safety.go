@@ -62,7 +62,7 @@ func (e *evaluation) lostByOthers(ctx context.Context, stillEarned map[earned.Ro
 	if err != nil {
 		return nil, err
 	}
-	if e.observed(status) < e.user.Generation { // the person's own change
+	if e.late.observed(e.user, status) < e.user.Generation { // the person's own change
 		held := map[earned.RoleInScope]bool{}
 		for _, role := range status.Roles {
 			if access.IsHeld(role) {

@@ -216,6 +216,18 @@ func (l *lateStatuses) observed(user *v1alpha1.User, status *v1alpha1.UserStatus
 	return status.ObservedGeneration
 }
 
+// formerName returns the name by which bindings named the user until the user was renamed; "" for none.
+func (l *lateStatuses) formerName(user *v1alpha1.User, before *v1alpha1.UserStatus) string {
+	former, boundAs := before.KubernetesUsername, before.BoundAs
+	if late, found := l.of(user); found && before.ObservedGeneration == 0 {
+		former, boundAs = late.boundAs, late.boundAs
+	}
+	if former != boundAs || former == user.Status.KubernetesUsername || !user.MayHaveAccess() || l.observed(user, before) == user.Generation {
+		return ""
+	}
+	return former
+}
+
 // statusWaits says whether the status of this evaluation is written later. That of a user that has one already, that tells of a
 // problem, or of a role that ends, never waits; nor does that of a user that may have no access.
 func (e *evaluation) statusWaits(now time.Time) bool {

@@ -193,7 +193,7 @@ func TestWhatWaitsIsKnown(t *testing.T) {
 	none := &v1alpha1.UserStatus{}
 	expect := func(when, former string, generation int64, before *v1alpha1.UserStatus) {
 		t.Helper()
-		if got := e.formerName(before); got != former {
+		if got := e.late.formerName(e.user, before); got != former {
 			t.Errorf("%s: the former name is %q, want %q", when, got, former)
 		}
 		if got := e.late.observed(e.user, before); got != generation {

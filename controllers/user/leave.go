@@ -33,23 +33,11 @@ func (l leaver) endAccess(ctx context.Context) error {
 // denyFormerName has requests denied under the name that a user had before a rename. A change of the App's naming is no
 // rename.
 func (e *evaluation) denyFormerName(ctx context.Context, before *v1alpha1.UserStatus) error {
-	former := e.formerName(before)
+	former := e.late.formerName(e.user, before)
 	if former == "" {
 		return nil
 	}
 	return e.Revocations.Renamed(ctx, e.user, former)
-}
-
-// formerName returns the name by which bindings named the user until the user was renamed; "" for none.
-func (e *evaluation) formerName(before *v1alpha1.UserStatus) string {
-	former, boundAs := before.KubernetesUsername, before.BoundAs
-	if late, found := e.late.of(e.user); found && before.ObservedGeneration == 0 {
-		former, boundAs = late.boundAs, late.boundAs
-	}
-	if former != boundAs || former == e.user.Status.KubernetesUsername || !e.user.MayHaveAccess() || e.late.observed(e.user, before) == e.user.Generation {
-		return ""
-	}
-	return former
 }
 
 // otherBindings are what bindings that are not the user's still give after its access was revoked.

@@ -57,7 +57,7 @@ func runController(command *cobra.Command, flags controllerFlags) error {
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()
 	defer start(life, log, telemetry.Controller)()
-	go limitGarbage(life)
+	go limitGarbage(life, controllerGarbage)
 	p, err := newOperator(life, &flags.commonFlags, log, controllers.Kinds()...)
 	if err != nil {
 		return err

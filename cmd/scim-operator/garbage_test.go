@@ -8,11 +8,16 @@ import (
 	"testing/synctest"
 )
 
-// A small heap may grow by much, a large one by a third of itself.
+// A small heap may grow by much, a large one by its process's share.
 func TestGarbagePercent(t *testing.T) {
 	for live, want := range map[uint64]int{0: 400, 8 << 20: 400, 32 << 20: 200, 128 << 20: 50, 192 << 20: 33, 1 << 30: 33} {
-		if got := garbagePercent(live); got != want {
-			t.Errorf("%d bytes in use: %d %%, not %d", live, got, want)
+		if got := garbagePercent(live, serverGarbage); got != want {
+			t.Errorf("server, %d bytes in use: %d %%, not %d", live, got, want)
+		}
+	}
+	for live, want := range map[uint64]int{32 << 20: 200, 320 << 20: 20, 1 << 30: 20} {
+		if got := garbagePercent(live, controllerGarbage); got != want {
+			t.Errorf("controller, %d bytes in use: %d %%, not %d", live, got, want)
 		}
 	}
 }
@@ -26,7 +31,7 @@ func TestLimitGarbage(t *testing.T) {
 		debug.SetGCPercent(77)
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			go limitGarbage(ctx)
+			go limitGarbage(ctx, serverGarbage)
 			synctest.Wait()
 			percent := debug.SetGCPercent(77)
 			if limited == (percent == 77) {

@@ -93,7 +93,7 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 	life, end := context.WithCancel(context.WithoutCancel(command.Context()))
 	defer end()
 	defer start(life, log, telemetry.Server)()
-	go limitGarbage(life)
+	go limitGarbage(life, serverGarbage)
 	p, err := newOperator(life, &flags.commonFlags, log, flags.kinds()...)
 	if err != nil {
 		return err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,9 +32,12 @@ import (
 const (
 	// indexKey indexes AppRoleBindings and native bindings by Key.String.
 	indexKey = "scim.key"
-	// indexSubjectUser indexes AppRoleBindings by the users that they name, but for those that bind none: see isNamedForKey. The
-	// name is a hash: to compute it at each look at a user that holds a thousand roles would cost more than all else.
-	indexSubjectUser = "scim.subject.user"
+	// indexSubjectBucket indexes AppRoleBindings by bucketOf the users that they name, but for those that bind none: see
+	// isNamedForKey. The name is a hash: to compute it at each look at a user that holds a thousand roles would cost more than all else.
+	indexSubjectBucket = "scim.subject.bucket"
+	// subjectBuckets is small beside the users of a large directory, of which an index by name would take several hundred bytes each,
+	// and large beside their bindings: a look at a user passes over a dozen of others at 100,000 users.
+	subjectBuckets = 1 << 14
 
 	maxBackoff = time.Minute
 	// ownDelay gathers the events of this process's own writes, which call for nothing but a status; ownDelayFactor has
@@ -98,6 +103,11 @@ func Add(ctx context.Context, mgr manager.Manager, syncer *Syncer, others cache.
 	return nil
 }
 
+// bucketOf is the value of indexSubjectBucket that a user shares with others.
+func bucketOf(user string) string {
+	return strconv.FormatUint(xxhash.Sum64String(user)%subjectBuckets, 36)
+}
+
 func addIndexes(ctx context.Context, mgr manager.Manager) error {
 	indexer := mgr.GetFieldIndexer()
 	native := func(object client.Object) []string {
@@ -115,17 +125,17 @@ func addIndexes(ctx context.Context, mgr manager.Manager) error {
 		{&v1alpha1.AppRoleBinding{}, indexKey, func(object client.Object) []string {
 			return []string{earned.RoleInScopeOf(object.(*v1alpha1.AppRoleBinding)).String()}
 		}},
-		{&v1alpha1.AppRoleBinding{}, indexSubjectUser, func(object client.Object) []string {
+		{&v1alpha1.AppRoleBinding{}, indexSubjectBucket, func(object client.Object) []string {
 			binding := object.(*v1alpha1.AppRoleBinding)
 			if !isNamedForKey(binding) {
 				return nil
 			}
 			subjects := binding.Spec.Subjects
-			users := make([]string, len(subjects))
+			buckets := make([]string, len(subjects))
 			for i := range subjects {
-				users[i] = subjects[i].User
+				buckets[i] = bucketOf(subjects[i].User)
 			}
-			return users
+			return buckets
 		}},
 		{&rbacv1.RoleBinding{}, indexKey, native},
 		{&rbacv1.ClusterRoleBinding{}, indexKey, native},

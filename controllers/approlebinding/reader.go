@@ -74,7 +74,7 @@ func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName
 	writes := r.writes.AppRoleBindings(user.Namespace) // before the informers are read
 	var list v1alpha1.AppRoleBindingList
 	if err := r.client.List(ctx, &list, client.InNamespace(user.Namespace),
-		client.MatchingFields{indexSubjectUser: user.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		client.MatchingFields{indexSubjectBucket: bucketOf(user.Name)}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
 	bound := map[earned.RoleInScope]v1alpha1.AppRoleSubject{}
@@ -88,16 +88,20 @@ func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName
 			add(binding)
 		}
 	}
+	looked := map[overlay.ID]bool{}
 	for i := range list.Items {
 		cached := &list.Items[i]
 		if write := writes[overlay.IDOf(cached)]; write != nil {
-			delete(writes, overlay.IDOf(cached))
+			looked[overlay.IDOf(cached)] = true
 			addLatest(write.Latest(cached))
 			continue
 		}
 		add(cached) // the index has none of another name
 	}
 	for id, write := range writes {
+		if looked[id] {
+			continue
+		}
 		if written, isBinding := write.Object().(*v1alpha1.AppRoleBinding); !isBinding || packing.Position(written, user.Name) < 0 {
 			continue
 		}

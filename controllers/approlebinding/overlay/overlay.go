@@ -27,7 +27,7 @@ type Writes struct {
 	keys  map[earned.RoleInScope]Snapshot
 	ids   map[ID]earned.RoleInScope
 	// bindings are the writes of AppRoleBindings, by namespace: a look at one App must not walk through those of all others.
-	bindings map[string]Snapshot
+	bindings map[string]*namespaceWrites
 	// undetermined are resourceVersions that an informer showed and that may be of a write without an answer yet.
 	undetermined map[earned.RoleInScope]map[ID]string
 }
@@ -75,7 +75,7 @@ func (w *Writes) put(key earned.RoleInScope, id ID, write *Write) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.keys == nil {
-		w.keys, w.ids, w.bindings = map[earned.RoleInScope]Snapshot{}, map[ID]earned.RoleInScope{}, map[string]Snapshot{}
+		w.keys, w.ids, w.bindings = map[earned.RoleInScope]Snapshot{}, map[ID]earned.RoleInScope{}, map[string]*namespaceWrites{}
 	}
 	w.drop(id)
 	if w.keys[key] == nil {
@@ -85,9 +85,9 @@ func (w *Writes) put(key earned.RoleInScope, id ID, write *Write) {
 	w.ids[id] = key
 	if id.Kind == KindAppRoleBinding {
 		if w.bindings[id.Namespace] == nil {
-			w.bindings[id.Namespace] = Snapshot{}
+			w.bindings[id.Namespace] = &namespaceWrites{writes: Snapshot{}}
 		}
-		w.bindings[id.Namespace][id] = write
+		w.bindings[id.Namespace].changeable()[id] = write
 	}
 	if version, found := w.undetermined[key][id]; found && (write.object == nil || isAtLeast(write.object.GetResourceVersion(), version)) {
 		delete(w.undetermined[key], id) // this process's own, or overwritten by it
@@ -122,7 +122,8 @@ func (w *Writes) drop(id ID) {
 		delete(w.keys, key)
 	}
 	if id.Kind == KindAppRoleBinding {
-		if delete(w.bindings[id.Namespace], id); len(w.bindings[id.Namespace]) == 0 {
+		of := w.bindings[id.Namespace].changeable()
+		if delete(of, id); len(of) == 0 {
 			delete(w.bindings, id.Namespace)
 		}
 	}

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
@@ -151,4 +153,39 @@ func TestWaitEndsWithTheEvent(t *testing.T) {
 	bounded, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	w.Wait(bounded, []ID{id}, nothing) // no event: the context ends it
+}
+
+// What a caller has of a namespace's writes stays as it was, whatever is written after, and the next caller has all of it.
+func TestAppRoleBindingsAreLent(t *testing.T) {
+	key := earned.RoleInScope{Namespace: "ns", App: "app", Role: "viewer", Scope: "default"}
+	binding := func(name string) *v1alpha1.AppRoleBinding {
+		return &v1alpha1.AppRoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), ResourceVersion: "1"}}
+	}
+	var writes Writes
+	remember := func(name string) { writes.Remember(key, IDOf(binding(name)), binding(name)) }
+	remember("a")
+	first := writes.AppRoleBindings("ns")
+	remember("b")
+	second := writes.AppRoleBindings("ns")
+	remember("c")
+	writes.Observe(nil, IDOf(binding("a")), binding("a"), false) // the informer has caught up with it
+	third := writes.AppRoleBindings("ns")
+	for i, test := range []struct {
+		got  Snapshot
+		want []string
+	}{{first, []string{"a"}}, {second, []string{"a", "b"}}, {third, []string{"b", "c"}}} {
+		var names []string
+		for id := range test.got {
+			names = append(names, id.Name)
+		}
+		if slices.Sort(names); !slices.Equal(names, test.want) {
+			t.Errorf("look %d has the writes of %v, want %v", i+1, names, test.want)
+		}
+	}
+	for _, name := range []string{"b", "c"} {
+		writes.Observe(nil, IDOf(binding(name)), binding(name), false)
+	}
+	if left := writes.AppRoleBindings("ns"); left != nil || len(writes.bindings) != 0 {
+		t.Errorf("after all were seen there are %v", left)
+	}
 }

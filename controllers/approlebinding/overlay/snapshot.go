@@ -20,11 +20,31 @@ func (w *Writes) Snapshot(key earned.RoleInScope) Snapshot {
 	return maps.Clone(w.keys[key])
 }
 
-// AppRoleBindings returns the writes of the AppRoleBindings of a namespace.
+// AppRoleBindings returns the writes of the AppRoleBindings of a namespace. Callers share the result: it is not to be changed.
 func (w *Writes) AppRoleBindings(namespace string) Snapshot {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	return maps.Clone(w.bindings[namespace])
+	of := w.bindings[namespace]
+	if of == nil {
+		return nil
+	}
+	of.lent = true
+	return of.writes
+}
+
+// namespaceWrites are the writes of a namespace's AppRoleBindings. Each evaluation of a user looks at them, far more often than one
+// of them changes. So a change copies them, where a caller has them, and a look does not.
+type namespaceWrites struct {
+	writes Snapshot
+	lent   bool
+}
+
+// changeable returns the writes to be changed, which no caller has.
+func (n *namespaceWrites) changeable() Snapshot {
+	if n.lent {
+		n.writes, n.lent = maps.Clone(n.writes), false
+	}
+	return n.writes
 }
 
 // Merge returns the newer of each informer's copy and each write, of the kinds named. It forgets writes that the

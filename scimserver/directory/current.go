@@ -71,7 +71,7 @@ func present(ctx context.Context, live client.Client, app types.NamespacedName, 
 		return nil, true, nil
 	case err != nil:
 		return nil, false, err
-	case read.UID != e.uid || read.ResourceVersion != e.resourceVersion || uint32(read.Generation) != e.generation: //nolint:gosec // the low halves
+	case read.UID != e.uid || read.ResourceVersion != e.resourceVersion || uint32(read.Generation) != e.generation:
 		return nil, false, nil
 	}
 	return e, true, nil

@@ -61,7 +61,7 @@ func newEntry(user *v1alpha1.User) *Entry {
 		},
 		userName:     spec.UserName,
 		lastModified: lastModified(user).UnixMicro(),
-		generation:   uint32(user.Generation), //nolint:gosec // its low half
+		generation:   uint32(user.Generation),
 		observed:     user.Status.ObservedGeneration,
 		revocation:   revocationOf(user),
 	}

@@ -88,6 +88,21 @@ func (w *bindingWriter) writeBindings(ctx context.Context, which stage) error {
 	return joinErrors(errs)
 }
 
+// grants reports whether writeBindings has anything to write in stageGrants.
+func (w *bindingWriter) grants() bool {
+	for i := range w.plan.chunks {
+		c := &w.plan.chunks[i]
+		if len(c.Members) == 0 || w.plan.stageOf(c) != stageGrants {
+			continue
+		}
+		existing := w.objects.binding(c.Index)
+		if existing == nil || !existing.DeletionTimestamp.IsZero() || !bindingIsAsWanted(existing, w.buildBinding(c, existing)) {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *bindingWriter) writeBinding(ctx context.Context, c *packing.Chunk) error {
 	base := w.objects.binding(c.Index)
 	want := w.buildBinding(c, base)

@@ -7,7 +7,8 @@
 //
 // A run gathers its input, makes a plan, and writes what differs from it: first the removals of users, then the
 // AppRoleBindings, then the grants, and last the removal of what is no longer needed. AppRoleBindings that lose leavers alone come
-// after that, or in a later run (trailing.go). A native binding gains only
+// after that, or in a later run (trailing.go). A run that callers wait for with a removal alone ends after the removals and leaves the rest to
+// the next one, which is not urgent. A native binding gains only
 // subjects of users that were evaluated for the state of the App that asks for it: users evaluated for an earlier one keep exactly the
 // native bindings that name them.
 //

@@ -140,6 +140,16 @@ func (w *nativeWriter) writeGrants(ctx context.Context) error {
 	})
 }
 
+// grants reports whether writeGrants has anything to write.
+func (w *nativeWriter) grants() bool {
+	for id, want := range w.plan.desired {
+		if existing, found := w.objects.native(id); !want.retiring && !(found && w.plan.isAsWanted(existing, want)) {
+			return true
+		}
+	}
+	return false
+}
+
 // grant writes one native binding. It returns nil where its namespace is on its way out.
 func (w *nativeWriter) grant(ctx context.Context, id overlay.ID, existing client.Object, want desiredNative) (client.Object, error) {
 	w.edits.describe(ctx, id, existing)

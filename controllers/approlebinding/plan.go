@@ -50,6 +50,9 @@ type input struct {
 	status bool
 	// urgent says that a caller waits for a removal, prompt that it also waits for all AppRoleBindings.
 	urgent, prompt bool
+	// leavesGrants says that what only grants is the next run's: it waits for the App's other grants, and callers of this one for
+	// removals alone.
+	leavesGrants bool
 	// trailing are leavers that AppRoleBindings name and native bindings do not, before the run.
 	trailing map[string]bool
 	appState

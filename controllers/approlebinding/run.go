@@ -37,8 +37,8 @@ func (o Outcome) kind() string {
 	return "prune"
 }
 
-// errInterrupted ends a run half-way. The next one, which is about to begin, does what it left out: errStatusLeft says that there
-// is nothing but the status.
+// errInterrupted ends a run half-way: a removal waits, or what is left only grants, and nothing of that is urgent. The next run, which is
+// about to begin, does what it left out: errStatusLeft says that there is nothing but the status.
 var (
 	errInterrupted = errors.New("interrupted by a removal")
 	errStatusLeft  = fmt.Errorf("%w before the status was written", errInterrupted)
@@ -80,6 +80,9 @@ func (r *run) write(ctx context.Context, removed func(error)) Outcome {
 		return Outcome{Removal: err, Grant: err}
 	}
 	removed(nil)
+	if r.plan.leavesGrants && r.grants() {
+		return Outcome{Grant: errInterrupted}
+	}
 	outcome := Outcome{Grant: r.bindings.writeBindings(ctx, stageGrants)}
 	if outcome.Grant == nil {
 		outcome.Grant = cmp.Or(r.plan.refused.err(), r.plan.unknown, r.natives.writeGrants(ctx))
@@ -90,6 +93,9 @@ func (r *run) write(ctx context.Context, removed func(error)) Outcome {
 	outcome.Prune = errors.Join(r.natives.pruneNatives(ctx), r.bindings.pruneBindings(ctx), r.bindings.writeTrailing(ctx))
 	return outcome
 }
+
+// grants reports whether there is anything to write that only grants.
+func (r *run) grants() bool { return r.bindings.grants() || r.natives.grants() }
 
 func (r *run) removeUsers(ctx context.Context) error {
 	if err := r.natives.removeSubjects(ctx); err != nil {

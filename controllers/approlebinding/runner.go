@@ -41,6 +41,7 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 		unlabelled: &r.syncer.unlabelledBindings, permissions: &r.syncer.permissions, trailers: &r.syncer.trailing,
 		input: input{
 			key: key, full: scheduled.Want.full, status: scheduled.Want.status, urgent: scheduled.Urgent, prompt: scheduled.Want.prompt,
+			leavesGrants: scheduled.Urgent && scheduled.MayStop && !scheduled.Want.grants,
 		},
 	}
 	err := g.gather(ctx, func() memory { return r.beginRun(key, scheduled.Want.status) })

@@ -32,6 +32,8 @@ type want struct {
 	// status has the AppRoleBindings' status written; full has everything looked at. prompt has AppRoleBindings written before the
 	// caller learns of its removal, also where they lose leavers alone.
 	status, full, prompt bool
+	// grants has what only grants written as urgently as removals; else an urgent run leaves it to the next one.
+	grants bool
 	// asked are completed when the run is done.
 	asked []*grantRequest
 	// origins are the callers' spans.
@@ -39,7 +41,7 @@ type want struct {
 }
 
 func (w *want) merge(other want) {
-	w.status, w.full, w.prompt = w.status || other.status, w.full || other.full, w.prompt || other.prompt
+	w.status, w.full, w.prompt, w.grants = w.status || other.status, w.full || other.full, w.prompt || other.prompt, w.grants || other.grants
 	w.asked = append(w.asked, other.asked...)
 	w.origins = w.origins.And(other.origins)
 }

@@ -71,7 +71,7 @@ func (s *Syncer) Sync(ctx context.Context, key earned.RoleInScope) Outcome {
 // removal, too. It returns the outcomes in the order of the keys.
 func (s *Syncer) SyncUrgently(ctx context.Context, keys []earned.RoleInScope) []Outcome {
 	outcomes := make([]Outcome, len(keys))
-	for i, ticket := range s.scheduleUrgently(keys, want{origins: tracing.From(ctx)}, false) {
+	for i, ticket := range s.scheduleUrgently(keys, want{grants: true, origins: tracing.From(ctx)}, false) {
 		outcomes[i] = wait(ctx, ticket)
 	}
 	return outcomes

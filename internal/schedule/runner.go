@@ -131,6 +131,7 @@ func (s *Scheduler[K, W, R]) run(key K, r *runner[W, R], current *batch[W, R], r
 	begin := time.Now()
 	mayInterrupt := r.interruptions < s.options.MaxInterruptions
 	run.IsInterrupted = func() bool { return mayInterrupt && s.isUrgent(r) }
+	run.MayStop = mayInterrupt
 	result, ending := s.options.Run(ctx, key, run)
 	if ending == Interrupted {
 		r.interruptions++
@@ -158,7 +159,7 @@ func (s *Scheduler[K, W, R]) postpone(r *runner[W, R], current *batch[W, R], wan
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if r.next == nil {
-		r.next = &batch[W, R]{}
+		r.next = newBatch[W, R]() // calls from now on need a ticket that was told of no removal
 	}
 	if s.options.Merge != nil {
 		s.options.Merge(&r.next.want, want)

@@ -56,6 +56,9 @@ type Run[W any] struct {
 	Removed func(error)
 	// IsInterrupted reports whether an urgent run waits for this one. Work that is not urgent can stop then.
 	IsInterrupted func() bool
+	// MayStop says that the run may end as Interrupted, also where no urgent run waits: the next one, which is not urgent unless it was
+	// called to be, does the rest.
+	MayStop bool
 	// Overtaken is closed when an urgent call comes during the run, so that a wait for a slot can end; Preceded when one comes that is
 	// first.
 	Overtaken, Preceded <-chan struct{}

@@ -415,3 +415,75 @@ func TestFirstPrecedesUrgent(t *testing.T) {
 		}
 	})
 }
+
+// A run may stop by itself after its removals. A call that comes then waits for removals of its own, and the next run serves both.
+func TestARunThatStopsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := newTrace()
+		s := New(Options[string, wants, wants]{
+			Merge: merge, MaxInterruptions: 8, RestShare: 1, MaxRest: time.Hour,
+			Run: func(_ context.Context, _ string, run *Run[wants]) (wants, Ending) {
+				seen.add(run.Want)
+				time.Sleep(time.Second)
+				run.Removed(nil)
+				if len(seen.runs) == 1 && run.MayStop {
+					time.Sleep(time.Second)
+					return nil, Interrupted
+				}
+				return run.Want, Ended
+			},
+		})
+		begun := time.Now()
+		first := s.Schedule("a", wants{"1"}, true)
+		if err := first.WaitRemoved(t.Context()); err != nil || time.Since(begun) != time.Second {
+			t.Errorf("removed after %s: %v", time.Since(begun), err)
+		}
+		time.Sleep(time.Second + time.Millisecond) // the run has ended, and what it left has begun
+		second := s.Schedule("a", wants{"2"}, true)
+		asked := time.Now()
+		if err := second.WaitRemoved(t.Context()); err != nil || time.Since(asked) < time.Second {
+			t.Errorf("the second call's removal is told after %s: %v", time.Since(asked), err)
+		}
+		for _, ticket := range []*Ticket[wants]{first, second} {
+			if _, err := ticket.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if want := []wants{{"1"}, {"1"}, {"2"}}; !equal(seen.runs, want) {
+			t.Errorf("runs %v, want %v", seen.runs, want)
+		}
+		synctest.Wait()
+	})
+}
+
+// A call that comes before what a run left has begun is served by the same run, and waits for its own removal.
+func TestACallBeforeWhatARunLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slots := fair.NewSlots(1, 0)
+		release := slots.Acquire(t.Context(), fair.Lane{}, nil)
+		defer release()
+		runs := 0
+		s := New(Options[string, wants, wants]{
+			Merge: merge, MaxInterruptions: 8, Slots: slots,
+			Run: func(_ context.Context, _ string, run *Run[wants]) (wants, Ending) {
+				runs++
+				time.Sleep(time.Second)
+				run.Removed(nil)
+				if runs == 1 {
+					return nil, Interrupted
+				}
+				return run.Want, Ended
+			},
+		})
+		_ = s.Schedule("a", wants{"1"}, true).WaitRemoved(t.Context())
+		synctest.Wait() // what the run left waits for a slot
+		asked := time.Now()
+		second := s.Schedule("a", wants{"2"}, true)
+		if err := second.WaitRemoved(t.Context()); err != nil || time.Since(asked) != time.Second {
+			t.Errorf("the second call's removal is told after %s: %v", time.Since(asked), err)
+		}
+		if got, err := second.Wait(t.Context()); err != nil || !slices.Equal(got, wants{"1", "2"}) {
+			t.Errorf("the second run did %v: %v", got, err)
+		}
+	})
+}

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,18 +106,20 @@ func busy(t *testing.T) *bystander.Bystander {
 }
 
 // While another App is active, an App has four pages under way, whatever its clients do. A client that does not read its page is cut
-// off, and its place is the next one's.
+// off, and its place is the next one's. A client that waits for a place for too long is told when to come again. The pages of all clients
+// together are more than a gigabyte, of which the server holds little.
 func TestClientsThatDoNotRead(t *testing.T) {
-	const clients, places = 24, 4
+	const clients, places, mostMemory = 100, 4, 200 << 20
 	tenant := unlimited(t, 200, 60_000)
 	_ = busy(t)
+	grown := memoryGrowth(t, operator.Server.Pid())
 	ctx, stop := context.WithCancel(t.Context())
-	begun := make(chan time.Time, 1000)
+	begun, refused := make(chan time.Time, 1000), make(chan *http.Response, 1000)
 	var running sync.WaitGroup
 	for range clients {
 		running.Go(func() {
 			for ctx.Err() == nil {
-				tenant.takeNothing(ctx, begun)
+				tenant.takeNothing(ctx, begun, refused)
 			}
 		})
 	}
@@ -140,10 +144,57 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	if tenant.refusals(t, "stalled") == 0 {
 		t.Error("no metric tells of the clients that were cut off")
 	}
+	select {
+	case answer := <-refused:
+		seconds, err := strconv.Atoi(answer.Header.Get("Retry-After"))
+		if answer.StatusCode != http.StatusTooManyRequests || err != nil || seconds < 1 {
+			t.Errorf("a client that waits is answered %d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
+		}
+	case <-time.After(patience):
+		t.Fatalf("%d clients wait for %d places, and none is refused in %s", clients, places, patience)
+	}
+	if tenant.refusals(t, "concurrency") == 0 {
+		t.Error("no metric tells of the clients that found no place")
+	}
+	if grew := grown(); grew > mostMemory {
+		t.Errorf("the server's memory grew by %d MiB", grew>>20)
+	} else {
+		t.Logf("the server's memory grew by %d MiB", grew>>20)
+	}
 }
 
-// takeNothing asks for the largest page, tells when it begins, and reads no further, until the server closes the connection.
-func (n *attacker) takeNothing(ctx context.Context, begun chan<- time.Time) {
+// memoryGrowth watches the resident set of a process, and returns what tells by how many bytes it has grown at its largest. It is 0 on
+// systems without /proc.
+func memoryGrowth(t *testing.T, pid int) func() int64 {
+	t.Helper()
+	resident := func() int64 {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			return 0
+		}
+		var size, pages int64
+		if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+			t.Error(err)
+		}
+		return pages * int64(os.Getpagesize())
+	}
+	before := resident()
+	var largest atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			largest.Store(max(largest.Load(), resident()))
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	t.Cleanup(func() { stop(); watching.Wait() })
+	return func() int64 { return max(largest.Load(), resident()) - before }
+}
+
+// takeNothing asks for the largest page, tells when it begins, and reads no further, until the server closes the connection. It tells
+// any other answer, too.
+func (n *attacker) takeNothing(ctx context.Context, begun chan<- time.Time, refused chan<- *http.Response) {
 	connection, err := from(5).DialContext(ctx, "tcp", address())
 	if err != nil {
 		return
@@ -158,9 +209,13 @@ func (n *attacker) takeNothing(ctx context.Context, begun chan<- time.Time) {
 	if _, err := io.WriteString(connection, request); err != nil {
 		return
 	}
-	line, err := bufio.NewReaderSize(connection, 64).ReadString('\n')
-	if err != nil || !strings.Contains(line, " 200 ") {
+	answer, err := http.ReadResponse(bufio.NewReaderSize(connection, 64), nil)
+	if err != nil {
 		time.Sleep(100 * time.Millisecond)
+		return
+	}
+	if answer.StatusCode != http.StatusOK {
+		refused <- answer
 		return
 	}
 	begun <- time.Now()

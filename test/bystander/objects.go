@@ -18,7 +18,8 @@ import (
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
 
-// What a tenant does with objects of its own namespace, past the SCIM server: all of it is a right of a namespace's administrator.
+// Objects is what a tenant does with objects of its own namespace, past the SCIM server: all of it is a right of a namespace's administrator.
+type Objects struct{ *Tenant }
 
 // again is an attack that does one thing again and again, so long apart. That an object is gone, or has changed meanwhile, ends nothing.
 func again(apart time.Duration, once func(ctx context.Context, i int) error) Attack {
@@ -35,7 +36,7 @@ func again(apart time.Duration, once func(ctx context.Context, i int) error) Att
 }
 
 // ManyTokens makes 50 ScimTokens a second.
-func (t *Tenant) ManyTokens() Attack {
+func (t Objects) ManyTokens() Attack {
 	return again(20*time.Millisecond, func(ctx context.Context, i int) error {
 		return t.Admin.Create(ctx, &v1alpha1.ScimToken{
 			ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, GenerateName: "many-"},
@@ -45,7 +46,7 @@ func (t *Tenant) ManyTokens() Attack {
 }
 
 // ManyApps makes 20 Apps a second.
-func (t *Tenant) ManyApps() Attack {
+func (t Objects) ManyApps() Attack {
 	return again(50*time.Millisecond, func(ctx context.Context, i int) error {
 		app := &v1alpha1.App{ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: fmt.Sprint("many-", i)}, Spec: *t.App.Spec.DeepCopy()}
 		app.Spec.Tokens = nil
@@ -54,7 +55,7 @@ func (t *Tenant) ManyApps() Attack {
 }
 
 // AppMadeAnew deletes the App twice a second, and makes it again.
-func (t *Tenant) AppMadeAnew() Attack {
+func (t Objects) AppMadeAnew() Attack {
 	return again(500*time.Millisecond, func(ctx context.Context, _ int) error {
 		if err := t.Admin.Delete(ctx, t.App.DeepCopy()); client.IgnoreNotFound(err) != nil {
 			return err
@@ -66,7 +67,7 @@ func (t *Tenant) AppMadeAnew() Attack {
 }
 
 // HugeAnnotations writes an annotation of 200 KB to the App, five times a second.
-func (t *Tenant) HugeAnnotations() Attack {
+func (t Objects) HugeAnnotations() Attack {
 	return again(editEvery, func(ctx context.Context, i int) error {
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{"huge":%q}}}`, strings.Repeat(string(rune('a'+i%26)), 200_000))
 		return t.Admin.Patch(ctx, t.App.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(patch)))
@@ -74,7 +75,7 @@ func (t *Tenant) HugeAnnotations() Attack {
 }
 
 // RotatedSecrets changes ten times a second the Secret that a ScimToken refers to.
-func (t *Tenant) RotatedSecrets() Attack {
+func (t Objects) RotatedSecrets() Attack {
 	return again(100*time.Millisecond, func(ctx context.Context, i int) error {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: "rotated", Labels: map[string]string{"scim-operator.io/token": "true"}}}
 		text, err := token.New()
@@ -93,7 +94,7 @@ func (t *Tenant) RotatedSecrets() Attack {
 }
 
 // SuspendedUsers suspends users of Fill, and brings them back, 20 times a second.
-func (t *Tenant) SuspendedUsers() Attack {
+func (t Objects) SuspendedUsers() Attack {
 	ids := t.people()
 	return again(50*time.Millisecond, func(ctx context.Context, i int) error {
 		user := &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: ids[i%len(ids)]}}
@@ -103,7 +104,7 @@ func (t *Tenant) SuspendedUsers() Attack {
 }
 
 // DeletedBindings deletes the App's bindings ten times a second, whatever puts them back.
-func (t *Tenant) DeletedBindings() Attack {
+func (t Objects) DeletedBindings() Attack {
 	return again(100*time.Millisecond, func(ctx context.Context, i int) error {
 		if i%2 == 0 {
 			return t.Admin.DeleteAllOf(ctx, &rbacv1.RoleBinding{}, client.InNamespace(t.Namespace))
@@ -113,7 +114,7 @@ func (t *Tenant) DeletedBindings() Attack {
 }
 
 // NamespaceLabels labels the tenant's namespace five times a second, so that it enters 256 scopes of the App, and leaves them.
-func (t *Tenant) NamespaceLabels() Attack {
+func (t Objects) NamespaceLabels() Attack {
 	label := again(editEvery, func(ctx context.Context, i int) error {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: t.Namespace}}
 		patch := fmt.Sprintf(`{"metadata":{"labels":{"attack":"%d"}}}`, i%2)

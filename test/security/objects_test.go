@@ -15,14 +15,14 @@ func TestBystanderOfObjects(t *testing.T) {
 		name string
 		run  func(*attacker) bystander.Attack
 	}{
-		{"50 ScimTokens a second", func(n *attacker) bystander.Attack { return n.ManyTokens() }},
-		{"20 Apps a second", func(n *attacker) bystander.Attack { return n.ManyApps() }},
-		{"an App that is made anew", func(n *attacker) bystander.Attack { return n.AppMadeAnew() }},
-		{"annotations of 200 KB", func(n *attacker) bystander.Attack { return n.HugeAnnotations() }},
-		{"a Secret that changes", func(n *attacker) bystander.Attack { return n.RotatedSecrets() }},
-		{"users that are suspended and are not", func(n *attacker) bystander.Attack { return n.SuspendedUsers() }},
-		{"bindings that are deleted", func(n *attacker) bystander.Attack { return n.DeletedBindings() }},
-		{"a namespace that enters 256 scopes", func(n *attacker) bystander.Attack { return n.NamespaceLabels() }},
+		{"50 ScimTokens a second", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.ManyTokens() }},
+		{"20 Apps a second", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.ManyApps() }},
+		{"an App that is made anew", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.AppMadeAnew() }},
+		{"annotations of 200 KB", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.HugeAnnotations() }},
+		{"a Secret that changes", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.RotatedSecrets() }},
+		{"users that are suspended and are not", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.SuspendedUsers() }},
+		{"bindings that are deleted", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.DeletedBindings() }},
+		{"a namespace that enters 256 scopes", func(n *attacker) bystander.Attack { return bystander.Objects{Tenant: n.Tenant}.NamespaceLabels() }},
 		{"a rule that flips", edits(bystander.FlippingRule)},
 		{"a mode that flips", edits(bystander.FlippingMode)},
 		{"a prefix that flips", edits(bystander.FlippingPrefix)},

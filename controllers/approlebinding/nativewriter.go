@@ -143,7 +143,7 @@ func (w *nativeWriter) writeGrants(ctx context.Context) error {
 // grants reports whether writeGrants has anything to write.
 func (w *nativeWriter) grants() bool {
 	for id, want := range w.plan.desired {
-		if existing, found := w.objects.native(id); !want.retiring && !(found && w.plan.isAsWanted(existing, want)) {
+		if existing, found := w.objects.native(id); !want.retiring && (!found || !w.plan.isAsWanted(existing, want)) {
 			return true
 		}
 	}

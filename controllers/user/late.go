@@ -75,9 +75,9 @@ func (l *lateStatuses) created(app types.NamespacedName, now time.Time) {
 
 // turn moves on to the present second.
 func (a *arrivals) turn(now time.Time) {
-	switch second := now.Unix(); {
-	case second == a.second:
-	case second == a.second+1:
+	switch second := now.Unix(); second {
+	case a.second:
+	case a.second + 1:
 		a.second, a.prior, a.current = second, a.current, 0
 	default:
 		a.second, a.prior, a.current = second, 0, 0

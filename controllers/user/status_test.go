@@ -82,7 +82,7 @@ func TestVerdicts(t *testing.T) {
 				if kind == v1alpha1.ConditionAccessRevoked {
 					generation = 7
 				}
-				if c == nil || c.ObservedGeneration != generation || c.Message == "" && !(kind == v1alpha1.ConditionAccessGranted && silent) {
+				if c == nil || c.ObservedGeneration != generation || c.Message == "" && (kind != v1alpha1.ConditionAccessGranted || !silent) {
 					t.Fatalf("%s = %+v", kind, c)
 				}
 				texts = append(texts, fmt.Sprintf("%s %s", c.Status, c.Reason))

@@ -65,7 +65,7 @@ func present(ctx context.Context, live client.Client, app types.NamespacedName, 
 	}
 	read := &metav1.PartialObjectMetadata{}
 	read.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("User"))
-	err = live.Get(ctx, client.ObjectKey(e.name()), read)
+	err = live.Get(ctx, e.name(), read)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, true, nil

@@ -249,7 +249,7 @@ func TestNoAssertionIsTakenTwice(t *testing.T) {
 	const schedules = 3000
 	replays, leeway, unknown := 0, 0, 0
 	for seed := range int64(schedules) {
-		random := rand.New(rand.NewSource(seed)) //nolint:gosec // an order of steps
+		random := rand.New(rand.NewSource(seed))
 		w := &spentWorld{now: noon, app: appWith("other", "key"), replicas: []*spentReplica{{}, {}, {}}}
 		for _, replica := range w.replicas {
 			w.start(replica)

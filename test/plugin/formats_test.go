@@ -86,7 +86,7 @@ func TestFormatsAndCompletionOfEachCommand(t *testing.T) {
 		if found == nil {
 			continue
 		}
-		line := append(words, command.arguments...)
+		line := slices.Concat(words, command.arguments)
 		offered := a.scim(slices.Concat([]string{"__complete"}, line, []string{"-o", ""})...).expect(0).out
 		a.scim(append(slices.Clone(line), "-o", "xml")...).expect(2, "want "+strings.ReplaceAll(found[1], "|", ", "))
 		for format := range strings.SplitSeq(found[1], "|") {

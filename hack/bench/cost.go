@@ -46,6 +46,8 @@ type costs struct {
 	*environment
 	kind, name string
 	pop        population
+	// mould is what the store holds of one of the users.
+	mould *mould
 }
 
 // measureCosts imports users into an App of its own control plane, looks at what etcd has of one, and deactivates a quarter of them.
@@ -70,7 +72,10 @@ func (s *suite) measureCosts(ctx context.Context, kind string, e *environment) e
 	if err := c.account(ctx, "deactivated", len(leavers), func() error { return c.deactivateAll(ctx, leavers) }); err != nil {
 		return err
 	}
-	return c.measureFloor(ctx)
+	if err := c.measureFloor(ctx); err != nil {
+		return err
+	}
+	return c.measureCreateFloor(ctx)
 }
 
 // grantNothing takes the rules out of the sample App.
@@ -200,6 +205,7 @@ func (c *costs) reportSizes(ctx context.Context) error {
 	if err := m.take(ctx, c.environment, store); err != nil {
 		return err
 	}
+	c.mould = m
 	for _, object := range []struct {
 		resource string
 		stored   []byte

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,13 +23,14 @@ const (
 	// foreignGroup is of kinds that the operator knows nothing of.
 	foreignGroup = "foreign.example.com"
 	definitions  = "crd/bases"
-	appResource  = "apps"
-	userResource = "users"
 	// floorWriters bounds the writes under way at a time.
 	floorWriters = 16
 )
 
-// ForeignKinds defines what ForeignEdits and ForeignWrites write: kinds of another group with the fields of App and User and without
+// foreignResources are the kinds of this project with fields that foreign kinds have.
+var foreignResources = []string{"apps", "users", "nameclaims"}
+
+// ForeignKinds defines what ForeignEdits and ForeignWrites write: kinds of another group with the fields of App, User and NameClaim and without
 // any rule of this project. It returns when the API server serves them; they may be there already.
 // Errors are the API server's.
 func (t *Tenant) ForeignKinds(ctx context.Context) error {
@@ -39,7 +41,7 @@ func (t *Tenant) ForeignKinds(ctx context.Context) error {
 	found := 0
 	for _, object := range objects {
 		resource, _, _ := unstructured.NestedString(object.Object, "spec", "names", "plural")
-		if resource != appResource && resource != userResource {
+		if !slices.Contains(foreignResources, resource) {
 			continue
 		}
 		found++
@@ -59,20 +61,21 @@ func (t *Tenant) ForeignKinds(ctx context.Context) error {
 		}
 		list := &unstructured.UnstructuredList{}
 		kind, _, _ := unstructured.NestedString(object.Object, "spec", "names", "kind")
-		list.SetGroupVersionKind(foreignKind(kind))
+		list.SetGroupVersionKind(ForeignKind(kind))
 		if err := t.poll(ctx, setupTimeout, "a foreign kind", func(ctx context.Context) error {
 			return t.Admin.List(ctx, list, client.InNamespace(t.Namespace), client.Limit(1))
 		}); err != nil {
 			return err
 		}
 	}
-	if found != 2 {
-		return fmt.Errorf("%s defines %d of the kinds App and User", definitions, found)
+	if found != len(foreignResources) {
+		return fmt.Errorf("%s defines %d of %v", definitions, found, foreignResources)
 	}
 	return nil
 }
 
-func foreignKind(kind string) schema.GroupVersionKind {
+// ForeignKind names the kind that ForeignKinds defines after one of this project.
+func ForeignKind(kind string) schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: foreignGroup, Version: v1alpha1.GroupVersion.Version, Kind: kind}
 }
 
@@ -103,7 +106,7 @@ func (t *Tenant) ForeignEdits(edit Edit) Attack {
 	return func(ctx context.Context) error {
 		spec := t.App.Spec.DeepCopy()
 		foreign := &unstructured.Unstructured{}
-		foreign.SetGroupVersionKind(foreignKind("App"))
+		foreign.SetGroupVersionKind(ForeignKind("App"))
 		foreign.SetNamespace(t.Namespace)
 		foreign.SetName(t.App.Name)
 		for i := 0; ctx.Err() == nil; i++ {
@@ -155,7 +158,7 @@ func (t *Tenant) foreignUser(bytes int) *unstructured.Unstructured {
 		"app": t.App.Name, "userName": "foreign@example.com", "userNameKey": "foreign@example.com", "active": true,
 		"extensions": map[string]any{"urn:example:note": map[string]any{"note": strings.Repeat("x", bytes)}},
 	}}}
-	user.SetGroupVersionKind(foreignKind("User"))
+	user.SetGroupVersionKind(ForeignKind("User"))
 	user.SetNamespace(t.Namespace)
 	user.SetGenerateName("foreign-")
 	return user

@@ -12,6 +12,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY api api
 COPY cmd cmd
+COPY config config
 COPY controllers controllers
 COPY internal internal
 COPY scimserver scimserver

@@ -123,13 +123,10 @@ func (w *nativeWriter) removeFrom(ctx context.Context, id overlay.ID, existing n
 // writeGrants creates and completes native bindings.
 func (w *nativeWriter) writeGrants(ctx context.Context) error {
 	return eachOf(w.plan.desired, func(id overlay.ID, want desiredNative) error {
-		if want.retiring || w.isInterrupted() {
+		if w.isInterrupted() || !w.isMissing(id, want) {
 			return nil
 		}
-		existing, found := w.objects.native(id)
-		if found && w.plan.isAsWanted(existing, want) {
-			return nil
-		}
+		existing, _ := w.objects.native(id)
 		object, err := w.grant(ctx, id, existing.object, want)
 		if err != nil || object == nil {
 			return err
@@ -143,11 +140,17 @@ func (w *nativeWriter) writeGrants(ctx context.Context) error {
 // grants reports whether writeGrants has anything to write.
 func (w *nativeWriter) grants() bool {
 	for id, want := range w.plan.desired {
-		if existing, found := w.objects.native(id); !want.retiring && (!found || !w.plan.isAsWanted(existing, want)) {
+		if w.isMissing(id, want) {
 			return true
 		}
 	}
 	return false
+}
+
+// isMissing reports whether a native binding is to be created or completed.
+func (w *nativeWriter) isMissing(id overlay.ID, want desiredNative) bool {
+	existing, found := w.objects.native(id)
+	return !want.retiring && (!found || !w.plan.isAsWanted(existing, want))
 }
 
 // grant writes one native binding. It returns nil where its namespace is on its way out.

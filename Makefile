@@ -103,6 +103,7 @@ e2e: ## Install, disturb, restore and uninstall the image in a cluster: that of 
 
 .PHONY: conformance
 conformance: ## Compare with independent implementations of SCIM, and have one provision; needs Node.js 20 and npm.
+	@hack/node.sh 20 conformance
 	@go run ./hack/controlplane/ensure -controller-manager
 	cd test/conformance/judges && npm ci --omit=dev
 	go test -tags conformance -timeout $(TEST_TIMEOUT) $(TEST_ARGS) ./test/conformance ./test/conformance/client
@@ -114,7 +115,8 @@ alerts: ## Test alerts and the dashboard by promtool and the engine of Prometheu
 	go test -tags promtool $(TEST_ARGS) -run Panel ./test/observe
 
 .PHONY: browser
-browser: ## Look at the status page, the page of consent, and at the site where make site built it, in Chromium with axe-core; needs chromium, Node.js 20 and npm.
+browser: ## Look at the status page, the page of consent and, where make site built it, the site in Chromium; needs Node.js 20.19 and npm.
+	@hack/node.sh 20.19 browser
 	@go run ./hack/controlplane/ensure
 	cd test/observe/browser && npm ci --omit=dev
 	go test -tags browser $(TEST_ARGS) -run Browser ./test/observe ./test/okta
@@ -214,6 +216,7 @@ licences: ## Check the licences of all modules that are linked, and write docs/t
 
 .PHONY: site
 site: ## Build README.md and docs/ as a site in bin/site; needs Node.js 20 and npm.
+	@hack/node.sh 20 site
 	cd hack/site && npm ci && npx vitepress build
 	go run ./hack/site bin/site
 

@@ -21,11 +21,3 @@ func IsReserved(name string) bool {
 	}, norm.NFKC.String(name))
 	return strings.HasPrefix(strings.ToLower(readable), ReservedPrefix)
 }
-
-// IsPlain reports whether an authenticator can show a name as it is: it has no blanks at its ends and no control or
-// invisible characters.
-func IsPlain(name string) bool {
-	return strings.TrimSpace(name) == name && strings.IndexFunc(name, func(c rune) bool {
-		return unicode.IsControl(c) || unicode.Is(unicode.Cf, c)
-	}) < 0
-}

@@ -17,13 +17,3 @@ func TestIsReserved(t *testing.T) {
 		}
 	}
 }
-
-func TestIsPlain(t *testing.T) {
-	for name, want := range map[string]bool{
-		"okta:jane@example.com": true, "Jane Doe": true, "": true, " jane": false, "jane\n": false, "ja\x00ne": false, "ja\u200bne": false, "ja\u202ene": false,
-	} {
-		if got := IsPlain(name); got != want {
-			t.Errorf("%q: %t, want %t", name, got, want)
-		}
-	}
-}

@@ -90,49 +90,69 @@ func TestBinaryRunsInAJail(t *testing.T) {
 // testJailedCommand has the command wait for an API server that is not there: it lives, says why it is not ready, answers
 // what a client of SCIM understands, and ends at once when it is told to.
 func testJailedCommand(t *testing.T, root, name string) {
-	health, scim := freeAddress(t), freeAddress(t)
-	args := []string{name, "--kubeconfig=/kubeconfig", "--metrics-listen=127.0.0.1:0", "--health-listen=" + health}
-	if name == "server" {
-		args = append(args, "--listen="+scim)
-	} else {
-		args = append(args, "--leader-elect-namespace=default")
-	}
-	command := jailed(t.Context(), t, root, args...)
-	var output bytes.Buffer
-	command.Stdout, command.Stderr = &output, &output
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	t.Cleanup(func() { _ = command.Process.Kill() })
-
+	p := startOperator(t, name, func(args ...string) *exec.Cmd { return jailed(t.Context(), t, root, args...) }, "--kubeconfig=/kubeconfig")
 	waitFor(t, "the cause in /readyz", func() bool {
-		status, _, text := ask(t, "http://"+health+"/readyz")
+		status, _, text := ask(t, "http://"+p.health+"/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "127.0.0.1:1: connect: connection refused")
 	})
 	for _, path := range []string{"/healthz", "/startupz"} {
-		if status, _, text := ask(t, "http://"+health+path); status != http.StatusOK {
+		if status, _, text := ask(t, "http://"+p.health+path); status != http.StatusOK {
 			t.Errorf("%s answers %d %s: the kubelet would restart it in vain", path, status, text)
 		}
 	}
 	if name == "server" {
-		checkRefusal(t, "http://"+scim)
+		checkRefusal(t, "http://"+p.scim)
 	}
 	time.Sleep(3 * time.Second) // a dozen attempts
-	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+	if _, err := p.end(t); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+	if told := strings.Count(p.output.String(), "connection refused"); told != 1 {
+		t.Errorf("the log tells the cause %d times:\n%s", told, &p.output)
+	}
+}
+
+// operatorProcess is a server or controller that a test started.
+type operatorProcess struct {
+	health, scim string // addresses
+	command      *exec.Cmd
+	output       bytes.Buffer // to be read once the process has ended
+	ended        chan error
+}
+
+// startOperator starts a server or a controller, as run makes a command of arguments.
+func startOperator(t *testing.T, name string, run func(args ...string) *exec.Cmd, kubeconfig ...string) *operatorProcess {
+	t.Helper()
+	p := &operatorProcess{health: freeAddress(t), scim: freeAddress(t), ended: make(chan error, 1)}
+	args := append([]string{name, "--metrics-listen=127.0.0.1:0", "--health-listen=" + p.health}, kubeconfig...)
+	if name == "server" {
+		args = append(args, "--listen="+p.scim)
+	} else {
+		args = append(args, "--leader-elect-namespace=default")
+	}
+	p.command = run(args...)
+	p.command.Stdout, p.command.Stderr = &p.output, &p.output
+	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("after SIGTERM: %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("it goes on after SIGTERM")
+	go func() { p.ended <- p.command.Wait() }()
+	t.Cleanup(func() { _ = p.command.Process.Kill() })
+	return p
+}
+
+// end sends SIGTERM, and returns how long the process took to end, and how it did.
+func (p *operatorProcess) end(t *testing.T) (time.Duration, error) {
+	t.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
-	if told := strings.Count(output.String(), "connection refused"); told != 1 {
-		t.Errorf("the log tells the cause %d times:\n%s", told, &output)
+	told := time.Now()
+	select {
+	case err := <-p.ended:
+		return time.Since(told), err
+	case <-time.After(time.Minute):
+		t.Fatal("it goes on after SIGTERM")
+		return 0, nil
 	}
 }
 

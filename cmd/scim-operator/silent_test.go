@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,35 +49,13 @@ func endSilently(t *testing.T, root, kubeconfig, name string, asked <-chan struc
 	for len(asked) > 0 { // by one before
 		<-asked
 	}
-	args := []string{name, "--kubeconfig", kubeconfig, "--metrics-listen=127.0.0.1:0", "--health-listen=" + freeAddress(t)}
-	if name == "server" {
-		args = append(args, "--listen="+freeAddress(t))
-	} else {
-		args = append(args, "--leader-elect-namespace=default")
-	}
-	command := unjailed(t.Context(), root, args...)
-	var output bytes.Buffer
-	command.Stdout, command.Stderr = &output, &output
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	t.Cleanup(func() { _ = command.Process.Kill() })
+	p := startOperator(t, name, func(args ...string) *exec.Cmd { return unjailed(t.Context(), root, args...) }, "--kubeconfig", kubeconfig)
 	select {
 	case <-asked:
 	case <-time.After(time.Minute):
 		t.Fatal("it asks nothing")
 	}
 	time.Sleep(500 * time.Millisecond)
-	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	told := time.Now()
-	select {
-	case <-ended: //nolint:errcheck // however it ends
-	case <-time.After(time.Minute):
-		t.Fatalf("it goes on after SIGTERM:\n%s", &output)
-	}
-	return time.Since(told)
+	took, _ := p.end(t) // however it ends
+	return took
 }

@@ -38,7 +38,7 @@ type commonFlags struct {
 
 func (f *commonFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the Pod's ServiceAccount, else the usual places")
-	flags.StringVar(&f.healthListen, "health-listen", ":8081", "address of /healthz and /readyz; 0 for none")
+	flags.StringVar(&f.healthListen, "health-listen", ":8081", "address of /healthz, /readyz and /startupz; 0 for none")
 	flags.StringVar(&f.metricsListen, "metrics-listen", ":8082", "address of /metrics; 0 for none")
 	flags.BoolVar(&f.metricsInsecure, "metrics-insecure", false,
 		"serve metrics by plain HTTP to every client, also where the address is not a loopback one")

@@ -32,6 +32,9 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true, // main prints it, once
 		Args:          cobra.NoArgs,
 	}
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see %s --help", err, command.CommandPath())
+	})
 	root.AddCommand(newServerCommand(), newControllerCommand(), newUninstallCommand(), newVersionCommand())
 	return root
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -51,6 +53,10 @@ type serverFlags struct {
 	maxConnections       int
 	// shutdownDelay is how long the server goes on after the signal to end, before it stops to listen.
 	shutdownDelay time.Duration
+
+	// What trustedProxies and issuerNetworks say; set by check.
+	proxies  flowcontrol.Proxies
+	networks issuers.Networks
 }
 
 func newServerCommand() *cobra.Command {
@@ -60,7 +66,8 @@ func newServerCommand() *cobra.Command {
 		Short: "Serve SCIM 2.0 to identity providers",
 		Long: `Serve SCIM 2.0 to identity providers, with Kubernetes as the directory.
 
-Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no RBAC.`,
+It runs in any number of replicas. Its ServiceAccount reads no Secret and writes
+no RBAC.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return runServer(command, flags)
@@ -85,7 +92,7 @@ Runs in any number of replicas. Its ServiceAccount reads no Secret and writes no
 
 func runServer(command *cobra.Command, flags serverFlags) error {
 	log := flags.logger(command.ErrOrStderr())
-	if err := flags.validate(); err != nil {
+	if err := flags.check(); err != nil {
 		return err
 	}
 	slog.SetDefault(slog.New(oauth.Quiet(logr.ToSlogHandler(log))))
@@ -114,6 +121,37 @@ func runServer(command *cobra.Command, flags serverFlags) error {
 		end()
 	}()
 	return p.run(life)
+}
+
+// check refuses values that the server could not work with, before it waits for anything. The error names the flag.
+func (f *serverFlags) check() (err error) {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	if f.proxies, err = flowcontrol.ParseProxies(f.trustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if f.networks, err = issuers.ParseNetworks(f.issuerNetworks); err != nil {
+		return fmt.Errorf("--issuer-networks: %w", err)
+	}
+	switch {
+	case f.externalURL != "" && !isOrigin(f.externalURL):
+		return fmt.Errorf("--external-url=%s: give scheme and host, such as https://scim.example.com: paths such as /scim/v2 are added to it", f.externalURL)
+	case f.maxConnections < 1:
+		return fmt.Errorf("--max-connections=%d: at least 1 is needed", f.maxConnections)
+	case !(f.maxRequestsPerSecond >= 0): // NaN is no rate, either
+		return fmt.Errorf("--max-requests-per-second=%v: give a rate, or 0 for no bound", f.maxRequestsPerSecond)
+	case f.shutdownDelay < 0:
+		return fmt.Errorf("--shutdown-delay=%s: give a duration such as 6s, or 0", f.shutdownDelay)
+	}
+	return nil
+}
+
+// isOrigin reports whether a URL has scheme and host, and nothing after them but a slash.
+func isOrigin(address string) bool {
+	parsed, err := url.Parse(address)
+	return err == nil && (parsed.Scheme == "https" || parsed.Scheme == "http") && parsed.Host != "" && parsed.User == nil &&
+		strings.Trim(parsed.Path, "/") == "" && parsed.RawQuery == "" && !strings.ContainsAny(address, "?#")
 }
 
 // kinds are those that the server reads.
@@ -158,24 +196,16 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 	if err := mgr.Add(people); err != nil {
 		return nil, err
 	}
-	proxies, err := flowcontrol.ParseProxies(flags.trustedProxies)
-	if err != nil {
-		return nil, err
-	}
-	networks, err := issuers.ParseNetworks(flags.issuerNetworks)
-	if err != nil {
-		return nil, fmt.Errorf("--issuer-networks: %w", err)
-	}
 	scim, err := scimserver.New(ctx, people, mgr.GetCache(), scimserver.Options{
 		ExternalURL:          flags.externalURL,
 		LogBodies:            flags.logBodies,
-		TrustedProxies:       proxies,
+		TrustedProxies:       flags.proxies,
 		MaxRequestsPerSecond: flags.maxRequestsPerSecond,
 		Pace:                 speed,
 		Log:                  p.log,
 		Statuses:             live,
 		Live:                 live,
-		IssuerNetworks:       networks,
+		IssuerNetworks:       flags.networks,
 	})
 	if err != nil {
 		return nil, err
@@ -193,15 +223,11 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 
 // listen opens the SCIM port, with TLS where a certificate was given.
 func listen(ctx context.Context, p *operator, flags serverFlags) (net.Listener, error) {
-	proxies, err := flowcontrol.ParseProxies(flags.trustedProxies)
-	if err != nil {
-		return nil, err
-	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", flags.listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for SCIM requests: %w", err)
 	}
-	transport := scimserver.Transport{MaxConnections: flags.maxConnections, TrustedProxies: proxies, TLS: flags.certFile != "", Log: p.log}
+	transport := scimserver.Transport{MaxConnections: flags.maxConnections, TrustedProxies: flags.proxies, TLS: flags.certFile != "", Log: p.log}
 	listener = transport.Limit(listener)
 	if !transport.TLS {
 		return listener, nil

@@ -22,7 +22,7 @@ func ParseProxies(networks []string) (Proxies, error) {
 		if err != nil {
 			address, addressErr := netip.ParseAddr(strings.TrimSpace(text))
 			if addressErr != nil {
-				return Proxies{}, fmt.Errorf("trusted proxy %q is neither a network nor an address: %w", text, err)
+				return Proxies{}, fmt.Errorf("%q is neither a network such as 10.0.0.0/8 nor an address: %w", text, err)
 			}
 			prefix = netip.PrefixFrom(address, address.BitLen())
 		}

@@ -50,6 +50,9 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 		SilenceErrors: true, // Run prints it, once
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl scim"},
 	}
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see %s --help", err, command.CommandPath())
+	})
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)

@@ -84,8 +84,8 @@ func newExplain(s *session) *cobra.Command {
 		Use:   "explain USER",
 		Short: "Explain a user's access: each role, where and why; what is missing and why",
 		Long: `Explain a user's access: each role, its scope, reason and end; what is missing
-and why; what has ended; what spec.safety holds; what still gives a leaver access; and the last ten
-facts that the objects and their Events tell.
+and why; what has ended; what spec.safety holds; what still gives a leaver
+access; and the last ten facts that the objects and their Events tell.
 
 USER is a userName, an externalId, a Kubernetes user name as bindings have it,
 or the name of the object. What the user holds is what the controller wrote

@@ -41,8 +41,9 @@ func newStatus(s *session) *cobra.Command {
 		Short: "Show Apps: base URL, users, groups, last request, problems",
 		Long: `Show Apps: base URL, users, groups, last request, problems.
 
-The last request is when one of the App's tokens last opened it, to about a
-quarter of an hour; it needs the right to list scimtokens. A base URL is shown
+The last request is when a credential last opened the App, to about a quarter
+of an hour: a ScimToken, a token of its issuer or an OAuth client. It needs the
+right to list scimtokens. A base URL is shown
 where the App sets spec.externalURL; otherwise the server's address makes it.
 Among the problems are leavers that still have access.`,
 		Example: `  kubectl scim status -A

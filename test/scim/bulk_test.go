@@ -1,16 +1,11 @@
 package scim_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 )
@@ -78,207 +73,225 @@ func postGroup(bulkID, displayName string, members ...string) string {
 // RFC 7644 section 3.7.
 func TestBulk(t *testing.T) {
 	s := newClient(t, nil)
-	t.Run("every method", func(t *testing.T) {
-		s := s.on(t)
-		replaced, patched, deleted := s.user(newName("replaced"), ""), s.user(newName("patched"), ""), s.user(newName("deleted"), "")
-		member, name := s.user(newName("member"), ""), newName("bulk")
-		answer := s.bulk("",
-			postUser("one", name, ""),
-			`{"method":"put","path":"/Users/`+replaced+`","data":`+userJSON(newName("renamed"), `,"title":"R"`)+`}`,
-			`{"method":"PATCH","path":"/Users/`+patched+`","version":"`+strings.ReplaceAll(s.version("/Users/"+patched), `"`, `\"`)+`","data":`+patchJSON(`{"op":"replace","path":"title","value":"P"}`)+`}`,
-			`{"method":"DELETE","path":"/Users/`+deleted+`"}`,
-			postGroup("two", "Bulk group", member))
-		if got := statuses(answer); got != "201 200 200 204 201" {
-			t.Fatalf("the statuses are %s\n%s", got, answer)
-		}
-		for i, want := range []map[string]string{
-			{"method": "POST", "bulkId": "one", "location": "/Users/" + s.created(answer, 0)},
-			{"location": "/Users/" + replaced, "version": s.version("/Users/" + replaced)},
-			{"method": "PATCH", "location": "/Users/" + patched, "version": s.version("/Users/" + patched)},
-			{"method": "DELETE", "location": "/Users/" + deleted},
-			{"bulkId": "two", "version": s.version("/Groups/" + s.created(answer, 4))},
-		} {
-			for name, suffix := range want {
-				if got := answer.Text("Operations", i, name); !strings.HasSuffix(got, suffix) {
-					t.Errorf("Operations[%d].%s is %q, want %q", i, name, got, suffix)
-				}
+	for _, part := range []struct {
+		name string
+		play func(*testing.T, *scim)
+	}{
+		{"every method", bulkEveryMethod},
+		{"a group before its members", bulkGroupBeforeItsMembers},
+		{"a circle", bulkCircle},
+		{"errors one by one", bulkErrors},
+		{"failOnErrors", bulkFailOnErrors},
+		{"failOnErrors counts what cannot even be tried, in its place", bulkFailOnErrorsCountsWhatCannotBeTried},
+		{"failOnErrors among many", bulkFailOnErrorsAmongMany},
+		{"names that change hands", bulkNamesThatChangeHands},
+		{"a person that joins and leaves", bulkPersonThatJoinsAndLeaves},
+		{"nothing", bulkNothing},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.play(t, s.on(t)) })
+	}
+}
+
+func bulkEveryMethod(t *testing.T, s *scim) {
+	replaced, patched, deleted := s.user(newName("replaced"), ""), s.user(newName("patched"), ""), s.user(newName("deleted"), "")
+	member, name := s.user(newName("member"), ""), newName("bulk")
+	answer := s.bulk("",
+		postUser("one", name, ""),
+		`{"method":"put","path":"/Users/`+replaced+`","data":`+userJSON(newName("renamed"), `,"title":"R"`)+`}`,
+		`{"method":"PATCH","path":"/Users/`+patched+`","version":"`+strings.ReplaceAll(s.version("/Users/"+patched), `"`, `\"`)+`","data":`+patchJSON(`{"op":"replace","path":"title","value":"P"}`)+`}`,
+		`{"method":"DELETE","path":"/Users/`+deleted+`"}`,
+		postGroup("two", "Bulk group", member))
+	if got := statuses(answer); got != "201 200 200 204 201" {
+		t.Fatalf("the statuses are %s\n%s", got, answer)
+	}
+	for i, want := range []map[string]string{
+		{"method": "POST", "bulkId": "one", "location": "/Users/" + s.created(answer, 0)},
+		{"location": "/Users/" + replaced, "version": s.version("/Users/" + replaced)},
+		{"method": "PATCH", "location": "/Users/" + patched, "version": s.version("/Users/" + patched)},
+		{"method": "DELETE", "location": "/Users/" + deleted},
+		{"bulkId": "two", "version": s.version("/Groups/" + s.created(answer, 4))},
+	} {
+		for name, suffix := range want {
+			if got := answer.Text("Operations", i, name); !strings.HasSuffix(got, suffix) {
+				t.Errorf("Operations[%d].%s is %q, want %q", i, name, got, suffix)
 			}
 		}
-		if got := s.get("/Users/" + s.created(answer, 0)).Text("userName"); got != name {
-			t.Errorf("the created user is named %q", got)
+	}
+	if got := s.get("/Users/" + s.created(answer, 0)).Text("userName"); got != name {
+		t.Errorf("the created user is named %q", got)
+	}
+	for id, title := range map[string]string{replaced: "R", patched: "P"} {
+		if got := s.get("/Users/" + id).Text("title"); got != title {
+			t.Errorf("%s has the title %q, want %q", id, got, title)
 		}
-		for id, title := range map[string]string{replaced: "R", patched: "P"} {
-			if got := s.get("/Users/" + id).Text("title"); got != title {
-				t.Errorf("%s has the title %q, want %q", id, got, title)
-			}
+	}
+	s.refused(http.StatusNotFound, "", http.MethodGet, "/Users/"+deleted, "")
+	if got := s.get("/Groups/" + s.created(answer, 4)).Members(); !slices.Equal(got, []string{member}) {
+		t.Errorf("the group has the members %q", got)
+	}
+}
+
+func bulkGroupBeforeItsMembers(t *testing.T, s *scim) {
+	answer := s.bulk("",
+		postGroup("group", "Forward", "bulkId:first", "bulkId:second"),
+		`{"method":"PATCH","path":"/Groups/bulkId:group","data":`+patchJSON(`{"op":"remove","path":"members[value eq \"bulkId:second\"]"}`, `{"op":"add","path":"members","value":[{"value":"bulkId:third"}]}`)+`}`,
+		postUser("first", newName("first"), ""), postUser("second", newName("second"), ""),
+		postUser("third", newName("third"), `,"`+okta.SchemaEnterprise+`":{"manager":{"value":"bulkId:first"}}`))
+	if got := statuses(answer); got != "201 204 201 201 201" {
+		t.Fatalf("the statuses are %s\n%s", got, answer)
+	}
+	first, third := s.created(answer, 2), s.created(answer, 4)
+	if got := s.get("/Groups/" + s.created(answer, 0)).Members(); !sameSet(got, []string{first, third}) {
+		t.Errorf("the group has the members %q, want %q and %q", got, first, third)
+	}
+	if got := s.get("/Users/"+third).At(okta.SchemaEnterprise, "manager", "value"); got != first {
+		t.Errorf("the manager is %v, want %s", got, first)
+	}
+}
+
+func bulkCircle(t *testing.T, s *scim) {
+	manager := func(of string) string {
+		return `,"` + okta.SchemaEnterprise + `":{"manager":{"value":"bulkId:` + of + `"}}`
+	}
+	answer := s.bulk("", postUser("a", newName("circle"), manager("b")), postUser("b", newName("circle"), manager("c")), postUser("c", newName("circle"), manager("a")))
+	if got := statuses(answer); got != "201 201 201" {
+		t.Fatalf("the statuses are %s\n%s", got, answer)
+	}
+	for i := range 3 {
+		user := s.get("/Users/" + s.created(answer, i))
+		if got, want := user.At(okta.SchemaEnterprise, "manager", "value"), s.created(answer, (i+1)%3); got != want {
+			t.Errorf("user %d has the manager %v, want %s", i, got, want)
 		}
-		s.refused(http.StatusNotFound, "", http.MethodGet, "/Users/"+deleted, "")
-		if got := s.get("/Groups/" + s.created(answer, 4)).Members(); !slices.Equal(got, []string{member}) {
-			t.Errorf("the group has the members %q", got)
+		if answer.Text("Operations", i, "version") != user.Text("meta", "version") {
+			t.Errorf("Operations[%d].version is not the user's\n%s", i, answer)
 		}
-	})
-	t.Run("a group before its members", func(t *testing.T) {
-		s := s.on(t)
-		answer := s.bulk("",
-			postGroup("group", "Forward", "bulkId:first", "bulkId:second"),
-			`{"method":"PATCH","path":"/Groups/bulkId:group","data":`+patchJSON(`{"op":"remove","path":"members[value eq \"bulkId:second\"]"}`, `{"op":"add","path":"members","value":[{"value":"bulkId:third"}]}`)+`}`,
-			postUser("first", newName("first"), ""), postUser("second", newName("second"), ""),
-			postUser("third", newName("third"), `,"`+okta.SchemaEnterprise+`":{"manager":{"value":"bulkId:first"}}`))
-		if got := statuses(answer); got != "201 204 201 201 201" {
-			t.Fatalf("the statuses are %s\n%s", got, answer)
+	}
+}
+
+func bulkErrors(t *testing.T, s *scim) {
+	taken := newName("taken")
+	id := s.user(taken, "")
+	answer := s.bulk("",
+		postUser("dup", strings.ToUpper(taken), ""),
+		postUser("fine", newName("fine"), ""),
+		postUser("unnamed", "", ""),
+		postGroup("orphan", "Orphan", "bulkId:dup"),
+		postGroup("lost", "Lost", "bulkId:nowhere"),
+		`{"method":"PATCH","path":"/Users/unknown","data":`+patchJSON(`{"op":"replace","path":"title","value":"x"}`)+`}`,
+		`{"method":"PATCH","path":"/Users/`+id+`","version":"\"stale\"","data":`+patchJSON(`{"op":"replace","path":"title","value":"x"}`)+`}`,
+		`{"method":"DELETE","path":"/Users/`+id+`","version":"\"stale\""}`,
+		`{"method":"GET","path":"/Users/`+id+`"}`,
+		`{"method":"POST","path":"/Bulk","bulkId":"inner","data":{}}`,
+		`{"method":"POST","path":"/Users/.search","bulkId":"s","data":{}}`,
+		`{"method":"POST","path":"/ServiceProviderConfig","bulkId":"c","data":{}}`,
+		`{"method":"PUT","path":"/Users/`+id+`"}`,
+		`{"method":"DELETE","path":"/Users"}`,
+		`7`)
+	if got, want := statuses(answer), "409 201 400 409 400 404 412 412 400 404 400 404 400 400 400"; got != want {
+		t.Errorf("the statuses are %s, want %s\n%s", got, want, answer)
+	}
+	if got := answer.At("Operations", 0, "response", "scimType"); got != "uniqueness" {
+		t.Errorf("scimType of a taken name is %v", got)
+	}
+	if answer.At("Operations", 0, "location") != nil {
+		t.Errorf("a POST that failed has a location\n%s", answer)
+	}
+	if user := s.get("/Users/" + id); user.At("title") != nil {
+		t.Errorf("the refused operations changed the user\n%s", user)
+	}
+}
+
+func bulkFailOnErrors(t *testing.T, s *scim) {
+	one, two, three := newName("fail"), newName("fail"), newName("fail")
+	operations := []string{postUser("1", one, ""), postUser("2", "", ""), postUser("3", two, ""), postUser("4", "", ""), postUser("5", three, "")}
+	if got := statuses(s.bulk(`,"failOnErrors":2`, operations...)); got != "201 400 201 400" {
+		t.Errorf("the statuses are %q", got)
+	}
+	if list := s.list("/Users" + query("filter", okta.Equals("userName", three))); len(list.Resources()) != 0 {
+		t.Errorf("an operation beyond failOnErrors was done\n%s", list)
+	}
+	if got := statuses(s.bulk("", operations...)); got != "409 400 409 400 201" {
+		t.Errorf("without failOnErrors the statuses are %q", got)
+	}
+}
+
+func bulkFailOnErrorsCountsWhatCannotBeTried(t *testing.T, s *scim) {
+	operations := []string{postUser("1", newName("fail"), ""), `{"method":"GET","path":"/Users/x"}`, postUser("3", newName("fail"), "")}
+	if got := statuses(s.bulk(`,"failOnErrors":1`, operations...)); got != "201 400" {
+		t.Errorf("the statuses are %q", got)
+	}
+}
+
+func bulkFailOnErrorsAmongMany(t *testing.T, s *scim) {
+	var operations, want []string
+	failed := 0
+	for i := range 60 {
+		name := newName("many")
+		if i%6 == 5 {
+			name = ""
 		}
-		first, third := s.created(answer, 2), s.created(answer, 4)
-		if got := s.get("/Groups/" + s.created(answer, 0)).Members(); !sameSet(got, []string{first, third}) {
-			t.Errorf("the group has the members %q, want %q and %q", got, first, third)
+		operations = append(operations, postUser(fmt.Sprint(i), name, ""))
+		if failed < 4 && name == "" {
+			failed++
+			want = append(want, "400")
+		} else if failed < 4 {
+			want = append(want, "201")
 		}
-		if got := s.get("/Users/"+third).At(okta.SchemaEnterprise, "manager", "value"); got != first {
-			t.Errorf("the manager is %v, want %s", got, first)
+	}
+	answer := s.bulk(`,"failOnErrors":4`, operations...)
+	if got := statuses(answer); got != strings.Join(want, " ") {
+		t.Errorf("the statuses are %q, want %q", got, want)
+	}
+	for i := range resultsOf(answer) {
+		if got := answer.Text("Operations", i, "bulkId"); got != fmt.Sprint(i) {
+			t.Errorf("Operations[%d] has the bulkId %q", i, got)
 		}
-	})
-	t.Run("a circle", func(t *testing.T) {
-		s := s.on(t)
-		manager := func(of string) string {
-			return `,"` + okta.SchemaEnterprise + `":{"manager":{"value":"bulkId:` + of + `"}}`
-		}
-		answer := s.bulk("", postUser("a", newName("circle"), manager("b")), postUser("b", newName("circle"), manager("c")), postUser("c", newName("circle"), manager("a")))
-		if got := statuses(answer); got != "201 201 201" {
-			t.Fatalf("the statuses are %s\n%s", got, answer)
-		}
-		for i := range 3 {
-			user := s.get("/Users/" + s.created(answer, i))
-			if got, want := user.At(okta.SchemaEnterprise, "manager", "value"), s.created(answer, (i+1)%3); got != want {
-				t.Errorf("user %d has the manager %v, want %s", i, got, want)
-			}
-			if answer.Text("Operations", i, "version") != user.Text("meta", "version") {
-				t.Errorf("Operations[%d].version is not the user's\n%s", i, answer)
-			}
-		}
-	})
-	t.Run("errors one by one", func(t *testing.T) {
-		s := s.on(t)
-		taken := newName("taken")
-		id := s.user(taken, "")
-		answer := s.bulk("",
-			postUser("dup", strings.ToUpper(taken), ""),
-			postUser("fine", newName("fine"), ""),
-			postUser("unnamed", "", ""),
-			postGroup("orphan", "Orphan", "bulkId:dup"),
-			postGroup("lost", "Lost", "bulkId:nowhere"),
-			`{"method":"PATCH","path":"/Users/unknown","data":`+patchJSON(`{"op":"replace","path":"title","value":"x"}`)+`}`,
-			`{"method":"PATCH","path":"/Users/`+id+`","version":"\"stale\"","data":`+patchJSON(`{"op":"replace","path":"title","value":"x"}`)+`}`,
-			`{"method":"DELETE","path":"/Users/`+id+`","version":"\"stale\""}`,
-			`{"method":"GET","path":"/Users/`+id+`"}`,
-			`{"method":"POST","path":"/Bulk","bulkId":"inner","data":{}}`,
-			`{"method":"POST","path":"/Users/.search","bulkId":"s","data":{}}`,
-			`{"method":"POST","path":"/ServiceProviderConfig","bulkId":"c","data":{}}`,
-			`{"method":"PUT","path":"/Users/`+id+`"}`,
-			`{"method":"DELETE","path":"/Users"}`,
-			`7`)
-		if got, want := statuses(answer), "409 201 400 409 400 404 412 412 400 404 400 404 400 400 400"; got != want {
-			t.Errorf("the statuses are %s, want %s\n%s", got, want, answer)
-		}
-		if got := answer.At("Operations", 0, "response", "scimType"); got != "uniqueness" {
-			t.Errorf("scimType of a taken name is %v", got)
-		}
-		if answer.At("Operations", 0, "location") != nil {
-			t.Errorf("a POST that failed has a location\n%s", answer)
-		}
-		if user := s.get("/Users/" + id); user.At("title") != nil {
-			t.Errorf("the refused operations changed the user\n%s", user)
-		}
-	})
-	t.Run("failOnErrors", func(t *testing.T) {
-		s := s.on(t)
-		one, two, three := newName("fail"), newName("fail"), newName("fail")
-		operations := []string{postUser("1", one, ""), postUser("2", "", ""), postUser("3", two, ""), postUser("4", "", ""), postUser("5", three, "")}
-		if got := statuses(s.bulk(`,"failOnErrors":2`, operations...)); got != "201 400 201 400" {
-			t.Errorf("the statuses are %q", got)
-		}
-		if list := s.list("/Users" + query("filter", okta.Equals("userName", three))); len(list.Resources()) != 0 {
-			t.Errorf("an operation beyond failOnErrors was done\n%s", list)
-		}
-		if got := statuses(s.bulk("", operations...)); got != "409 400 409 400 201" {
-			t.Errorf("without failOnErrors the statuses are %q", got)
-		}
-	})
-	t.Run("failOnErrors counts what cannot even be tried, in its place", func(t *testing.T) {
-		s := s.on(t)
-		operations := []string{postUser("1", newName("fail"), ""), `{"method":"GET","path":"/Users/x"}`, postUser("3", newName("fail"), "")}
-		if got := statuses(s.bulk(`,"failOnErrors":1`, operations...)); got != "201 400" {
-			t.Errorf("the statuses are %q", got)
-		}
-	})
-	t.Run("failOnErrors among many", func(t *testing.T) {
-		s := s.on(t)
-		var operations, want []string
-		failed := 0
-		for i := range 60 {
-			name := newName("many")
-			if i%6 == 5 {
-				name = ""
-			}
-			operations = append(operations, postUser(fmt.Sprint(i), name, ""))
-			if failed < 4 && name == "" {
-				failed++
-				want = append(want, "400")
-			} else if failed < 4 {
-				want = append(want, "201")
-			}
-		}
-		answer := s.bulk(`,"failOnErrors":4`, operations...)
-		if got := statuses(answer); got != strings.Join(want, " ") {
-			t.Errorf("the statuses are %q, want %q", got, want)
-		}
-		for i := range resultsOf(answer) {
-			if got := answer.Text("Operations", i, "bulkId"); got != fmt.Sprint(i) {
-				t.Errorf("Operations[%d] has the bulkId %q", i, got)
-			}
-		}
-	})
-	t.Run("names that change hands", func(t *testing.T) {
-		s := s.on(t)
-		one, two, team := newName("one"), newName("two"), "Change of hands"
-		first, second, group := s.user(one, ""), s.user(two, `,"externalId":"`+two+`"`), s.group(team)
-		rename := func(name string) string {
-			return patchJSON(`{"op":"replace","path":"userName","value":"` + name + `"}`)
-		}
-		answer := s.bulk("",
-			postUser("a", one, ""), // taken
-			`{"method":"DELETE","path":"/Users/`+first+`"}`,
-			postUser("b", strings.ToUpper(one), ""),                                // free
-			`{"method":"PATCH","path":"/Users/`+second+`","data":`+rename(one)+`}`, // taken by b
-			`{"method":"PATCH","path":"/Users/bulkId:b","data":`+rename(newName("three"))+`}`,
-			`{"method":"PATCH","path":"/Users/`+second+`","data":`+rename(one)+`}`, // free again
-			postUser("c", two, ""),                                                 // free
-			`{"method":"DELETE","path":"/Groups/`+group+`"}`,
-			postGroup("d", team, second),
-			postGroup("e", strings.ToUpper(team)))
-		if got, want := statuses(answer), "409 204 201 409 200 200 201 204 201 409"; got != want {
-			t.Fatalf("the statuses are %s, want %s\n%s", got, want, answer)
-		}
-		if got := s.get("/Users/" + second).Text("userName"); got != one {
-			t.Errorf("the user that took the name is called %q", got)
-		}
-	})
-	t.Run("a person that joins and leaves", func(t *testing.T) {
-		s := s.on(t)
-		id, group := s.user(newName("short"), ""), s.group("Short stay")
-		change := func(op string) string {
-			return `{"method":"PATCH","path":"/Groups/` + group + `","data":` + patchJSON(`{"op":"`+op+`","path":"members","value":[{"value":"`+id+`"}]}`) + `}`
-		}
-		answer := s.bulk("", change("add"), change("remove"), change("add"), change("remove"), change("add"), `{"method":"DELETE","path":"/Users/`+id+`"}`)
-		if got := statuses(answer); got != "204 204 204 204 204 204" {
-			t.Errorf("the statuses are %s\n%s", got, answer)
-		}
-		if members := s.get("/Groups/" + group).Members(); len(members) != 0 {
-			t.Errorf("the group has the members %q", members)
-		}
-	})
-	t.Run("nothing", func(t *testing.T) {
-		if answer := s.on(t).bulk(""); len(resultsOf(answer)) != 0 {
-			t.Errorf("no operations have results\n%s", answer)
-		}
-	})
+	}
+}
+
+func bulkNamesThatChangeHands(t *testing.T, s *scim) {
+	one, two, team := newName("one"), newName("two"), "Change of hands"
+	first, second, group := s.user(one, ""), s.user(two, `,"externalId":"`+two+`"`), s.group(team)
+	rename := func(name string) string {
+		return patchJSON(`{"op":"replace","path":"userName","value":"` + name + `"}`)
+	}
+	answer := s.bulk("",
+		postUser("a", one, ""), // taken
+		`{"method":"DELETE","path":"/Users/`+first+`"}`,
+		postUser("b", strings.ToUpper(one), ""),                                // free
+		`{"method":"PATCH","path":"/Users/`+second+`","data":`+rename(one)+`}`, // taken by b
+		`{"method":"PATCH","path":"/Users/bulkId:b","data":`+rename(newName("three"))+`}`,
+		`{"method":"PATCH","path":"/Users/`+second+`","data":`+rename(one)+`}`, // free again
+		postUser("c", two, ""),                                                 // free
+		`{"method":"DELETE","path":"/Groups/`+group+`"}`,
+		postGroup("d", team, second),
+		postGroup("e", strings.ToUpper(team)))
+	if got, want := statuses(answer), "409 204 201 409 200 200 201 204 201 409"; got != want {
+		t.Fatalf("the statuses are %s, want %s\n%s", got, want, answer)
+	}
+	if got := s.get("/Users/" + second).Text("userName"); got != one {
+		t.Errorf("the user that took the name is called %q", got)
+	}
+}
+
+func bulkPersonThatJoinsAndLeaves(t *testing.T, s *scim) {
+	id, group := s.user(newName("short"), ""), s.group("Short stay")
+	change := func(op string) string {
+		return `{"method":"PATCH","path":"/Groups/` + group + `","data":` + patchJSON(`{"op":"`+op+`","path":"members","value":[{"value":"`+id+`"}]}`) + `}`
+	}
+	answer := s.bulk("", change("add"), change("remove"), change("add"), change("remove"), change("add"), `{"method":"DELETE","path":"/Users/`+id+`"}`)
+	if got := statuses(answer); got != "204 204 204 204 204 204" {
+		t.Errorf("the statuses are %s\n%s", got, answer)
+	}
+	if members := s.get("/Groups/" + group).Members(); len(members) != 0 {
+		t.Errorf("the group has the members %q", members)
+	}
+}
+
+func bulkNothing(t *testing.T, s *scim) {
+	if answer := s.bulk(""); len(resultsOf(answer)) != 0 {
+		t.Errorf("no operations have results\n%s", answer)
+	}
 }
 
 // Limits are those that ServiceProviderConfig names, and 413 beyond them. Nothing of such a request is done.
@@ -314,133 +327,4 @@ func TestBulkLimits(t *testing.T) {
 	} {
 		s.refused(http.StatusBadRequest, scimType, http.MethodPost, "/Bulk", body)
 	}
-}
-
-// people creates users by a few bulk requests at once, and returns their ids.
-func (s *scim) people(count int) []string {
-	s.t.Helper()
-	const requests = 3
-	var answers [requests]*okta.Exchange
-	var wait sync.WaitGroup
-	for i := range requests {
-		var operations []string
-		for range count / requests {
-			operations = append(operations, postUser(fmt.Sprint(len(operations)), newName("people"), ""))
-		}
-		wait.Go(func() {
-			var err error
-			if answers[i], err = s.http.Do(s.t.Context(), http.MethodPost, "/Bulk", []byte(`{"Operations":[`+strings.Join(operations, ",")+`]}`)); err != nil {
-				s.t.Error(err)
-			}
-		})
-	}
-	wait.Wait()
-	var ids []string
-	for _, answer := range answers {
-		s.must(answer.ExpectStatus(http.StatusOK))
-		s.t.Logf("%d users by one bulk request after %s", count/requests, answer.Duration.Round(time.Millisecond))
-		for i := range count / requests {
-			ids = append(ids, s.created(answer, i))
-		}
-	}
-	return ids
-}
-
-// shardReads counts the reads of MemberShards that the API server served to all clients, watches apart.
-func (s *scim) shardReads() int {
-	s.t.Helper()
-	metrics, err := operator.Clientset.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	reads := 0
-	for line := range strings.Lines(string(metrics)) {
-		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `resource="membershards"`) ||
-			!strings.Contains(line, `verb="LIST"`) && !strings.Contains(line, `verb="GET"`) {
-			continue
-		}
-		count, err := strconv.Atoi(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		reads += count
-	}
-	return reads
-}
-
-// A group of 600, beyond what one object holds inline, used like any other.
-func TestLargeGroup(t *testing.T) {
-	s := newClient(t, nil)
-	const size = 600
-	ids := s.people(size)
-	group := s.group("Large", ids...)
-	holds := func(want []string) {
-		t.Helper()
-		if got := s.get("/Groups/" + group).Members(); !sameSet(got, want) {
-			t.Fatalf("the group has %d members, want %d", len(got), len(want))
-		}
-	}
-	holds(ids)
-	version := s.version("/Groups/" + group + "?excludedAttributes=members")
-	s.soon("kubectl get groups", func() error {
-		if _, row := operator.Table(t, "groups", s.app.Namespace, group); row["MEMBERS"] != fmt.Sprint(size) || row["READY"] != "True" {
-			return fmt.Errorf("it shows %v", row)
-		}
-		return nil
-	})
-	operator.NothingLargerThan(t, s.app, 256<<10)
-	before := s.shardReads()
-	for range 50 {
-		s.get("/Groups/" + group + "?excludedAttributes=members")
-	}
-	if reads := s.shardReads() - before; reads >= 50 {
-		t.Errorf("50 answers without members read shards %d times", reads)
-	}
-	change := func(operations ...string) {
-		t.Helper()
-		s.must(s.do(http.MethodPatch, "/Groups/"+group, patchJSON(operations...)).ExpectStatus(http.StatusNoContent))
-	}
-	change(`{"op":"remove","path":"members[value eq \"` + ids[0] + `\"]"}`)
-	holds(ids[1:])
-	if got := s.version("/Groups/" + group + "?excludedAttributes=members"); got == version {
-		t.Error("a removed member made no new version")
-	}
-	change(`{"op":"add","path":"members","value":`+membersJSON(ids[:300])+`}`, `{"op":"remove","path":"members","value":`+membersJSON(ids[300:])+`}`)
-	holds(ids[:300])
-	s.must(s.do(http.MethodPut, "/Groups/"+group, groupJSON("Large still", ids)).ExpectStatus(http.StatusOK))
-	holds(ids)
-	for _, filter := range []string{okta.Equals("members.value", ids[599]), okta.Equals("displayName", "large STILL")} {
-		s.soon(filter, func() error {
-			list := s.list("/Groups" + query("filter", filter))
-			if len(list.Resources()) != 1 || len(okta.MembersIn(list.Resources()[0])) != size {
-				return fmt.Errorf("it finds %d groups", len(list.Resources()))
-			}
-			return nil
-		})
-	}
-	s.soon("groups of a user", func() error {
-		if got := s.get("/Users/"+ids[7]).At("groups", 0, "value"); got != group {
-			return fmt.Errorf("groups[0] is %v", got)
-		}
-		return nil
-	})
-	s.must(s.do(http.MethodDelete, "/Groups/"+group, "").ExpectStatus(http.StatusNoContent))
-	s.soon("the shards' end", func() error {
-		raw, err := operator.Clientset.CoreV1().RESTClient().Get().
-			AbsPath("/apis/scim-operator.io/v1alpha1/namespaces/" + s.app.Namespace + "/membershards").DoRaw(context.Background())
-		if err != nil {
-			return err
-		}
-		var list struct{ Items []json.RawMessage }
-		if err := json.Unmarshal(raw, &list); err != nil || len(list.Items) > 0 {
-			return fmt.Errorf("%d shards are left (error %v)", len(list.Items), err) //nolint:errorlint // err may be nil
-		}
-		return nil
-	})
-	group = s.group("Large still", ids...)
-	holds(ids)
-	s.must(s.do(http.MethodPut, "/Groups/"+group, groupJSON("Small", ids[:2])).ExpectStatus(http.StatusOK))
-	holds(ids[:2])
-	s.must(s.do(http.MethodPut, "/Groups/"+group, groupJSON("Large again", ids)).ExpectStatus(http.StatusOK))
-	holds(ids)
 }

@@ -152,10 +152,17 @@ func TestModulesAreWholeAndOfTheirVersion(t *testing.T) {
 			t.Errorf("the module to build from does not require Kubernetes %s (error %v)", version, err)
 		}
 		staging := "v0" + strings.TrimPrefix(version, "v1")
+		replaced := 0
 		for _, line := range bytesLines(module) {
+			if strings.HasPrefix(line, "replace ") {
+				replaced++
+			}
 			if strings.HasPrefix(line, "replace ") && !strings.HasSuffix(line, " "+staging) {
 				t.Errorf("Kubernetes %s: %s", version, line)
 			}
+		}
+		if replaced == 0 {
+			t.Errorf("the module of Kubernetes %s replaces nothing", version)
 		}
 	}
 }

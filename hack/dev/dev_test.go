@@ -21,10 +21,17 @@ func TestSampleHoldsAnAppAndNoKnownToken(t *testing.T) {
 	if _, err := findApp(objects); err != nil {
 		t.Error(err)
 	}
+	tokens := 0
 	for _, object := range objects {
+		if object.GetKind() == "ScimToken" {
+			tokens++
+		}
 		if _, generated, _ := unstructured.NestedMap(object.Object, "spec", "generate"); object.GetKind() == "ScimToken" && !generated {
 			t.Errorf("%s holds ScimToken %s: its token would be known to all", sampleDir, object.GetName())
 		}
+	}
+	if tokens == 0 {
+		t.Errorf("%s holds no ScimToken", sampleDir)
 	}
 }
 

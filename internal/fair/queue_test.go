@@ -3,6 +3,7 @@ package fair
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -97,10 +98,8 @@ func TestAnAppGetsNoMoreThanItsShare(t *testing.T) {
 			for _, key := range take(q, 200) {
 				got[key[:1]]++
 			}
-			for namespace, count := range got {
-				if count != test.want[namespace] {
-					t.Errorf("taken %v, want %v", got, test.want)
-				}
+			if !maps.Equal(got, test.want) {
+				t.Errorf("taken %v, want %v", got, test.want)
 			}
 		})
 	}

@@ -103,6 +103,9 @@ func TestParse(t *testing.T) {
 }
 
 func TestAlgorithmsHaveNoSecret(t *testing.T) {
+	if len(AlgorithmNames()) == 0 {
+		t.Error("there is no algorithm")
+	}
 	for _, name := range AlgorithmNames() {
 		if strings.HasPrefix(name, "HS") || strings.EqualFold(name, "none") {
 			t.Errorf("%s is one", name)

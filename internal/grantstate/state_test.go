@@ -142,3 +142,10 @@ func TestGrantsThatAreOverAreKeptADay(t *testing.T) {
 		t.Errorf("long after its end it is looked at after %s", got)
 	}
 }
+
+// What no time changes is not looked at again.
+func TestNextOfWhatDoesNotChange(t *testing.T) {
+	if got := (State{Active: true}).Next(asked); got != 0 {
+		t.Errorf("looked at again after %s", got)
+	}
+}

@@ -42,6 +42,20 @@ func TestFoldDoesNotAllocateForLowerCaseASCII(t *testing.T) {
 	}
 }
 
+func TestEqualFold(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true}, {"Jane", "jane", true}, {"jane", "janes", false}, {"janes", "jane", false}, {"jane", "june", false}, {"CAFÉ", "cafe\u0301", true},
+		{"cafe", "café", false}, {"café", "cafe", false}, {"xé", "yé", false}, {"xe\u0301", "xé", true}, {"xe\u0301", "ye\u0301", false}, {"é", "", false},
+	} {
+		if got := EqualFold(test.a, Fold(test.b)); got != test.want {
+			t.Errorf("EqualFold(%q, Fold(%q)) is %t", test.a, test.b, got)
+		}
+	}
+}
+
 func FuzzFold(f *testing.F) {
 	f.Add("Jane", "JANE")
 	f.Add("cafe\u0301", "CAFÉ")

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,16 @@ func TestAlgorithmsHaveNoSecret(t *testing.T) {
 	for _, name := range AlgorithmNames() {
 		if strings.HasPrefix(name, "HS") || strings.EqualFold(name, "none") {
 			t.Errorf("%s is one", name)
+		}
+	}
+}
+
+// The numbers stand for keys of these sizes; AlgorithmsOf looks at nothing else of them.
+func TestSizesOfRSAKeys(t *testing.T) {
+	for bits, want := range map[int]bool{minRSA - 1: false, minRSA: true, maxRSA: true, maxRSA + 1: false} {
+		key := &jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), uint(bits-1)), E: 65537}}
+		if got := AlgorithmsOf(key); (len(got) > 0) != want {
+			t.Errorf("%d bits: %v", bits, got)
 		}
 	}
 }

@@ -79,11 +79,9 @@ func (p Profile) schemas() []any {
 	return schemas
 }
 
-// CreateBody is the body of the POST, keys in Okta's order. The password is always there, also with password
-// synchronisation off.
-func (p Profile) CreateBody(password string) Object {
+// attributes are what Okta manages of a user, keys in its order.
+func (p Profile) attributes() Object {
 	body := Object{
-		{"schemas", p.schemas()},
 		{"userName", p.UserName},
 		{"name", Object{{"givenName", p.GivenName}, {"familyName", p.FamilyName}}},
 		{"emails", p.emails()},
@@ -98,6 +96,13 @@ func (p Profile) CreateBody(password string) Object {
 	if p.ExternalID != "" {
 		body.Set("externalId", p.ExternalID)
 	}
+	return body
+}
+
+// CreateBody is the body of the POST, keys in Okta's order. The password is always there, also with password
+// synchronisation off.
+func (p Profile) CreateBody(password string) Object {
+	body := append(Object{{"schemas", p.schemas()}}, p.attributes()...)
 	body.Set("groups", []any{})
 	if password != "" {
 		body.Set("password", password)
@@ -148,22 +153,7 @@ func (p Profile) overlayEmails(fetched any) []any {
 
 // patchValue is the value of a path-less PATCH that pushes the profile; it repeats the user's id.
 func (p Profile) patchValue(id string, active bool) Object {
-	value := Object{
-		{"id", id},
-		{"userName", p.UserName},
-		{"name", Object{{"givenName", p.GivenName}, {"familyName", p.FamilyName}}},
-		{"emails", p.emails()},
-	}
-	if p.DisplayName != "" {
-		value.Set("displayName", p.DisplayName)
-	}
-	if p.Locale != "" {
-		value.Set("locale", p.Locale)
-	}
-	value.Merge(p.Custom)
-	if p.ExternalID != "" {
-		value.Set("externalId", p.ExternalID)
-	}
+	value := append(Object{{"id", id}}, p.attributes()...)
 	value.Set("active", active)
 	return value
 }

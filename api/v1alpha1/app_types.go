@@ -98,7 +98,7 @@ type AppSpec struct {
 	// else the request's host.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self == '' || isURL(self)",message="must be a URL"
+	// +kubebuilder:validation:XValidation:rule="self == '' || isURL(self) && self.matches('^https?://[^/@?#]+(/[^?#]*)?$')",message="must be an http or https URL without user, query and fragment, such as https://scim.example.com/scim/v2"
 	ExternalURL string `json:"externalURL,omitempty"`
 
 	// limits bound what the App's clients ask of each replica of the server. A request beyond them is answered 429 with
@@ -188,7 +188,7 @@ type CustomAttribute struct {
 	// +optional
 	// +kubebuilder:default="urn:ietf:params:scim:schemas:core:2.0:User"
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('urn:')",message="must be a URN"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('urn:')",message="must be a URN, such as urn:example:2.0:User"
 	Schema string `json:"schema,omitempty"`
 	// type of the value.
 	// +optional

@@ -162,6 +162,12 @@ func TestRefusalsSayWhatToWrite(t *testing.T) {
 		{app, `{"safety":{"maxRemovals":5,"window":"0s"}}`, "between 1m and 8760h"},
 		{scimToken, `{"app":"a","digest":"` + digest + `","expiresAt":"2027-02-01t00:00:00z"}`, "spec.expiresAt: Invalid value: \"2027-02-01t00:00:00z\": must be a time as in RFC 3339, such as 2027-02-01T00:00:00Z"},
 		{scimToken, `{"app":"a","digest":"` + digest + `","notBefore":"tomorrow"}`, "spec.notBefore: Invalid value: \"tomorrow\": must be a time as in RFC 3339"},
+		{app, `{"externalURL":"scim.example.com"}`, "spec.externalURL: Invalid value: \"scim.example.com\": must be an http or https URL without user, query and fragment, such as https://scim.example.com/scim/v2"},
+		{app, `{"externalURL":"/scim/v2"}`, "must be an http or https URL"},
+		{app, `{"externalURL":"ftp://scim.example.com"}`, "must be an http or https URL"},
+		{app, `{"externalURL":"https://scim.example.com/scim/v2?tenant=1"}`, "must be an http or https URL"},
+		{app, `{"externalURL":"https://jane@scim.example.com/"}`, "must be an http or https URL"},
+		{app, `{"attributes":[{"name":"level","schema":"example"}]}`, "must be a URN, such as urn:example:2.0:User"},
 	} {
 		raw, err := test.kind.write(t.Context(), "", "", test.kind.object("base", parse(t, test.spec)), true)
 		var status metav1.Status
@@ -172,6 +178,15 @@ func TestRefusalsSayWhatToWrite(t *testing.T) {
 		}
 		if strings.Contains(status.Message, "google.protobuf") || strings.Contains(status.Message, "[0-9]") {
 			t.Errorf("%s: the message is for programmers: %s", test.spec, status.Message)
+		}
+	}
+}
+
+func TestExternalURLsThatAreTaken(t *testing.T) {
+	app := newKind(t, "App", env.Namespace(t, nil))
+	for _, address := range []string{"", "https://scim.example.com", "https://scim.example.com/scim/v2", "http://127.0.0.1:8085/scim/v2", "https://[2001:db8::1]:8443/"} {
+		if raw, err := app.write(t.Context(), "", "", app.object("base", map[string]any{"externalURL": address}), true); err != nil {
+			t.Errorf("%q: %s", address, raw)
 		}
 	}
 }

@@ -64,7 +64,23 @@ func newRoot(streams genericiooptions.IOStreams, version string) *cobra.Command 
 			command.RunE = helpOrUnknown
 		}
 	}
+	tellUsage(root)
 	return root
+}
+
+// tellUsage has a command, and those below it, say how they are called where their arguments are wrong.
+func tellUsage(command *cobra.Command) {
+	if check := command.Args; check != nil {
+		command.Args = func(command *cobra.Command, args []string) error {
+			if err := check(command, args); err != nil {
+				return fmt.Errorf("%w: usage: %s", err, command.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, below := range command.Commands() {
+		tellUsage(below)
+	}
 }
 
 // helpOrUnknown runs a command that has others below it: it shows its help, and refuses a word that is none of them. Cobra would show the

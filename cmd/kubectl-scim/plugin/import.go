@@ -39,43 +39,46 @@ is found unchanged. Exit status 1: lines were refused, each is printed.`,
 		Example: `  kubectl scim import users.csv
   kubectl scim import users.csv --yes`,
 		Args: cobra.ExactArgs(1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
-			app, scim, err := f.prepare(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
-			in := s.In
-			if args[0] != "-" {
-				file, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer func() { _ = file.Close() }()
-				in = file
-			} else if f.scim.tokenFile == "-" {
-				return fmt.Errorf("standard input is the file or the token, not both")
-			}
-			records, err := readRecords(in, f.format, app)
-			if err != nil {
-				return err
-			}
-			for _, name := range unknownAttributes(records, directory.SchemasOf(app)) {
-				s.note("%s is no attribute of the App %s: the server keeps it, and nothing reads it", name, app.Name)
-			}
-			plan, err := scim.planFor(ctx, records)
-			if err != nil {
-				return err
-			}
-			s.showPlan(plan, yes)
-			if !yes || len(plan.changes) == 0 {
-				return nil
-			}
-			return s.carryOut(ctx, scim, plan)
-		}),
+		RunE: s.run(func(ctx context.Context, args []string) error { return s.importFile(ctx, f, args[0], yes) }),
 	}
 	f.addTo(s, command)
 	command.Flags().BoolVar(&yes, "yes", false, "do it; without it nothing is changed")
 	return command
+}
+
+// importFile compares a file, or standard input, with what the server has, and writes the differences if it is told to.
+func (s *session) importFile(ctx context.Context, f *transferFlags, file string, yes bool) error {
+	app, scim, err := f.prepare(ctx, s, file)
+	if err != nil {
+		return err
+	}
+	in := s.In
+	if file != "-" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = opened.Close() }()
+		in = opened
+	} else if f.scim.tokenFile == "-" {
+		return fmt.Errorf("standard input is the file or the token, not both")
+	}
+	records, err := readRecords(in, f.format, app)
+	if err != nil {
+		return err
+	}
+	for _, name := range unknownAttributes(records, directory.SchemasOf(app)) {
+		s.note("%s is no attribute of the App %s: the server keeps it, and nothing reads it", name, app.Name)
+	}
+	plan, err := scim.planFor(ctx, records)
+	if err != nil {
+		return err
+	}
+	s.showPlan(plan, yes)
+	if !yes || len(plan.changes) == 0 {
+		return nil
+	}
+	return s.carryOut(ctx, scim, plan)
 }
 
 // importChange is one user to create, or, with an id, to update by these attributes.

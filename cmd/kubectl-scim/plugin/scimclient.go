@@ -67,7 +67,7 @@ func (s *session) scimFor(ctx context.Context, app *v1alpha1.App, f *scimFlags) 
 	}
 	parsed, err := url.Parse(base)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no URL of a server", base)
+		return nil, fmt.Errorf("%s: %q is no http or https URL, such as https://scim.example.com/scim/v2", c.urlFrom, base)
 	}
 	if parsed.Scheme == "http" && !loopback.Is(parsed.Hostname()) {
 		return nil, fmt.Errorf("%s would send the token unencrypted: use https, or a port-forward", base)

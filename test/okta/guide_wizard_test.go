@@ -150,7 +150,7 @@ func (w *wizard) byOAuth(t *testing.T) *okta.Client {
 	w.kubectl(t, "--namespace", "okta-wizard", "patch", "sapp", "wizard", "--type", "merge", "-p", fmt.Sprintf(`{"spec":{"externalURL":%q}}`, operator.Server.URL))
 	lines := strings.Fields(w.typed(t, "### OAuth2\n"))
 	issuer := operator.Server.URL + "/apps/okta-wizard/wizard"
-	o := &oauthApp{App: w.app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", lines[len(lines)-1],
+	o := &oauthApp{issuingApp: issuingApp{w.app}, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", lines[len(lines)-1],
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
 	o.okta.HTTP = fromAnAddressOfItsOwn(t)
 	o.isAnswered(t, "invalid_grant")

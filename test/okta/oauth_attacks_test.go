@@ -118,17 +118,6 @@ func issued(t *testing.T) func(*okta.Tokens, error) *okta.Tokens {
 	}
 }
 
-// opensNot waits until a token opens the App at no replica.
-func (a *attacker) opensNot(t *testing.T, access string) {
-	t.Helper()
-	soon(t, "the end of an access token", func(context.Context) error {
-		if got := a.status(t, access); got != http.StatusUnauthorized {
-			return fmt.Errorf("answered %d", got)
-		}
-		return nil
-	})
-}
-
 const (
 	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // of RFC 7636 appendix B

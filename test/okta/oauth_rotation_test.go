@@ -36,7 +36,7 @@ func TestOAuthSecretIsRotated(t *testing.T) {
 	}))
 	first := string(r.secret(r.settled(1, false).SecretName).Data["token"])
 	issuer := operator.Server.URL + "/apps/" + app.Namespace + "/" + app.Name
-	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", first,
+	o := &oauthApp{issuingApp: issuingApp{app}, issuer: issuer, okta: okta.NewOAuth(issuer, "okta", first,
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
 	o.okta.HTTP = fromAnAddressOfItsOwn(t)
 	o.isAnswered(t, "invalid_grant")

@@ -25,9 +25,35 @@ import (
 	"github.com/scim-operator/scim-operator/test/okta/harness"
 )
 
+// issuingApp is an App with an authorization server.
+type issuingApp struct{ harness.App }
+
+// scim returns Okta's SCIM client with an access token.
+func (a issuingApp) scim(access string) *okta.Client {
+	own := a.App
+	own.Token = access
+	return operator.Client(operator.Server, "/scim/v2", own, okta.AppWizard)
+}
+
+func (a issuingApp) status(t *testing.T, access string) int {
+	t.Helper()
+	return do(t, a.scim(access), http.MethodGet, "/Users?startIndex=1&count=2", "").Status
+}
+
+// opensNot waits until a token opens the App no more.
+func (a issuingApp) opensNot(t *testing.T, access string) {
+	t.Helper()
+	soon(t, "the end of an access token", func(context.Context) error {
+		if got := a.status(t, access); got != http.StatusUnauthorized {
+			return fmt.Errorf("answered %d", got)
+		}
+		return nil
+	})
+}
+
 // oauthApp is an App with an OAuth client, and what an Okta admin is told of it.
 type oauthApp struct {
-	harness.App
+	issuingApp
 	issuer string
 	okta   *okta.OAuth
 }
@@ -56,7 +82,7 @@ func newOAuthApp(t *testing.T, server, name string, transport http.RoundTripper)
 		Spec:       v1alpha1.ScimTokenSpec{App: name, Type: v1alpha1.TokenTypeClientSecret, Digest: token.Digest(secret)},
 	}))
 	issuer := server + "/apps/" + app.Namespace + "/" + app.Name
-	o := &oauthApp{App: app, issuer: issuer, okta: okta.NewOAuth(issuer, "okta-"+name, secret,
+	o := &oauthApp{issuingApp: issuingApp{app}, issuer: issuer, okta: okta.NewOAuth(issuer, "okta-"+name, secret,
 		"https://system-admin.okta.com/admin/app/cpc/"+oktaAppName+"/oauth/callback")}
 	if o.okta.HTTP = transport; transport == nil {
 		o.okta.HTTP = fromAnAddressOfItsOwn(t)
@@ -151,18 +177,6 @@ func (o *oauthApp) code(t *testing.T, more url.Values) string {
 	code, err := o.okta.Return(t.Context(), browser, address, o.issuer)
 	must(t, err)
 	return code
-}
-
-// scim returns Okta's SCIM client with an access token.
-func (o *oauthApp) scim(access string) *okta.Client {
-	own := o.App
-	own.Token = access
-	return operator.Client(operator.Server, "/scim/v2", own, okta.AppWizard)
-}
-
-func (o *oauthApp) status(t *testing.T, access string) int {
-	t.Helper()
-	return do(t, o.scim(access), http.MethodGet, "/Users?startIndex=1&count=2", "").Status
 }
 
 // The mode OAuth2 of Okta's App Integration Wizard: from the metadata over consent to the connection test, a person, a refresh, and the

@@ -21,8 +21,8 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// DefaultWindow holds where spec.safety names none.
-const DefaultWindow = time.Hour
+// defaultWindow holds where spec.safety names none.
+const defaultWindow = time.Hour
 
 // maxReleased is what the schema admits of status.removals.released, in characters.
 const maxReleased = 256
@@ -156,7 +156,7 @@ func (g *Guard) Forget(app types.NamespacedName) {
 // WindowOf is the time over which removals are counted.
 func WindowOf(safety *v1alpha1.Safety) time.Duration {
 	if safety.Window == nil {
-		return DefaultWindow
+		return defaultWindow
 	}
 	return safety.Window.Duration
 }

@@ -31,8 +31,8 @@ import (
 )
 
 const (
-	// LabelToken marks Secrets that ScimTokens may refer to. The controller sees no others.
-	LabelToken = v1alpha1.GroupName + "/token"
+	// labelToken marks Secrets that ScimTokens may refer to. The controller sees no others.
+	labelToken = v1alpha1.GroupName + "/token"
 
 	indexApp    = "scim.token.app"
 	indexSecret = "scim.token.secret"
@@ -43,7 +43,7 @@ const (
 )
 
 // CacheLabel selects the Secrets that the manager's cache must hold.
-func CacheLabel() labels.Selector { return labels.SelectorFromSet(labels.Set{LabelToken: "true"}) }
+func CacheLabel() labels.Selector { return labels.SelectorFromSet(labels.Set{labelToken: "true"}) }
 
 // Reconciler of ScimTokens.
 type Reconciler struct {
@@ -65,7 +65,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=scim-operator.io,resources=scimtokens/finalizers,verbs=update,roleName=scim-operator-controller-apps
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;delete,roleName=scim-operator-controller-apps
 
-// Add registers the controller. The manager's cache must hold Secrets with LabelToken only. It fails where the manager
+// Add registers the controller. The manager's cache must hold Secrets with labelToken only. It fails where the manager
 // refuses the controller, an index or a watch.
 func Add(ctx context.Context, mgr manager.Manager, r *Reconciler) error {
 	indexer := mgr.GetFieldIndexer()

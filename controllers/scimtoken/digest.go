@@ -64,7 +64,7 @@ func (r *Reconciler) digestFromSecret(ctx context.Context, object *v1alpha1.Scim
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
-		problem := invalid(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("The Secret %s does not exist, or lacks the label %s=true.", name, LabelToken))
+		problem := invalid(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("The Secret %s does not exist, or lacks the label %s=true.", name, labelToken))
 		return "", &problem, nil
 	}
 	if err != nil {

@@ -238,7 +238,7 @@ func (r *Reconciler) generate(ctx context.Context, object *v1alpha1.ScimToken, n
 			Namespace: object.Namespace,
 			Name:      name,
 			Labels: map[string]string{
-				LabelToken:              "true",
+				labelToken:              "true",
 				v1alpha1.LabelManagedBy: v1alpha1.ManagedByValue,
 				v1alpha1.LabelApp:       object.Spec.App,
 			},

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// EditInterval is the least time between two reactions to edits of one App.
-const EditInterval = time.Second
+// editInterval is the least time between two reactions to edits of one App.
+const editInterval = time.Second
 
-// Edits gathers the edits of each App: the first is acted on at once, and all that follow within EditInterval once, at its end. An
+// Edits gathers the edits of each App: the first is acted on at once, and all that follow within editInterval once, at its end. An
 // App that is edited again and again has its users evaluated no more often. The zero value is ready to use, by any number of goroutines;
 // its memory is bounded by the number of Apps that were edited in the last interval.
 type Edits struct {
@@ -37,7 +37,7 @@ func (e *Edits) begin(app Lane) {
 		e.next = map[Lane]func(){}
 	}
 	e.next[app] = nil
-	time.AfterFunc(EditInterval, func() { e.end(app) })
+	time.AfterFunc(editInterval, func() { e.end(app) })
 }
 
 func (e *Edits) end(app Lane) {

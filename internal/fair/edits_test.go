@@ -30,7 +30,7 @@ func TestEditsAreGathered(t *testing.T) {
 		if !other {
 			t.Error("another App's edit waits")
 		}
-		time.Sleep(3 * EditInterval)
+		time.Sleep(3 * editInterval)
 		mutex.Lock()
 		defer mutex.Unlock()
 		if at, done := acted[0]; !done || at != 0 {
@@ -47,7 +47,7 @@ func TestEditsAreGathered(t *testing.T) {
 		if !again {
 			t.Error("an edit after a pause waits")
 		}
-		time.Sleep(3 * EditInterval)
+		time.Sleep(3 * editInterval)
 		edits.mutex.Lock()
 		defer edits.mutex.Unlock()
 		if len(edits.next) != 0 {

@@ -211,7 +211,7 @@ func TestMemory(t *testing.T) {
 		if _, err := apps.Hold(t.Context(), one, limits, 1<<20); reasonOf(err) != ReasonMemory {
 			t.Errorf("more than an App may hold is answered %v", err)
 		}
-		if _, err := apps.Hold(t.Context(), one, limits, SmallBody); err != nil {
+		if _, err := apps.Hold(t.Context(), one, limits, smallBody); err != nil {
 			t.Errorf("a small body: %v", err)
 		}
 		release, err := apps.Hold(t.Context(), other, limits, 1<<40)

@@ -13,8 +13,8 @@ const (
 	DefaultMemory = 192 << 20
 	// appMemory is what those of one App hold.
 	appMemory = 64 << 20
-	// SmallBody is not counted: the App's requests at once bound those.
-	SmallBody = 64 << 10
+	// smallBody is not counted: the App's requests at once bound those.
+	smallBody = 64 << 10
 	// maxMemoryWait bounds the wait for memory.
 	maxMemoryWait = 5 * time.Second
 )
@@ -22,7 +22,7 @@ const (
 // Hold counts memory of an App's request until release is called: so many bytes, or all that an App may hold where they are
 // more. The error is a *RefusalError, or ctx's.
 func (a *Apps) Hold(ctx context.Context, name types.NamespacedName, limits Limits, bytes int64) (release func(), err error) {
-	if bytes <= SmallBody {
+	if bytes <= smallBody {
 		return func() {}, nil
 	}
 	bytes = min(bytes, appMemory)

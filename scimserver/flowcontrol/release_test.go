@@ -12,7 +12,7 @@ func TestWhoGivesUpHoldsNothing(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			apps := NewApps(0, appMemory)
-			release, err := apps.Hold(t.Context(), one, limits, appMemory-SmallBody)
+			release, err := apps.Hold(t.Context(), one, limits, appMemory-smallBody)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,8 +15,8 @@ const (
 	// ClockSkew is how far the clocks of issuer and server may be apart: a token is accepted that much before nbf and iat, and that much
 	// after exp.
 	ClockSkew = 5 * time.Minute
-	// MaxToken bounds a token, in bytes.
-	MaxToken = 16 << 10
+	// maxToken bounds a token, in bytes.
+	maxToken = 16 << 10
 )
 
 // RefusedError says why a token does not open the App. Its text is for the client: it holds nothing of the token.

@@ -45,8 +45,8 @@ func (s *Set) Verify(ctx context.Context, app *v1alpha1.App, text string) (Clien
 		return Client{}, refused("tokens of the issuer are not accepted: spec.oidc.suspended of the App is true")
 	case isUnreadable(app):
 		return Client{}, errUnreadable
-	case len(text) > MaxToken:
-		return Client{}, refused("the token is larger than %d bytes", MaxToken)
+	case len(text) > maxToken:
+		return Client{}, refused("the token is larger than %d bytes", maxToken)
 	}
 	if err := checkHeader(text); err != nil {
 		return Client{}, err

@@ -198,7 +198,7 @@ func TestForgeries(t *testing.T) {
 		"typ that is no text":            raw(t, map[string]any{"alg": "ES256", "kid": "one", "typ": 7}, claims, nothing),
 		"as JSON":                        `eyJ{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 		"one part":                       "eyJ",
-		"too large":                      sign(t, ecKey, i.Claims(map[string]any{"pad": strings.Repeat("x", MaxToken)}), nil),
+		"too large":                      sign(t, ecKey, i.Claims(map[string]any{"pad": strings.Repeat("x", maxToken)}), nil),
 		"an array as claims":             raw(t, map[string]any{"alg": "ES256", "kid": "one"}, nil, nothing),
 	} {
 		t.Run(name, func(t *testing.T) {

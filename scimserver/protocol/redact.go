@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Redacted replaces a value that must not be logged.
-const Redacted = "[redacted]"
+// redacted replaces a value that must not be logged.
+const redacted = "[redacted]"
 
 // RedactJSON returns a request body as it may be logged. It masks, at any depth, the value of every key that looks like a
 // credential, and the value of a PATCH operation with a path that ends in such a name. What is not JSON becomes a
@@ -24,7 +24,7 @@ func redact(v any) any {
 	case map[string]any:
 		for key, value := range v {
 			if isCredential(key) {
-				v[key] = Redacted
+				v[key] = redacted
 			} else {
 				v[key] = redact(value)
 			}
@@ -32,7 +32,7 @@ func redact(v any) any {
 		if _, path, _ := member(v, "path"); path != nil {
 			if text, ok := path.(string); ok && isCredential(text) {
 				if key, _, ok := member(v, "value"); ok {
-					v[key] = Redacted
+					v[key] = redacted
 				}
 			}
 		}

@@ -67,16 +67,16 @@ func checkUserName(name string) error {
 	place := 0
 	for _, c := range name {
 		place++
-		if !IsPrintable(c) {
+		if !isPrintable(c) {
 			return InvalidValue("userName: character %d is U+%04X: control, format, private and separator characters are not taken", place, c)
 		}
 	}
 	return nil
 }
 
-// IsPrintable reports whether a character may stand in a name: anything but control and format characters (bidirectional
+// isPrintable reports whether a character may stand in a name: anything but control and format characters (bidirectional
 // overrides and zero-width ones among them), private ones, unassigned halves of pairs, and separators other than the space.
-func IsPrintable(c rune) bool {
+func isPrintable(c rune) bool {
 	return c == ' ' || !unicode.In(c, unicode.C, unicode.Z) && c != unicode.ReplacementChar
 }
 

@@ -77,6 +77,7 @@ func TestTheCostOfAnExpressionFollowsItsTime(t *testing.T) {
 	for i := range groups {
 		groups[i].DisplayName = strings.Repeat("g", 200) + fmt.Sprint(i)
 	}
+	evaluated := 0
 	for _, when := range []string{
 		`user.many.all(x, user == user)`,
 		`user.many.all(x, user.list == user.same)`,
@@ -95,6 +96,7 @@ func TestTheCostOfAnExpressionFollowsItsTime(t *testing.T) {
 			t.Logf("%s: refused: %v", when, err)
 			continue
 		}
+		evaluated++
 		begin := time.Now()
 		_, cost, err := expression.holds(t.Context(), expressionVariables(&user, groups))
 		took := time.Since(begin)
@@ -102,6 +104,9 @@ func TestTheCostOfAnExpressionFollowsItsTime(t *testing.T) {
 		if took > 30*time.Second { // with the race detector, on a busy machine
 			t.Errorf("%s took %v", when, took)
 		}
+	}
+	if evaluated == 0 {
+		t.Error("none is taken")
 	}
 }
 
@@ -123,6 +128,21 @@ func withGroups(count int) []Group {
 		groups[i].DisplayName = fmt.Sprintf("group %d", i)
 	}
 	return groups
+}
+
+// An expression that costs more by itself than all of an App may is stopped, and that is what its error says.
+func TestOneExpressionBeyondTheBudget(t *testing.T) {
+	expression, err := compileExpression(expensive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := v1alpha1.UserSpec{UserName: "jane", Attributes: attributesOf(t, map[string]any{"many": make([]int, 256)})}
+	if holds, cost, err := expression.holds(t.Context(), expressionVariables(&user, withGroups(1000))); holds || cost <= evaluationBudget || !errors.Is(err, errOverBudget) {
+		t.Errorf("holds %t, costs %d, error %v", holds, cost, err)
+	}
+	if holds, cost, err := expression.holds(t.Context(), expressionVariables(&user, withGroups(2))); !holds || cost > evaluationBudget || err != nil {
+		t.Errorf("within it: holds %t, costs %d, error %v", holds, cost, err)
+	}
 }
 
 func TestAllExpressionsOfAnAppShareOneBudget(t *testing.T) {

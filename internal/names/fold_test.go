@@ -12,6 +12,7 @@ func TestFold(t *testing.T) {
 		{"α\u0345\u0301", "α\u0301\u0345", "Α\u0301\u0345", "\u1fb4"},
 		{"İ", "i\u0307"},
 		{"Kelvin", "\u212aelvin"},
+		{"a", "A"}, {"z", "Z"}, {"az", "AZ", "Az", "aZ"}, {"@[`{", "@[`{"},
 		{""},
 	}
 	keys := map[string]int{}

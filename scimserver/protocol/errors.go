@@ -100,11 +100,6 @@ func InvalidCursor(format string, args ...any) *Error {
 	return newError(400, "invalidCursor", format, args)
 }
 
-// ExpiredCursor is 400: the cursor is older than the server keeps or trusts one (RFC 9865 section 2.1).
-func ExpiredCursor(format string, args ...any) *Error {
-	return newError(400, "expiredCursor", format, args)
-}
-
 // InvalidCount is 400: a count that a page of a cursor cannot have (RFC 9865 section 2.1).
 func InvalidCount(format string, args ...any) *Error {
 	return newError(400, "invalidCount", format, args)

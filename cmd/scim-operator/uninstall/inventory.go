@@ -96,15 +96,6 @@ func (u *Uninstaller) countPeople(ctx context.Context, found *Inventory) error {
 	}
 }
 
-// Empty says whether there is nothing to take: no object, no binding, no Deployment.
-func (i *Inventory) Empty() bool {
-	objects := 0
-	for _, count := range i.Objects {
-		objects += count
-	}
-	return objects+i.Bindings+len(i.Deployments) == 0
-}
-
 // Print writes the inventory for an administrator to decide by.
 func (i *Inventory) Print(out io.Writer) {
 	line := func(format string, arguments ...any) { _, _ = fmt.Fprintf(out, format+"\n", arguments...) }

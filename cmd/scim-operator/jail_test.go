@@ -40,7 +40,7 @@ func newJail(t *testing.T) (root string) {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(root, "scim-operator")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=jailed -X main.commit=0123abc", "-o", binary, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w -X main.version=jailed -X main.commit=0123abc", "-o", binary, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)

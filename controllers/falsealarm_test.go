@@ -50,7 +50,7 @@ func (h *repairs) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h *repairs) WithGroup(name string) slog.Handler { return &repairs{h.Handler.WithGroup(name)} }
 
-// repairsOf returns what was told of repairs since a number of notes, in bindings of the world's namespace or of its AppRoleBindings.
+// repairsSince returns what was told of repairs since a number of notes, in bindings of the world's namespace or of its AppRoleBindings.
 func (w *world) repairsSince(from int) []string {
 	repairMutex.Lock()
 	defer repairMutex.Unlock()

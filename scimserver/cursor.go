@@ -86,7 +86,7 @@ func (c collection[T]) listByCursor(x *exchange, query listQuery) error {
 	return x.answerPage(answer, c.pageOf(itemsOf(page.rows), query.projection))
 }
 
-// asPlace is a cursor without its query.
+// asPosition is a cursor without its query.
 func (r row[T]) asPosition() cursor { return cursor{ID: r.id, Created: r.created, Key: &r.key} }
 
 func (q *listQuery) cursorAt(position cursor, before bool) string {

@@ -9,7 +9,7 @@ import (
 )
 
 // What follows reads JSON where it stands, so that a body with a hundred thousand members costs no map for each of them. All
-// of it expects JSON that checkJSON, or json.Decoder, has found valid.
+// of it expects JSON that checkObject, or json.Decoder, has found valid.
 
 // unread is a JSON value that is checked, and not looked at.
 type unread struct{}

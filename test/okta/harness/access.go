@@ -16,7 +16,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// Roles that the quickstart's App grants, as RoleIn reports them.
+// Roles that the quickstart's App grants, as Access has them.
 const (
 	NoRole    = ""
 	Viewer    = "viewer"

@@ -15,7 +15,7 @@ import (
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
 
-// notReady waits for an App that is not Ready, for this reason and with these words in its one line of a message.
+// eventuallyNotReady waits for an App that is not Ready, for this reason and with these words in its one line of a message.
 func (d *directory) eventuallyNotReady(reason string, words ...string) {
 	d.Helper()
 	d.eventually(func() string {

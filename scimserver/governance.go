@@ -19,7 +19,7 @@ type named struct {
 	index    int
 }
 
-// place has the index for a time of creation, of which a role has none.
+// position has the index for a time of creation, of which a role has none.
 func (n named) position() (time.Time, string) { return time.Unix(int64(n.index), 0).UTC(), n.id }
 
 func (s *Server) roleItems(x *exchange) []named {

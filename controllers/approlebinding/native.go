@@ -32,7 +32,7 @@ func nativeOf(object client.Object) native {
 	panic(fmt.Sprintf("no native binding: %T", object))
 }
 
-// build returns the whole object with other subjects: a copy of what is there, or a new one.
+// buildNative returns the whole object with other subjects: a copy of what is there, or a new one.
 func buildNative(k earned.RoleInScope, id overlay.ID, index int32, ref rbacv1.RoleRef, subjects []rbacv1.Subject, base client.Object) client.Object {
 	var object client.Object
 	switch id.Kind {

@@ -103,7 +103,7 @@ func (v *verdict) grantedRoles(decision access.Decision, mode string, failure er
 	}
 }
 
-// kept adds roles that are held though they are not earned any more.
+// addHeld adds roles that are held though they are not earned any more.
 func (v *verdict) addHeld(roles []v1alpha1.EarnedRole) {
 	if len(roles) == 0 {
 		return

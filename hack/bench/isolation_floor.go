@@ -84,7 +84,7 @@ func (s *suite) besideFloor(ctx context.Context, e *environment, other *bystande
 	return err
 }
 
-// times says how many times as long the median of one took as that of the other.
+// timesOf says how many times as long the median of one took as that of the other.
 func timesOf(during, before []time.Duration) float64 {
 	b := percentile(before, 50)
 	if b == 0 {

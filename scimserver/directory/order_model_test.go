@@ -58,7 +58,7 @@ func (h *human) object() *v1alpha1.User {
 	return reserve(user)
 }
 
-// orders are what the oracle sorts by: more than are kept of one App.
+// humanOrders are what the oracle sorts by: more than are kept of one App.
 var humanOrders = map[string]func(a, b *human) int{
 	"userName":          func(a, b *human) int { return cmp.Compare(strings.ToLower(a.userName), strings.ToLower(b.userName)) },
 	"title":             func(a, b *human) int { return compareTexts(strings.ToLower(a.title), strings.ToLower(b.title)) },

@@ -43,17 +43,23 @@ func TestMetricsPage(t *testing.T) {
 			}
 		}
 	}
+	comparePage(t, metricsPage, page.Bytes())
+}
+
+// comparePage compares a page with what it should be, or writes it with UPDATE_DOCS=1.
+func comparePage(t *testing.T, path string, want []byte) {
+	t.Helper()
 	if os.Getenv("UPDATE_DOCS") != "" {
-		if err := os.WriteFile(metricsPage, page.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	found, err := os.ReadFile(metricsPage)
+	found, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(found), page.String()); diff != "" {
-		t.Errorf("docs/metrics.md (-) is not what is registered (+); write it anew by UPDATE_DOCS=1:\n%s", diff)
+	if diff := cmp.Diff(string(found), string(want)); diff != "" {
+		t.Errorf("%s (-) is not what the code says (+); write it anew by UPDATE_DOCS=1:\n%s", path, diff)
 	}
 }
 

@@ -29,7 +29,7 @@ const sidebar = [
   section("Begin", ["README.md", "docs/walkthrough.md", "docs/comparison.md", "docs/faq.md"]),
   section("Identity providers", ["docs/guides/README.md", ...inFolder("docs/guides"), "docs/entra.md", ...inFolder("docs/providers")]),
   section("Use", ["docs/tokens.md", "docs/oidc.md", "docs/access.md", "docs/login.md", "docs/kubectl-scim.md"]),
-  section("Operate", ["docs/operations.md", "docs/compatibility.md", "docs/metrics.md", "docs/audit.md", "docs/privacy.md", "docs/benchmarks.md", "docs/e2e.md"]),
+  section("Operate", ["docs/operations.md", "docs/flags.md", "docs/compatibility.md", "docs/metrics.md", "docs/audit.md", "docs/privacy.md", "docs/benchmarks.md", "docs/e2e.md"]),
   section("Alerts", ["docs/runbooks/README.md", ...inFolder("docs/runbooks")]),
   section("Reference", ["docs/api.md", "docs/protocol.md", "docs/architecture.md", "docs/security.md"]),
   section("Project", ["docs/release.md", "docs/third-party.md", "docs/versioning.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]),

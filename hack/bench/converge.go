@@ -72,6 +72,9 @@ type convergence struct {
 	roles   int
 	watched *holders
 	population
+	// bare are people that leave by bare writes; bareTried of them were looked at, in turns of their RoleBindings.
+	bare      []bareLeaver
+	bareTried int
 }
 
 func (c *convergence) roleName(i int) string { return fmt.Sprintf("role-%02d", i%c.roles) }
@@ -150,11 +153,11 @@ func (c *convergence) importEverybody(ctx context.Context) error {
 		return err
 	}
 	work, begun := c.work(), time.Now()
-	imported, farewells, err := c.importWhileLeaving(ctx, newcomers[first:], c.leavers(first))
+	imported, gone, err := c.importWhileLeaving(ctx, newcomers[first:], c.leavers(first))
 	if err != nil {
 		return err
 	}
-	if err := c.watched.wait(ctx, c.progress, len(newcomers)-len(farewells)); err != nil {
+	if err := c.watched.wait(ctx, c.progress, len(newcomers)-len(gone.product)); err != nil {
 		return err
 	}
 	converged := time.Since(begun)
@@ -165,7 +168,7 @@ func (c *convergence) importEverybody(ctx context.Context) error {
 		ratio:  converged.Seconds() / imported.Seconds(),
 		target: fmt.Sprintf("<= %.2f", convergeTarget), verdict: atMost(converged.Seconds()/imported.Seconds(), convergeTarget),
 	})
-	c.reportFarewells(name, whileImporting, farewells)
+	c.reportFarewells(name, whileImporting, gone)
 	c.reportWork(name, users, work)
 	after, err := c.apiWrites(ctx)
 	if err != nil {

@@ -81,16 +81,12 @@ func (f *leaversFloor) prepare(ctx context.Context) error {
 	}
 	f.bindings = map[*member][]*contestedBinding{}
 	for _, leaver := range f.leavers {
-		f.bindings[leaver] = named[f.subjectOf(leaver)]
+		f.bindings[leaver] = named[leaver.subject()]
 		if f.kind == "roles" && len(f.bindings[leaver]) == 0 {
-			return fmt.Errorf("no RoleBinding names %s", f.subjectOf(leaver))
+			return fmt.Errorf("no RoleBinding names %s", leaver.subject())
 		}
 	}
 	return nil
-}
-
-func (f *leaversFloor) subjectOf(leaver *member) string {
-	return v1alpha1.DefaultUsernamePrefix + leaver.userName()
 }
 
 func (f *leaversFloor) leave(ctx context.Context, leaver *member) error {
@@ -103,7 +99,7 @@ func (f *leaversFloor) leave(ctx context.Context, leaver *member) error {
 		return err
 	}
 	for _, binding := range f.bindings[leaver] {
-		if err := f.takeOut(ctx, binding, f.subjectOf(leaver)); err != nil {
+		if err := f.takeOut(ctx, binding, leaver.subject()); err != nil {
 			return err
 		}
 	}

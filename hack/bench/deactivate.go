@@ -71,7 +71,7 @@ func (e *environment) deactivate(ctx context.Context, leaver *member) (farewell,
 	defer cancel()
 	rights := leaver.rights()
 	for _, right := range rights {
-		allowed, err := e.allows(ctx, leaver, right)
+		allowed, err := e.allows(ctx, leaver.subject(), right)
 		if err != nil {
 			return farewell{}, err
 		}
@@ -90,7 +90,7 @@ func (e *environment) deactivate(ctx context.Context, leaver *member) (farewell,
 	}
 	for _, right := range rights {
 		for {
-			allowed, err := e.allows(ctx, leaver, right)
+			allowed, err := e.allows(ctx, leaver.subject(), right)
 			if err != nil {
 				return f, err
 			}
@@ -128,10 +128,13 @@ func (m *member) rights() []authorizationv1.ResourceAttributes {
 	return rights
 }
 
-func (e *environment) allows(ctx context.Context, m *member, right authorizationv1.ResourceAttributes) (bool, error) {
+// subject is the name that bindings have for a member.
+func (m *member) subject() string { return v1alpha1.DefaultUsernamePrefix + m.userName() }
+
+func (e *environment) allows(ctx context.Context, subject string, right authorizationv1.ResourceAttributes) (bool, error) {
 	review, err := e.clientset.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: v1alpha1.DefaultUsernamePrefix + m.userName(), ResourceAttributes: &right,
+			User: subject, ResourceAttributes: &right,
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {

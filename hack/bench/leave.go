@@ -59,10 +59,13 @@ func (c *convergence) measureFull(ctx context.Context) (err error) {
 func (c *convergence) measureLeavers(ctx context.Context) error {
 	name, there := benchmarkLeave(c.roles), len(c.members)
 	c.progress.say("people leave while nothing else happens")
+	if err := c.makeBareLeavers(ctx); err != nil {
+		return err
+	}
 	c.reportFarewells(name, "of "+strconv.Itoa(there)+" users", c.leave(ctx, c.leavers(max(1, there/calmShare))))
 	joiners := c.newPeople(there / joinersShare)
 	work := c.work()
-	imported, farewells, err := c.importWhileLeaving(ctx, joiners, c.leavers(there/joinersShare))
+	imported, gone, err := c.importWhileLeaving(ctx, joiners, c.leavers(there/joinersShare))
 	if err != nil {
 		return err
 	}
@@ -70,7 +73,7 @@ func (c *convergence) measureLeavers(ctx context.Context) error {
 		name: name, title: fmt.Sprintf("import into an App of %d users while people leave", there), n: len(joiners),
 		concurrency: fillConcurrency, value: float64(len(joiners)) / imported.Seconds(), unit: perSecond,
 	})
-	c.reportFarewells(name, whileImporting, farewells)
+	c.reportFarewells(name, whileImporting, gone)
 	c.reportWork(name, len(joiners), work)
 	return c.watched.wait(ctx, c.progress, len(c.members)-c.left)
 }
@@ -97,56 +100,90 @@ func (c *convergence) populate(ctx context.Context) error {
 }
 
 // importWhileLeaving creates people at full speed while others leave one after the other, and returns how long it took.
-func (c *convergence) importWhileLeaving(ctx context.Context, joiners []person, leavers []*member) (time.Duration, []farewell, error) {
+func (c *convergence) importWhileLeaving(ctx context.Context, joiners []person, leavers []*member) (time.Duration, farewells, error) {
 	leaving, stopLeaving := context.WithCancel(ctx)
 	defer stopLeaving()
-	left := make(chan []farewell, 1)
+	left := make(chan farewells, 1)
 	go func() { left <- c.leave(leaving, leavers) }()
 	c.progress.say("importing %d users", len(joiners))
 	imported, err := c.create(ctx, joiners)
 	stopLeaving()
-	farewells := <-left
-	c.progress.say("imported in %s, %d users have their roles, %d people left", imported.Round(time.Second), c.watched.count(), len(farewells))
-	return imported, farewells, err
+	gone := <-left
+	c.progress.say("imported in %s, %d users have their roles, %d people left", imported.Round(time.Second), c.watched.count(), len(gone.product))
+	return imported, gone, err
 }
 
-// leave deactivates one person after the other until it is told to end, at an even pace.
-func (c *convergence) leave(ctx context.Context, leavers []*member) []farewell {
-	var farewells []farewell
-	ticker := time.NewTicker(leaveEvery)
+// farewells are those of people that the product takes out, and of others that leave by bare writes, in turns with them.
+type farewells struct{ product, bare []farewell }
+
+// leave deactivates one person after the other until it is told to end, at an even pace. Between two of them another one leaves by bare
+// writes.
+func (c *convergence) leave(ctx context.Context, leavers []*member) (gone farewells) {
+	ticker := time.NewTicker(leaveEvery / 2)
 	defer ticker.Stop()
-	for _, leaver := range leavers {
+	tick := func() bool {
 		select {
 		case <-ctx.Done():
-			return farewells
+			return false
 		case <-ticker.C:
+			return true
+		}
+	}
+	for _, leaver := range leavers {
+		if !tick() {
+			break
 		}
 		// One that has begun is seen to its end: it counts, and its person has no role.
-		f, err := c.sayFarewell(context.WithoutCancel(ctx), leaver)
-		if err != nil {
-			c.progress.say("deactivating %s: %v", leaver.id, err)
-			f.denied = denialTimeout
-		}
+		gone.product = append(gone.product, c.sayFarewell(context.WithoutCancel(ctx), leaver.subject(), func(ctx context.Context) error {
+			return c.deactivatePlainly(ctx, leaver)
+		}))
 		leaver.left = true
 		c.left++
-		farewells = append(farewells, f)
+		if !tick() {
+			break
+		}
+		bare := c.nextBare()
+		if bare == nil {
+			continue
+		}
+		gone.bare = append(gone.bare, c.sayFarewell(context.WithoutCancel(ctx), bare.subject, func(ctx context.Context) error {
+			return c.leaveBare(ctx, bare)
+		}))
 	}
-	return farewells
+	return gone
 }
 
-// sayFarewell deactivates one person and asks the API server from then on until it denies them what they could do.
-func (c *convergence) sayFarewell(ctx context.Context, leaver *member) (farewell, error) {
+func (c *convergence) deactivatePlainly(ctx context.Context, leaver *member) error {
+	answer, err := c.scim.do(ctx, http.MethodPatch, userPath(leaver.id), deactivation)
+	if err != nil {
+		return err
+	}
+	return answer.expect(http.StatusOK)
+}
+
+// sayFarewell has a subject leave, and asks the API server from then on until it denies what the subject could do. One that fails
+// counts as denied when that was given up.
+func (c *convergence) sayFarewell(ctx context.Context, subject string, leave func(context.Context) error) farewell {
+	f, err := c.seeOff(ctx, subject, leave)
+	if err != nil {
+		c.progress.say("taking out %s: %v", subject, err)
+		f.denied = denialTimeout
+	}
+	return f
+}
+
+func (c *convergence) seeOff(ctx context.Context, subject string, leave func(context.Context) error) (farewell, error) {
 	ctx, cancel := context.WithTimeout(ctx, denialTimeout)
 	defer cancel()
 	right := authorizationv1.ResourceAttributes{Namespace: c.app.Namespace, Verb: "list", Resource: "pods"}
-	if allowed, err := c.allows(ctx, leaver, right); err != nil || !allowed {
+	if allowed, err := c.allows(ctx, subject, right); err != nil || !allowed {
 		return farewell{}, errors.Join(err, errors.New("was not allowed anything to begin with"))
 	}
 	begun, denied := time.Now(), make(chan error, 1)
 	var f farewell
 	go func() {
 		for {
-			allowed, err := c.allows(ctx, leaver, right)
+			allowed, err := c.allows(ctx, subject, right)
 			if err != nil || !allowed {
 				f.denied = time.Since(begun)
 				denied <- err
@@ -155,30 +192,40 @@ func (c *convergence) sayFarewell(ctx context.Context, leaver *member) (farewell
 			time.Sleep(denialPoll)
 		}
 	}()
-	answer, err := c.scim.do(ctx, http.MethodPatch, userPath(leaver.id), deactivation)
-	f.answered = time.Since(begun)
-	if err == nil {
-		err = answer.expect(http.StatusOK)
+	err := leave(ctx)
+	if err != nil {
+		cancel()
 	}
+	f.answered = time.Since(begun)
 	return f, errors.Join(err, <-denied)
 }
 
-func (c *convergence) reportFarewells(name, when string, farewells []farewell) {
-	if len(farewells) == 0 {
+func (c *convergence) reportFarewells(name, when string, gone farewells) {
+	if len(gone.product) == 0 {
 		return
 	}
-	answered, denied := make([]time.Duration, len(farewells)), make([]time.Duration, len(farewells))
-	for i, f := range farewells {
-		answered[i], denied[i] = f.answered, f.denied
-	}
+	answered, denied := latenciesOf(gone.product)
 	p99 := percentile(denied, 99)
 	c.report.add(figure{
-		name: name, title: "PATCH active=false to its answer, " + when, n: len(farewells), concurrency: 1,
+		name: name, title: "PATCH active=false to its answer, " + when, n: len(gone.product), concurrency: 1,
 		p50: percentile(answered, 50), p99: percentile(answered, 99),
 	})
 	c.report.add(figure{
-		name: name, title: "PATCH active=false to the denial, " + when, n: len(farewells), concurrency: 1,
+		name: name, title: "PATCH active=false to the denial, " + when, n: len(gone.product), concurrency: 1,
 		p50: percentile(denied, 50), p99: p99,
 		target: fmt.Sprintf("p99 <= %s", revokedTarget), verdict: atMost(p99.Seconds(), revokedTarget.Seconds()),
 	})
+	if _, denied := latenciesOf(gone.bare); len(denied) > 0 {
+		c.report.add(figure{
+			name: name, title: "the writes of a leaver alone, by a bare client in turns with these, to the denial, " + when, n: len(denied), concurrency: 1,
+			p50: percentile(denied, 50), p99: percentile(denied, 99),
+		})
+	}
+}
+
+func latenciesOf(gone []farewell) (answered, denied []time.Duration) {
+	for _, f := range gone {
+		answered, denied = append(answered, f.answered), append(denied, f.denied)
+	}
+	return answered, denied
 }

@@ -38,21 +38,27 @@ func Remember(next slog.Handler) slog.Handler { return &rememberer{Handler: next
 type rememberer struct{ slog.Handler }
 
 func (r *rememberer) Handle(ctx context.Context, record slog.Record) error {
-	fields := map[string]slog.Value{}
-	record.Attrs(func(attribute slog.Attr) bool {
-		if len(fields) == 0 && attribute.Key == "logger" && attribute.Value.String() != "audit" {
-			return false
-		}
-		fields[attribute.Key] = attribute.Value
-		return true
-	})
-	if fields["logger"].String() == "audit" {
+	if isAudit(record) {
+		fields := make(map[string]slog.Value, record.NumAttrs())
+		record.Attrs(func(attribute slog.Attr) bool {
+			fields[attribute.Key] = attribute.Value
+			return true
+		})
 		facts.Lock()
 		facts.list = append(facts.list, Fact{Time: record.Time, Fields: fields})
 		facts.list = facts.list[max(0, len(facts.list)-maxFacts):]
 		facts.Unlock()
 	}
 	return r.Handler.Handle(ctx, record)
+}
+
+// isAudit says whether a line is the audit logger's: the name of its logger is a line's first attribute.
+func isAudit(record slog.Record) (is bool) {
+	record.Attrs(func(first slog.Attr) bool {
+		is = first.Key == "logger" && first.Value.String() == "audit"
+		return false
+	})
+	return is
 }
 
 func (r *rememberer) WithAttrs(attributes []slog.Attr) slog.Handler {

@@ -102,7 +102,7 @@ func (s *Server) getSchema(x *exchange) error {
 // answerDocuments answers all documents of a discovery endpoint. They are not paged, and a filter is refused, as
 // RFC 7644 section 4 says.
 func (s *Server) answerDocuments(x *exchange, documents []map[string]any) error {
-	if x.request.URL.Query().Has("filter") {
+	if x.query().Has("filter") {
 		return protocol.Forbidden("%s takes no filter (RFC 7644 section 4).", x.route.endpoint)
 	}
 	list := protocol.ListResponse{TotalResults: len(documents), StartIndex: 1}

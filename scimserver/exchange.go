@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -43,6 +44,9 @@ type exchange struct {
 	// inBulk says that this is one operation of a bulk request.
 	inBulk bool
 
+	// values are the parameters of the URL, once they were asked for.
+	values url.Values
+
 	// begun is when the request arrived; zero for an operation of a bulk request. progress bounds the wait for its client.
 	begun    time.Time
 	progress time.Duration
@@ -66,6 +70,14 @@ type exchange struct {
 }
 
 func (x *exchange) context() context.Context { return x.request.Context() }
+
+// query returns the parameters of the URL: to be read only.
+func (x *exchange) query() url.Values {
+	if x.values == nil {
+		x.values = x.request.URL.Query()
+	}
+	return x.values
+}
 
 // stream opens the request's body, at most limit bytes of a JSON type, in UTF-8 (RFC 7644 section 3.8).
 func (x *exchange) stream(limit int64) (io.Reader, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -79,7 +80,7 @@ func (s *Server) classOf(x *exchange) (flowcontrol.Class, error) {
 		}
 		return flowcontrol.Write, nil
 	}
-	if one || x.route.endpoint != endpointUsers && x.route.endpoint != endpointGroups || isLookUp(x.request) {
+	if one || x.route.endpoint != endpointUsers && x.route.endpoint != endpointGroups || isLookUp(x.query()) {
 		return flowcontrol.LookUp, nil
 	}
 	return flowcontrol.List, nil
@@ -106,8 +107,7 @@ func (s *Server) classOfChange(x *exchange) (flowcontrol.Class, error) {
 var oneEquals = regexp.MustCompile(`(?i)^\s*(userName|externalId|displayName|id|emails(\.value)?)\s+eq\s+("[^"]*"|[^\s"]+)\s*$`)
 
 // isLookUp says whether a GET of a collection asks for one resource, or for a short page.
-func isLookUp(r *http.Request) bool {
-	query := r.URL.Query()
+func isLookUp(query url.Values) bool {
 	if filter := query.Get("filter"); filter != "" {
 		return oneEquals.MatchString(filter)
 	}

@@ -64,7 +64,7 @@ func (s *Server) getEntitlement(x *exchange) error {
 }
 
 func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named) error {
-	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
+	query, err := parseListQuery(x.route.endpoint, x.query())
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Server) listNamed(x *exchange, schemas *protocol.SchemaSet, all []named
 }
 
 func (s *Server) getNamed(x *exchange, schemas *protocol.SchemaSet, all []named) error {
-	projection, err := parseProjection(x.request.URL.Query())
+	projection, err := parseProjection(x.query())
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,7 @@ func (s groupHandlers) patchGroup(x *exchange) error {
 		return err
 	}
 	x.auditGroup(updated, made, &moved)
-	if x.request.URL.Query().Has("attributes") {
+	if x.query().Has("attributes") {
 		return s.answerGroup(x, http.StatusOK, updated)
 	}
 	x.writer.Header().Set("ETag", s.directory.Groups.Meta(updated, "").Version)
@@ -199,7 +199,7 @@ func (s groupHandlers) deleteGroup(x *exchange) error {
 }
 
 func (s groupHandlers) listGroups(x *exchange) error {
-	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
+	query, err := parseListQuery(x.route.endpoint, x.query())
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (s groupHandlers) groups(x *exchange) collection[*v1alpha1.Group] {
 // answerGroup answers one group, with the attributes that the request asks for.
 func (s groupHandlers) answerGroup(x *exchange, status int, group *v1alpha1.Group) error {
 	x.resourceID = group.Name
-	projection, err := parseProjection(x.request.URL.Query())
+	projection, err := parseProjection(x.query())
 	if err != nil {
 		return err
 	}

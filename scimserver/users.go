@@ -73,7 +73,7 @@ func (s userHandlers) getUser(x *exchange) error {
 	if x.notModified(version) {
 		return nil
 	}
-	projection, err := parseProjection(x.request.URL.Query())
+	projection, err := parseProjection(x.query())
 	if err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (s userHandlers) deleteUser(x *exchange) error {
 
 // listUsers answers GET /Users (RFC 7644 section 3.4.2). A page of whole users is a copy of what the read model has rendered.
 func (s userHandlers) listUsers(x *exchange) error {
-	query, err := parseListQuery(x.route.endpoint, x.request.URL.Query())
+	query, err := parseListQuery(x.route.endpoint, x.query())
 	if err != nil {
 		return err
 	}
@@ -366,7 +366,7 @@ func rowsOf(sorted []directory.Sorted) []row[*directory.Entry] {
 func (s userHandlers) answerUser(x *exchange, status int, user *v1alpha1.User) error {
 	meta := s.directory.Users.Meta(user, s.baseURL(x))
 	x.resourceID = user.Name
-	projection, err := parseProjection(x.request.URL.Query())
+	projection, err := parseProjection(x.query())
 	if err != nil {
 		return err
 	}

@@ -288,6 +288,31 @@ func testStalled(t *testing.T) {
 	}
 }
 
+// Of each kind of work the oldest counts, whichever App it is of and in whatever order it came.
+func TestStateTellsTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newTestQueue(1, 1)
+		add(q, removal, "a/one/worked-on")
+		if _, shutdown := q.Get(); shutdown {
+			t.Fatal("shut down")
+		}
+		add(q, removal, "b/two/y")
+		time.Sleep(3 * time.Second)
+		add(q, removal, "a/one/z", "c/three/x")
+		add(q, 0, "c/three/w")
+		time.Sleep(2 * time.Second)
+		want := State{
+			Removals: Waiting{3, 5 * time.Second}, Others: Waiting{1, 2 * time.Second},
+			Working: 1, Longest: 5 * time.Second, Lane: Lane{Namespace: "a", Name: "one"},
+		}
+		got := q.State()
+		got.Quiet = 0
+		if got != want {
+			t.Errorf("state %+v, want %+v", got, want)
+		}
+	})
+}
+
 func TestWatchedQueuesShowInChecksAndMetrics(t *testing.T) {
 	q := newTestQueue(1, 1)
 	remove := Watched.Add("test", q)

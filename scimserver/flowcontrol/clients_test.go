@@ -154,3 +154,33 @@ func TestConnections(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is closed makes room for one more from its network, and what has none open is forgotten.
+func TestRoomOfClosedConnections(t *testing.T) {
+	c := LimitConnections(nil, 8, Proxies{}, nil)
+	one, another := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/64")
+	taken := func(from netip.Prefix) (count int) {
+		for c.take(from, false) {
+			count++
+		}
+		return count
+	}
+	if got := taken(one); got != 2 {
+		t.Errorf("%d are taken of one network", got)
+	}
+	for range 3 {
+		c.release(one)
+		if got := taken(one); got != 1 {
+			t.Errorf("%d are taken in the place of one", got)
+		}
+	}
+	if got := taken(another); got != 2 {
+		t.Errorf("%d are taken of another network", got)
+	}
+	for _, from := range []netip.Prefix{one, one, another, another} {
+		c.release(from)
+	}
+	if c.open != 0 || len(c.from) != 0 {
+		t.Errorf("%d are open, and %v remembered", c.open, c.from)
+	}
+}

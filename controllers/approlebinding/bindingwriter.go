@@ -1,6 +1,7 @@
 package approlebinding
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -16,7 +17,12 @@ import (
 )
 
 // bindingWriter writes the AppRoleBindings of a key.
-type bindingWriter struct{ writer }
+type bindingWriter struct {
+	writer
+	// stuck are chunks with a native binding that names users which the chunk lost: the AppRoleBinding names them, too, until it
+	// does not.
+	stuck map[int32]bool
+}
 
 // stage of a run in which an AppRoleBinding is written.
 type stage int
@@ -163,9 +169,30 @@ func (w *bindingWriter) buildBinding(c *packing.Chunk, existing *v1alpha1.AppRol
 			Scope:    w.plan.key.Scope,
 			Index:    c.Index,
 			Mode:     w.plan.mode(existing),
-			Subjects: c.Subjects(),
+			Subjects: w.subjectsOf(c, existing),
 		},
 	}
+}
+
+// subjectsOf returns the members of a chunk, sorted by user. Where it is stuck, those that it lost are among them, and members that were
+// renamed have their former names.
+func (w *bindingWriter) subjectsOf(c *packing.Chunk, existing *v1alpha1.AppRoleBinding) []v1alpha1.AppRoleSubject {
+	subjects := c.Subjects()
+	if !w.stuck[c.Index] || existing == nil {
+		return subjects
+	}
+	byUser := func(a, b v1alpha1.AppRoleSubject) int { return cmp.Compare(a.User, b.User) }
+	members := subjects[:len(subjects):len(subjects)]
+	for _, subject := range existing.Spec.Subjects {
+		switch i, isMember := slices.BinarySearchFunc(members, subject, byUser); {
+		case !isMember:
+			subjects = append(subjects, subject)
+		case members[i].Name != subject.Name:
+			members[i], subjects[i] = subject, subject
+		}
+	}
+	slices.SortFunc(subjects, byUser)
+	return subjects
 }
 
 func bindingIsAsWanted(have, want *v1alpha1.AppRoleBinding) bool {
@@ -193,7 +220,7 @@ func (w *bindingWriter) pruneBindings(ctx context.Context) error {
 	for i := range w.plan.chunks {
 		c := &w.plan.chunks[i]
 		existing := w.objects.binding(c.Index)
-		if !c.Touched || len(c.Members) > 0 || existing == nil || len(natives()[c]) > 0 {
+		if !c.Touched || len(c.Members) > 0 || existing == nil || w.stuck[c.Index] || len(natives()[c]) > 0 {
 			continue
 		}
 		if err := w.releaseBinding(ctx, existing); err != nil {

@@ -79,6 +79,11 @@ const concurrentWrites = 8
 
 // eachOf calls f for the natives of a set, some at a time, and joins the errors.
 func eachOf[T any](set map[overlay.ID]T, f func(overlay.ID, T) error) error {
+	return joinByID(failuresOf(set, f))
+}
+
+// failuresOf is eachOf, and returns the errors by native.
+func failuresOf[T any](set map[overlay.ID]T, f func(overlay.ID, T) error) map[overlay.ID]error {
 	var (
 		group  errgroup.Group
 		mutex  sync.Mutex
@@ -90,13 +95,21 @@ func eachOf[T any](set map[overlay.ID]T, f func(overlay.ID, T) error) error {
 			if err := f(id, element); err != nil {
 				mutex.Lock()
 				defer mutex.Unlock()
-				failed[id] = err
+				failed[id] = placed(id, err)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // each error is in failed
-	return joinByID(failed)
+	return failed
+}
+
+// placed says where a write failed: the API server names the object alone.
+func placed(id overlay.ID, err error) error {
+	if id.Namespace == "" {
+		return err
+	}
+	return fmt.Errorf("in namespace %s: %w", id.Namespace, err)
 }
 
 // joinByID joins errors in a stable order: they go into conditions, which must not change from run to run.

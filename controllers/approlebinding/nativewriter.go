@@ -23,8 +23,8 @@ type nativeWriter struct{ writer }
 
 // removeSubjects takes out of native bindings the subjects that should not be in them, before anything else is written. It
 // returns when this process's informers show that, and live reads after it: the API server's authorizer is fed by a watch as well, so that it
-// denies by the time that a condition says so. It fails where a subject may still be bound.
-func (w *nativeWriter) removeSubjects(ctx context.Context) error {
+// denies by the time that a condition says so. It returns, by native binding, why a subject may still be bound.
+func (w *nativeWriter) removeSubjects(ctx context.Context) map[overlay.ID]error {
 	removals := map[overlay.ID]removal{}
 	for id, existing := range w.objects.allNatives() {
 		want, wanted := w.plan.desired[id]
@@ -43,10 +43,7 @@ func (w *nativeWriter) removeSubjects(ctx context.Context) error {
 		removals[id] = remove
 		w.edits.describe(ctx, id, existing.object)
 	}
-	if len(removals) == 0 {
-		return nil
-	}
-	return eachOf(removals, func(id overlay.ID, remove removal) error {
+	return failuresOf(removals, func(id overlay.ID, remove removal) error {
 		existing, _ := w.objects.native(id)
 		return w.removeAndConfirm(ctx, id, existing, remove)
 	})
@@ -94,7 +91,7 @@ func (w *nativeWriter) removeAndConfirm(ctx context.Context, id overlay.ID, exis
 			w.edits.meet(id, object.GetResourceVersion(), written)
 		}
 	}
-	return fmt.Errorf("%s %s: %w", id.Kind, client.ObjectKeyFromObject(emptyNative(id)), errStillNamed)
+	return fmt.Errorf("%s %s: %w", id.Kind, id.Name, errStillNamed)
 }
 
 // readBack returns a native binding as it is after this run wrote it, or later: by a live read, once the informer shows the write. The API
@@ -108,16 +105,36 @@ func (w *nativeWriter) readBack(ctx context.Context, id overlay.ID) (client.Obje
 }
 
 // removeFrom writes a native binding with the subjects that remain, or deletes it where it is not needed. To change a binding
-// needs the right to bind its role; to delete it does not. So where that right was taken away the binding goes as a
-// whole, rather than keep a subject that left.
+// needs the right to bind its role, and what policies of the cluster ask of bindings; to delete it does not. So where the change is
+// refused the binding goes as a whole, rather than keep a subject that left.
 func (w *nativeWriter) removeFrom(ctx context.Context, id overlay.ID, existing native, remove removal) (client.Object, error) {
 	if remove.keep {
 		object, err := w.update(ctx, id, existing.object, remove.index, remove.ref, remove.remain)
-		if err == nil || !apierrors.IsForbidden(err) {
+		if err == nil || !isRefused(err) {
 			return object, err
 		}
 	}
 	return nil, w.delete(ctx, id, existing.object)
+}
+
+// isRefused reports whether the API server refuses a write for what it says: by RBAC, a policy or a webhook, with the code that
+// those choose. To repeat it would be in vain.
+func isRefused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+}
+
+// isLocal reports whether a removal failed for reasons of its own binding, so that other bindings of the key need not wait for it:
+// the API server answered, and is not overloaded, or others keep undoing the removal.
+func isLocal(err error) bool {
+	var status apierrors.APIStatus
+	switch {
+	case errors.Is(err, errStillNamed):
+		return true
+	case !errors.As(err, &status), apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err), apierrors.IsServerTimeout(err),
+		apierrors.IsTimeout(err), apierrors.IsUnauthorized(err):
+		return false
+	}
+	return true
 }
 
 // writeGrants creates and completes native bindings.
@@ -189,7 +206,7 @@ func (w *nativeWriter) takeOver(ctx context.Context, id overlay.ID, want desired
 		return nil, err
 	}
 	if nativeOf(object).roleRef != want.roleRef {
-		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.Kind, client.ObjectKeyFromObject(object))
+		return nil, fmt.Errorf("%s %s exists, binds another role and is not this operator's: delete it", id.Kind, id.Name)
 	}
 	return w.update(ctx, id, object, want.chunk.Index, want.roleRef, want.subjects)
 }
@@ -259,7 +276,7 @@ func (w *nativeWriter) update(ctx context.Context, id overlay.ID, base client.Ob
 			w.edits.meet(id, w.plan.memory.natives[id], base)
 		}
 		if base != nil && nativeOf(base).roleRef != ref {
-			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.Kind, client.ObjectKeyFromObject(base))
+			return nil, fmt.Errorf("%s %s was replaced by one that binds another role: delete it", id.Kind, id.Name)
 		}
 	}
 }
@@ -303,14 +320,14 @@ func (w *nativeWriter) deleteAsRead(ctx context.Context, object client.Object) e
 	return w.Client.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
 }
 
-// release takes subjects and finalizers off a native binding. Where the right to bind the role was taken away, subjects cannot
-// be written, finalizers can.
+// release takes subjects and finalizers off a native binding. Where subjects cannot be written, since the right to bind the role was
+// taken away, finalizers may be.
 func (w *nativeWriter) release(ctx context.Context, object client.Object) error {
 	emptied := object.DeepCopyObject().(client.Object)
 	emptied.SetFinalizers(nil)
 	setSubjects(emptied, nil)
 	err := w.Client.Update(ctx, emptied)
-	if apierrors.IsForbidden(err) {
+	if isRefused(err) {
 		setSubjects(emptied, nativeOf(object).subjects)
 		err = w.Client.Update(ctx, emptied)
 	}

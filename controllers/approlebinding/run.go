@@ -68,27 +68,30 @@ type run struct {
 }
 
 func newRun(w writer, trailing *trailing) *run {
-	return &run{plan: w.plan, objects: w.objects, edits: w.edits, natives: nativeWriter{w}, bindings: bindingWriter{w}, trailing: trailing}
+	return &run{plan: w.plan, objects: w.objects, edits: w.edits, natives: nativeWriter{w}, bindings: bindingWriter{w, map[int32]bool{}}, trailing: trailing}
 }
 
 // write brings the bindings in line with the plan: removals of users first, then the AppRoleBindings, then grants, and last
 // what is not needed any more, and AppRoleBindings that name leavers. It calls removed, at most once, as soon as no user is bound
-// wrongly.
+// wrongly, or it is known why one is. A removal that one native binding refuses keeps no others waiting.
 func (r *run) write(ctx context.Context, removed func(error)) Outcome {
-	if err := r.removeUsers(ctx); err != nil {
-		removed(err)
-		return Outcome{Removal: err, Grant: err}
+	failure, isLocal := r.removeUsers(ctx)
+	removed(failure)
+	if failure != nil && !isLocal {
+		return Outcome{Removal: failure, Grant: failure}
 	}
-	removed(nil)
+	outcome := Outcome{Removal: failure}
 	if r.plan.leavesGrants && r.grants() {
-		return Outcome{Grant: errInterrupted}
+		outcome.Grant = errInterrupted
+		return outcome
 	}
-	outcome := Outcome{Grant: r.bindings.writeBindings(ctx, stageGrants)}
+	outcome.Grant = r.bindings.writeBindings(ctx, stageGrants)
 	if outcome.Grant == nil {
 		outcome.Grant = cmp.Or(r.plan.refused.err(), r.plan.unknown, r.natives.writeGrants(ctx))
 	}
 	if r.natives.isInterrupted() {
-		return Outcome{Grant: errInterrupted}
+		outcome.Grant = errInterrupted
+		return outcome
 	}
 	outcome.Prune = errors.Join(r.natives.pruneNatives(ctx), r.bindings.pruneBindings(ctx), r.bindings.writeTrailing(ctx))
 	return outcome
@@ -97,12 +100,25 @@ func (r *run) write(ctx context.Context, removed func(error)) Outcome {
 // grants reports whether there is anything to write that only grants.
 func (r *run) grants() bool { return r.bindings.grants() || r.natives.grants() }
 
-func (r *run) removeUsers(ctx context.Context) error {
-	if err := r.natives.removeSubjects(ctx); err != nil {
-		return err
+// removeUsers takes users out of what they lost. It returns why one may still be bound, and whether that is no reason to leave
+// everything else undone: then the AppRoleBindings of the native bindings at fault go on naming the users.
+func (r *run) removeUsers(ctx context.Context) (failure error, local bool) {
+	failed := r.natives.removeSubjects(ctx)
+	for id, err := range failed {
+		if !isLocal(err) {
+			return joinByID(failed), false
+		}
+		if existing, found := r.plan.natives[id]; found {
+			if c := r.plan.chunkOf(id, existing.roleRef); c != nil {
+				r.bindings.stuck[c.Index] = true
+			}
+		}
 	}
-	for _, users := range r.plan.trails {
-		r.trailing.add(r.plan.key, users)
+	for index, users := range r.plan.trails {
+		if !r.bindings.stuck[index] {
+			r.trailing.add(r.plan.key, users)
+		}
 	}
-	return errors.Join(r.bindings.writeBindings(ctx, stageRemovals), r.bindings.pruneBindings(ctx))
+	failure = errors.Join(r.bindings.writeBindings(ctx, stageRemovals), r.bindings.pruneBindings(ctx))
+	return cmp.Or(joinByID(failed), failure), failure == nil
 }

@@ -65,7 +65,7 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 		r.syncer.Index.MarkDirty(key, p.dirty)
 	}
 	r.syncer.memories.write(key, func(m *memory) bool {
-		m.record(p, o, w.edits, outcome.Err() == nil || interrupted && p.memory.clean && !p.full)
+		m.record(p, o, w.edits, outcome.Err() == nil || interrupted && outcome.Removal == nil && p.memory.clean && !p.full)
 		m.halfway = interrupted
 		return true
 	})

@@ -245,7 +245,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	if options.Status != nil {
 		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load, Policies: checker.Result})
 	}
-	finder := residualaccess.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces)
+	finder := residualaccess.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces, approlebinding.IsMade)
 	memberships.OnChange(func(change group.Change) {
 		finder.Left(change.App.Namespace, change.Before.DisplayName, change.Left)
 	})

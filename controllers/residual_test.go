@@ -214,3 +214,25 @@ func TestResidualAccessIsBounded(t *testing.T) {
 		t.Errorf("message %q", c.Message)
 	}
 }
+
+// A copy of a binding of this operator, with its labels and annotations and under another name, is by another hand: it is no access that
+// this operator gives, and no other user is named as having it.
+func TestResidualAccessByACopy(t *testing.T) {
+	w := newWorld(t, nil)
+	jane := w.provision(w.newUser("jane@"+w.namespace, "")) // bindings of other tests name no such user
+	w.eventuallyGranted(jane)
+	native := w.natives()[0]
+	copied := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: native.Namespace, Name: "copied", Labels: native.Labels, Annotations: native.Annotations},
+		RoleRef:    native.RoleRef, Subjects: native.Subjects,
+	}
+	w.create(copied)
+	update(w, jane, deactivate)
+	w.eventuallyResidual(jane, "copied User/okta:jane@"+w.namespace)
+	if one := jane.Status.ResidualAccess[0]; one.App != "" {
+		t.Errorf("it is told as a binding of App %s", one.App)
+	}
+	w.eventuallyCondition(jane, v1alpha1.ConditionAccessRevoked, metav1.ConditionTrue, v1alpha1.ReasonRevoked)
+	w.delete(copied)
+	w.eventuallyResidual(jane)
+}

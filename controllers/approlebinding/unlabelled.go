@@ -196,6 +196,12 @@ func (c unlabelledController) keyOfName(ctx context.Context, name string, ref rb
 	return earned.RoleInScope{}, false, nil
 }
 
+// IsMade reports whether a native binding is one that this operator makes: its name is the hash of what it was made for, and its labels
+// and annotations say the same.
+func IsMade(native client.Object) bool {
+	return madeName.MatchString(native.GetName()) && isMarked(native)
+}
+
 // isMarked reports whether a native binding has the labels and annotations that belong to its name.
 func isMarked(object client.Object) bool {
 	key, found := keyOfNative(object)

@@ -32,6 +32,9 @@ type Finder struct {
 	GroupsOf func(user *v1alpha1.User) []string
 	// Namespaces with Apps that are served; empty for all. Bindings of other Apps are another operator's.
 	Namespaces []string
+	// IsMade reports whether a binding with this operator's label is one that it makes, by name, role, labels and annotations. Any account that
+	// may write a binding can copy the labels.
+	IsMade func(binding client.Object) bool
 
 	changed func(users []types.NamespacedName)
 
@@ -68,9 +71,9 @@ type question struct {
 }
 
 // NewFinder returns a Finder that knows nothing yet.
-func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string, namespaces []string) *Finder {
+func NewFinder(c client.Client, groupsOf func(*v1alpha1.User) []string, namespaces []string, isMade func(client.Object) bool) *Finder {
 	return &Finder{
-		Client: c, GroupsOf: groupsOf, Namespaces: namespaces,
+		Client: c, GroupsOf: groupsOf, Namespaces: namespaces, IsMade: isMade,
 		foreign: map[bindingID]*binding{}, bySubject: map[string][]*binding{},
 		asked: map[types.NamespacedName]question{}, askedBy: map[string]map[types.NamespacedName]bool{},
 	}

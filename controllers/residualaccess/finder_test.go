@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 )
@@ -33,6 +34,9 @@ func marked(b *rbacv1.RoleBinding, namespace, app string) *rbacv1.RoleBinding {
 	return b
 }
 
+// isMade knows the bindings that a test has this operator make by their names.
+func isMade(binding client.Object) bool { return binding.GetName() != "copied" }
+
 // scene is a Finder with one leaver, which it was asked about, and what it tells of.
 type scene struct {
 	*testing.T
@@ -43,7 +47,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{T: t, finder: NewFinder(nil, func(*v1alpha1.User) []string { return []string{"Staff"} }, nil)}
+	s := &scene{T: t, finder: NewFinder(nil, func(*v1alpha1.User) []string { return []string{"Staff"} }, nil, isMade)}
 	s.leaver = &v1alpha1.User{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "jane"}, Status: v1alpha1.UserStatus{KubernetesUsername: "okta:jane"}}
 	s.finder.OnChange(func(users []types.NamespacedName) {
 		if !slices.Equal(users, []types.NamespacedName{{Namespace: "ns", Name: "jane"}}) {
@@ -168,11 +172,15 @@ func TestOwnBindings(t *testing.T) {
 	if got := s.found(); got != "; told 1" {
 		t.Errorf("it became an App's: %s", got)
 	}
+	handler.OnAdd(marked(roleBinding("copied", "view", "User/okta:jane"), "ns", "app"), false)
+	if got := s.found(); got != "copied ClusterRole/view User/okta:jane; told 1" || s.finder.own.mayName("okta:jane") {
+		t.Errorf("a copy with the labels of an App's: %s", got)
+	}
 }
 
 // What belongs to an App that this operator does not serve is none of its bindings.
 func TestBindingsOfAppsElsewhere(t *testing.T) {
-	finder := NewFinder(nil, nil, []string{"ns"})
+	finder := NewFinder(nil, nil, []string{"ns"}, isMade)
 	names := []string{"okta:jane"}
 	here, elsewhere := marked(roleBinding("a", "view", "User/okta:jane", "User/okta:joe"), "ns", "app"), marked(roleBinding("b", "view", "User/okta:jane"), "other", "app")
 	if got := finder.accessBy(here, kindRoleBinding, here.RoleRef, names); len(got) != 1 || got[0].App != "ns/app" || got[0].Subject != "User/okta:jane" {

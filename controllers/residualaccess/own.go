@@ -64,14 +64,14 @@ func (f *Finder) usersOf(object client.Object) []string {
 }
 
 // isOwned says of a binding with this operator's label that it belongs to an App.
-func isOwned(object client.Object) bool {
+func (f *Finder) isOwned(object client.Object) bool {
 	marks := object.GetLabels()
-	return marks[v1alpha1.LabelApp] != "" && marks[v1alpha1.LabelAppNamespace] != ""
+	return marks[v1alpha1.LabelApp] != "" && marks[v1alpha1.LabelAppNamespace] != "" && f.IsMade(object)
 }
 
 // isServed says of a binding that it belongs to an App that this operator serves.
 func (f *Finder) isServed(object client.Object) bool {
-	return isOwned(object) && (len(f.Namespaces) == 0 || slices.Contains(f.Namespaces, object.GetLabels()[v1alpha1.LabelAppNamespace]))
+	return f.isOwned(object) && (len(f.Namespaces) == 0 || slices.Contains(f.Namespaces, object.GetLabels()[v1alpha1.LabelAppNamespace]))
 }
 
 func subjectsIn(object client.Object) []rbacv1.Subject {
@@ -117,12 +117,10 @@ func (f *Finder) ownNaming(ctx context.Context, subjects []string) ([]v1alpha1.R
 
 // accessBy returns what a binding of an App gives to Kubernetes users.
 func (f *Finder) accessBy(object client.Object, kind string, ref rbacv1.RoleRef, names []string) []v1alpha1.ResidualAccess {
-	if !f.isServed(object) {
-		return nil
-	}
 	var found []v1alpha1.ResidualAccess
 	for _, name := range names {
-		if slices.ContainsFunc(subjectsIn(object), func(s rbacv1.Subject) bool { return s.Kind == rbacv1.UserKind && s.Name == name }) {
+		isNamed := slices.ContainsFunc(subjectsIn(object), func(s rbacv1.Subject) bool { return s.Kind == rbacv1.UserKind && s.Name == name })
+		if isNamed && f.isServed(object) {
 			marks := object.GetLabels()
 			found = append(found, v1alpha1.ResidualAccess{
 				Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Role: roleOf(ref), Subject: userSubject(name),

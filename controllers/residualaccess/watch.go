@@ -155,9 +155,9 @@ func (f *Finder) watchOwn() toolscache.ResourceEventHandler {
 // putUnowned takes in a binding that carries this operator's label and belongs to no App.
 func (f *Finder) putUnowned(before, after client.Object) {
 	switch {
-	case after != nil && !isOwned(after):
+	case after != nil && !f.isOwned(after):
 		f.put(bindingOf(after))
-	case before != nil && !isOwned(before):
+	case before != nil && !f.isOwned(before):
 		b := bindingOf(before)
 		b.subjects = nil
 		f.put(b)

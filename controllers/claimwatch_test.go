@@ -17,6 +17,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
 // claimReads counts what a controller asks of claims: reads of one, and watches that began.
@@ -95,6 +96,40 @@ func (r refusedWatch) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 var errRefused = errors.New("refused by the test")
+
+// Claims that others delete are made anew, of each kind: a name without one could be given to a second user or group.
+func TestDeletedClaimsAreMadeAnew(t *testing.T) {
+	w := newStoppedWorld(t, func(spec *v1alpha1.AppSpec) { spec.Kubernetes.UsernameFrom = v1alpha1.IdentifierEmail })
+	followClaims(w)
+	jane := w.newUser("jane", "")
+	jane.Spec.Emails = []v1alpha1.MultiValue{{Value: "jane@example.com", Primary: true}}
+	w.eventuallyGranted(w.provision(jane))
+	w.eventuallyReserved(jane)
+	staff := w.push("Staff", membership.InlineLimit, jane.Name)
+	w.eventuallyCondition(staff, v1alpha1.ConditionNameReserved, metav1.ConditionTrue, v1alpha1.ReasonNameReserved)
+	for range 3 {
+		var list v1alpha1.NameClaimList
+		if err := env.Client.List(w.ctx, &list, client.InNamespace(w.namespace)); err != nil || len(list.Items) != 3 {
+			t.Fatalf("there are %d claims: %v", len(list.Items), err)
+		}
+		for i := range list.Items {
+			w.delete(&list.Items[i])
+		}
+		for i := range list.Items {
+			before := &list.Items[i]
+			w.eventually(func() string {
+				claim := &v1alpha1.NameClaim{}
+				if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(before), claim); err != nil {
+					return fmt.Sprintf("the claim of the %s: %v", before.Spec.Attribute, err)
+				}
+				return unless(claim.Spec.Holder == before.Spec.Holder && claim.UID != before.UID, "the claim names its holder again")
+			})
+		}
+	}
+	if !w.can("okta:jane@example.com", "get", w.namespace) {
+		t.Error("the user lost its access")
+	}
+}
 
 // What the watch of claims has shown decides nothing about a User that is newer: a backup puts claims back first, and by then
 // another user may have the name.

@@ -272,7 +272,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		oauthgrant.Add(mgr, &oauthgrant.Reconciler{Client: mgr.GetClient(), Recorder: recorder}),
 		group.Add(mgr, groups),
 		memberships.Watch(ctx, mgr), // after the controllers that it tells
-		mgr.Add(&user.FollowClaims{Reconciler: users, Namespaces: options.Namespaces}),
+		mgr.Add(&user.FollowClaims{Reconciler: users, Namespaces: options.Namespaces, GroupClaimGone: groups.ClaimGone}),
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
 		mgr.Add(checker), // after the controller that it tells

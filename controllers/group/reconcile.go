@@ -183,6 +183,20 @@ func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []
 	return departed, absent, nil
 }
 
+// ClaimGone makes the claim of a displayName anew that others deleted. Claims that this operator deletes were given up by their holders:
+// a live read tells.
+func (r *Reconciler) ClaimGone(ctx context.Context, claim *v1alpha1.NameClaim) {
+	name := types.NamespacedName{Namespace: claim.Namespace, Name: claim.Spec.Holder}
+	group := &v1alpha1.Group{}
+	if err := r.Client.Get(ctx, name, group, client.UnsafeDisableDeepCopy); err != nil || group.Spec.App != claim.Spec.App ||
+		!group.DeletionTimestamp.IsZero() || group.Spec.DisplayNameKey != claim.Spec.Value || !group.IsNameReserved() {
+		return
+	}
+	if claimed, err := r.claimsOf(group.Namespace).Ensure(ctx, group.Name); err != nil || !claimed {
+		log.FromContext(ctx).Info("The claim of a group's displayName was deleted and is not made anew", "group", name, "claimed", claimed, "error", err)
+	}
+}
+
 // verifyName finds out whether the claim of the displayName names this Group, by a live read unless that was found out
 // before: a claim never leaves a holder that exists and keeps its key. It returns when to look again where it does not.
 func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *verdict) (retry time.Duration, err error) {

@@ -13,18 +13,24 @@ import (
 )
 
 // verifyName finds out whether the claim of the userName names this User, by a live read unless that was found out
-// before, or a watch has shown it: a claim never leaves a holder that exists and keeps its key. It returns when to look again where
-// it does not.
+// before, or a watch has shown it: a claim never leaves a holder that exists and keeps its key, unless others delete it. It returns when
+// to look again where it does not.
 func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err error) {
-	if e.user.IsNameReserved() || e.recent.isReserved(e.name, e.user) {
+	protocol := e.claimsOf(e.name.Namespace)
+	switch {
+	case e.recent.isDoubted(e.name):
+		e.recent.believe(e.name)
+		if _, err := protocol.Ensure(ctx, e.user.Name); err != nil {
+			e.recent.doubt(e.name)
+			return 0, err
+		}
+	case e.user.IsNameReserved() || e.recent.isReserved(e.name, e.user):
 		e.verdict.nameReserved(e.user)
 		return 0, nil
-	}
-	if e.isClaimSeen(e.user) {
+	case e.isClaimSeen(e.user):
 		e.nameClaimed()
 		return 0, nil
 	}
-	protocol := e.claimsOf(e.name.Namespace)
 	holder, err := protocol.OwnerFor(ctx, e.user)
 	if err != nil {
 		return 0, err
@@ -81,11 +87,39 @@ func (r *Reconciler) claimSeen(name types.NamespacedName) {
 	}
 }
 
+// claimGone has the claim of a name made anew that others deleted. This operator deletes claims that their holders have given up, which
+// the informer may show later: a live read decides.
+func (r *Reconciler) claimGone(claim *v1alpha1.NameClaim) {
+	name := types.NamespacedName{Namespace: claim.Namespace, Name: claim.Spec.Holder}
+	user := &v1alpha1.User{}
+	if err := r.Client.Get(context.Background(), name, user, client.UnsafeDisableDeepCopy); err != nil ||
+		user.Spec.App != claim.Spec.App || !user.DeletionTimestamp.IsZero() {
+		return
+	}
+	switch claim.Spec.Attribute {
+	case v1alpha1.ClaimUserName:
+		if user.Spec.UserNameKey != claim.Spec.Value {
+			return
+		}
+		r.recent.doubt(name)
+	case v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID:
+		if claims.KeyBy(claim.Spec.Attribute, &user.Spec) != claim.Spec.Value {
+			return
+		}
+		r.recent.release(name, claim.Spec.Attribute)
+	default:
+		return
+	}
+	r.enqueue(0, name)
+}
+
 // FollowClaims watches claims while this process leads.
 type FollowClaims struct {
 	*Reconciler
 	// Namespaces to follow; empty for all.
 	Namespaces []string
+	// GroupClaimGone is told of deleted claims of groups.
+	GroupClaimGone func(ctx context.Context, claim *v1alpha1.NameClaim)
 }
 
 // NeedLeaderElection has one process watch.
@@ -93,7 +127,13 @@ func (f *FollowClaims) NeedLeaderElection() bool { return true }
 
 // Start follows claims until the context ends. It returns nil.
 func (f *FollowClaims) Start(ctx context.Context) error {
-	f.Claims.Follow(ctx, f.Namespaces, f.claimSeen)
+	f.Claims.Follow(ctx, f.Namespaces, f.claimSeen, func(claim *v1alpha1.NameClaim) {
+		if claim.Spec.Attribute == v1alpha1.ClaimDisplayName {
+			f.GroupClaimGone(ctx, claim)
+		} else {
+			f.claimGone(claim)
+		}
+	})
 	return nil
 }
 

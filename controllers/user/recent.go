@@ -18,6 +18,8 @@ type recent struct {
 	reserved map[types.NamespacedName]reservation
 	// held are claims of names other than userName, by user and attribute, that were read and name the user.
 	held map[heldName]reservation
+	// doubted are users whose claim others deleted: neither the status nor what was read before tells that they have their names.
+	doubted map[types.NamespacedName]bool
 	// written are resourceVersions of Users after a write of their status, until an event shows them.
 	written map[types.NamespacedName]string
 }
@@ -65,6 +67,37 @@ func (r *recent) isReserved(name types.NamespacedName, user *v1alpha1.User) bool
 	return found && known == reservation{uid: user.UID, key: user.Spec.UserNameKey}
 }
 
+// doubt notes that the claim of a User's key is gone.
+func (r *recent) doubt(name types.NamespacedName) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.reserved, name)
+	if r.doubted == nil {
+		r.doubted = map[types.NamespacedName]bool{}
+	}
+	r.doubted[name] = true
+}
+
+func (r *recent) isDoubted(name types.NamespacedName) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.doubted[name]
+}
+
+// believe ends a doubt: the claim is about to be made anew.
+func (r *recent) believe(name types.NamespacedName) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.doubted, name)
+}
+
+// release notes that the claim of one of a user's other names is gone.
+func (r *recent) release(user types.NamespacedName, attribute string) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.held, heldName{user, attribute})
+}
+
 // wrote notes that the status of a User was written, as the API server returned it.
 func (r *recent) wrote(name types.NamespacedName, user *v1alpha1.User) {
 	r.mutex.Lock()
@@ -102,6 +135,7 @@ func (r *recent) forget(name types.NamespacedName) {
 	defer r.mutex.Unlock()
 	delete(r.reserved, name)
 	delete(r.written, name)
+	delete(r.doubted, name)
 	for _, attribute := range claims.AllOtherNames() {
 		delete(r.held, heldName{name, attribute})
 	}

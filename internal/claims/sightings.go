@@ -81,8 +81,9 @@ func (s *Sightings) Following() bool {
 }
 
 // Follow watches the claims of the namespaces, of all where none is named, from now on until ctx ends. seen is told of each holder
-// that a claim names. A watch that fails begins anew after a moment; live reads do in the meantime.
-func (s *Sightings) Follow(ctx context.Context, namespaces []string, seen func(holder types.NamespacedName)) {
+// that a claim names, gone of each claim that was deleted, by this operator or others. A watch that fails begins anew after a moment; live
+// reads do in the meantime.
+func (s *Sightings) Follow(ctx context.Context, namespaces []string, seen func(holder types.NamespacedName), gone func(*v1alpha1.NameClaim)) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
@@ -92,7 +93,7 @@ func (s *Sightings) Follow(ctx context.Context, namespaces []string, seen func(h
 	for _, namespace := range namespaces {
 		running.Go(func() {
 			wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
-				if err := s.follow(ctx, namespace, seen); err != nil && ctx.Err() == nil {
+				if err := s.follow(ctx, namespace, seen, gone); err != nil && ctx.Err() == nil {
 					s.log.V(1).Info("Could not watch claims, which are read one by one until then", "namespace", namespace, "error", err.Error())
 				}
 			}, sightingsRetry, 0.2, true)
@@ -102,7 +103,7 @@ func (s *Sightings) Follow(ctx context.Context, namespaces []string, seen func(h
 }
 
 // follow watches from the present on, until a watch fails.
-func (s *Sightings) follow(ctx context.Context, namespace string, seen func(types.NamespacedName)) error {
+func (s *Sightings) follow(ctx context.Context, namespace string, seen func(types.NamespacedName), gone func(*v1alpha1.NameClaim)) error {
 	var list v1alpha1.NameClaimList
 	if err := s.live.List(ctx, &list, client.InNamespace(namespace), client.Limit(1)); err != nil {
 		return err
@@ -111,7 +112,7 @@ func (s *Sightings) follow(ctx context.Context, namespace string, seen func(type
 	defer s.forget(namespace)
 	defer s.count(0, -1)
 	for version := list.ResourceVersion; ; {
-		next, err := s.followFrom(ctx, namespace, version, seen)
+		next, err := s.followFrom(ctx, namespace, version, seen, gone)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (s *Sightings) follow(ctx context.Context, namespace string, seen func(type
 
 // followFrom watches from a version on. It returns the version to go on from where the API server ends the watch, as it does now
 // and then.
-func (s *Sightings) followFrom(ctx context.Context, namespace, version string, seen func(types.NamespacedName)) (string, error) {
+func (s *Sightings) followFrom(ctx context.Context, namespace, version string, seen func(types.NamespacedName), gone func(*v1alpha1.NameClaim)) (string, error) {
 	events, err := s.live.Watch(ctx, &v1alpha1.NameClaimList{}, &client.ListOptions{
 		Namespace: namespace, Raw: &metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true},
 	})
@@ -144,6 +145,7 @@ func (s *Sightings) followFrom(ctx context.Context, namespace, version string, s
 			seen(types.NamespacedName{Namespace: claim.Namespace, Name: claim.Spec.Holder})
 		case watch.Deleted:
 			s.lost(claim)
+			gone(claim)
 		case watch.Bookmark, watch.Error: // a version only; an error is no claim
 		}
 	}

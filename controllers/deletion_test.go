@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -131,4 +132,52 @@ func TestDeletionPolicyChanges(t *testing.T) {
 		return unless(apierrors.IsNotFound(err), fmt.Sprintf("the App is gone: %v", err))
 	})
 	update(w, user, func(u *v1alpha1.User) { u.Finalizers = nil })
+}
+
+// An App with deletionPolicy Delete leaves no claim of an address or externalId, and neither do users whose App is gone.
+func TestDeletedUsersLeaveNoOtherNames(t *testing.T) {
+	for _, policy := range []string{v1alpha1.DeletionPolicyDelete, v1alpha1.DeletionPolicyRetain} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(spec *v1alpha1.AppSpec) {
+				spec.DeletionPolicy, spec.Kubernetes.UsernameFrom, spec.Identifier = policy, v1alpha1.IdentifierEmail, v1alpha1.IdentifierExternalID
+			})
+			jane := w.newUser("jane", "")
+			jane.Spec.Emails, jane.Spec.ExternalID = []v1alpha1.MultiValue{{Value: "jane@example.com", Primary: true}}, "00u1"
+			w.eventuallyGranted(w.provision(jane))
+			if rest := w.leftovers("demo"); rest["claims"] != 3 {
+				t.Fatalf("there are %v", rest)
+			}
+			w.delete(w.app)
+			if policy == v1alpha1.DeletionPolicyRetain {
+				w.eventuallyCondition(jane, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotFound)
+				w.delete(jane)
+			}
+			w.eventually(func() string {
+				rest := w.leftovers("demo")
+				return unless(rest["users"] == 0 && rest["claims"] == 0, fmt.Sprintf("nothing is left: %v", rest))
+			})
+		})
+	}
+}
+
+// An App that is deleted and that a finalizer of others holds says so, and not that it grants.
+func TestDeletedAppThatAnotherFinalizerHolds(t *testing.T) {
+	for _, policy := range []string{v1alpha1.DeletionPolicyDelete, v1alpha1.DeletionPolicyRetain} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(spec *v1alpha1.AppSpec) { spec.DeletionPolicy = policy })
+			jane := w.provision(w.newUser("jane", ""))
+			w.eventuallyGranted(jane)
+			w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+			update(w, w.app, func(app *v1alpha1.App) { app.Finalizers = append(app.Finalizers, foreignFinalizer) })
+			w.delete(w.app)
+			w.eventually(func() string {
+				told := w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleted)
+				return unless(strings.Contains(told.Message, foreignFinalizer), "the App says what holds it: "+told.Message)
+			})
+			w.eventuallyCan("okta:jane", "get", w.namespace, false)
+			update(w, w.app, func(app *v1alpha1.App) { app.Finalizers = nil })
+		})
+	}
 }

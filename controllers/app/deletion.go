@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/internal/claims"
+	"github.com/scim-operator/scim-operator/internal/clip"
 	"github.com/scim-operator/scim-operator/internal/membership"
 )
 
@@ -44,7 +46,7 @@ func (r *Reconciler) keepFinalizer(ctx context.Context, app *v1alpha1.App) error
 // then the finalizer. Everything is read live: nothing of an App may outlive the App by a late informer.
 func (r *Reconciler) finish(ctx context.Context, app *v1alpha1.App) (reconcile.Result, error) {
 	if !controllerutil.ContainsFinalizer(app, v1alpha1.FinalizerApp) {
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, r.writeHeld(ctx, app)
 	}
 	if app.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete {
 		rest, err := r.deleteRest(ctx, app)
@@ -57,7 +59,28 @@ func (r *Reconciler) finish(ctx context.Context, app *v1alpha1.App) (reconcile.R
 	}
 	before := app.DeepCopy()
 	controllerutil.RemoveFinalizer(app, v1alpha1.FinalizerApp)
-	return reconcile.Result{}, client.IgnoreNotFound(r.Client.Patch(ctx, app, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
+	if err := r.Client.Patch(ctx, app, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	return reconcile.Result{}, client.IgnoreNotFound(r.writeHeld(ctx, app))
+}
+
+// writeHeld tells in the status of an App, of which this operator has nothing left to delete, that finalizers of others hold it: it
+// grants nothing, whatever its conditions said before.
+func (r *Reconciler) writeHeld(ctx context.Context, app *v1alpha1.App) error {
+	if len(app.Finalizers) == 0 {
+		return nil
+	}
+	before := app.Status.DeepCopy()
+	app.Status.ObservedGeneration = app.Generation
+	set(app, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleted,
+		Message: clip.Text("The App is being deleted, and grants nothing. Finalizers of others hold it: "+strings.Join(app.Finalizers, ", ")+".", maxMissingMessage),
+	})
+	set(app, metav1.Condition{
+		Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleted, Message: "This operator has nothing left to delete.",
+	})
+	return r.writeStatus(ctx, app, before)
 }
 
 // deleteRest does one round, and tells what is left; "" for nothing.
@@ -139,6 +162,11 @@ func (r *Reconciler) releaseNames(ctx context.Context, app *v1alpha1.App) error 
 	}
 	if _, err := claims.Sweep(ctx, r.Live, app.Namespace, claims.ForUsers(r.Live, app.Namespace), ofApp(v1alpha1.ClaimUserName)); err != nil {
 		return err
+	}
+	for _, attribute := range claims.AllOtherNames() {
+		if _, err := claims.Sweep(ctx, r.Live, app.Namespace, claims.ForUsersBy(r.Live, app.Namespace, attribute), ofApp(attribute)); err != nil {
+			return err
+		}
 	}
 	_, err := claims.Sweep(ctx, r.Live, app.Namespace, claims.ForGroups(r.Live, app.Namespace), ofApp(v1alpha1.ClaimDisplayName))
 	return err

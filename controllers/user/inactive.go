@@ -86,15 +86,21 @@ func (l leaver) letGo(ctx context.Context) error {
 		// The claim blocks no request: the next one for the name takes it over, and the reaper sweeps.
 		log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's name")
 	}
-	if l.app == nil {
-		return nil
-	}
-	for _, protocol := range claims.ForOtherNames(l.Live, l.app) {
-		if err := protocol.Release(ctx, l.user); err != nil && ctx.Err() == nil {
+	for _, attribute := range l.otherNames() {
+		if err := claims.ForUsersBy(l.Live, l.name.Namespace, attribute).Release(ctx, l.user); err != nil && ctx.Err() == nil {
 			log.FromContext(ctx).Error(err, "Failed to release the claim of a deleted user's other name")
 		}
 	}
 	return nil
+}
+
+// otherNames are those of claims.OtherNames that the user may have claimed. Of an App that is gone, or about to be, it is not known which
+// it had unique.
+func (l leaver) otherNames() []string {
+	if l.app == nil {
+		return claims.AllOtherNames()
+	}
+	return claims.OtherNames(l.app)
 }
 
 // deleteWhenDue deletes a User that left longer ago than the App keeps them, or says when that will be.

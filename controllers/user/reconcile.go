@@ -93,7 +93,7 @@ func (e *evaluation) reconcile(ctx context.Context) (reconcile.Result, error) {
 		return leaver{e}.reconcileInactive(ctx)
 	}
 	if e.app == nil {
-		return e.withhold(ctx, v1alpha1.ReasonAppNotFound, "The App "+e.user.Spec.App+" does not exist.")
+		return e.withhold(ctx, v1alpha1.ReasonAppNotFound, "The App "+e.user.Spec.App+" does not exist, or is being deleted.")
 	}
 	retry, err := e.verifyName(ctx)
 	if err != nil {

@@ -91,7 +91,7 @@ func (x *exchange) stream(limit int64) (io.Reader, error) {
 		}
 	}
 	if x.request.ContentLength > limit {
-		return nil, protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
+		return nil, bodyTooLarge(limit)
 	}
 	slow := &slowBody{ReadCloser: x.request.Body, exchange: x}
 	return transform.NewReader(http.MaxBytesReader(x.writer, slow, limit), encoding.UTF8Validator), nil
@@ -170,10 +170,14 @@ func readError(err error, limit int64) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSlowBody
 	case errors.As(err, &tooLarge):
-		return protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
+		return bodyTooLarge(limit)
 	default:
 		return protocol.InvalidSyntax("The body could not be read to its end.")
 	}
+}
+
+func bodyTooLarge(limit int64) error {
+	return protocol.PayloadTooLarge("The body is larger than %d bytes.", limit)
 }
 
 // answerJSON writes a document.

@@ -88,15 +88,18 @@ func (s *Server) classOf(x *exchange) (flowcontrol.Class, error) {
 
 // classOfChange reads the body of a PUT or PATCH, but for a PUT of a group, which is read as a stream.
 func (s *Server) classOfChange(x *exchange) (flowcontrol.Class, error) {
+	var body []byte
+	var err error
 	removes := mayDeactivate
-	limit := int64(maxUserBody)
 	switch {
+	case x.route.endpoint == endpointUsers:
+		body, _, err = x.changeBody()
 	case x.route.endpoint == endpointGroups && x.request.Method == http.MethodPatch:
-		limit, removes = maxGroupPatch, func(body []byte) bool { return groupRemoval.Match(body[:min(len(body), maxPatchLook)]) }
-	case x.route.endpoint != endpointUsers:
+		removes = func(body []byte) bool { return groupRemoval.Match(body[:min(len(body), maxPatchLook)]) }
+		body, err = x.body(maxGroupPatch)
+	default:
 		return flowcontrol.Write, nil
 	}
-	body, err := x.body(limit)
 	if err != nil || !removes(body) {
 		return flowcontrol.Write, err
 	}

@@ -16,8 +16,12 @@ import (
 	"github.com/scim-operator/scim-operator/scimserver/protocol"
 )
 
-// maxUserBody bounds the body of a request about one user, in bytes: what the directory keeps of one.
-const maxUserBody = 256 << 10
+const (
+	// maxUserBody bounds the body of a request about one user, in bytes: what the directory keeps of one.
+	maxUserBody = 256 << 10
+	// maxRefusedBody bounds that of a PUT or PATCH which is refused for its size, and read all the same: it may say active: false.
+	maxRefusedBody = 4 << 20
+)
 
 // userHandlers answers requests about users.
 type userHandlers struct{ *Server }
@@ -120,7 +124,7 @@ func (s userHandlers) patchUser(x *exchange) error {
 // answered as a success with the user as it is then.
 func (s userHandlers) changeUser(x *exchange, change func(*protocol.SchemaSet, []byte) directory.Change) error {
 	x.resourceID = x.route.id
-	body, err := x.body(maxUserBody)
+	body, tooLarge, err := x.changeBody()
 	if err != nil {
 		return err
 	}
@@ -135,6 +139,9 @@ func (s userHandlers) changeUser(x *exchange, change func(*protocol.SchemaSet, [
 	schemas := s.directory.Users.Schemas(x.app)
 	wanted := change(schemas, body)
 	sound := func(current protocol.Resource) (protocol.Resource, bool, error) {
+		if tooLarge != nil {
+			return protocol.Resource{}, false, tooLarge
+		}
 		before := protocol.Resource{Attributes: map[string]any{"userName": current.Attributes["userName"]}} // wanted may write into current
 		next, changed, err := wanted(current)
 		if err != nil {
@@ -161,6 +168,17 @@ func (s userHandlers) changeUser(x *exchange, change func(*protocol.SchemaSet, [
 		s.confirmRevocation(x, done.user)
 	}
 	return s.answerUser(x, http.StatusOK, done.user)
+}
+
+// changeBody reads the body of a PUT or PATCH of a user. tooLarge is not nil where the change is refused for the size of the body, as far as
+// the request told that size ahead.
+func (x *exchange) changeBody() (body []byte, tooLarge, err error) {
+	limit := int64(maxUserBody)
+	if x.request.ContentLength > limit {
+		tooLarge, limit = bodyTooLarge(limit), maxRefusedBody
+	}
+	body, err = x.body(limit)
+	return body, tooLarge, err
 }
 
 const tookActiveOnly = "Took active: false of a request, and nothing else: the rest of it is refused"
@@ -273,16 +291,16 @@ func (s userHandlers) deleteUser(x *exchange) error {
 	defer s.apps.BeginRemoval(x.credential.app, x.limits)()
 	started := time.Now()
 	wait := x.app.Spec.Deactivation.Confirmation()
-	if err := s.directory.Users.Delete(x.context(), x.app, x.route.id, wait, x.condition()); err != nil {
+	reached, err := s.directory.Users.Delete(x.context(), x.app, x.route.id, wait, x.condition())
+	if err != nil {
 		return err
 	}
 	x.audit(auditDelete, "User", x.route.id)
-	took := time.Since(started)
 	if wait > 0 {
-		x.countDeactivation(took <= wait)
-	}
-	if took > wait {
-		x.warnUnconfirmed("Answered a deletion before its access was confirmed gone", x.route.id, took)
+		x.countDeactivation(reached == directory.Revoked)
+		if reached == directory.RevocationPending {
+			x.warnUnconfirmed("Answered a deletion before its access was confirmed gone", x.route.id, time.Since(started))
+		}
 	}
 	x.noContent()
 	return nil

@@ -252,7 +252,7 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 	app := newApp(t)
 	d := replica(t, app)
 	kept, gone := mustCreate(t, d, app, person("ada")), mustCreate(t, d, app, person("bob"))
-	if err := d.Users.Delete(t.Context(), app, gone.Name, 0); err != nil {
+	if _, err := d.Users.Delete(t.Context(), app, gone.Name, 0); err != nil {
 		t.Fatal(err)
 	}
 	finalize(t, app, gone.Name)

@@ -112,7 +112,7 @@ func TestReadIsProven(t *testing.T) {
 	step("put back", reads{metadata: 1, whole: 1, claims: 1}, 0, "Ghost")
 
 	// Memory that is not certain is not asked.
-	if err := d.Users.Delete(t.Context(), app, other.Name, 0); err != nil {
+	if _, err := d.Users.Delete(t.Context(), app, other.Name, 0); err != nil {
 		t.Fatal(err)
 	}
 	*counted = reads{}

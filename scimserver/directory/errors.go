@@ -44,8 +44,10 @@ const (
 	// retryRights is for errors that an administrator must mend first.
 	retryRights = 30 * time.Second
 
-	detailReleasing = "The user with this name is being deleted, and keeps it until the controller has taken the access away: a moment, or as long as no controller runs. Try again."
-	detailRights    = "The cluster refuses this server's requests. An administrator of the cluster must give it back its rights; its log tells which. Try again."
+	detailReleasing = "The user with this name is being deleted, and keeps it until the controller has taken the access away: a moment, or as long as no controller runs " +
+		"or a finalizer of others holds the User. Try again."
+	detailGroupReleasing = "The group with this name is being deleted, and keeps it as long as a finalizer of others holds the Group. Try again."
+	detailRights         = "The cluster refuses this server's requests. An administrator of the cluster must give it back its rights; its log tells which. Try again."
 )
 
 // asClientSees turns an error of the API server or of package claims into one that the HTTP server can answer.

@@ -23,6 +23,8 @@ func asGroupClientSees(err error, id string) error {
 		return asClientSees(err)
 	case errors.As(err, &taken):
 		return errGroupTaken()
+	case errors.Is(err, claims.ErrReleasing):
+		return &UnavailableError{RetryAfter: retrySoon, Cause: err, Detail: detailGroupReleasing}
 	case errors.Is(err, membership.ErrContended):
 		return &UnavailableError{RetryAfter: retrySoon, Cause: err}
 	case apierrors.IsConflict(err):

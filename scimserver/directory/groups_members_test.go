@@ -67,7 +67,7 @@ func TestMembersAreUsers(t *testing.T) {
 	if _, err := d.Users.Update(t.Context(), app, ids[0], setting("active", false)); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Users.Delete(t.Context(), app, ids[1], 0); err != nil {
+	if _, err := d.Users.Delete(t.Context(), app, ids[1], 0); err != nil {
 		t.Fatal(err)
 	}
 	wantMembers(t, d, app, group.Name, ids[0], ids[2])

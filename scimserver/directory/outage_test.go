@@ -33,7 +33,10 @@ func TestOutage(t *testing.T) {
 			_, err := d.Users.Update(ctx, app, user.Name, setting("userName", "x"))
 			return err
 		},
-		"delete":         func(ctx context.Context) error { return d.Users.Delete(ctx, app, user.Name, time.Second) },
+		"delete": func(ctx context.Context) error {
+			_, err := d.Users.Delete(ctx, app, user.Name, time.Second)
+			return err
+		},
 		"create a group": func(ctx context.Context) error { _, err := d.Groups.Create(ctx, app, team("Guests")); return err },
 		"create a large group": func(ctx context.Context) error {
 			_, err := d.Groups.Create(ctx, app, team("Guests", user.Name))

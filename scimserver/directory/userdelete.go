@@ -14,23 +14,36 @@ import (
 
 // Delete deletes a user. It returns nil once the deletion is durable: no read shows the user from then on, and the
 // controller removes the user's bindings before it releases the finalizer. Delete waits for that, at most for patience,
-// and then releases the name. If the wait runs out, the next request for the name releases it.
+// and then releases the name. If the wait runs out, the next request for the name releases it. It returns how far the end of
+// the user's access came by then.
 //
 // Errors are 404, those of the conditions, and *UnavailableError.
-func (u *Users) Delete(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Precondition) error {
+func (u *Users) Delete(ctx context.Context, app *v1alpha1.App, id string, patience time.Duration, conditions ...Precondition) (Revocation, error) {
 	user, err := u.delete(ctx, app, id, conditions)
 	if err != nil {
-		return err
+		return RevocationPending, err
 	}
 	name := types.NamespacedName{Namespace: user.Namespace, Name: user.Name}
 	u.model.hide(name)
-	if !u.waitFor(ctx, name, patience, func(entry *Entry) bool { return entry == nil || entry.uid != user.UID }) {
-		return nil
+	reached := RevocationPending
+	gone := false
+	u.waitFor(ctx, name, patience, func(entry *Entry) bool {
+		gone = entry == nil || entry.uid != user.UID
+		switch {
+		case gone:
+			reached = Revoked
+		case entry.observed > user.Generation: // a finalizer of others holds the object: its status tells
+			reached = entry.revocation
+		}
+		return reached != RevocationPending
+	})
+	if !gone {
+		return reached, nil
 	}
 	if err := u.claimsIn(app.Namespace).Release(ctx, user); err != nil {
 		logr.FromContextOrDiscard(ctx).V(1).Info("Left the claim of a deleted user to be released later", "user", id, "error", err.Error())
 	}
-	return nil
+	return Revoked, nil
 }
 
 // Revocation is how far the controller has ended a person's access.

@@ -106,7 +106,8 @@ func TestNotFound(t *testing.T) {
 	wantStatus(t, err, 404)
 	_, err = d.Users.Update(t.Context(), other, user.Name, setting("title", "x"))
 	wantStatus(t, err, 404)
-	wantStatus(t, d.Users.Delete(t.Context(), other, user.Name, time.Second), 404)
+	_, err = d.Users.Delete(t.Context(), other, user.Name, time.Second)
+	wantStatus(t, err, 404)
 	if found, err := d.Users.FindByUserName(t.Context(), other, "ada"); err != nil || len(found) != 0 {
 		t.Errorf("another App finds %v, %v", userNamesOf(found), err)
 	}
@@ -208,7 +209,7 @@ func TestDeleteAndReuse(t *testing.T) {
 	d := replica(t, app)
 	user := mustCreate(t, d, app, person("ada"))
 
-	if err := d.Users.Delete(t.Context(), app, user.Name, 0); err != nil {
+	if _, err := d.Users.Delete(t.Context(), app, user.Name, 0); err != nil {
 		t.Fatal(err)
 	}
 	// Deleted for every reader, though the controller has not let the object go.
@@ -230,7 +231,7 @@ func TestDeleteAndReuse(t *testing.T) {
 
 	// With a controller at work the name is free by the time of the answer.
 	deleted := make(chan error, 1)
-	go func() { deleted <- d.Users.Delete(t.Context(), app, again.Name, time.Minute) }()
+	go func() { _, err := d.Users.Delete(t.Context(), app, again.Name, time.Minute); deleted <- err }()
 	finalize(t, app, again.Name)
 	if err := <-deleted; err != nil {
 		t.Fatal(err)
@@ -238,7 +239,8 @@ func TestDeleteAndReuse(t *testing.T) {
 	if owner, err := d.Users.claimsIn(app.Namespace).Owner(t.Context(), app.Name, "ada"); err != nil || owner != "" {
 		t.Errorf("the claim still names %q (%v)", owner, err)
 	}
-	wantStatus(t, d.Users.Delete(t.Context(), app, again.Name, 0), 404)
+	_, err = d.Users.Delete(t.Context(), app, again.Name, 0)
+	wantStatus(t, err, 404)
 }
 
 func TestRestoreByExternalID(t *testing.T) {

@@ -60,7 +60,7 @@ func TestVersionOfAReplicaThatIsBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := behind.Users.Delete(t.Context(), app, user.Name, time.Millisecond, match(userVersion(now, nil).String())); !errors.As(err, &problem) || problem.Status != 412 {
+	if _, err := behind.Users.Delete(t.Context(), app, user.Name, time.Millisecond, match(userVersion(now, nil).String())); !errors.As(err, &problem) || problem.Status != 412 {
 		t.Errorf("a deletion of the version without the group: %v", err)
 	}
 }

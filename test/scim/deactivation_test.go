@@ -1,10 +1,14 @@
 package scim_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
@@ -59,6 +63,7 @@ func refusedChanges(taken string) []refusedChange {
 		many[i] = fmt.Sprintf(`"a%d":1`, i)
 	}
 	tooMany, tooLarge := `{`+strings.Join(many, ",")+`}`, `"`+strings.Repeat("x", 200<<10)+`"`
+	farTooLarge := `"` + strings.Repeat("x", 600<<10) + `"`
 	for name, value := range map[string]string{
 		"a wrong integer": `"level":"many"`, "a fraction for an integer": `"level":1.5`, "a wrong decimal": `"score":"1,5"`, "a wrong boolean": `"contractor":"perhaps"`,
 		"a wrong integer in a list": `"ports":[1,"x"]`, "an object for an integer": `"level":{"a":1}`,
@@ -77,6 +82,7 @@ func refusedChanges(taken string) []refusedChange {
 	put("an object with too many members", 400, `"x":`+tooMany)
 	put("too many members", 400, tooMany[1:len(tooMany)-1])
 	put("too large a value", 413, `"x":`+tooLarge)
+	put("too large a body", 413, `"x":`+farTooLarge)
 	put("an externalId too long", 400, `"externalId":"`+strings.Repeat("e", 2000)+`"`)
 	named("no userName", 400, "")
 	named("a blank userName", 400, `"userName":" ",`)
@@ -96,6 +102,7 @@ func refusedChanges(taken string) []refusedChange {
 	patch("a value too deep", 400, `{"op":"add","path":"x","value":`+deep(40)+`}`)
 	patch("an object with too many members", 400, `{"op":"add","path":"x","value":`+tooMany+`}`)
 	patch("too large a value", 413, `{"op":"add","path":"x","value":`+tooLarge+`}`)
+	patch("too large a body", 413, `{"op":"add","path":"x","value":`+farTooLarge+`}`)
 	patch("too many operations", 413, strings.Split(strings.TrimSuffix(strings.Repeat(`{"op":"remove","path":"x"};`, 1000), ";"), ";")...)
 	return changes
 }
@@ -233,5 +240,36 @@ func TestWhatDoesNotDeactivate(t *testing.T) {
 	off.refused(http.StatusNotImplemented, "", http.MethodPut, "/Users/"+id, userJSON("x@example.com", `,`+wrong+`,"active":false`))
 	if !operator.User(t, off.app, id).Spec.Active {
 		t.Error("an App that takes no deactivations took one")
+	}
+}
+
+// A finalizer of others holds a user that is deleted: the answer waits for no more than the access, and the log claims nothing of it that is not so.
+func TestDeletionThatAnotherFinalizerHolds(t *testing.T) {
+	s := newClient(t, nil)
+	name := newName("held")
+	id := s.user(name, `,"role":"developer"`)
+	subject := s.app.Prefix + name
+	operator.AccessSoon(t, subject, harness.Everywhere(harness.Developer))
+	ctx := context.WithoutCancel(t.Context())
+	edit := func(change func(*v1alpha1.User)) {
+		t.Helper()
+		if err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+			user := &v1alpha1.User{}
+			if err := operator.Env.Client.Get(ctx, client.ObjectKey{Namespace: s.app.Namespace, Name: id}, user); err != nil {
+				return err
+			}
+			change(user)
+			return operator.Env.Client.Update(ctx, user)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(user *v1alpha1.User) { user.Finalizers = append(user.Finalizers, "example.com/hold") })
+	t.Cleanup(func() { edit(func(user *v1alpha1.User) { user.Finalizers = nil }) })
+	logged := len(operator.ServerLog.String())
+	s.must(s.do(http.MethodDelete, "/Users/"+id, "").ExpectStatus(http.StatusNoContent))
+	operator.AccessNow(t, subject, harness.Nowhere())
+	if text := operator.ServerLog.String()[logged:]; strings.Contains(text, "before its access was confirmed gone") {
+		t.Errorf("the access was gone, and the log says\n%s", text)
 	}
 }

@@ -138,7 +138,7 @@ type Provisioning struct {
 	PushGroups *bool `json:"pushGroups,omitempty"`
 	// dropAttributes lists attributes of users that are not to be stored: what a client sends of them is left out, at top
 	// level and in every extension, without regard to case. Undeclared attributes are stored as they come, also where an
-	// identity provider maps a secret to one.
+	// identity provider maps a secret to one. The attributes of scopes.fromAttribute and roles[].untilAttribute cannot be left out.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32

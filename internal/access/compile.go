@@ -114,9 +114,13 @@ func (c *compiler) checkAttributes() {
 
 func (c *compiler) compileScopes() {
 	list := c.app.Spec.Scopes.List
-	if name := c.app.Spec.Scopes.FromAttribute; name != "" && !attributes.IsKnown(c.app.Spec.Attributes, name) {
-		// Every user would be without it, and hold every scope.
+	// Every user would be without it, and hold every scope.
+	switch name := c.app.Spec.Scopes.FromAttribute; {
+	case name == "":
+	case !attributes.IsKnown(c.app.Spec.Attributes, name):
 		c.fail("spec.scopes.fromAttribute", "no attribute %q is declared in spec.attributes, nor has RFC 7643 one that can name scopes: without it users hold every scope", name)
+	case c.isDropped(name):
+		c.fail("spec.scopes.fromAttribute", "spec.provisioning.dropAttributes leaves out %q: without it users hold every scope", name)
 	}
 	if len(list) == 0 {
 		c.policy.scopes = []Scope{{Name: v1alpha1.DefaultScope, Namespaces: []string{c.app.Namespace}}}
@@ -149,6 +153,12 @@ func (c *compiler) compileScopes() {
 		}
 		c.policy.scopeByName[scope.Name] = scope
 	}
+}
+
+// isDropped says whether an attribute, which may be named with its schema, is not stored.
+func (c *compiler) isDropped(name string) bool {
+	name = name[strings.LastIndexByte(name, ':')+1:]
+	return slices.ContainsFunc(c.app.Spec.Provisioning.DropAttributes, func(dropped string) bool { return strings.EqualFold(dropped, name) })
 }
 
 // compileSelector sets the selector of a scope. A protected namespace has to be named, by the label that the API server gives
@@ -226,6 +236,8 @@ func (c *compiler) compileEnd(field string, spec *v1alpha1.Role) end {
 		c.fail(field+".untilOptional", "says what an absent untilAttribute means: set that, too")
 	case spec.UntilAttribute != "" && !attributes.IsDeclaredTime(c.app.Spec.Attributes, spec.UntilAttribute):
 		c.fail(field+".untilAttribute", "no attribute %q is declared in spec.attributes with type dateTime and one value", spec.UntilAttribute)
+	case spec.UntilAttribute != "" && c.isDropped(spec.UntilAttribute):
+		c.fail(field+".untilAttribute", "spec.provisioning.dropAttributes leaves out %q: no end of the role would be known", spec.UntilAttribute)
 	}
 	return compiled
 }

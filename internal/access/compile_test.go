@@ -45,6 +45,20 @@ func TestCompileNamesTheFieldAtFault(t *testing.T) {
 			change: func(spec *v1alpha1.AppSpec) { spec.Scopes.FromAttribute = "region" },
 			want:   []string{`spec.scopes.fromAttribute: no attribute "region" is declared in spec.attributes`},
 		},
+		"scope attribute that is dropped": {
+			change: func(spec *v1alpha1.AppSpec) {
+				spec.Scopes.FromAttribute, spec.Provisioning.DropAttributes = "department", []string{"title", "Department"}
+			},
+			want: []string{`spec.scopes.fromAttribute: spec.provisioning.dropAttributes leaves out "department"`},
+		},
+		"end that is dropped": {
+			change: func(spec *v1alpha1.AppSpec) {
+				spec.Attributes = append(spec.Attributes, v1alpha1.CustomAttribute{Name: "contractEnd", Type: "dateTime"})
+				spec.Roles[1].UntilAttribute, spec.Roles[1].UntilOptional = "contractEnd", true
+				spec.Provisioning.DropAttributes = []string{"contractend"}
+			},
+			want: []string{`spec.roles[1].untilAttribute: spec.provisioning.dropAttributes leaves out "contractEnd"`},
+		},
 		"scope attribute of RFC 7643": {change: func(spec *v1alpha1.AppSpec) { spec.Scopes.FromAttribute = "department" }},
 		"selector": {
 			change: func(spec *v1alpha1.AppSpec) {

@@ -37,7 +37,7 @@ func Differ(before, after *v1alpha1.App) bool {
 func neutral(spec v1alpha1.AppSpec) v1alpha1.AppSpec {
 	spec.DisplayName, spec.ExternalURL, spec.DeletionPolicy = "", "", ""
 	spec.Tokens, spec.OIDC = nil, nil
-	spec.Provisioning = v1alpha1.Provisioning{}
+	spec.Provisioning = v1alpha1.Provisioning{DropAttributes: spec.Provisioning.DropAttributes}
 	spec.Deactivation.ConfirmWithin = nil
 	spec.Attributes = slices.Clone(spec.Attributes)
 	for i := range spec.Attributes {

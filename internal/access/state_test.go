@@ -17,7 +17,8 @@ import (
 // neutralFields are those with edits that evaluate no user anew. A field that is new in AppSpec counts until it is put here
 // and into neutral.
 var neutralFields = []string{
-	".DisplayName", ".ExternalURL", ".DeletionPolicy", ".Tokens", ".OIDC", ".Provisioning", ".Deactivation.ConfirmWithin",
+	".DisplayName", ".ExternalURL", ".DeletionPolicy", ".Tokens", ".OIDC", ".Deactivation.ConfirmWithin",
+	".Provisioning.ImportUsers", ".Provisioning.CreateUsers", ".Provisioning.UpdateUsers", ".Provisioning.DeactivateUsers", ".Provisioning.PushGroups",
 	".Attributes[0].Description", ".Roles[0].DisplayName", ".Roles[0].Description", ".Scopes.List[0].DisplayName",
 }
 

@@ -146,6 +146,7 @@ func TestEditOfAnothersApp(t *testing.T) {
 		"identifier":          `{"identifier":"email"}`,
 		"subjects":            `{"subjectMode":"Group"}`,
 		"custom attributes":   `{"attributes":[{"name":"role"}]}`,
+		"dropped attributes":  `{"provisioning":{"dropAttributes":["department"]}}`,
 		"what holds removals": `{"safety":{"maxRemovals":1}}`,
 		"a token":             `{"tokens":[{"name":"mine"}]}`,
 		"a token, observing":  `{"mode":"Observe","tokens":[{"name":"mine"}]}`,

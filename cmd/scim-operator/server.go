@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -139,7 +140,7 @@ func (f *serverFlags) check() (err error) {
 		return fmt.Errorf("--external-url=%s: give scheme and host, such as https://scim.example.com: paths such as /scim/v2 are added to it", f.externalURL)
 	case f.maxConnections < 1:
 		return fmt.Errorf("--max-connections=%d: at least 1 is needed", f.maxConnections)
-	case !(f.maxRequestsPerSecond >= 0): // NaN is no rate, either
+	case f.maxRequestsPerSecond < 0 || math.IsNaN(f.maxRequestsPerSecond):
 		return fmt.Errorf("--max-requests-per-second=%v: give a rate, or 0 for no bound", f.maxRequestsPerSecond)
 	case f.shutdownDelay < 0:
 		return fmt.Errorf("--shutdown-delay=%s: give a duration such as 6s, or 0", f.shutdownDelay)

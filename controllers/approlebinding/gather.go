@@ -70,9 +70,11 @@ func (g *gatherer) gather(ctx context.Context, memoryOf func() memory) error {
 			return err
 		}
 	}
-	g.mayBind = func(namespace string, ref rbacv1.RoleRef) (bool, error) {
-		return g.permissions.mayBind(ctx, g.client, namespace, ref)
+	ask := g.permissions.mayBind
+	if g.leavesGrants && !g.full {
+		ask = g.permissions.mightBind
 	}
+	g.mayBind = func(namespace string, ref rbacv1.RoleRef) (bool, error) { return ask(ctx, g.client, namespace, ref) }
 	return nil
 }
 

@@ -17,6 +17,9 @@ const (
 	// allowedFor and deniedFor are how long an answer about a right is believed.
 	allowedFor = 30 * time.Second
 	deniedFor  = 2 * time.Second
+	// allowedForRemovals is how long an answer that allows is believed by runs for removals, which add nothing. Where the right is gone
+	// by then the API server refuses their write, and they delete the binding.
+	allowedForRemovals = recheckEvery
 	// recheckEvery is how often a key is run without an event, among other things to see that a right was taken away.
 	recheckEvery = 10 * time.Minute
 )
@@ -43,12 +46,39 @@ type answer struct {
 // mayBind asks the API server, or remembers, whether this process may bind a role in a namespace, or, where that is "",
 // in all of them.
 func (p *permissions) mayBind(ctx context.Context, c client.Client, namespace string, ref rbacv1.RoleRef) (bool, error) {
-	if namespace != "" && ref.Kind == "ClusterRole" {
-		if everywhere, err := p.ask(ctx, c, permission{ref: ref}); err != nil || everywhere {
-			return everywhere, err
+	for _, asked := range asking(namespace, ref) {
+		if allowed, err := p.ask(ctx, c, asked); err != nil || allowed {
+			return allowed, err
 		}
 	}
-	return p.ask(ctx, c, permission{namespace: namespace, ref: ref})
+	return false, nil
+}
+
+// mightBind is mayBind for a run that adds nothing: it believes for longer that a role may be bound, so that no removal waits for that
+// question.
+func (p *permissions) mightBind(ctx context.Context, c client.Client, namespace string, ref rbacv1.RoleRef) (bool, error) {
+	for _, asked := range asking(namespace, ref) {
+		if p.wasAllowed(asked) {
+			return true, nil
+		}
+	}
+	return p.mayBind(ctx, c, namespace, ref)
+}
+
+// asking returns what gives the right to bind a role in a namespace.
+func asking(namespace string, ref rbacv1.RoleRef) []permission {
+	here := permission{namespace: namespace, ref: ref}
+	if namespace != "" && ref.Kind == "ClusterRole" {
+		return []permission{{ref: ref}, here}
+	}
+	return []permission{here}
+}
+
+func (p *permissions) wasAllowed(asked permission) bool {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	known := p.known[asked]
+	return known.allowed && time.Since(known.until) < allowedForRemovals
 }
 
 func (p *permissions) ask(ctx context.Context, c client.Client, asked permission) (bool, error) {
@@ -81,7 +111,7 @@ func (p *permissions) ask(ctx context.Context, c client.Client, asked permission
 		p.known = map[permission]answer{}
 	}
 	for other, old := range p.known {
-		if now.After(old.until) {
+		if now.Sub(old.until) > allowedForRemovals {
 			delete(p.known, other)
 		}
 	}

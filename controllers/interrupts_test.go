@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -112,6 +113,47 @@ func TestWhatIsHalfWrittenIsNotGranted(t *testing.T) {
 		t.Error(err)
 	}
 	w.eventually(func() string { return unless(w.bound("okta:jane", true) == "" && settled(), "the grant is done") })
+}
+
+// What only grants waits before each of its writes while a user of another role loses access.
+func TestEachGrantWaitsForRemovals(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	syncer := newSyncer(w)
+	key := earned.RoleInScope{Namespace: w.namespace, App: "demo", Role: "viewer", Scope: "default"}
+	hold := func(userName string) {
+		user := w.newUser(userName, "")
+		w.create(user)
+		name := client.ObjectKeyFromObject(user)
+		w.eventually(func() string {
+			return unless(syncer.Client.Get(w.ctx, name, &v1alpha1.User{}) == nil, "the informer shows the user")
+		})
+		syncer.Index.Set(name, earned.Entry{App: earned.AppGenerationOf(w.app, &access.Cache{}), Subject: "okta:" + userName, Keys: []earned.RoleInScope{key}})
+	}
+	hold("john")
+	if outcome := syncer.Sync(w.ctx, key); outcome.Err() != nil {
+		t.Fatal(outcome.Err())
+	}
+	gate := &updateGate{Client: syncer.Client, asked: make(chan client.Object), may: make(chan struct{})}
+	syncer.Client = gate
+	hold("jane")
+	granted := make(chan error, 1)
+	go func() { granted <- syncer.Sync(w.ctx, key).Err() }()
+	if _, isBinding := (<-gate.asked).(*v1alpha1.AppRoleBinding); !isBinding {
+		t.Fatal("the AppRoleBinding is not written first")
+	}
+	begun, over := time.Now(), syncer.Removals.Begin() // by a user with another role
+	defer over()
+	gate.may <- struct{}{}
+	if object := <-gate.asked; time.Since(begun) < 250*time.Millisecond {
+		t.Errorf("the %T is written while a user loses access", object)
+	}
+	go letAll(w.ctx, gate.asked, gate.may)
+	if err := <-granted; err != nil {
+		t.Error(err)
+	}
+	if problem := w.bound("okta:jane", true); problem != "" {
+		t.Errorf("endless removals keep a grant back: %s", problem)
+	}
 }
 
 // A role of many people has many AppRoleBindings, and their statuses are written one after the other. A removal does not

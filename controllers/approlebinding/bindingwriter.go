@@ -58,10 +58,10 @@ func (w *bindingWriter) writeTrailing(ctx context.Context) error {
 		if w.plan.stageOf(c) != stageTrailing {
 			continue
 		}
-		errs = append(errs, w.writeBinding(ctx, c))
-		if w.isInterrupted() {
+		if w.yield(); len(errs) > 0 && w.isInterrupted() {
 			break
 		}
+		errs = append(errs, w.writeBinding(ctx, c))
 	}
 	return joinErrors(errs)
 }
@@ -76,8 +76,13 @@ func (w *bindingWriter) writeBindings(ctx context.Context, which stage) error {
 		if len(c.Members) == 0 || w.plan.stageOf(c) != which {
 			continue
 		}
-		if which == stageGrants && w.isInterrupted() {
-			return errInterrupted
+		if which == stageGrants {
+			if !w.isMissing(c) {
+				continue
+			}
+			if w.yield(); w.isInterrupted() {
+				return errInterrupted
+			}
 		}
 		if existing := w.objects.binding(c.Index); existing != nil && !existing.DeletionTimestamp.IsZero() {
 			// Others deleted it while it is needed. Its native bindings stay: their names do not depend on it.
@@ -98,15 +103,17 @@ func (w *bindingWriter) writeBindings(ctx context.Context, which stage) error {
 func (w *bindingWriter) grants() bool {
 	for i := range w.plan.chunks {
 		c := &w.plan.chunks[i]
-		if len(c.Members) == 0 || w.plan.stageOf(c) != stageGrants {
-			continue
-		}
-		existing := w.objects.binding(c.Index)
-		if existing == nil || !existing.DeletionTimestamp.IsZero() || !bindingIsAsWanted(existing, w.buildBinding(c, existing)) {
+		if len(c.Members) > 0 && w.plan.stageOf(c) == stageGrants && w.isMissing(c) {
 			return true
 		}
 	}
 	return false
+}
+
+// isMissing reports whether the AppRoleBinding of a chunk is to be created or changed.
+func (w *bindingWriter) isMissing(c *packing.Chunk) bool {
+	existing := w.objects.binding(c.Index)
+	return existing == nil || !existing.DeletionTimestamp.IsZero() || !bindingIsAsWanted(existing, w.buildBinding(c, existing))
 }
 
 func (w *bindingWriter) writeBinding(ctx context.Context, c *packing.Chunk) error {

@@ -140,7 +140,10 @@ func isLocal(err error) bool {
 // writeGrants creates and completes native bindings.
 func (w *nativeWriter) writeGrants(ctx context.Context) error {
 	return eachOf(w.plan.desired, func(id overlay.ID, want desiredNative) error {
-		if w.isInterrupted() || !w.isMissing(id, want) {
+		if !w.isMissing(id, want) {
+			return nil
+		}
+		if w.yield(); w.isInterrupted() {
 			return nil
 		}
 		existing, _ := w.objects.native(id)

@@ -55,6 +55,8 @@ type writer struct {
 	Client client.Client
 	// isInterrupted reports that a user must lose access: what only grants can wait.
 	isInterrupted func() bool
+	// yield has a write that takes nothing away wait, for a moment, while others lose access.
+	yield func()
 }
 
 // run is one comparison of a key's bindings with the index, and the writes that follow from it.

@@ -3,6 +3,7 @@ package approlebinding
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -54,7 +55,7 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 	o := newObjects(p)
 	w := writer{
 		plan: p, objects: o, edits: newEdits(p, o, liveReader{r.syncer.Live}, r.syncer.Recorder), writes: &r.syncer.writes, live: liveReader{r.syncer.Live},
-		Client: writing, isInterrupted: scheduled.IsInterrupted,
+		Client: writing, isInterrupted: scheduled.IsInterrupted, yield: r.yieldOf(ctx, scheduled),
 	}
 	defer w.edits.tell(ctx)
 	run := newRun(w, &r.syncer.trailing)
@@ -78,6 +79,31 @@ func (r runner) runOnce(ctx context.Context, key earned.RoleInScope, scheduled *
 	}
 	outcome.Prune = errors.Join(outcome.Prune, err)
 	return outcome
+}
+
+// yieldOf returns what has a run's writes wait while users lose access under other keys, until a removal of its own key waits. That
+// many of them do, so that no run takes much longer for it; those of an urgent run never do.
+func (r runner) yieldOf(ctx context.Context, scheduled *schedule.Run[want]) func() {
+	var yields atomic.Int32
+	return func() {
+		over := r.syncer.Removals.Over()
+		select {
+		case <-over:
+			return
+		default:
+		}
+		if scheduled.Urgent || yields.Add(1) > maxYields {
+			return
+		}
+		timer := time.NewTimer(removalYield)
+		defer timer.Stop()
+		select {
+		case <-over:
+		case <-timer.C:
+		case <-scheduled.Overtaken:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // beginRun returns what is remembered of a key. A run that writes the status settles that it is due.

@@ -23,6 +23,8 @@ const (
 	maxRest = 3 * time.Second
 	// removalYield bounds how long a run that only grants waits for removals under other keys.
 	removalYield = 250 * time.Millisecond
+	// maxYields is how many writes of such a run wait once more, for as long each.
+	maxYields = 4
 	// maxInterruptions of one key in a row.
 	maxInterruptions = 8
 )

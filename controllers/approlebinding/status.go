@@ -39,7 +39,7 @@ func (w *bindingWriter) writeStatus(ctx context.Context, grant error) error {
 		if apiequality.Semantic.DeepEqual(object.Status, existing.Status) {
 			continue
 		}
-		if w.isInterrupted() {
+		if w.yield(); w.isInterrupted() {
 			return errInterrupted
 		}
 		err := w.Client.Status().Update(ctx, object)

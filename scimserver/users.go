@@ -49,7 +49,7 @@ func (s userHandlers) createUser(x *exchange) error {
 		resource.Attributes["active"] = true
 	}
 	if !x.inBulk { // which has as much time for a thousand operations
-		s.apps.Yield(x.context(), x.credential.app, x.limits)
+		defer s.apps.BeginCreate(x.context(), x.credential.app, x.limits)()
 	}
 	user, back, err := s.directory.Users.CreateOrRestore(x.context(), x.app, resource, restored(x.app, resource))
 	if err != nil {

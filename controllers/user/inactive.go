@@ -22,6 +22,8 @@ type leaver struct{ *evaluation }
 func (l leaver) reconcileInactive(ctx context.Context) (reconcile.Result, error) {
 	if !isRevoked(l.user) {
 		defer l.Syncer.Removals.Begin()()
+		l.turns.leaving.note(l.appName())
+		defer l.turns.leaving.note(l.appName())
 	}
 	if err := l.endAccess(ctx); err != nil {
 		l.verdict.revocationFailed(l.user, err)

@@ -2,6 +2,7 @@ package user
 
 import (
 	"context"
+	"maps"
 	"runtime"
 	"sync"
 	"time"
@@ -28,6 +29,10 @@ const (
 	statusWriters = 10
 	// leastStatuses is what an App keeps of them that writes more than others while the API server is slow: a part of the time.
 	leastStatuses = 0.25
+	// fewStatuses is what an App gets of them while users leave it, and for leaversTogether after: the next one's requests wait in the API
+	// server for all that are under way there.
+	fewStatuses     = 3
+	leaversTogether = 2 * time.Second
 
 	// mostEvaluating and leastEvaluating bound the processors for expressions of an App that evaluates more than others.
 	mostEvaluating  = 0.5
@@ -40,10 +45,38 @@ type turns struct {
 	statuses *fair.Slots
 	// underWay has the context of each user's evaluation, which a removal ends.
 	underWay sync.Map
+	// leaving are Apps that users leave.
+	leaving *leaving
 }
 
 func newTurns(speed *fair.Speed) turns {
-	return turns{statuses: fair.NewSlots(statusWriters, 0).Paced(speed, statusWriters, leastStatuses)}
+	leaving := &leaving{last: map[fair.Lane]time.Time{}}
+	return turns{
+		statuses: fair.NewSlots(statusWriters, 0).Paced(speed, statusWriters, leastStatuses).Narrowed(fewStatuses, leaving.lately),
+		leaving:  leaving,
+	}
+}
+
+// leaving remembers for a moment from which Apps users leave.
+type leaving struct {
+	mutex sync.Mutex
+	last  map[fair.Lane]time.Time
+}
+
+// note notes that a user leaves an App, or has left it just now.
+func (l *leaving) note(app fair.Lane) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(l.last, func(_ fair.Lane, last time.Time) bool { return now.Sub(last) >= leaversTogether })
+	l.last[app] = now
+}
+
+func (l *leaving) lately(app fair.Lane) bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	last, found := l.last[app]
+	return found && time.Since(last) < leaversTogether
 }
 
 // NewEvaluations returns the slots of Reconciler.Evaluations.

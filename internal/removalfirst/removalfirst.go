@@ -14,6 +14,7 @@ type Removals struct {
 	mutex    sync.Mutex
 	underWay int
 	over     chan struct{} // closed when none is under way any more
+	last     time.Time     // when one ended last
 }
 
 // Begin says that a removal is under way until end is called, which may be called more than once.
@@ -27,6 +28,7 @@ func (r *Removals) Begin() (end func()) {
 	return sync.OnceFunc(func() {
 		r.mutex.Lock()
 		defer r.mutex.Unlock()
+		r.last = time.Now()
 		if r.underWay--; r.underWay == 0 {
 			close(r.over)
 		}
@@ -42,6 +44,13 @@ func (r *Removals) Over() <-chan struct{} {
 		close(r.over)
 	}
 	return r.over
+}
+
+// Lately reports whether a removal is under way, or one ended within that time.
+func (r *Removals) Lately(within time.Duration) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.underWay > 0 || !r.last.IsZero() && time.Since(r.last) < within
 }
 
 // Yield waits until no removal is under way, for the limit at most and not beyond ctx. Endless removals delay no grant for

@@ -41,3 +41,26 @@ func TestYield(t *testing.T) {
 		}
 	})
 }
+
+func TestLately(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var removals Removals
+		if removals.Lately(time.Hour) {
+			t.Error("there has been none")
+		}
+		end := removals.Begin()
+		time.Sleep(time.Minute)
+		if !removals.Lately(time.Second) {
+			t.Error("one is under way")
+		}
+		end()
+		time.Sleep(999 * time.Millisecond)
+		if !removals.Lately(time.Second) {
+			t.Error("one ended a moment ago")
+		}
+		time.Sleep(time.Millisecond)
+		if removals.Lately(time.Second) {
+			t.Error("the last one ended long ago")
+		}
+	})
+}

@@ -82,9 +82,12 @@ type app struct {
 	slices               *semaphore.Weighted
 	removing             removalfirst.Removals
 	removalsUnderWay     int
-	waiting              int
-	lastSeen             time.Time
-	underWay             int
+	// creates under way; created is closed when the next one ends, nil while none waits for that.
+	creates  int
+	created  chan struct{}
+	waiting  int
+	lastSeen time.Time
+	underWay int
 }
 
 // NewApps returns the shares of one process. ceiling bounds every App's requests a second, whatever its own limits say; 0 is no
@@ -108,6 +111,10 @@ const (
 	// fewRemovals of another App are waited for. One that has more under way takes users out by the dozen, which goes on, and creates of
 	// others would each wait for it.
 	fewRemovals = 4
+	// fewCreates of an App are under way while users leave it, and for leaversTogether after: the next leaver's requests wait in the API
+	// server for all that are under way there.
+	fewCreates      = 4
+	leaversTogether = 2 * time.Second
 )
 
 // BeginRemoval says that a removal of the App is under way until end is called.
@@ -141,14 +148,49 @@ func (a *Apps) othersRemoveFew(name types.NamespacedName) bool {
 	return false
 }
 
-// Yield has what gives access wait for a moment while removals are under way: both go to one API server.
-func (a *Apps) Yield(ctx context.Context, name types.NamespacedName, limits Limits) {
+// BeginCreate has what gives access wait for a moment while removals are under way: both go to one API server. The caller calls end when
+// the create is done.
+func (a *Apps) BeginCreate(ctx context.Context, name types.NamespacedName, limits Limits) (end func()) {
 	state := a.begin(name, limits)
-	defer a.end(state)
 	state.removing.Yield(ctx, yieldOwn)
 	if a.othersRemoveFew(name) {
 		a.removing.Yield(ctx, yieldOthers)
 	}
+	a.waitForCreates(ctx, state)
+	return sync.OnceFunc(func() {
+		a.mu.Lock()
+		state.creates--
+		if state.created != nil {
+			close(state.created)
+			state.created = nil
+		}
+		a.mu.Unlock()
+		a.end(state)
+	})
+}
+
+// waitForCreates waits, where users leave the App, until few creates are under way, for yieldOwn at most.
+func (a *Apps) waitForCreates(ctx context.Context, state *app) {
+	limit := time.NewTimer(yieldOwn)
+	defer limit.Stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for waits := true; waits && state.creates >= fewCreates && state.removing.Lately(leaversTogether); {
+		if state.created == nil {
+			state.created = make(chan struct{})
+		}
+		created := state.created
+		a.mu.Unlock()
+		select {
+		case <-created:
+		case <-limit.C:
+			waits = false
+		case <-ctx.Done():
+			waits = false
+		}
+		a.mu.Lock()
+	}
+	state.creates++
 }
 
 // Enter lets a request of the App in, once the rate and the App's seats allow it. cost is that of so many ordinary requests, 1 at least.

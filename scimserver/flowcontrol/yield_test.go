@@ -20,7 +20,7 @@ func TestYield(t *testing.T) {
 		apps := NewApps(0, DefaultMemory)
 		waited := func() time.Duration {
 			begun := time.Now()
-			apps.Yield(t.Context(), one, limits)
+			apps.BeginCreate(t.Context(), one, limits)()
 			return time.Since(begun)
 		}
 		if got := waited(); got != 0 {
@@ -62,6 +62,55 @@ func TestYield(t *testing.T) {
 		}
 		if apps.apps[other].removalsUnderWay != 0 || apps.apps[one].underWay != 0 || apps.apps[other].underWay != 0 {
 			t.Errorf("left: %+v, %+v", apps.apps[one], apps.apps[other])
+		}
+	})
+}
+
+// While users leave an App, and for a moment after, few creates of it are under way, so that the next leaver waits for few. The others
+// wait half a second at most.
+func TestFewCreatesWhileUsersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apps := NewApps(0, DefaultMemory)
+		begin := func(name types.NamespacedName) (end func(), waited time.Duration) {
+			begun := time.Now()
+			end = apps.BeginCreate(t.Context(), name, limits)
+			return end, time.Since(begun)
+		}
+		fill := func(name types.NamespacedName, n int) (ends []func()) {
+			t.Helper()
+			for i := range n {
+				end, waited := begin(name)
+				if waited != 0 {
+					t.Errorf("create %d of %s waited %s", i+1, name, waited)
+				}
+				ends = append(ends, end)
+			}
+			return ends
+		}
+		endAll := func(ends []func()) {
+			for _, end := range ends {
+				end()
+				end()
+			}
+		}
+		endAll(fill(one, 3*fewCreates))
+		apps.BeginRemoval(one, limits)()
+		endAll(fill(other, 3*fewCreates))
+		ends := fill(one, fewCreates)
+		time.AfterFunc(100*time.Millisecond, ends[0])
+		end, waited := begin(one)
+		if ends = append(ends, end); waited != 100*time.Millisecond {
+			t.Errorf("one create more waited %s for the end of another one after 100ms", waited)
+		}
+		end, waited = begin(one)
+		if ends = append(ends, end); waited != yieldOwn {
+			t.Errorf("waited %s for creates without end", waited)
+		}
+		time.Sleep(leaversTogether)
+		ends = append(ends, fill(one, 3*fewCreates)...)
+		endAll(ends)
+		if state := apps.apps[one]; state.creates != 0 || state.underWay != 0 {
+			t.Errorf("left: %+v", state)
 		}
 	})
 }

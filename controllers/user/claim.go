@@ -20,9 +20,14 @@ func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err e
 	switch {
 	case e.recent.isDoubted(e.name):
 		e.recent.believe(e.name)
-		if _, err := protocol.Ensure(ctx, e.user.Name); err != nil {
+		claimed, err := protocol.Ensure(ctx, e.user.Name)
+		if err != nil {
 			e.recent.doubt(e.name)
 			return 0, err
+		}
+		if claimed { // by the user as it is now, which the informer may not show: no access is taken for that
+			e.nameClaimed()
+			return 0, nil
 		}
 	case e.user.IsNameReserved() || e.recent.isReserved(e.name, e.user):
 		e.verdict.nameReserved(e.user)

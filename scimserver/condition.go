@@ -11,12 +11,12 @@ import (
 // condition is what If-Match and If-None-Match ask of the version that a change is made to (RFC 7644 section 3.14,
 // RFC 9110 section 13.1).
 func (x *exchange) condition() directory.Precondition {
-	return directory.Precondition{Match: x.etags("If-Match"), NoneMatch: x.etags("If-None-Match")}
+	return directory.Precondition{Match: etagsIn(x.request.Header, "If-Match"), NoneMatch: etagsIn(x.request.Header, "If-None-Match")}
 }
 
 // notModified answers 304 where the client has this version already, and says whether it did.
 func (x *exchange) notModified(version string) bool {
-	noneMatch := x.etags("If-None-Match")
+	noneMatch := etagsIn(x.request.Header, "If-None-Match")
 	if noneMatch.IsZero() || !noneMatch.MatchWeak(version) {
 		return false
 	}
@@ -26,6 +26,6 @@ func (x *exchange) notModified(version string) bool {
 	return true
 }
 
-func (x *exchange) etags(header string) protocol.ETags {
-	return protocol.ParseETags(strings.Join(x.request.Header.Values(header), ","))
+func etagsIn(header http.Header, name string) protocol.ETags {
+	return protocol.ParseETags(strings.Join(header.Values(name), ","))
 }

@@ -26,6 +26,9 @@ func (s *suite) measureControllerMemory(ctx context.Context, e *environment) err
 	if err := s.fillAlone(ctx, e, t, kinds()); err != nil {
 		return err
 	}
+	if err := s.measureStartFloor(ctx, e, len(t.members)); err != nil {
+		return err
+	}
 	s.progress.say("starting a controller on %d users", len(t.members))
 	wanted := 0
 	for i := range t.members {

@@ -7,7 +7,7 @@
 //
 // main.go reads the flags; suite.go says what is run; environment.go starts it; load.go makes the load; create.go,
 // read.go, page.go and deactivate.go are the benchmarks; large.go and what begins with it are those of a large directory,
-// which fill.go makes; cost.go has what one user costs, costfloor.go what its writes alone do; converge.go, leave.go and controllermemory.go those of the controller; isolation.go is what a
+// which fill.go makes; cost.go has what one user costs, costfloor.go what its writes alone do; converge.go, leave.go, controllermemory.go and controllerfloor.go those of the controller; isolation.go is what a
 // bystander sees of attacks, admission.go what RevocationLists cost every write; report.go prints. Of the product it
 // knows the API types, the manifests, and the names of claims.
 package main

@@ -20,11 +20,12 @@ import (
 // as having earned nothing. The zero value is ready to use, by any number of goroutines.
 type Index struct {
 	mutex sync.RWMutex
-	users map[types.NamespacedName]record
+	// users has the records by namespace and name.
+	users map[string]map[string]*record
 	keys  map[RoleInScope]*keyState
-	// evaluated counts users by the App generation that they were evaluated for.
-	evaluated map[AppGeneration]int
-	revision  uint64
+	apps  map[AppGeneration]*appState
+	// revision is the last one that a record got.
+	revision uint64
 }
 
 // AppGeneration is one state of an App, as far as it decides access.
@@ -58,15 +59,65 @@ type Entry struct {
 	Kept map[RoleInScope]bool
 }
 
-// record is an entry and its revision: every change makes another one.
+// record is an Entry as the index keeps it, which is small: there is one for each user.
 type record struct {
-	Entry
+	app     *appState
+	subject string
+	// keys are sorted by Compare. Each has the user among its holders.
+	keys []*keyState
+	// beside is nil for all users but those that a group stands for, or that keep a role.
+	beside   *beside
 	revision uint64
 }
 
-// keyState is the state of one role in one scope.
+// beside are Groups and Kept of an Entry.
+type beside struct {
+	groups map[RoleInScope]string
+	kept   map[RoleInScope]bool
+}
+
+func (r *record) groups() map[RoleInScope]string {
+	if r.beside == nil {
+		return nil
+	}
+	return r.beside.groups
+}
+
+func (r *record) kept() map[RoleInScope]bool {
+	if r.beside == nil {
+		return nil
+	}
+	return r.beside.kept
+}
+
+// is says whether a record was made of such an entry, the keys of which are sorted.
+func (r *record) is(entry *Entry) bool {
+	return r.app.generation == entry.App && r.subject == entry.Subject &&
+		slices.EqualFunc(r.keys, entry.Keys, func(state *keyState, key RoleInScope) bool { return state.key == key }) &&
+		maps.Equal(r.groups(), entry.Groups) && maps.Equal(r.kept(), entry.Kept)
+}
+
+// entry returns what the record was made of, with a list of keys of its own.
+func (r *record) entry() Entry {
+	entry := Entry{App: r.app.generation, Subject: r.subject, Groups: r.groups(), Kept: r.kept()}
+	if len(r.keys) > 0 {
+		entry.Keys = make([]RoleInScope, len(r.keys))
+	}
+	for i, state := range r.keys {
+		entry.Keys[i] = state.key
+	}
+	return entry
+}
+
+// appState is a state of an App that users were evaluated for.
+type appState struct {
+	generation AppGeneration
+	// evaluated counts those users.
+	evaluated int
+}
+
+// keyState is the state of one role in one scope. It lasts as long as it has a holder or a dirty user.
 type keyState struct {
-	// key is the one copy of its strings that all entries share.
 	key     RoleInScope
 	holders map[string]struct{}
 	// dirty are users with a standing under this key that changed since a run drained the set.
@@ -76,37 +127,54 @@ type keyState struct {
 // Set replaces what a user has earned and returns the revision of the record: the same as before if nothing changed.
 func (x *Index) Set(user types.NamespacedName, entry Entry) uint64 {
 	entry.Keys = slices.SortedFunc(slices.Values(entry.Keys), Compare)
-	if len(entry.Kept) == 0 {
-		entry.Kept = nil // an empty map costs memory for each user
-	}
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
-	before, found := x.users[user]
-	if found && before.App == entry.App && before.Subject == entry.Subject && slices.Equal(before.Keys, entry.Keys) &&
-		maps.Equal(before.Groups, entry.Groups) && maps.Equal(before.Kept, entry.Kept) {
+	before := x.users[user.Namespace][user.Name]
+	if before != nil && before.is(&entry) {
 		return before.revision
 	}
 	x.remove(user)
 	if x.users == nil {
-		x.users = map[types.NamespacedName]record{}
-		x.keys = map[RoleInScope]*keyState{}
-		x.evaluated = map[AppGeneration]int{}
+		x.users = map[string]map[string]*record{}
+		x.apps = map[AppGeneration]*appState{}
+	}
+	if x.users[user.Namespace] == nil {
+		x.users[user.Namespace] = map[string]*record{}
+	}
+	x.revision++
+	after := &record{app: x.app(entry.App), subject: entry.Subject, revision: x.revision}
+	if len(entry.Keys) > 0 {
+		after.keys = make([]*keyState, len(entry.Keys))
 	}
 	for i, key := range entry.Keys {
 		state := x.state(key)
 		state.holders[user.Name] = struct{}{}
 		state.dirty[user.Name] = struct{}{}
-		entry.Keys[i] = state.key
+		after.keys[i] = state
 	}
-	x.revision++
-	x.users[user] = record{Entry: entry, revision: x.revision}
-	x.evaluated[entry.App]++
+	if len(entry.Groups) > 0 || len(entry.Kept) > 0 {
+		after.beside = &beside{groups: entry.Groups, kept: entry.Kept}
+	}
+	after.app.evaluated++
+	x.users[user.Namespace][user.Name] = after
 	return x.revision
+}
+
+func (x *Index) app(generation AppGeneration) *appState {
+	state := x.apps[generation]
+	if state == nil {
+		state = &appState{generation: generation}
+		x.apps[generation] = state
+	}
+	return state
 }
 
 func (x *Index) state(key RoleInScope) *keyState {
 	state := x.keys[key]
 	if state == nil {
+		if x.keys == nil {
+			x.keys = map[RoleInScope]*keyState{}
+		}
 		state = &keyState{key: key, holders: map[string]struct{}{}, dirty: map[string]struct{}{}}
 		x.keys[key] = state
 	}
@@ -119,21 +187,23 @@ func (x *Index) Forget(user types.NamespacedName) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	x.remove(user)
-	delete(x.users, user)
 }
 
 func (x *Index) remove(user types.NamespacedName) {
-	entry, found := x.users[user]
-	if !found {
+	of := x.users[user.Namespace]
+	before := of[user.Name]
+	if before == nil {
 		return
 	}
-	if x.evaluated[entry.App]--; x.evaluated[entry.App] == 0 {
-		delete(x.evaluated, entry.App)
+	if before.app.evaluated--; before.app.evaluated == 0 {
+		delete(x.apps, before.app.generation)
 	}
-	for _, key := range entry.Keys {
-		state := x.state(key)
+	for _, state := range before.keys {
 		delete(state.holders, user.Name)
 		state.dirty[user.Name] = struct{}{}
+	}
+	if delete(of, user.Name); len(of) == 0 {
+		delete(x.users, user.Namespace)
 	}
 }
 
@@ -141,15 +211,21 @@ func (x *Index) remove(user types.NamespacedName) {
 func (x *Index) Get(user types.NamespacedName) (Entry, bool) {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()
-	found, evaluated := x.users[user]
-	return found.Entry, evaluated
+	found := x.users[user.Namespace][user.Name]
+	if found == nil {
+		return Entry{}, false
+	}
+	return found.entry(), true
 }
 
 // Evaluated counts the users that were evaluated for one state of an App.
 func (x *Index) Evaluated(app AppGeneration) int {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()
-	return x.evaluated[app]
+	if state := x.apps[app]; state != nil {
+		return state.evaluated
+	}
+	return 0
 }
 
 // OfApp returns the roles of an App that have a holder, in no order.
@@ -199,9 +275,6 @@ func (x *Index) MarkDirty(key RoleInScope, names []string) {
 	}
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
-	if x.keys == nil {
-		x.keys = map[RoleInScope]*keyState{}
-	}
 	state := x.state(key)
 	for _, name := range names {
 		state.dirty[name] = struct{}{}
@@ -230,14 +303,14 @@ func (x *Index) Standings(key RoleInScope, names []string) map[string]Standing {
 	}
 	found := make(map[string]Standing, len(names))
 	for _, name := range names {
-		entry, evaluated := x.users[types.NamespacedName{Namespace: key.Namespace, Name: name}]
-		if !evaluated {
+		user := x.users[key.Namespace][name]
+		if user == nil {
 			continue
 		}
 		_, holds := holders[name]
 		found[name] = Standing{
-			Evaluated: true, Holds: holds, App: entry.App, Kept: entry.Kept[key],
-			Subject: v1alpha1.AppRoleSubject{User: name, Name: entry.Subject, Group: entry.Groups[key]},
+			Evaluated: true, Holds: holds, App: user.app.generation, Kept: user.kept()[key],
+			Subject: v1alpha1.AppRoleSubject{User: name, Name: user.subject, Group: user.groups()[key]},
 		}
 	}
 	return found

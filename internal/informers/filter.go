@@ -8,14 +8,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// followerKey is the key under which a request's context has its follower.
-type followerKey struct{}
+// exchangeKey is the key under which a request's context has its exchange.
+type exchangeKey struct{}
+
+// exchange is a request of a follower and its answer.
+type exchange struct {
+	*follower
+	// takes says that the follower reads the events of a watch itself: events is the answer then, once it is there, and client-go,
+	// which knows how to ask, gets one without events.
+	takes  bool
+	events io.ReadCloser
+}
 
 // filter leaves out of lists and watches what their followers cannot read. It does so only once a follower has met such an object:
 // until then every byte passes as it is, and nothing is decoded twice.
@@ -23,21 +34,50 @@ type filter struct{ next http.RoundTripper }
 
 func (f *filter) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := f.next.RoundTrip(request)
-	follower, _ := request.Context().Value(followerKey{}).(*follower)
-	if err != nil || follower == nil || !follower.filters.Load() || response.StatusCode != http.StatusOK ||
+	exchange, _ := request.Context().Value(exchangeKey{}).(*exchange)
+	if err != nil || exchange == nil || response.StatusCode != http.StatusOK ||
 		!strings.HasPrefix(response.Header.Get("Content-Type"), "application/json") {
 		return response, err
 	}
 	query := request.URL.Query()
+	if exchange.filters.Load() {
+		response, err = exchange.filter(response, query)
+	}
+	if err == nil && exchange.takes && query.Get("watch") != "" {
+		exchange.events, response.Body = response.Body, newSilence()
+	}
+	return response, err
+}
+
+// silence is an answer without content, until it is closed.
+type silence struct {
+	closed chan struct{}
+	once   *sync.Once
+}
+
+func newSilence() silence { return silence{closed: make(chan struct{}), once: &sync.Once{}} }
+
+func (s silence) Read([]byte) (int, error) {
+	<-s.closed
+	return 0, io.EOF
+}
+
+func (s silence) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+// filter leaves out of an answer what the follower cannot read.
+func (f *follower) filter(response *http.Response, query url.Values) (*http.Response, error) {
 	initial := query.Get("sendInitialEvents") == "true"
 	if initial || query.Get("watch") == "" && query.Get("continue") == "" {
-		follower.forget()
+		f.forget()
 	}
 	if query.Get("watch") != "" {
-		response.Body = &eventStream{follower: follower, body: response.Body, events: bufio.NewReader(response.Body), initial: initial}
+		response.Body = &eventStream{follower: f, body: response.Body, events: bufio.NewReader(response.Body), initial: initial}
 		return response, nil
 	}
-	return follower.filterList(response)
+	return f.filterList(response)
 }
 
 // WrappedRoundTripper lets client-go find what is wrapped.
@@ -144,5 +184,9 @@ const unreadableMessage = "an object cannot be decoded any more: list again with
 
 // following puts a follower into a request's context.
 func following(ctx context.Context, f *follower) context.Context {
-	return context.WithValue(ctx, followerKey{}, f)
+	return exchanging(ctx, &exchange{follower: f})
+}
+
+func exchanging(ctx context.Context, x *exchange) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, x)
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 )
 
 // follower lists and watches for one informer. Once a list or an event could not be decoded, its answers are filtered: each object
@@ -62,10 +63,20 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 // WatchWithContext watches. An event that could not be decoded ends the watch as if it were too old: the informer lists
 // again. Errors are those of beginning the watch.
 func (f *follower) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	from, err := f.from.WatchWithContext(following(ctx, f), options)
+	x := &exchange{follower: f, takes: decodesItself(f.of)}
+	from, err := f.from.WatchWithContext(exchanging(ctx, x), options)
 	if err != nil {
+		if x.events != nil {
+			_ = x.events.Close() // nothing was written
+		}
 		f.note(ctx, err)
 		return nil, err
+	}
+	if asked := from; x.events != nil {
+		from = watch.NewStreamWatcherWithLogger(klog.FromContext(ctx), newDecoder(f.of, x.events, func() {
+			_ = x.events.Close() // nothing was written
+			asked.Stop()
+		}), apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding"))
 	}
 	if options.SendInitialEvents == nil || !*options.SendInitialEvents {
 		f.note(ctx, nil)

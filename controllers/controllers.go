@@ -199,10 +199,10 @@ func cacheOptions(namespaces []string) cache.Options {
 			&v1alpha1.MemberShard{}:      {Namespaces: directories},
 			&v1alpha1.ScimToken{}:        {Namespaces: directories},
 			&v1alpha1.OAuthGrant{}:       {Namespaces: directories},
-			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories},
+			&v1alpha1.AppRoleBinding{}:   {Namespaces: directories, Transform: compactBinding},
 			&corev1.Secret{}:             {Namespaces: directories, Label: scimtoken.CacheLabel()},
-			&rbacv1.RoleBinding{}:        {Label: approlebinding.CacheLabel()},
-			&rbacv1.ClusterRoleBinding{}: {Label: approlebinding.CacheLabel()},
+			&rbacv1.RoleBinding{}:        {Label: approlebinding.CacheLabel(), Transform: compactBinding},
+			&rbacv1.ClusterRoleBinding{}: {Label: approlebinding.CacheLabel(), Transform: compactBinding},
 			app.ClusterRoleMetadata():    {Transform: app.OnlyNames},
 		},
 	}

@@ -3,6 +3,7 @@ package approlebinding
 import (
 	"context"
 	"slices"
+	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -69,7 +70,8 @@ func (r bindingReader) nativesOf(ctx context.Context, key earned.RoleInScope) (m
 	return natives, nil
 }
 
-// subjectsOf returns the keys under which AppRoleBindings name a user, each with its subject.
+// subjectsOf returns the keys under which AppRoleBindings name a user, each with its subject. The names are copies, which may be
+// kept: in the cache one is a part of a text that has the names of all subjects of a binding.
 func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName) (map[earned.RoleInScope]v1alpha1.AppRoleSubject, error) {
 	writes := r.writes.AppRoleBindings(user.Namespace) // before the informers are read
 	var list v1alpha1.AppRoleBindingList
@@ -80,7 +82,9 @@ func (r bindingReader) subjectsOf(ctx context.Context, user types.NamespacedName
 	bound := map[earned.RoleInScope]v1alpha1.AppRoleSubject{}
 	add := func(binding *v1alpha1.AppRoleBinding) {
 		if i := packing.Position(binding, user.Name); i >= 0 {
-			bound[earned.RoleInScopeOf(binding)] = binding.Spec.Subjects[i]
+			subject := binding.Spec.Subjects[i]
+			subject.User, subject.Name = user.Name, strings.Clone(subject.Name)
+			bound[earned.RoleInScopeOf(binding)] = subject
 		}
 	}
 	addLatest := func(object client.Object) {

@@ -20,6 +20,8 @@ const (
 	storePrefix = "/registry/scim-operator.io/"
 	// etcdConcurrency of the writes that fill a directory: etcd waits for the disk once for all that arrive meanwhile.
 	etcdConcurrency = 240
+	// evaluationEvery is the time between two people's evaluations: an import makes a hundred users a second.
+	evaluationEvery = 10 * time.Millisecond
 )
 
 // tenant is one App with its client and its people.
@@ -38,6 +40,7 @@ type mould struct {
 	app, id, uid    string
 	claim, claimUID string
 	createdAt       string // as JSON has it, also of lastModified
+	evaluatedAt     string // as the conditions of the status have it
 	user, nameClaim []byte
 }
 
@@ -54,7 +57,8 @@ func (s *suite) fill(ctx context.Context, e *environment, t *tenant, moulds []*m
 	begun := time.Now()
 	stored := drive(ctx, len(newcomers), etcdConcurrency, func(ctx context.Context, i int) error {
 		p := newcomers[i]
-		id, err := moulds[i%len(moulds)].cast(ctx, e, store, p, begun.Add(time.Duration(i)*time.Millisecond))
+		created, evaluated := begun.Add(time.Duration(i)*time.Millisecond), begun.Add(-time.Duration(i)*evaluationEvery)
+		id, err := moulds[i%len(moulds)].cast(ctx, e, store, p, created, evaluated)
 		joined[i] = member{person: p, id: id}
 		if i > 0 {
 			left := time.Duration(float64(time.Since(begun)) / float64(i) * float64(len(newcomers)-i))
@@ -136,6 +140,9 @@ func (m *mould) take(ctx context.Context, e *environment, store *etcdClient) (er
 		Spec     struct {
 			CreatedAt, LastModified string
 		}
+		Status struct {
+			Conditions []struct{ LastTransitionTime string }
+		}
 	}
 	if err := json.Unmarshal(m.nameClaim, &object); err != nil {
 		return err
@@ -145,16 +152,20 @@ func (m *mould) take(ctx context.Context, e *environment, store *etcdClient) (er
 		return err
 	}
 	m.uid, m.createdAt = object.Metadata.UID, object.Spec.CreatedAt
-	if m.uid == "" || m.claimUID == "" || m.createdAt == "" || object.Spec.LastModified != "" {
+	if len(object.Status.Conditions) > 0 {
+		m.evaluatedAt = object.Status.Conditions[0].LastTransitionTime
+	}
+	if m.uid == "" || m.claimUID == "" || m.createdAt == "" || m.evaluatedAt == "" || object.Spec.LastModified != "" {
 		return fmt.Errorf("the store holds an unexpected User %s", m.id)
 	}
 	return nil
 }
 
 // cast stores another person and returns their id.
-func (m *mould) cast(ctx context.Context, e *environment, store *etcdClient, p person, created time.Time) (id string, err error) {
+func (m *mould) cast(ctx context.Context, e *environment, store *etcdClient, p person, created, evaluated time.Time) (id string, err error) {
 	now := created.UTC().Format(metav1.RFC3339Micro)
-	user := strings.NewReplacer(m.number, p.number, m.uid, string(uuid.NewUUID()), m.createdAt, now).Replace(string(m.user))
+	user := strings.NewReplacer(m.number, p.number, m.uid, string(uuid.NewUUID()), m.createdAt, now,
+		`"lastTransitionTime":"`+m.evaluatedAt+`"`, `"lastTransitionTime":"`+evaluated.UTC().Format(time.RFC3339)+`"`).Replace(string(m.user))
 	id = strings.ReplaceAll(m.id, m.number, p.number)
 	if err := store.put(ctx, e.userStoreKey(id), []byte(user)); err != nil {
 		return "", err

@@ -49,7 +49,7 @@ func (g *grantRequests) take(user types.NamespacedName, revision uint64) (map[ea
 	if asked == nil || asked.revision != revision || asked.pending > 0 {
 		return nil, false
 	}
-	delete(g.byUser, user)
+	g.drop(user)
 	return asked.failed, true
 }
 
@@ -57,7 +57,14 @@ func (g *grantRequests) take(user types.NamespacedName, revision uint64) (map[ea
 func (g *grantRequests) cancel(user types.NamespacedName) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	delete(g.byUser, user)
+	g.drop(user)
+}
+
+// drop forgets a request, and the room of all where it was the last: a start has one for each user. The mutex is held.
+func (g *grantRequests) drop(user types.NamespacedName) {
+	if delete(g.byUser, user); len(g.byUser) == 0 {
+		g.byUser = nil
+	}
 }
 
 // finish records the end of a run in the requests that wait for it, and returns the users with a request that it completes.

@@ -212,7 +212,9 @@ func (q *Queue[T]) next() *entry[T] {
 	if next == nil {
 		return nil
 	}
-	delete(q.waiting, next.value)
+	if delete(q.waiting, next.value); len(q.waiting) == 0 {
+		q.waiting = map[T]*pending[T]{} // the former one keeps the room of all keys of a start
+	}
 	q.working[next.value] = &work{lane: next.lane, removal: removal, since: time.Now()}
 	q.all.take(next.lane)
 	if !removal {

@@ -80,8 +80,11 @@ func informUsers(ctx context.Context, e *environment, config *rest.Config) (user
 		cancel()
 		return 0, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- informers.Start(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = informers.Start(ctx) // it fails only where the informer below does not fill either
+	}()
 	defer func() {
 		cancel()
 		<-ended

@@ -34,7 +34,7 @@ func clientGo(t *testing.T, stream string) watch.Decoder {
 	if !found {
 		t.Fatal("no serializer of JSON")
 	}
-	events := streaming.NewDecoder(info.StreamSerializer.Framer.NewFrameReader(io.NopCloser(strings.NewReader(stream))), info.StreamSerializer.Serializer)
+	events := streaming.NewDecoder(info.StreamSerializer.NewFrameReader(io.NopCloser(strings.NewReader(stream))), info.StreamSerializer.Serializer)
 	return restclientwatch.NewDecoder(events, codecs.DecoderToVersion(info.Serializer, rbacv1.SchemeGroupVersion))
 }
 

@@ -281,8 +281,10 @@ func (g *OAuthGrant) IsHeldBy(app *App) bool {
 	return g.IsApproved() && g.Spec.ClientID == oauth.ClientID && g.Spec.AppUID == string(app.UID)
 }
 
-// Backs says whether an issued token is of this grant, and the App lets the grant's client in.
+// Backs says whether an issued token is of this grant, and the App lets the grant's client in. A token of a grant that went is not of one that
+// has its name: of a later one, or of the same one from a backup.
 func (g *OAuthGrant) Backs(app *App, token *ScimToken) bool {
 	return token.Spec.Grant == g.Name && token.Namespace == g.Namespace && token.Spec.App == g.Spec.App && g.IsHeldBy(app) &&
-		(g.Spec.Key == "" || token.Spec.Type == TokenTypeAccess)
+		(g.Spec.Key == "" || token.Spec.Type == TokenTypeAccess) &&
+		slices.ContainsFunc(token.OwnerReferences, func(owner metav1.OwnerReference) bool { return owner.Kind == "OAuthGrant" && owner.UID == g.UID })
 }

@@ -38,7 +38,7 @@ func (r *Reconciler) grantProblem(ctx context.Context, app *v1alpha1.App, object
 	case err != nil:
 		return nil, err
 	case !grant.Backs(app, object):
-		problem := invalid(v1alpha1.ReasonNotAccepted, "The OAuthGrant "+grant.Name+" that it was issued for was denied or has ended, or the App does not have its client or the client's key any more.")
+		problem := invalid(v1alpha1.ReasonNotAccepted, "The OAuthGrant "+grant.Name+" that it was issued for was denied, has ended or was made anew, or the App does not have its client or the client's key any more.")
 		return &problem, nil
 	}
 	return nil, nil

@@ -116,13 +116,17 @@ func TestBacks(t *testing.T) {
 	app := appWith("other", "key")
 	app.UID, app.Spec.OAuth.ClientID = "1", "okta"
 	machine := machineGrant(app, &assertion{clientID: "hr", key: "key"})
+	machine.UID = "2"
+	ownedBy := func(grant *v1alpha1.OAuthGrant) []metav1.OwnerReference {
+		return []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "OAuthGrant", Name: grant.Name, UID: grant.UID}}
+	}
 	approved := &v1alpha1.OAuthGrant{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "okta-bcdfghjk"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "okta-bcdfghjk", UID: "3"},
 		Spec:       v1alpha1.OAuthGrantSpec{App: "okta", AppUID: "1", ClientID: "okta", Decision: v1alpha1.DecisionApproved},
 	}
 	for name, grant := range map[string]*v1alpha1.OAuthGrant{"machine": machine, "approved": approved} {
 		issued := &v1alpha1.ScimToken{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "a"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "directory", Name: "a", OwnerReferences: ownedBy(grant)},
 			Spec:       v1alpha1.ScimTokenSpec{App: "okta", Grant: grant.Name, Type: v1alpha1.TokenTypeAccess},
 		}
 		if !grant.Backs(app, issued) {
@@ -141,6 +145,10 @@ func TestBacks(t *testing.T) {
 			"with a token of another App": func(_ *v1alpha1.App, _ *v1alpha1.OAuthGrant, s *v1alpha1.ScimToken) {
 				s.Spec.App = "other"
 			},
+			"with a grant made anew under its name": func(_ *v1alpha1.App, g *v1alpha1.OAuthGrant, _ *v1alpha1.ScimToken) { g.UID = "4" },
+			"with a token of no grant": func(_ *v1alpha1.App, _ *v1alpha1.OAuthGrant, s *v1alpha1.ScimToken) {
+				s.OwnerReferences = nil
+			},
 		} {
 			a, g, s := app.DeepCopy(), grant.DeepCopy(), issued.DeepCopy()
 			change(a, g, s)
@@ -151,11 +159,11 @@ func TestBacks(t *testing.T) {
 	}
 	another := app.DeepCopy()
 	another.UID = "2"
-	token := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: "directory"}, Spec: v1alpha1.ScimTokenSpec{App: "okta", Grant: approved.Name, Type: v1alpha1.TokenTypeAccess}}
+	token := &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: "directory", OwnerReferences: ownedBy(approved)}, Spec: v1alpha1.ScimTokenSpec{App: "okta", Grant: approved.Name, Type: v1alpha1.TokenTypeAccess}}
 	if approved.Backs(another, token) {
 		t.Error("an approval is taken by the App made anew")
 	}
-	token.Spec.Grant = machine.Name
+	token.Spec.Grant, token.OwnerReferences = machine.Name, ownedBy(machine)
 	if !machine.Backs(another, token) {
 		t.Error("a machine client is refused by the App made anew with its key")
 	}

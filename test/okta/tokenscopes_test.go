@@ -16,6 +16,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/token"
 	okta "github.com/scim-operator/scim-operator/test/okta/client"
 	"github.com/scim-operator/scim-operator/test/okta/harness"
+	"github.com/scim-operator/scim-operator/test/testenv"
 )
 
 // scoped returns a client with a token of these scopes, which the server accepts already.
@@ -179,18 +180,17 @@ func TestTypingErrorOfAToken(t *testing.T) {
 	}
 }
 
-// What an administrator changes of a token holds on every replica within a second.
+// What an administrator changes of a token, or makes and deletes, holds on every replica within a second.
 func TestTokenChangesOnEveryReplica(t *testing.T) {
 	_, app := ownApp(t, okta.AppWizard)
 	second, err := operator.RunServer(t.Context(), "")
 	must(t, err)
 	harness.StopAtEnd(t, second)
-	text := newText(t)
-	app.Token = text
-	object := operator.CreateToken(t, app, v1alpha1.ScimTokenSpec{Digest: token.Digest(text)})
-	replicas := []*okta.Client{operator.Client(operator.Server, "/scim/v2", app, okta.AppWizard), operator.Client(second, "/scim/v2", app, okta.AppWizard)}
-	both := func(want int) time.Duration {
-		return harness.EventuallyEvery(t, 20*time.Millisecond, patience, fmt.Sprintf("%d on both replicas", want), func(ctx context.Context) error {
+	on := func(app harness.App) []*okta.Client {
+		return []*okta.Client{operator.Client(operator.Server, "/scim/v2", app, okta.AppWizard), operator.Client(second, "/scim/v2", app, okta.AppWizard)}
+	}
+	both := func(replicas []*okta.Client, want int) {
+		harness.EventuallyEvery(t, 20*time.Millisecond, patience, fmt.Sprintf("%d on both replicas", want), func(ctx context.Context) error {
 			for i, scim := range replicas {
 				answer, err := scim.Do(ctx, http.MethodPatch, "/Users/none-0000000000", []byte(patchOf(`{"op":"replace","value":{"title":"x"}}`)))
 				if err != nil {
@@ -203,30 +203,48 @@ func TestTokenChangesOnEveryReplica(t *testing.T) {
 			return nil
 		})
 	}
-	both(http.StatusNotFound)
-	patch := func(body string) func() error {
+	// within plays both of two changes, the one that takes and the one that gives back, and measures the slower one.
+	within := func(what string, replicas []*okta.Client, off func() error, refusal int, back func() error) {
+		testenv.MostlyWithin(t, what, time.Second, 3, func() time.Duration {
+			from := time.Now()
+			must(t, off())
+			both(replicas, refusal)
+			between := time.Now()
+			must(t, back())
+			both(replicas, http.StatusNotFound)
+			return max(between.Sub(from), time.Since(between))
+		})
+	}
+
+	app.Token = newText(t)
+	object := operator.CreateToken(t, app, v1alpha1.ScimTokenSpec{Digest: token.Digest(app.Token)})
+	replicas := on(app)
+	both(replicas, http.StatusNotFound)
+	patch := func(spec string) func() error {
 		return func() error {
-			return operator.Env.Client.Patch(t.Context(), object, client.RawPatch("application/merge-patch+json", []byte(body)))
+			return operator.Env.Client.Patch(t.Context(), object, client.RawPatch("application/merge-patch+json", []byte(`{"spec":`+spec+`}`)))
 		}
 	}
-	for _, step := range []struct {
-		name   string
-		change func() error
-		want   int
+	for _, change := range []struct {
+		name, off, back string
+		refusal         int
 	}{
-		{"suspended", patch(`{"spec":{"suspended":true}}`), http.StatusUnauthorized},
-		{"resumed", patch(`{"spec":{"suspended":false}}`), http.StatusNotFound},
-		{"scopes narrowed", patch(`{"spec":{"scopes":["read"]}}`), http.StatusForbidden},
-		{"scopes widened", patch(`{"spec":{"scopes":null}}`), http.StatusNotFound},
-		{"networks that this client is not in", patch(`{"spec":{"allowedCIDRs":["203.0.113.0/24"]}}`), http.StatusUnauthorized},
-		{"no networks", patch(`{"spec":{"allowedCIDRs":null}}`), http.StatusNotFound},
-		{"expired", patch(`{"spec":{"expiresAt":"2020-01-01T00:00:00Z"}}`), http.StatusUnauthorized},
-		{"prolonged", patch(`{"spec":{"expiresAt":null}}`), http.StatusNotFound},
-		{"deleted", func() error {
-			return operator.Env.Client.Delete(t.Context(), &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name}})
-		}, http.StatusUnauthorized},
+		{"suspended and resumed", `{"suspended":true}`, `{"suspended":false}`, http.StatusUnauthorized},
+		{"scopes narrowed and widened", `{"scopes":["read"]}`, `{"scopes":null}`, http.StatusForbidden},
+		{"networks that this client is not in, and none", `{"allowedCIDRs":["203.0.113.0/24"]}`, `{"allowedCIDRs":null}`, http.StatusUnauthorized},
+		{"expired and prolonged", `{"expiresAt":"2020-01-01T00:00:00Z"}`, `{"expiresAt":null}`, http.StatusUnauthorized},
 	} {
-		must(t, step.change())
-		t.Logf("%s: on both replicas after %s", step.name, both(step.want).Round(time.Millisecond))
+		within(change.name, replicas, patch(change.off), change.refusal, patch(change.back))
 	}
+	remove := func() error {
+		return operator.Env.Client.Delete(t.Context(), &v1alpha1.ScimToken{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name}})
+	}
+	within("deleted and made anew", replicas, remove, http.StatusUnauthorized, func() error {
+		// Under its name, which the App lists with this digest.
+		return operator.Env.Client.Create(t.Context(), &v1alpha1.ScimToken{
+			ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name}, Spec: v1alpha1.ScimTokenSpec{App: app.Name, Digest: token.Digest(app.Token)},
+		})
+	})
+	must(t, remove())
+	both(replicas, http.StatusUnauthorized)
 }

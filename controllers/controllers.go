@@ -44,6 +44,7 @@ import (
 	"github.com/scim-operator/scim-operator/internal/fair"
 	"github.com/scim-operator/scim-operator/internal/informers"
 	"github.com/scim-operator/scim-operator/internal/leadership"
+	"github.com/scim-operator/scim-operator/internal/ownstatus"
 	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/internal/probes"
 	"github.com/scim-operator/scim-operator/internal/scheme"
@@ -129,7 +130,7 @@ func NewManager(ctx context.Context, restConfig *rest.Config, options Options) (
 		return nil, err
 	}
 	sightings := claims.NewSightings(live, options.Logger.WithName("claims"))
-	if err := addControllers(ctx, mgr, client.WithFieldOwner(live, fieldOwner), sightings, fair.NewSpeed(speed), options); err != nil {
+	if err := addControllers(ctx, mgr, client.WithFieldOwner(ownstatus.Client(live), fieldOwner), sightings, fair.NewSpeed(speed), options); err != nil {
 		return nil, err
 	}
 	if err := mgr.Add(&unreadableEvents{watches: watches, recorder: mgr.GetEventRecorder("scim-operator")}); err != nil {
@@ -154,7 +155,7 @@ func managerOptions(options Options, lock *leadership.Lock, guarded func(*http.C
 			if err != nil {
 				return nil, err
 			}
-			return client.WithFieldOwner(c, fieldOwner), nil
+			return client.WithFieldOwner(ownstatus.Client(c), fieldOwner), nil
 		},
 		LeaderElection:                      options.LeaderElect,
 		LeaderElectionID:                    LeaderElectionID,

@@ -6,6 +6,11 @@ import (
 
 // AppStatus is written by the controller, but for oidc.
 type AppStatus struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
 	// conditions: Ready says whether the specification is sound and honoured.
 	// +optional
 	// +listType=map

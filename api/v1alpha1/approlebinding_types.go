@@ -72,6 +72,11 @@ type AppRoleSubject struct {
 
 // AppRoleBindingStatus is written by the controller.
 type AppRoleBindingStatus struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
 	// conditions: Ready says whether the native bindings are in place.
 	// +optional
 	// +listType=map

@@ -96,6 +96,11 @@ type Sharding struct {
 
 // GroupStatus is written by the controller.
 type GroupStatus struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
 	// conditions: NameReserved, MembersKnown and the summary Ready.
 	// +optional
 	// +listType=map

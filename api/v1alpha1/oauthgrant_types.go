@@ -86,6 +86,11 @@ type OAuthGrantSpec struct {
 
 // OAuthGrantStatus is written by the server, but for the conditions, which the controller writes.
 type OAuthGrantStatus struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
 	// conditions: Active says whether tokens of this grant open the App; Replayed, for a day, that a JWT of the machine client was shown a
 	// second time.
 	// +optional

@@ -170,6 +170,11 @@ type GenerateToken struct {
 
 // ScimTokenStatus is written by the controller, but for lastUsedTime.
 type ScimTokenStatus struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
 	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days, Expired
 	// that it has. Rotating says that a former token is accepted, too, and until when.

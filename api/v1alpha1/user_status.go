@@ -6,6 +6,11 @@ import (
 
 // UserStatus is written by the controller.
 type UserStatus struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
 	// conditions: AccessGranted and the summary Ready, both about observedGeneration; NameReserved where the name is not reserved; AccessRevoked and
 	// ResidualAccess where the user is inactive, suspended or being deleted; AccessEnding where roles end within seven days, and
 	// AccessEnded where roles have ended.

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/scim-operator/scim-operator/internal/ownstatus"
 	"github.com/scim-operator/scim-operator/internal/pace"
 	"github.com/scim-operator/scim-operator/internal/scheme"
 	"github.com/scim-operator/scim-operator/internal/telemetry"
@@ -186,10 +187,11 @@ func newServer(ctx context.Context, p *operator, t *term, gate *scimserver.Gate,
 	if err != nil {
 		return nil, err
 	}
-	live, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	direct, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
 		return nil, err
 	}
+	live := ownstatus.Client(direct)
 	people, err := directory.New(ctx, live, mgr.GetCache())
 	if err != nil {
 		return nil, err

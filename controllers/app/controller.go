@@ -125,6 +125,7 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 				predicate.TypedGenerationChangedPredicate[*v1alpha1.App]{},
 				predicate.TypedAnnotationChangedPredicate[*v1alpha1.App]{},
 				issuerSeen,
+				statusReplaced,
 			)),
 		source.Kind(mgr.GetCache(), namespace, r.watchNamespaces()),
 		source.Kind(mgr.GetCache(), ClusterRoleMetadata(), r.watchClusterRoles()),
@@ -208,7 +209,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	}
 	before := app.Status.DeepCopy()
 	name := client.ObjectKeyFromObject(app)
-	app.Status.ObservedGeneration = app.Generation
+	app.Status.UID, app.Status.ObservedGeneration = string(app.UID), app.Generation
 	app.Status.Enforced = app.Status.Enforced || app.Spec.Mode != v1alpha1.ModeObserve
 	app.Status.Users, app.Status.ActiveUsers = r.users.get(name)
 	_, app.Status.Tokens = r.tokens.get(name)

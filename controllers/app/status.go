@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
 	"github.com/scim-operator/scim-operator/controllers/removalguard"
@@ -174,4 +176,9 @@ func (r *Reconciler) setRemovals(ctx context.Context, app *v1alpha1.App, evaluat
 	}
 	set(app, held)
 	return nil
+}
+
+// statusReplaced has an App looked at when its status was put back from a backup: until the next write it tells of another App.
+var statusReplaced = predicate.TypedFuncs[*v1alpha1.App]{
+	UpdateFunc: func(e event.TypedUpdateEvent[*v1alpha1.App]) bool { return e.ObjectNew.HasForeignStatus() },
 }

@@ -24,9 +24,10 @@ type writeRates struct {
 	apps  map[types.NamespacedName]*rate.Limiter
 }
 
-// wait is how long the App waits until its status may be written; 0 for not at all. An App that is being deleted never waits.
+// wait is how long the App waits until its status may be written; 0 for not at all. An App that is being deleted, or has the status of
+// another object, never waits.
 func (w *writeRates) wait(app *v1alpha1.App) time.Duration {
-	if !app.DeletionTimestamp.IsZero() {
+	if !app.DeletionTimestamp.IsZero() || app.HasForeignStatus() {
 		return 0
 	}
 	missing := 1 - w.of(client.ObjectKeyFromObject(app)).Tokens()

@@ -75,7 +75,7 @@ func (w *bindingWriter) nativesByChunk() map[*packing.Chunk][]v1alpha1.NativeBin
 
 func (w *bindingWriter) setStatus(object *v1alpha1.AppRoleBinding, natives []v1alpha1.NativeBinding, grant error) {
 	status := &object.Status
-	status.ObservedGeneration = object.Generation
+	status.UID, status.ObservedGeneration = string(object.UID), object.Generation
 	status.Subjects = int32(len(object.Spec.Subjects))
 	status.NativeBindingCount = int32(len(natives))
 	status.NativeBindings = append([]v1alpha1.NativeBinding{}, natives[:min(len(natives), maxListed)]...) // a list, also of none

@@ -231,6 +231,6 @@ func (r *Reconciler) verifyName(ctx context.Context, group *v1alpha1.Group, v *v
 	}
 	r.unclaimed.Next(name, time.Now())
 	retry = r.unclaimed.Get(name)
-	v.fresh = len(group.Status.Conditions) == 0 && retry < claims.Patience
+	v.fresh = len(group.Status.Conditions) == 0 && !group.HasForeignStatus() && retry < claims.Patience
 	return retry, nil
 }

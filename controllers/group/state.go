@@ -98,9 +98,12 @@ func epochOf(group *v1alpha1.Group) string {
 
 // nameState returns what the Group itself tells of the claim of its name. A Group that was never verified does not count. A
 // verified Group that was renamed since has the claim of its new name already, as a rule. A live read has to tell: members
-// must not lose their roles until the status catches up.
+// must not lose their roles until the status catches up. So it has where a backup put another object's status in place of the Group's own.
 func nameState(group *v1alpha1.Group) (claimed, known bool) {
-	if group.IsNameReserved() {
+	switch {
+	case group.HasForeignStatus():
+		return false, false
+	case group.IsNameReserved():
 		return true, true
 	}
 	reserved := meta.FindStatusCondition(group.Status.Conditions, v1alpha1.ConditionNameReserved)

@@ -10,6 +10,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
@@ -60,7 +61,7 @@ func unknownOf(group *v1alpha1.Group) v1alpha1.UnknownMembers {
 // apply computes the status of a Group.
 func (v *verdict) apply(group *v1alpha1.Group) {
 	status := &group.Status
-	status.ObservedGeneration = group.Generation
+	status.UID, status.ObservedGeneration = string(group.UID), group.Generation
 	status.Members = int32(v.members)
 	status.Roles = v.roles
 	if v.reservedKey != "" {
@@ -105,12 +106,30 @@ func (r *Reconciler) writeStatus(ctx context.Context, group *v1alpha1.Group, v *
 	if apiequality.Semantic.DeepEqual(before.Status, group.Status) {
 		return 0, nil
 	}
-	if wait := r.written.wait(client.ObjectKeyFromObject(group), statusApart); wait > 0 {
+	apart := statusApart
+	if before.HasForeignStatus() {
+		apart = 0 // until it is written anew, people read what is not so
+	}
+	if wait := r.written.wait(client.ObjectKeyFromObject(group), apart); wait > 0 {
 		return wait, nil
 	}
-	if err := r.Client.Status().Patch(ctx, group, client.MergeFrom(before)); err != nil {
+	patch, err := wholeStatus(group)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.Client.Status().Patch(ctx, group, patch); err != nil {
 		return 0, client.IgnoreNotFound(err)
 	}
 	r.tell(group, &before.Status)
 	return 0, nil
+}
+
+// wholeStatus returns a patch that puts the status of a Group in place of all that is there, which may be another object's. The API server
+// refuses it where the Group is another one by now.
+func wholeStatus(group *v1alpha1.Group) (client.Patch, error) {
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": group.UID},
+		{"op": "add", "path": "/status", "value": group.Status},
+	})
+	return client.RawPatch(types.JSONPatchType, patch), err
 }

@@ -115,7 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if conditions == nil {
 		return reconcile.Result{RequeueAfter: next}, nil
 	}
-	grant.Status.Conditions = conditions
+	grant.Status.UID, grant.Status.Conditions = string(grant.UID), conditions
 	if err := r.Client.Status().Update(ctx, grant); apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	} else if err != nil {

@@ -225,7 +225,7 @@ func (v verdict) isAsAsked() bool { return v.digest != "" }
 // apply computes the status of a token.
 func (v verdict) apply(object *v1alpha1.ScimToken, now time.Time) {
 	status := &object.Status
-	status.ObservedGeneration = object.Generation
+	status.UID, status.ObservedGeneration = string(object.UID), object.Generation
 	status.Digest, status.TokenID, status.OwnURLOnly = v.digest, token.ID(v.digest), v.ownURLOnly
 	status.Rotation = v.rotation
 	set := func(kind string, holds bool) {

@@ -145,7 +145,7 @@ func (f *FollowClaims) Start(ctx context.Context) error {
 // withholdUnclaimed takes every role away from a user without the claim of its userName. A User that was just written is not
 // reported at once: its claim is being written.
 func (e *evaluation) withholdUnclaimed(ctx context.Context, retry time.Duration) (reconcile.Result, error) {
-	fresh := len(e.user.Status.Conditions) == 0 && retry < claims.Patience
+	fresh := len(e.user.Status.Conditions) == 0 && !e.user.HasForeignStatus() && retry < claims.Patience
 	if fresh {
 		if err := e.revokeAll(ctx); err != nil {
 			return reconcile.Result{}, err

@@ -235,7 +235,7 @@ func (r *Reconciler) watchUsers() handler.TypedEventHandler[*v1alpha1.User, reco
 				return
 			}
 			otherwise := 0
-			if e.ObjectOld.Generation == e.ObjectNew.Generation && e.ObjectOld.UID == e.ObjectNew.UID {
+			if e.ObjectOld.Generation == e.ObjectNew.Generation && e.ObjectOld.UID == e.ObjectNew.UID && !e.ObjectNew.HasForeignStatus() {
 				otherwise = handler.LowPriority
 			}
 			add(q, priorityOf(e.ObjectNew, otherwise), name)

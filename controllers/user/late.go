@@ -232,7 +232,7 @@ func (l *lateStatuses) formerName(user *v1alpha1.User, before *v1alpha1.UserStat
 // problem, or of a role that ends, never waits; nor does that of a user that may have no access.
 func (e *evaluation) statusWaits(now time.Time) bool {
 	status := &e.user.Status
-	if status.ObservedGeneration != 0 || len(status.Conditions) > 0 || e.verdict.ready.Status != metav1.ConditionTrue || len(e.verdict.ended) > 0 {
+	if status.UID != "" || status.ObservedGeneration != 0 || len(status.Conditions) > 0 || e.verdict.ready.Status != metav1.ConditionTrue || len(e.verdict.ended) > 0 {
 		return false
 	}
 	if slices.ContainsFunc(e.verdict.roles, func(role v1alpha1.EarnedRole) bool { return role.Until != nil }) {

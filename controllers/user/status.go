@@ -165,7 +165,7 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	}
 	before := e.user.Status.DeepCopy()
 	e.verdict.apply(e.user, time.Now())
-	if apiequality.Semantic.DeepEqual(*before, e.user.Status) {
+	if saysTheSame(before, &e.user.Status) {
 		e.late.forget(e.name)
 		e.Reconciler.causes.settle(e.name, e.causes)
 		return nil
@@ -184,6 +184,15 @@ func (e *evaluation) writeStatus(ctx context.Context) error {
 	e.Reconciler.causes.settle(e.name, e.causes)
 	e.report().emitResidual(before, &e.user.Status)
 	return nil
+}
+
+// saysTheSame compares two statuses. What an earlier version wrote stays without uid until there is more to say.
+func saysTheSame(before, after *v1alpha1.UserStatus) bool {
+	if before.UID == "" {
+		unnamed := *after
+		unnamed.UID, after = "", &unnamed
+	}
+	return apiequality.Semantic.DeepEqual(before, after)
 }
 
 // updateStatus writes the status. A status that no request waits for, of a user with access, waits for its turn.
@@ -213,7 +222,7 @@ func (v *verdict) apply(user *v1alpha1.User, now time.Time) {
 	if user.Generation > 1 { // else it is the request that created the user
 		status.LastRequest = user.Spec.LastRequest
 	}
-	status.ObservedGeneration = user.Generation
+	status.UID, status.ObservedGeneration = string(user.UID), user.Generation
 	status.KubernetesUsername = v.subject
 	if v.boundAs != "" {
 		status.BoundAs = v.boundAs

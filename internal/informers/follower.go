@@ -57,7 +57,15 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 		list, err = f.from.ListWithContext(ctx, options)
 	}
 	f.note(ctx, err)
+	dropForeignStatus(list)
 	return list, err
+}
+
+// dropForeignStatus empties, of an object or of those of a list, a status that was written for another object, where the kind has such.
+func dropForeignStatus(object runtime.Object) {
+	if holder, ok := object.(interface{ DropForeignStatus() }); ok {
+		holder.DropForeignStatus()
+	}
 }
 
 // WatchWithContext watches. An event that could not be decoded ends the watch as if it were too old: the informer lists
@@ -102,6 +110,7 @@ func (f *follower) event(ctx context.Context, event watch.Event) watch.Event {
 			f.note(ctx, err)
 		}
 	case watch.Added, watch.Modified, watch.Deleted:
+		dropForeignStatus(event.Object)
 	}
 	return event
 }

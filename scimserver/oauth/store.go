@@ -40,6 +40,7 @@ func (s *Server) change(ctx context.Context, namespace, name string, apply func(
 		if err := apply(grant); err != nil {
 			return err
 		}
+		grant.Status.UID = string(grant.UID)
 		return s.options.Client.Status().Update(ctx, grant)
 	})
 	return changed, err

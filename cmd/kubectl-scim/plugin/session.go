@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/internal/ownstatus"
 	"github.com/scim-operator/scim-operator/internal/scheme"
 )
 
@@ -57,7 +58,7 @@ func (s *session) connect() error {
 		return err
 	}
 	// A field that the cluster's version does not know must not be dropped in silence: it may be what bounds a token.
-	s.client = client.WithFieldValidation(client.WithFieldOwner(direct, fieldManager), metav1.FieldValidationStrict)
+	s.client = client.WithFieldValidation(client.WithFieldOwner(ownstatus.Client(direct), fieldManager), metav1.FieldValidationStrict)
 	return nil
 }
 

@@ -154,6 +154,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: subjects
       type:
         scalar: numeric
+    - name: uid
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.AppRoleRef
   map:
     fields:
@@ -286,6 +289,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: tokens
       type:
         scalar: numeric
+    - name: uid
+      type:
+        scalar: string
     - name: users
       type:
         scalar: numeric
@@ -590,6 +596,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+    - name: uid
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.KubernetesMapping
   map:
     fields:
@@ -956,6 +965,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: replayed
       type:
         namedType: com.github.scim-operator.scim-operator.api.v1alpha1.OAuthReplay
+    - name: uid
+      type:
+        scalar: string
     - name: usedRefreshDigests
       type:
         list:
@@ -1264,6 +1276,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: tokenID
       type:
         scalar: string
+    - name: uid
+      type:
+        scalar: string
 - name: com.github.scim-operator.scim-operator.api.v1alpha1.Scope
   map:
     fields:
@@ -1550,6 +1565,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.scim-operator.scim-operator.api.v1alpha1.EarnedRole
           elementRelationship: atomic
+    - name: uid
+      type:
+        scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

@@ -11,6 +11,9 @@ import (
 //
 // AppStatus is written by the controller, but for oidc.
 type AppStatusApplyConfiguration struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	UID *string `json:"uid,omitempty"`
 	// conditions: Ready says whether the specification is sound and honoured.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation that the status speaks of.
@@ -39,6 +42,14 @@ type AppStatusApplyConfiguration struct {
 // apply.
 func AppStatus() *AppStatusApplyConfiguration {
 	return &AppStatusApplyConfiguration{}
+}
+
+// WithUID sets the UID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UID field is set to the value of the last call.
+func (b *AppStatusApplyConfiguration) WithUID(value string) *AppStatusApplyConfiguration {
+	b.UID = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

@@ -11,6 +11,9 @@ import (
 //
 // OAuthGrantStatus is written by the server, but for the conditions, which the controller writes.
 type OAuthGrantStatusApplyConfiguration struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	UID *string `json:"uid,omitempty"`
 	// conditions: Active says whether tokens of this grant open the App; Replayed, for a day, that a JWT of the machine client was shown a
 	// second time.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
@@ -35,6 +38,14 @@ type OAuthGrantStatusApplyConfiguration struct {
 // apply.
 func OAuthGrantStatus() *OAuthGrantStatusApplyConfiguration {
 	return &OAuthGrantStatusApplyConfiguration{}
+}
+
+// WithUID sets the UID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UID field is set to the value of the last call.
+func (b *OAuthGrantStatusApplyConfiguration) WithUID(value string) *OAuthGrantStatusApplyConfiguration {
+	b.UID = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

@@ -12,6 +12,9 @@ import (
 //
 // ScimTokenStatus is written by the controller, but for lastUsedTime.
 type ScimTokenStatusApplyConfiguration struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	UID *string `json:"uid,omitempty"`
 	// conditions: Accepted says whether the token opens its App now. Ready says whether the token is as its specification
 	// asks for: also of one that is suspended, expired or not yet valid. Expiring says that it expires within 30 days, Expired
 	// that it has. Rotating says that a former token is accepted, too, and until when.
@@ -36,6 +39,14 @@ type ScimTokenStatusApplyConfiguration struct {
 // apply.
 func ScimTokenStatus() *ScimTokenStatusApplyConfiguration {
 	return &ScimTokenStatusApplyConfiguration{}
+}
+
+// WithUID sets the UID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UID field is set to the value of the last call.
+func (b *ScimTokenStatusApplyConfiguration) WithUID(value string) *ScimTokenStatusApplyConfiguration {
+	b.UID = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

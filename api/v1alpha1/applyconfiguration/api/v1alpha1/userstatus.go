@@ -12,6 +12,9 @@ import (
 //
 // UserStatus is written by the controller.
 type UserStatusApplyConfiguration struct {
+	// uid is the metadata.uid of the object that the status was written for. A status with another one was put back from a backup, and
+	// counts as none.
+	UID *string `json:"uid,omitempty"`
 	// conditions: AccessGranted and the summary Ready, both about observedGeneration; NameReserved where the name is not reserved; AccessRevoked and
 	// ResidualAccess where the user is inactive, suspended or being deleted; AccessEnding where roles end within seven days, and
 	// AccessEnded where roles have ended.
@@ -46,6 +49,14 @@ type UserStatusApplyConfiguration struct {
 // apply.
 func UserStatus() *UserStatusApplyConfiguration {
 	return &UserStatusApplyConfiguration{}
+}
+
+// WithUID sets the UID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UID field is set to the value of the last call.
+func (b *UserStatusApplyConfiguration) WithUID(value string) *UserStatusApplyConfiguration {
+	b.UID = &value
+	return b
 }
 
 // WithConditions adds the given value to the Conditions field in the declarative configuration

@@ -14,3 +14,8 @@ var FS embed.FS
 //
 //go:embed policies/*.yaml crd/guard.yaml
 var Policies embed.FS
+
+// Definitions holds the CustomResourceDefinitions, which the controller compares the cluster's with, too.
+//
+//go:embed crd/bases/*.yaml
+var Definitions embed.FS

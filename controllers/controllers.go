@@ -25,7 +25,6 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	manifests "github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/controllers/app"
 	"github.com/scim-operator/scim-operator/controllers/approlebinding"
 	"github.com/scim-operator/scim-operator/controllers/group"
@@ -79,7 +78,7 @@ type Options struct {
 	OperatorNamespace string
 	// Status tells of the manager; nil for no page.
 	Status *statuspage.Page
-	// PolicyGrace is how long admission policies may be missing before Apps say so: see policycheck.Checker.
+	// PolicyGrace is how long admission policies, or definitions, may be missing before Apps say so: see policycheck.Checker.
 	PolicyGrace time.Duration
 	// SkipNameValidation lets one process run several managers, as tests do.
 	SkipNameValidation bool
@@ -239,12 +238,12 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 	if err := mgr.Add(lead); err != nil {
 		return err
 	}
-	checker, err := newPolicyCheck(mgr, lead, options)
+	policyCheck, definitionCheck, err := newChecks(mgr, lead, options)
 	if err != nil {
 		return err
 	}
 	if options.Status != nil {
-		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load, Policies: checker.Result})
+		options.Status.Use(&statuspage.Source{Reader: mgr.GetCache(), Inventory: counted, Leads: lead.now.Load, Policies: policyCheck.Result, Definitions: definitionCheck.Result})
 	}
 	finder := residualaccess.NewFinder(mgr.GetClient(), memberships.NamesOf, options.Namespaces, approlebinding.IsMade)
 	memberships.OnChange(func(change group.Change) {
@@ -267,7 +266,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		app.Add(mgr, &app.Reconciler{
 			Client: mgr.GetClient(), Live: live, Policies: policies, Index: index, Guard: guard, Progress: progress, Evaluations: evaluations,
 			MayBind: syncer.MayBind, Recorder: recorder,
-			Revocations: revocations, PolicyCheck: checker,
+			Revocations: revocations, PolicyCheck: policyCheck, DefinitionCheck: definitionCheck,
 		}),
 		scimtoken.Add(ctx, mgr, &scimtoken.Reconciler{Client: mgr.GetClient(), Live: live, Recorder: recorder}),
 		oauthgrant.Add(mgr, &oauthgrant.Reconciler{Client: mgr.GetClient(), Recorder: recorder}),
@@ -276,20 +275,24 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		mgr.Add(&user.FollowClaims{Reconciler: users, Namespaces: options.Namespaces, GroupClaimGone: groups.ClaimGone}),
 		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
-		mgr.Add(checker), // after the controller that it tells
+		mgr.Add(policyCheck), // after the controller that they tell
+		mgr.Add(definitionCheck),
 	)
 }
 
-// newPolicyCheck returns what looks at the admission policies. Its client is no leader's: a standby looks, too.
-func newPolicyCheck(mgr manager.Manager, lead *leading, options Options) (*policycheck.Checker, error) {
+// newChecks returns what looks at the admission policies, and at the CustomResourceDefinitions. Their client is no leader's: a standby looks,
+// too.
+func newChecks(mgr manager.Manager, lead *leading, options Options) (policyCheck, definitionCheck *policycheck.Checker, err error) {
 	reads, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &policycheck.Checker{
-		Client: reads, Manifests: manifests.Policies, Namespace: options.OperatorNamespace, Recorder: mgr.GetEventRecorder("scim-operator"),
-		Leads: lead.now.Load, Log: options.Logger.WithName("policies"), Grace: options.PolicyGrace,
-	}, nil
+	policyCheck, definitionCheck = policycheck.NewPolicies(), policycheck.NewDefinitions()
+	for name, checker := range map[string]*policycheck.Checker{"policies": policyCheck, "definitions": definitionCheck} {
+		checker.Client, checker.Namespace, checker.Recorder = reads, options.OperatorNamespace, mgr.GetEventRecorder("scim-operator")
+		checker.Leads, checker.Log, checker.Grace = lead.now.Load, options.Logger.WithName(name), options.PolicyGrace
+	}
+	return policyCheck, definitionCheck, nil
 }
 
 // addInformers has the manager fill every cache before anything starts: controllers read what others watch.

@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,11 +12,12 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/scim-operator/scim-operator/api/v1alpha1"
-	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/controllers"
 	"github.com/scim-operator/scim-operator/controllers/policycheck"
 	"github.com/scim-operator/scim-operator/hack/localoperator"
@@ -106,34 +108,105 @@ func TestPoliciesAreLookedAtAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checker := &policycheck.Checker{
-		Client: reads, Manifests: config.Policies, Leads: func() bool { return false }, Log: ctrl.Log, Every: 20 * time.Millisecond, Grace: -1,
-	}
-	results := make(chan string, 100)
-	checker.OnChange(func() {
-		findings, all, _ := checker.Result()
-		results <- fmt.Sprintf("%d of %d: %v", len(findings), all, findings)
-	})
-	done := make(chan error, 1)
-	go func() { done <- checker.Start(w.ctx) }()
-	next := func(want string) {
-		t.Helper()
-		for end := time.After(deadline); ; {
-			select {
-			case got := <-results:
-				if strings.HasPrefix(got, want) {
-					return
-				}
-				t.Log("on the way:", got)
-			case <-end:
-				t.Fatalf("no look found %s", want)
-			}
-		}
-	}
+	checker := policycheck.NewPolicies()
+	checker.Client, checker.Leads, checker.Log, checker.Every, checker.Grace = reads, func() bool { return false }, ctrl.Log, 20*time.Millisecond, -1
+	next := looksOf(w, checker)
 	next("0 of ")
 	restore := weakenPolicies(t)
 	defer restore()
 	next("2 of ")
 	restore()
 	next("0 of ")
+}
+
+// looksOf starts a checker. What it returns waits for a result that begins with a text.
+func looksOf(w *world, checker *policycheck.Checker) (next func(want string)) {
+	results := make(chan string, 100)
+	checker.OnChange(func() {
+		findings, all, _ := checker.Result()
+		results <- fmt.Sprintf("%d of %d: %v", len(findings), all, findings)
+	})
+	go func() { _ = checker.Start(w.ctx) }()
+	return func(want string) {
+		w.Helper()
+		for end := time.After(deadline); ; {
+			select {
+			case got := <-results:
+				if strings.HasPrefix(got, want) {
+					return
+				}
+				w.Log("on the way:", got)
+			case <-end:
+				w.Fatalf("no look found %s", want)
+			}
+		}
+	}
+}
+
+// ageDefinition has a CustomResourceDefinition of the cluster lack a field, as that of an earlier version does. What it returns puts it back.
+func ageDefinition(t *testing.T) (restore func()) {
+	t.Helper()
+	const name = "membershards.scim-operator.io"
+	definition := &unstructured.Unstructured{}
+	definition.SetAPIVersion("apiextensions.k8s.io/v1")
+	definition.SetKind("CustomResourceDefinition")
+	read := func() {
+		if err := env.Client.Get(t.Context(), client.ObjectKey{Name: name}, definition); err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch := func(operations string) {
+		if err := env.Client.Patch(t.Context(), definition.DeepCopy(), client.RawPatch(types.JSONPatchType, []byte(operations))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	versions, _, err := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	if err != nil || len(versions) != 1 {
+		t.Fatalf("versions: %v, %v", versions, err)
+	}
+	columns, err := json.Marshal(versions[0].(map[string]any)["additionalPrinterColumns"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch(`[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns/0"}]`)
+	return sync.OnceFunc(func() {
+		patch(`[{"op": "replace", "path": "/spec/versions/0/additionalPrinterColumns", "value": ` + string(columns) + `}]`)
+	})
+}
+
+// CustomResourceDefinitions of another version are found with the controller's own rights, and Apps tell of them as long as they last.
+func TestDefinitionsAreLookedAt(t *testing.T) {
+	w := newStoppedWorld(t, nil)
+	reads, err := client.New(w.config, client.Options{Scheme: env.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checker := policycheck.NewDefinitions()
+	checker.Client, checker.Leads, checker.Log, checker.Every, checker.Grace = reads, func() bool { return false }, ctrl.Log, 20*time.Millisecond, -1
+	next := looksOf(w, checker)
+	next("0 of 9: ")
+	restore := ageDefinition(t)
+	defer restore()
+	next("1 of 9: [CustomResourceDefinition membershards.scim-operator.io is changed (spec.versions.v1alpha1.additionalPrinterColumns)]")
+	w.start()
+	condition := w.eventuallyCondition(w.app, v1alpha1.ConditionDefinitionsInPlace, metav1.ConditionFalse, "DefinitionsDiffer")
+	if !strings.HasPrefix(condition.Message, "1 of the 9 ") || strings.Contains(condition.Message, "membershards") {
+		t.Errorf("the App says %q: it counts what differs, and names nothing to tenants", condition.Message)
+	}
+	user := w.provision(w.newUser("granted@example.com", `{"role":"viewer"}`))
+	w.eventuallyGranted(user)
+	w.stop()
+	restore()
+	next("0 of 9: ")
+	w.start()
+	w.eventually(func() string {
+		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(w.app), w.app); err != nil {
+			return err.Error()
+		}
+		if meta.FindStatusCondition(w.app.Status.Conditions, v1alpha1.ConditionDefinitionsInPlace) != nil {
+			return "the App still says that definitions differ"
+		}
+		return ""
+	})
 }

@@ -54,6 +54,10 @@ const (
 	// place. It is no part of Ready: the App goes on granting and revoking. Other Apps do not have it.
 	ConditionPoliciesInPlace = "PoliciesInPlace"
 
+	// ConditionDefinitionsInPlace is False on an App while the cluster lacks CustomResourceDefinitions of this version, or has others in
+	// their place. It is no part of Ready. Other Apps do not have it.
+	ConditionDefinitionsInPlace = "DefinitionsInPlace"
+
 	// ConditionResidualAccess is True on a User with revoked access that bindings by other hands, or of another User of
 	// the same Kubernetes name, still name.
 	ConditionResidualAccess = "ResidualAccess"

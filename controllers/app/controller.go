@@ -76,6 +76,8 @@ type Reconciler struct {
 	Revocations *revocation.Keeper
 	// PolicyCheck tells whether the cluster has the admission policies of this version.
 	PolicyCheck *policycheck.Checker
+	// DefinitionCheck tells whether its CustomResourceDefinitions are those of this version.
+	DefinitionCheck *policycheck.Checker
 
 	grants grantChecks
 	writes writeRates
@@ -115,7 +117,8 @@ func Add(mgr manager.Manager, r *Reconciler) error {
 	r.Guard.OnChange(r.statusChanged)
 	r.Revocations.OnFull(r.statusChanged)
 	r.Progress.changed = r.statusChanged
-	r.PolicyCheck.OnChange(r.policiesChanged)
+	r.PolicyCheck.OnChange(r.installationChanged)
+	r.DefinitionCheck.OnChange(r.installationChanged)
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	for _, watch := range []source.Source{
@@ -223,6 +226,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	setClientKeys(app)
 	r.setRevocations(app)
 	r.setPolicies(app)
+	r.setDefinitions(app)
 	if valid {
 		if err := r.setRemovals(ctx, app, r.isKnown(app, evaluated)); err != nil {
 			return reconcile.Result{}, err

@@ -14,6 +14,9 @@ import (
 // reasonPoliciesMissing says that the cluster lacks admission policies of this version, or has others in their place.
 const reasonPoliciesMissing = "PoliciesMissing"
 
+// reasonDefinitionsDiffer says that the cluster lacks CustomResourceDefinitions of this version, or has others in their place.
+const reasonDefinitionsDiffer = "DefinitionsDiffer"
+
 // setPolicies says where the admission policies are not in place. It names none: tenants read this, and administrators of the
 // cluster have the log, the Event and the status page. An App of a cluster that has them has no such condition.
 func (r *Reconciler) setPolicies(app *v1alpha1.App) {
@@ -31,8 +34,26 @@ func (r *Reconciler) setPolicies(app *v1alpha1.App) {
 	}
 }
 
-// policiesChanged has the status of all Apps written. A process that does not lead yet writes it when it does.
-func (r *Reconciler) policiesChanged() {
+// setDefinitions says where the CustomResourceDefinitions are not those of this version. An App of a cluster that has them has no such
+// condition.
+func (r *Reconciler) setDefinitions(app *v1alpha1.App) {
+	findings, all, known := r.DefinitionCheck.Result()
+	switch {
+	case !known: // the former leader's word stands until the definitions are read
+	case len(findings) == 0:
+		meta.RemoveStatusCondition(&app.Status.Conditions, v1alpha1.ConditionDefinitionsInPlace)
+	default:
+		set(app, metav1.Condition{
+			Type: v1alpha1.ConditionDefinitionsInPlace, Status: metav1.ConditionFalse, Reason: reasonDefinitionsDiffer,
+			Message: fmt.Sprintf("%d of the %d CustomResourceDefinitions of this operator are missing, unreadable or not those of its version: the API server drops fields "+
+				"that this version writes, and takes values that it refuses. The administrator of the cluster installs those of this version; the controller's log names them.",
+				len(findings), all),
+		})
+	}
+}
+
+// installationChanged has the status of all Apps written. A process that does not lead yet writes it when it does.
+func (r *Reconciler) installationChanged() {
 	apps := &v1alpha1.AppList{}
 	if err := r.Client.List(context.Background(), apps, client.UnsafeDisableDeepCopy); err != nil {
 		return // the informer of Apps was started before: it ends with the process

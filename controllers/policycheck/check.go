@@ -1,8 +1,9 @@
-// Package policycheck tells whether the cluster has the admission policies of this version, and their bindings: RBAC alone bounds
-// tenants, the server and the controller where one is missing, or another is in its place. It reads them by name, all that its
-// rights allow, and changes nothing.
+// Package policycheck tells whether the cluster has the admission policies of this version, with their bindings, and its
+// CustomResourceDefinitions. RBAC alone bounds tenants, the server and the controller where a policy is missing, or another is in its
+// place. Of objects, the API server drops fields that a definition does not know, and checks what that asks for. It reads them by name,
+// all that its rights allow, and changes nothing.
 //
-// A controller without policies goes on: leavers must lose their access, whatever else is wrong.
+// A controller without them goes on: leavers must lose their access, whatever else is wrong.
 package policycheck
 
 import (
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/scim-operator/scim-operator/config"
 	"github.com/scim-operator/scim-operator/internal/clip"
 	"github.com/scim-operator/scim-operator/internal/telemetry"
 )
@@ -39,7 +42,7 @@ const (
 	reminder = 30 * time.Minute
 )
 
-// States of a policy or binding.
+// States of a policy, a binding or a definition.
 const (
 	InPlace = "in_place"
 	Missing = "missing"
@@ -51,11 +54,52 @@ const (
 
 var states = []string{InPlace, Missing, Changed, Unreadable}
 
-var policies = telemetry.Gauge(telemetry.Controller, "admission_policies",
-	"Admission policies and bindings of this version by how the cluster has them: in_place, missing, changed, unreadable (the controller may not read them). "+
-		"All but the first leave RBAC alone to bound tenants. Each replica tells all.", "state")
+var (
+	policies = telemetry.Gauge(telemetry.Controller, "admission_policies",
+		"Admission policies and bindings of this version by how the cluster has them: in_place, missing, changed, unreadable (the controller may not read them). "+
+			"All but the first leave RBAC alone to bound tenants. Each replica tells all.", "state")
+	definitions = telemetry.Gauge(telemetry.Controller, "definitions",
+		"CustomResourceDefinitions of this version by how the cluster has them: in_place, missing, changed (those of another version, as a rule), unreadable. "+
+			"Each replica tells all.", "state")
+)
 
-// Finding is a policy or binding that is not in place.
+// subject is what a Checker looks at, and how it tells.
+type subject struct {
+	// manifests hold the objects as they should be; names are theirs.
+	manifests fs.FS
+	gauge     *prometheus.GaugeVec
+	// key of what is found in the log's lines.
+	key, wrong, right, unseen string
+	event, note               string
+}
+
+var (
+	admissionPolicies = subject{
+		manifests: config.Policies, gauge: policies, key: "policies",
+		wrong:  "Admission policies are missing, changed or unreadable: where they are not in force, RBAC alone bounds what accounts write. Install them again",
+		right:  "The admission policies are in place again",
+		unseen: "The admission policies could not be looked at",
+		event:  "AdmissionPoliciesMissing",
+		note:   "Where these are not in force, RBAC alone bounds what accounts write. Install them again: ",
+	}
+	customDefinitions = subject{
+		manifests: config.Definitions, gauge: definitions, key: "definitions",
+		wrong: "CustomResourceDefinitions are missing, changed or unreadable: the API server drops fields that this version writes, and takes values that it refuses. " +
+			"Install those of this version",
+		right:  "The CustomResourceDefinitions are those of this version again",
+		unseen: "The CustomResourceDefinitions could not be looked at",
+		event:  "DefinitionsDiffer",
+		note:   "Where these are of another version, fields are dropped in silence. Install those of this version: ",
+	}
+)
+
+// NewPolicies returns a Checker of the admission policies and bindings. The fields of the Checker are to be set before it starts.
+func NewPolicies() *Checker { return &Checker{of: admissionPolicies} }
+
+// NewDefinitions returns a Checker of the CustomResourceDefinitions. The fields of the Checker are to be set before it starts.
+func NewDefinitions() *Checker { return &Checker{of: customDefinitions} }
+
+// Finding is a policy, a binding or a definition that is not in place.
 type Finding struct {
 	Kind, Name, State string
 	// Fields are those that are changed.
@@ -70,12 +114,11 @@ func (f Finding) String() string {
 	return text
 }
 
-// Checker looks at the policies once a minute.
+// Checker looks at the policies, or at the definitions, once a minute.
 type Checker struct {
+	of subject
 	// Client reads without informers, also while the process does not lead.
 	Client client.Client
-	// Manifests hold the policies as they should be.
-	Manifests fs.FS
 	// Namespace of the operator where the controller's own name does not tell it.
 	Namespace string
 	Recorder  events.EventRecorder
@@ -84,7 +127,7 @@ type Checker struct {
 	Log   logr.Logger
 	// Every is the time between two looks; 0 for a minute.
 	Every time.Duration
-	// Grace is how long policies may be missing or changed before anything but the metric tells; 0 for two minutes, less for none.
+	// Grace is how long something may be missing or changed before anything but the metric tells; 0 for two minutes, less for none.
 	Grace time.Duration
 
 	account  *metav1.PartialObjectMetadata
@@ -119,7 +162,7 @@ func (t *telling) due(text string, now time.Time) bool {
 // OnChange has f called, in the checker's own goroutine, when Result changes. It must be called before Start.
 func (c *Checker) OnChange(f func()) { c.onChange = append(c.onChange, f) }
 
-// Result returns what has not been in place for the time of grace, and of how many policies and bindings that is; known is false before
+// Result returns what has not been in place for the time of grace, and of how many objects that is; known is false before
 // that can be told.
 func (c *Checker) Result() (findings []Finding, all int, known bool) {
 	c.mutex.Lock()
@@ -136,7 +179,7 @@ func (c *Checker) Start(ctx context.Context) error {
 	for {
 		wait := pause
 		if err := c.look(ctx); err != nil && ctx.Err() == nil {
-			c.Log.V(1).Info("The admission policies could not be looked at", "error", err.Error())
+			c.Log.V(1).Info(c.of.unseen, "error", err.Error())
 			wait = min(pause, soon)
 		}
 		if c.pending {
@@ -152,7 +195,7 @@ func (c *Checker) Start(ctx context.Context) error {
 	}
 }
 
-// look compares all policies and bindings, and tells. It fails where the API server does not answer; the last result stands then.
+// look compares all objects, and tells. It fails where the API server does not answer; the last result stands then.
 func (c *Checker) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -160,7 +203,7 @@ func (c *Checker) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	objects, err := expected(c.Manifests, self)
+	objects, err := expected(c.of.manifests, self)
 	if err != nil {
 		return err
 	}
@@ -221,7 +264,7 @@ func (c *Checker) take(findings []Finding, all int, now time.Time) {
 		counts[finding.State]++
 	}
 	for _, state := range states {
-		policies.WithLabelValues(state).Set(float64(counts[state]))
+		c.of.gauge.WithLabelValues(state).Set(float64(counts[state]))
 	}
 	if len(findings) == 0 {
 		c.since = time.Time{}
@@ -248,13 +291,12 @@ func (c *Checker) tell(text string, now time.Time) {
 	before := c.logged.text
 	if c.logged.due(text, now) {
 		if text != "" {
-			c.Log.Error(nil, "Admission policies are missing, changed or unreadable: where they are not in force, RBAC alone bounds what accounts write. Install them again", "policies", text)
+			c.Log.Error(nil, c.of.wrong, c.of.key, text)
 		} else if before != "" {
-			c.Log.Info("The admission policies are in place again")
+			c.Log.Info(c.of.right)
 		}
 	}
 	if c.Leads() && c.noted.due(text, now) && text != "" {
-		c.Recorder.Eventf(c.account, nil, corev1.EventTypeWarning, "AdmissionPoliciesMissing", "Check", "%s",
-			clip.Text("Where these are not in force, RBAC alone bounds what accounts write. Install them again: "+text, clip.EventNote))
+		c.Recorder.Eventf(c.account, nil, corev1.EventTypeWarning, c.of.event, "Check", "%s", clip.Text(c.of.note+text, clip.EventNote))
 	}
 }

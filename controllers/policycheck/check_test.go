@@ -11,7 +11,8 @@ import (
 // What an update leaves for a minute is not told; what stays is, and so is its end, at once.
 func TestGrace(t *testing.T) {
 	changes := 0
-	c := &Checker{Leads: func() bool { return false }, Log: logr.Discard()}
+	c := NewPolicies()
+	c.Leads, c.Log = func() bool { return false }, logr.Discard()
 	c.OnChange(func() { changes++ })
 	missing := []Finding{{Kind: bindingKind, Name: "scim-operator-grants-of-apps", State: Missing}}
 	changed := []Finding{{Kind: policyKind, Name: "scim-operator-grants", State: Changed, Fields: []string{"spec.validations"}}}

@@ -8,6 +8,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -15,6 +16,9 @@ import (
 // differences returns the fields of the specification that have not the value that they should have: fields added count, since
 // a selector more takes objects out of a policy. What the API server fills in counts for nothing. Both objects are changed.
 func differences(want, have client.Object) ([]string, error) {
+	if definition, ok := want.(*unstructured.Unstructured); ok {
+		return definitionDifferences(definition, have.(*unstructured.Unstructured))
+	}
 	expected, err := fieldsOf(want)
 	if err != nil {
 		return nil, err
@@ -74,6 +78,11 @@ func oneLine(value any) any {
 
 // emptyLike returns an object of the same kind to read into.
 func emptyLike(object client.Object) client.Object {
+	if definition, ok := object.(*unstructured.Unstructured); ok {
+		empty := &unstructured.Unstructured{}
+		empty.SetGroupVersionKind(definition.GroupVersionKind())
+		return empty
+	}
 	if _, binding := object.(*admissionv1.ValidatingAdmissionPolicyBinding); binding {
 		return &admissionv1.ValidatingAdmissionPolicyBinding{}
 	}

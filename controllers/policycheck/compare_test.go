@@ -26,7 +26,16 @@ func expectedOf(t *testing.T, i installation) []client.Object {
 	return objects
 }
 
-// The controller may read each policy and binding that it looks for, and no others.
+func expectedDefinitions(t *testing.T) []client.Object {
+	t.Helper()
+	objects, err := expected(config.Definitions, installation{"acme-", "-eu", "identity"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// The controller may read each policy, binding and definition that it looks for, and no others.
 func TestRoleNamesThePolicies(t *testing.T) {
 	raw, err := config.FS.ReadFile("rbac/policy_reader.yaml")
 	if err != nil {
@@ -46,11 +55,10 @@ func TestRoleNamesThePolicies(t *testing.T) {
 		allowed[rule.Resources[0]] = append(allowed[rule.Resources[0]], rule.ResourceNames...)
 	}
 	wanted := map[string][]string{}
-	for _, object := range expectedOf(t, installation{}) {
-		resource := "validatingadmissionpolicies"
-		if object.GetObjectKind().GroupVersionKind().Kind == bindingKind {
-			resource = "validatingadmissionpolicybindings"
-		}
+	for _, object := range append(expectedOf(t, installation{}), expectedDefinitions(t)...) {
+		resource := map[string]string{
+			policyKind: "validatingadmissionpolicies", bindingKind: "validatingadmissionpolicybindings", definitionKind: "customresourcedefinitions",
+		}[object.GetObjectKind().GroupVersionKind().Kind]
 		wanted[resource] = append(wanted[resource], object.GetName())
 	}
 	for resource, names := range wanted {

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	policyKind  = "ValidatingAdmissionPolicy"
-	bindingKind = "ValidatingAdmissionPolicyBinding"
+	policyKind     = "ValidatingAdmissionPolicy"
+	bindingKind    = "ValidatingAdmissionPolicyBinding"
+	definitionKind = "CustomResourceDefinition"
 
 	// account is the controller's ServiceAccount before an overlay or a release adds a prefix or a suffix to all names.
 	account       = "scim-operator-controller"
@@ -40,7 +41,7 @@ func installationOf(user, namespace string) installation {
 
 func (i installation) name(of string) string { return i.prefix + of + i.suffix }
 
-// expected returns the policies and bindings of the manifests, under the names that the installation gives them. It fails
+// expected returns the policies, bindings and definitions of the manifests, under the names that the installation gives them. It fails
 // where a manifest is none.
 func expected(manifests fs.FS, i installation) ([]client.Object, error) {
 	var objects []client.Object
@@ -62,7 +63,7 @@ func expected(manifests fs.FS, i installation) ([]client.Object, error) {
 	return objects, err
 }
 
-// decode returns the policies and bindings among the documents; kustomize's own files have none.
+// decode returns the policies, bindings and definitions among the documents; kustomize's own files have none.
 func decode(data []byte, i installation) ([]client.Object, error) {
 	var objects []client.Object
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
@@ -80,6 +81,13 @@ func decode(data []byte, i installation) ([]client.Object, error) {
 			object = &admissionv1.ValidatingAdmissionPolicy{}
 		case bindingKind:
 			object = &admissionv1.ValidatingAdmissionPolicyBinding{}
+		case definitionKind:
+			definition, err := definitionFrom(raw)
+			if err != nil {
+				return nil, err
+			}
+			objects = append(objects, definition) // under one name in each cluster
+			continue
 		default:
 			continue
 		}

@@ -55,6 +55,8 @@ type Source struct {
 	Leads func() bool
 	// Policies returns the admission policies that are not in place, of how many, and whether they were looked at.
 	Policies func() (findings []policycheck.Finding, all int, known bool)
+	// Definitions returns the same of the CustomResourceDefinitions.
+	Definitions func() (findings []policycheck.Finding, all int, known bool)
 }
 
 // Page answers requests for the status page, of whichever manager the process has. The zero value tells that there is none yet.

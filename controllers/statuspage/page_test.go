@@ -68,6 +68,13 @@ func TestProblemsOfPolicies(t *testing.T) {
 		!strings.Contains(shown.Problems[1].What, "is changed (spec.validations).") || !strings.Contains(shown.Problems[1].Do, "ScimOperatorAdmissionPoliciesMissing") {
 		t.Errorf("%+v", shown.Problems)
 	}
+	older := []policycheck.Finding{{Kind: "CustomResourceDefinition", Name: "users.scim-operator.io", State: policycheck.Changed, Fields: []string{"spec.versions.v1alpha1.schema"}}}
+	shown = &view{}
+	shown.problemsOfDefinitions(&Source{Definitions: func() ([]policycheck.Finding, int, bool) { return older, 9, true }})
+	if len(shown.Problems) != 1 || !strings.HasPrefix(shown.Problems[0].What, "CustomResourceDefinition users.scim-operator.io is changed (spec.versions.v1alpha1.schema).") ||
+		!strings.Contains(shown.Problems[0].Do, "ScimOperatorDefinitionsDiffer") {
+		t.Errorf("%+v", shown.Problems)
+	}
 }
 
 func TestOnLoopback(t *testing.T) {

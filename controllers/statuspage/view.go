@@ -98,6 +98,7 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	v.problemsOfPolicies(source)
+	v.problemsOfDefinitions(source)
 	lags := newLags()
 	for i := range apps.Items {
 		app := &apps.Items[i]
@@ -123,6 +124,15 @@ func (v *view) problemsOfPolicies(source *Source) {
 	for _, finding := range findings {
 		v.Problems = append(v.Problems, problem{"Admission policies", clip.Text(finding.String()+". Where it is not in force, RBAC alone bounds what accounts write.", maxText),
 			"Install them again. Runbook ScimOperatorAdmissionPoliciesMissing."})
+	}
+}
+
+// problemsOfDefinitions adds the CustomResourceDefinitions that are not those of this version.
+func (v *view) problemsOfDefinitions(source *Source) {
+	findings, _, _ := source.Definitions()
+	for _, finding := range findings {
+		v.Problems = append(v.Problems, problem{"Definitions", clip.Text(finding.String()+". The API server drops fields that this version writes, and takes values that it refuses.", maxText),
+			"Install those of the version that runs. Runbook ScimOperatorDefinitionsDiffer."})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,8 +61,12 @@ func (w restorer) putStatus(to, from client.Object) {
 		default:
 			w.Fatalf("%T has no status", from)
 		}
-		if err := env.Client.Status().Update(w.ctx, current); err != nil {
-			return err.Error() // a conflict: the controller was faster
+		err := env.Client.Status().Update(w.ctx, current)
+		if apierrors.IsConflict(err) {
+			return err.Error() // the controller was faster
+		}
+		if err != nil {
+			w.Fatal(err)
 		}
 		return ""
 	})
@@ -219,22 +224,13 @@ func uidOf(object client.Object) string {
 // Every kind's status is written anew within a second after one of another object came in its place, also where all that it says could be
 // so: kubectl wait and printed columns go by it.
 func TestForeignStatusesAreReplaced(t *testing.T) {
-	w := restorer{newWorld(t, func(spec *v1alpha1.AppSpec) {
-		spec.OAuth = &v1alpha1.OAuth{ClientID: "okta", OktaAppName: "acme_1", ClientSecret: v1alpha1.OAuthClientSecret{Name: "client"}}
-	})}
+	w := restorer{newWorld(t, withOAuth)}
 	user, group := w.provision(w.newUser("jane", "")), w.push("Staff", membership.InlineLimit)
 	w.eventuallyGranted(user)
 	const secret = "a token of another App"
 	listed := tokens{w.world}.newToken("listed", v1alpha1.ScimTokenSpec{Digest: token.Digest("a token of the test")})
 	unlisted := tokens{w.world}.newUnlistedToken("unlisted", v1alpha1.ScimTokenSpec{Digest: token.Digest(secret)})
-	grant := &v1alpha1.OAuthGrant{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.app.Name + "-bcdfghjk", Labels: map[string]string{v1alpha1.LabelGrant: w.app.Name + "-bcdfghjk"}},
-		Spec: v1alpha1.OAuthGrantSpec{
-			App: w.app.Name, AppUID: string(w.app.UID), ClientID: "okta", UserCode: "BCDF-GHJK",
-			RedirectURI: "https://system-admin.okta.com/admin/app/cpc/acme_1/oauth/callback", BrowserDigest: token.Digest("a browser"),
-			ExpiresAt: metav1.NewTime(time.Now().Add(10 * time.Minute).Truncate(time.Second)),
-		},
-	}
+	grant := w.newGrant()
 	w.create(grant)
 	bindings := func() *v1alpha1.AppRoleBinding {
 		w.eventually(func() string {
@@ -293,8 +289,8 @@ func TestForeignStatusesAreReplaced(t *testing.T) {
 		"ScimToken that the App does not list": {unlisted, func(object client.Object) {
 			status := &object.(*v1alpha1.ScimToken).Status
 			status.Digest = token.Digest(secret)
-			status.Rotation = &v1alpha1.TokenRotationStatus{SecretName: "x", Serial: 2, Former: &v1alpha1.FormerToken{
-				Digest: token.Digest(secret), TokenID: token.ID(token.Digest(secret)), Until: metav1.NewTime(now.Add(time.Hour)),
+			status.Rotation = &v1alpha1.TokenRotationStatus{SecretName: "x", Serial: 2, MadeTime: now, Former: &v1alpha1.FormerToken{
+				SecretName: "y", Digest: token.Digest(secret), TokenID: token.ID(token.Digest(secret)), Until: metav1.NewTime(now.Add(time.Hour)),
 			}}
 		}, func(object client.Object) string {
 			if status := object.(*v1alpha1.ScimToken).Status; status.Digest != "" || status.Rotation != nil ||
@@ -351,6 +347,62 @@ func TestForeignStatusesAreReplaced(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+func withOAuth(spec *v1alpha1.AppSpec) {
+	spec.OAuth = &v1alpha1.OAuth{ClientID: "okta", OktaAppName: "acme_1", ClientSecret: v1alpha1.OAuthClientSecret{Name: "client"}}
+}
+
+// newGrant returns the request of a client for a connection, not written yet.
+func (w restorer) newGrant() *v1alpha1.OAuthGrant {
+	return &v1alpha1.OAuthGrant{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.app.Name + "-bcdfghjk", Labels: map[string]string{v1alpha1.LabelGrant: w.app.Name + "-bcdfghjk"}},
+		Spec: v1alpha1.OAuthGrantSpec{
+			App: w.app.Name, AppUID: string(w.app.UID), ClientID: "okta", UserCode: "BCDF-GHJK",
+			RedirectURI: "https://system-admin.okta.com/admin/app/cpc/acme_1/oauth/callback", BrowserDigest: token.Digest("a browser"),
+			ExpiresAt: metav1.NewTime(time.Now().Add(10 * time.Minute).Truncate(time.Second)),
+		},
+	}
+}
+
+// While no controller replaces the status of another object, the server may write a grant's own, and takes nothing of the other over.
+func TestServerReplacesForeignStatus(t *testing.T) {
+	w := restorer{newStoppedWorld(t, withOAuth)}
+	config, err := env.ControlPlane.UserConfig("system:serviceaccount:scim-operator-system:scim-operator-server",
+		"system:serviceaccounts", "system:serviceaccounts:scim-operator-system", "system:authenticated")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := client.New(config, client.Options{Scheme: env.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := w.newGrant()
+	w.create(grant)
+	const other = "11111111-2222-3333-4444-555555555555"
+	foreign := v1alpha1.OAuthGrantStatus{
+		UID: other, Ended: &v1alpha1.OAuthEnd{Reason: v1alpha1.ReasonRevoked, Time: metav1.Now()},
+		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionActive, Status: metav1.ConditionTrue, Reason: "Connected", LastTransitionTime: metav1.Now()}},
+	}
+	for name, test := range map[string]struct {
+		write   func(*v1alpha1.OAuthGrantStatus, string)
+		refused bool
+	}{
+		"nothing of it":  {func(s *v1alpha1.OAuthGrantStatus, uid string) { *s = v1alpha1.OAuthGrantStatus{UID: uid} }, false},
+		"its conditions": {func(s *v1alpha1.OAuthGrantStatus, uid string) { s.UID = uid }, true},
+		"its owner":      {func(s *v1alpha1.OAuthGrantStatus, _ string) { s.Ended = nil }, true},
+	} {
+		grant.Status = foreign
+		if err := env.Client.Status().Update(t.Context(), grant); err != nil {
+			t.Fatal(err)
+		}
+		test.write(&grant.Status, string(grant.UID))
+		written := grant.DeepCopy()
+		if err := server.Status().Update(t.Context(), written); test.refused && !apierrors.IsForbidden(err) || !test.refused && err != nil {
+			t.Errorf("the server takes over %s: %v, refused should be %t", name, err, test.refused)
+		}
+		grant = read(w, grant)
 	}
 }
 

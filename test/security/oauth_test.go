@@ -245,36 +245,4 @@ func TestStolenServerIssuesNothingUnapproved(t *testing.T) {
 			return c.Patch(ctx, copyOf(scimToken), mergePatch(`{"spec":{"suspended":true}}`))
 		}},
 	})
-	serverReplacesForeignStatus(t, n, server, pending)
-}
-
-// serverReplacesForeignStatus has the status of a request be that of another object, as a restore leaves it for a moment. The server
-// takes nothing of it over, and may write the request's own.
-func serverReplacesForeignStatus(t *testing.T, n *tenant, server client.Client, grant *v1alpha1.OAuthGrant) {
-	t.Helper()
-	foreign := v1alpha1.OAuthGrantStatus{
-		UID: "11111111-2222-3333-4444-555555555555", Ended: &v1alpha1.OAuthEnd{Reason: v1alpha1.ReasonRevoked, Time: metav1.Now()},
-		Conditions: []metav1.Condition{{Type: "Active", Status: "True", Reason: "Connected", LastTransitionTime: metav1.Now()}},
-	}
-	// The controller replaces it, too, and may be the first.
-	replaced := func(change func(*v1alpha1.OAuthGrant)) (err error) {
-		for range 20 {
-			object := &v1alpha1.OAuthGrant{}
-			must(t, n.admin.Get(t.Context(), client.ObjectKeyFromObject(grant), object))
-			object.Status = foreign
-			if err = n.admin.Status().Update(t.Context(), object); apierrors.IsConflict(err) {
-				continue
-			}
-			must(t, err)
-			change(object)
-			if err = server.Status().Update(t.Context(), object); !apierrors.IsConflict(err) {
-				return err
-			}
-		}
-		return err
-	}
-	must(t, replaced(func(g *v1alpha1.OAuthGrant) { g.Status = v1alpha1.OAuthGrantStatus{UID: string(g.UID)} }))
-	if err := replaced(func(g *v1alpha1.OAuthGrant) { g.Status.UID = string(g.UID) }); !apierrors.IsForbidden(err) {
-		t.Errorf("the server may take over the conditions of another object: %v", err)
-	}
 }

@@ -33,10 +33,10 @@ func compact(object any) (any, error) {
 	user.Labels = sharedLabels(user.Labels)
 	compactSpec(&user.Spec)
 	compactStatus(&user.Status)
+	compactTexts(user)
 	if user.Status.UID == string(user.UID) {
 		user.Status.UID = string(user.UID) // one copy of the text
 	}
-	compactTexts(user)
 	return user, nil
 }
 

@@ -56,7 +56,7 @@ func IsDeclaredTime(declared []v1alpha1.CustomAttribute, name string) bool {
 }
 
 // IsUnreadable says that the user has an attribute that is not empty, and that List reads no name from it: an object without
-// a value, an array of such, or separators only. That is not the same as having none.
+// a value, an array of such, or separators only, as "," is. That is not the same as having none.
 func IsUnreadable(user *v1alpha1.UserSpec, name string) bool {
 	if len(List(user, name)) > 0 {
 		return false
@@ -92,6 +92,9 @@ func isCoreUnreadable(user *v1alpha1.UserSpec, name string) bool {
 		list = user.Entitlements
 	case "emails":
 		list = user.Emails
+	default:
+		values, _, _ := coreValues(user, name)
+		return slices.ContainsFunc(values, func(value string) bool { return strings.TrimSpace(value) != "" })
 	}
 	return slices.ContainsFunc(list, func(value v1alpha1.MultiValue) bool { return value.Value != "" || value.Display != "" })
 }

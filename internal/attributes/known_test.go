@@ -45,6 +45,11 @@ func TestIsUnreadable(t *testing.T) {
 		IsUnreadable(&v1alpha1.UserSpec{Roles: []v1alpha1.MultiValue{{Primary: true}}}, "roles") {
 		t.Error("roles without a value")
 	}
+	for value, want := range map[string]bool{",": true, " , ": true, "": false, "  ": false, "us1": false, "us1,": false} {
+		if got := IsUnreadable(&v1alpha1.UserSpec{UserType: value}, "userType"); got != want {
+			t.Errorf("userType %q: %t", value, got)
+		}
+	}
 }
 
 func TestIsUnreadableInOneContainer(t *testing.T) {

@@ -273,7 +273,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, live client.Client
 		group.Add(mgr, groups),
 		memberships.Watch(ctx, mgr), // after the controllers that it tells
 		mgr.Add(&user.FollowClaims{Reconciler: users, Namespaces: options.Namespaces, GroupClaimGone: groups.ClaimGone}),
-		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces}),
+		mgr.Add(&user.Reaper{Client: mgr.GetClient(), Live: live, Namespaces: options.Namespaces, ClaimGone: users.ClaimGone}),
 		mgr.Add(&group.Reaper{Reconciler: groups, Namespaces: options.Namespaces}),
 		mgr.Add(policyCheck), // after the controller that they tell
 		mgr.Add(definitionCheck),

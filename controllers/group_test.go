@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -232,6 +233,17 @@ func TestGroupReaper(t *testing.T) {
 		}
 		return !apierrors.IsNotFound(err)
 	}
+	// Others deleted the claim of a group, which had been found to have its name, while no controller watched.
+	effective.Status.ReservedKey = effective.Spec.DisplayNameKey
+	meta.SetStatusCondition(&effective.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionNameReserved, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonNameReserved,
+	})
+	if err := env.Client.Status().Update(w.ctx, effective); err != nil {
+		t.Fatal(err)
+	}
+	w.delete(&v1alpha1.NameClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: w.namespace, Name: claims.Name(w.app.Name, v1alpha1.ClaimDisplayName, effective.Spec.DisplayNameKey),
+	}})
 	reaper := &group.Reaper{Reconciler: &group.Reconciler{Client: live, Live: live}, Namespaces: []string{w.namespace}}
 	if err := reaper.Sweep(w.ctx, time.Hour); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -43,7 +44,10 @@ func TestReaper(t *testing.T) {
 	gone.Name = "gone-0123456789"
 	w.claim(gone) // the claim of a user that is gone
 
-	reaper := &user.Reaper{Client: live, Live: live, Namespaces: []string{w.namespace}}
+	var missing []string
+	reaper := &user.Reaper{Client: live, Live: live, Namespaces: []string{w.namespace}, ClaimGone: func(namespace string, claim *v1alpha1.NameClaimSpec) {
+		missing = append(missing, namespace+"/"+claim.Holder+" "+claim.Value)
+	}}
 	if err := reaper.Sweep(w.ctx, time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +55,9 @@ func TestReaper(t *testing.T) {
 		if err := env.Client.Get(w.ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			t.Errorf("reaped before its time: %v", err)
 		}
+	}
+	if want := []string{w.namespace + "/" + verified.Name + " verified"}; !slices.Equal(missing, want) {
+		t.Errorf("claims that are missing: %q, want %q", missing, want)
 	}
 	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds
 	if err := reaper.Sweep(w.ctx, time.Second); err != nil {

@@ -67,12 +67,27 @@ func (r *Reaper) sweep(ctx context.Context, grace, orphans time.Duration, withCl
 		return errors.Join(errs...)
 	}
 	for _, namespace := range namespaces {
-		_, err := claims.Sweep(ctx, r.Reconciler.Live, namespace, r.Reconciler.claimsOf(namespace), func(claim *v1alpha1.NameClaim) bool {
+		present, err := claims.Sweep(ctx, r.Reconciler.Live, namespace, r.Reconciler.claimsOf(namespace), func(claim *v1alpha1.NameClaim) bool {
 			return time.Since(claim.CreationTimestamp.Time) > orphans && !r.holds(ctx, claim)
 		})
+		if err == nil {
+			r.claimMissing(ctx, namespace, groups.Items, present)
+		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// claimMissing makes the claims of displayNames anew that others deleted while no watch saw it.
+func (r *Reaper) claimMissing(ctx context.Context, namespace string, groups []v1alpha1.Group, present claims.Present) {
+	for i := range groups {
+		group := &groups[i]
+		if group.Namespace == namespace && group.IsNameReserved() && !present.Has(group.Spec.App, v1alpha1.ClaimDisplayName, group.Spec.DisplayNameKey) {
+			r.Reconciler.ClaimGone(ctx, namespace, &v1alpha1.NameClaimSpec{
+				App: group.Spec.App, Attribute: v1alpha1.ClaimDisplayName, Value: group.Spec.DisplayNameKey, Holder: group.Name,
+			})
+		}
+	}
 }
 
 // sweepGroups reaps Groups without a verified name, or with a pending rename. It also has members looked at that the

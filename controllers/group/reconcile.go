@@ -185,11 +185,11 @@ func (r *Reconciler) departed(ctx context.Context, group *v1alpha1.Group, ids []
 
 // ClaimGone makes the claim of a displayName anew that others deleted. Claims that this operator deletes were given up by their holders:
 // a live read tells.
-func (r *Reconciler) ClaimGone(ctx context.Context, claim *v1alpha1.NameClaim) {
-	name := types.NamespacedName{Namespace: claim.Namespace, Name: claim.Spec.Holder}
+func (r *Reconciler) ClaimGone(ctx context.Context, namespace string, claim *v1alpha1.NameClaimSpec) {
+	name := types.NamespacedName{Namespace: namespace, Name: claim.Holder}
 	group := &v1alpha1.Group{}
-	if err := r.Client.Get(ctx, name, group, client.UnsafeDisableDeepCopy); err != nil || group.Spec.App != claim.Spec.App ||
-		!group.DeletionTimestamp.IsZero() || group.Spec.DisplayNameKey != claim.Spec.Value || !group.IsNameReserved() {
+	if err := r.Client.Get(ctx, name, group, client.UnsafeDisableDeepCopy); err != nil || group.Spec.App != claim.App ||
+		!group.DeletionTimestamp.IsZero() || group.Spec.DisplayNameKey != claim.Value || !group.IsNameReserved() {
 		return
 	}
 	if claimed, err := r.claimsOf(group.Namespace).Ensure(ctx, group.Name); err != nil || !claimed {

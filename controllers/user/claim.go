@@ -92,26 +92,26 @@ func (r *Reconciler) claimSeen(name types.NamespacedName) {
 	}
 }
 
-// claimGone has the claim of a name made anew that others deleted. This operator deletes claims that their holders have given up, which
+// ClaimGone has the claim of a name made anew that others deleted. This operator deletes claims that their holders have given up, which
 // the informer may show later: a live read decides.
-func (r *Reconciler) claimGone(claim *v1alpha1.NameClaim) {
-	name := types.NamespacedName{Namespace: claim.Namespace, Name: claim.Spec.Holder}
+func (r *Reconciler) ClaimGone(namespace string, claim *v1alpha1.NameClaimSpec) {
+	name := types.NamespacedName{Namespace: namespace, Name: claim.Holder}
 	user := &v1alpha1.User{}
 	if err := r.Client.Get(context.Background(), name, user, client.UnsafeDisableDeepCopy); err != nil ||
-		user.Spec.App != claim.Spec.App || !user.DeletionTimestamp.IsZero() {
+		user.Spec.App != claim.App || !user.DeletionTimestamp.IsZero() {
 		return
 	}
-	switch claim.Spec.Attribute {
+	switch claim.Attribute {
 	case v1alpha1.ClaimUserName:
-		if user.Spec.UserNameKey != claim.Spec.Value {
+		if user.Spec.UserNameKey != claim.Value {
 			return
 		}
 		r.recent.doubt(name)
 	case v1alpha1.ClaimEmail, v1alpha1.ClaimExternalID:
-		if claims.KeyBy(claim.Spec.Attribute, &user.Spec) != claim.Spec.Value {
+		if claims.KeyBy(claim.Attribute, &user.Spec) != claim.Value {
 			return
 		}
-		r.recent.release(name, claim.Spec.Attribute)
+		r.recent.release(name, claim.Attribute)
 	default:
 		return
 	}
@@ -124,7 +124,7 @@ type FollowClaims struct {
 	// Namespaces to follow; empty for all.
 	Namespaces []string
 	// GroupClaimGone is told of deleted claims of groups.
-	GroupClaimGone func(ctx context.Context, claim *v1alpha1.NameClaim)
+	GroupClaimGone func(ctx context.Context, namespace string, claim *v1alpha1.NameClaimSpec)
 }
 
 // NeedLeaderElection has one process watch.
@@ -134,9 +134,9 @@ func (f *FollowClaims) NeedLeaderElection() bool { return true }
 func (f *FollowClaims) Start(ctx context.Context) error {
 	f.Claims.Follow(ctx, f.Namespaces, f.claimSeen, func(claim *v1alpha1.NameClaim) {
 		if claim.Spec.Attribute == v1alpha1.ClaimDisplayName {
-			f.GroupClaimGone(ctx, claim)
+			f.GroupClaimGone(ctx, claim.Namespace, &claim.Spec)
 		} else {
-			f.claimGone(claim)
+			f.ClaimGone(claim.Namespace, &claim.Spec)
 		}
 	})
 	return nil

@@ -31,6 +31,8 @@ type Reaper struct {
 	Live client.Client
 	// Namespaces to sweep; empty for all.
 	Namespaces []string
+	// ClaimGone is told of the claim of a userName that is not there though its holder was found to have the name.
+	ClaimGone func(namespace string, claim *v1alpha1.NameClaimSpec)
 }
 
 // NeedLeaderElection has one process sweep.
@@ -61,18 +63,38 @@ func (r *Reaper) sweep(ctx context.Context, grace, orphans time.Duration, withCl
 		if !withClaims {
 			continue
 		}
-		protocols := []*claims.Protocol[*v1alpha1.User]{protocol}
-		for _, attribute := range claims.AllOtherNames() {
-			protocols = append(protocols, claims.ForUsersBy(r.Live, namespace, attribute))
+		suspect := func(claim *v1alpha1.NameClaim) bool {
+			return time.Since(claim.CreationTimestamp.Time) > orphans && !r.holds(ctx, claim)
 		}
-		for _, swept := range protocols {
-			_, err := claims.Sweep(ctx, r.Live, namespace, swept, func(claim *v1alpha1.NameClaim) bool {
-				return time.Since(claim.CreationTimestamp.Time) > orphans && !r.holds(ctx, claim)
-			})
+		present, err := claims.Sweep(ctx, r.Live, namespace, protocol, suspect)
+		if err == nil {
+			err = r.findMissing(ctx, namespace, present)
+		}
+		errs = append(errs, err)
+		for _, attribute := range claims.AllOtherNames() {
+			_, err := claims.Sweep(ctx, r.Live, namespace, claims.ForUsersBy(r.Live, namespace, attribute), suspect)
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// findMissing tells of the claims of userNames that others deleted while no watch saw it. Claims of other names are read again by each process
+// that begins to lead.
+func (r *Reaper) findMissing(ctx context.Context, namespace string, present claims.Present) error {
+	var list v1alpha1.UserList
+	if err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		user := &list.Items[i]
+		if user.IsNameReserved() && user.DeletionTimestamp.IsZero() && !present.Has(user.Spec.App, v1alpha1.ClaimUserName, user.Spec.UserNameKey) {
+			r.ClaimGone(namespace, &v1alpha1.NameClaimSpec{
+				App: user.Spec.App, Attribute: v1alpha1.ClaimUserName, Value: user.Spec.UserNameKey, Holder: user.Name,
+			})
+		}
+	}
+	return nil
 }
 
 // sweepUsers reaps Users that were never found to hold their name, or that have a rename pending.

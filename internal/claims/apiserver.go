@@ -2,6 +2,7 @@ package claims
 
 import (
 	"context"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"time"
@@ -112,34 +113,48 @@ func Rounds(ctx context.Context, log logr.Logger, sweep func(ctx context.Context
 	}, roundInterval, 0.2, true)
 }
 
-// Sweep releases, by the rule, claims of a namespace that the protocol's kind no longer holds, and returns how many.
+// Sweep releases, by the rule, claims of a namespace that the protocol's kind no longer holds, and returns all that it saw.
 // suspect, which may know holders from a cache, chooses what is worth two live reads; it decides nothing else. It stops at
-// the first error of the API server, with the count so far.
-func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, p *Protocol[H], suspect func(*v1alpha1.NameClaim) bool) (int, error) {
-	count := 0
+// the first error of the API server.
+func Sweep[H Holder](ctx context.Context, live client.Reader, namespace string, p *Protocol[H], suspect func(*v1alpha1.NameClaim) bool) (Present, error) {
+	present := newPresent()
 	for next := ""; ; {
 		page := &v1alpha1.NameClaimList{}
 		if err := live.List(ctx, page, client.InNamespace(namespace),
 			client.MatchingFields{"spec.attribute": p.kind.Attribute}, client.Limit(sweepPage), client.Continue(next)); err != nil {
-			return count, err
+			return present, err
 		}
 		for i := range page.Items {
 			claim := &page.Items[i]
+			present.add(claim.Name)
 			if !suspect(claim) {
 				continue
 			}
-			gone, err := p.ReleaseStale(ctx, claim)
-			if err != nil {
-				return count, err
-			}
-			if gone {
-				count++
+			if _, err := p.ReleaseStale(ctx, claim); err != nil {
+				return present, err
 			}
 		}
 		if next = page.Continue; next == "" {
-			return count, nil
+			return present, nil
 		}
 	}
+}
+
+// Present is the set of claims that a sweep has seen in one namespace, by hashes of their names, which are a tenth as large. Two names of one hash
+// are no danger: a claim that is gone is looked for again in an hour, under another seed.
+type Present struct {
+	seed   maphash.Seed
+	hashes map[uint64]struct{}
+}
+
+func newPresent() Present { return Present{seed: maphash.MakeSeed(), hashes: map[uint64]struct{}{}} }
+
+func (p Present) add(name string) { p.hashes[maphash.String(p.seed, name)] = struct{}{} }
+
+// Has says whether the claim of a key was there. A claim that was made during the sweep may not be among them.
+func (p Present) Has(app, attribute, key string) bool {
+	_, found := p.hashes[maphash.String(p.seed, Name(app, attribute, key))]
+	return found
 }
 
 // Namespaces returns the namespaces with claims to sweep: the served ones, or, if none are named, the namespaces with an App

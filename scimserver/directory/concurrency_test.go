@@ -258,8 +258,17 @@ func TestSweepReleasesClaimsOfNobody(t *testing.T) {
 	finalize(t, app, gone.Name)
 	protocol := claims.ForUsers(env.Client, app.Namespace)
 	all := func(*v1alpha1.NameClaim) bool { return true }
-	if count, err := claims.Sweep(t.Context(), env.Client, app.Namespace, protocol, all); count != 1 || err != nil {
-		t.Errorf("released %d claims, %v", count, err)
+	seen, err := claims.Sweep(t.Context(), env.Client, app.Namespace, protocol, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{"ada": true, "bob": true, "cyd": false} {
+		if seen.Has(app.Name, v1alpha1.ClaimUserName, key) != want {
+			t.Errorf("the claim of %s was seen: %t", key, !want)
+		}
+	}
+	if owner, err := protocol.Owner(t.Context(), app.Name, "bob"); owner != "" || err != nil {
+		t.Errorf("bob is held by %q, %v", owner, err)
 	}
 	if owner, err := protocol.Owner(t.Context(), app.Name, "ada"); owner != kept.Name || err != nil {
 		t.Errorf("ada is held by %q, %v", owner, err)

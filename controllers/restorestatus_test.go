@@ -228,8 +228,8 @@ func TestForeignStatusesAreReplaced(t *testing.T) {
 	user, group := w.provision(w.newUser("jane", "")), w.push("Staff", membership.InlineLimit)
 	w.eventuallyGranted(user)
 	const secret = "a token of another App"
-	listed := tokens{w.world}.newToken("listed", v1alpha1.ScimTokenSpec{Digest: token.Digest("a token of the test")})
-	unlisted := tokens{w.world}.newUnlistedToken("unlisted", v1alpha1.ScimTokenSpec{Digest: token.Digest(secret)})
+	listed := tokens(w).newToken("listed", v1alpha1.ScimTokenSpec{Digest: token.Digest("a token of the test")})
+	unlisted := tokens(w).newUnlistedToken("unlisted", v1alpha1.ScimTokenSpec{Digest: token.Digest(secret)})
 	grant := w.newGrant()
 	w.create(grant)
 	bindings := func() *v1alpha1.AppRoleBinding {

@@ -90,22 +90,24 @@ func revocationOf(user *v1alpha1.User) Revocation {
 	return RevocationPending
 }
 
-// waitFor waits for a state of one user in the read model, patience at most. nil stands for a user that is not there.
-func (u *Users) waitFor(ctx context.Context, name types.NamespacedName, patience time.Duration, reached func(*Entry) bool) bool {
+// waitFor waits for a state of one user in the read model, patience at most: reached is asked at each change, and once
+// at the end of the patience. nil stands for a user that is not there.
+func (u *Users) waitFor(ctx context.Context, name types.NamespacedName, patience time.Duration, reached func(*Entry) bool) {
 	changed, stop := u.model.watch(name)
 	defer stop()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		if reached(u.model.get(name)) {
-			return true
+			return
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return reached(u.model.get(name))
+			reached(u.model.get(name))
+			return
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
 }

@@ -110,16 +110,17 @@ var (
 	address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 	// What differs from run to run; a group in parentheses stays.
 	varies = []*regexp.Regexp{
-		regexp.MustCompile(`(scim_)\w{8}_\w{43}_\w{6}`),                    // tokens
-		regexp.MustCompile(`sha256:[0-9a-f]{64}`),                          // and their digests
-		regexp.MustCompile(`(scim-test)-[a-z2-7]{10}(?:-[a-z2-7]{10})?\b`), // throw-away users
-		regexp.MustCompile(`-[a-z2-7]{10}\b`),                              // ids, and names made of hashes
-		regexp.MustCompile(`scim-[a-z2-7]{20}`),                            // native bindings
-		regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`),    // times
-		regexp.MustCompile(`\b\d+(?:\.\d+)?[smh](?:\d+[sm])?\b`),           // ages and durations
-		regexp.MustCompile(`\b(?:[0-9a-f]{16}|[0-9a-f]{8})\b`),             // requests, IDs of tokens
-		regexp.MustCompile(`"version":"[^,}]*"`),                           // versions
-		regexp.MustCompile(`\b[B-Z]{4}-[B-Z]{4}\b`),                        // codes of OAuth requests
+		regexp.MustCompile(`(scim_)\w{8}_\w{43}_\w{6}`),                     // tokens
+		regexp.MustCompile(`sha256:[0-9a-f]{64}`),                           // and their digests
+		regexp.MustCompile(`(scim-test)-[a-z2-7]{10}(?:-[a-z2-7]{10})?\b`),  // throw-away users
+		regexp.MustCompile(`-[a-z2-7]{10}\b`),                               // ids, and names made of hashes
+		regexp.MustCompile(`scim-[a-z2-7]{20}`),                             // native bindings
+		regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`),     // times
+		regexp.MustCompile(`\b\d+(?:\.\d+)?[smh](?:\d+[sm])?\b`),            // ages and durations
+		regexp.MustCompile(`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`), // UIDs
+		regexp.MustCompile(`\b(?:[0-9a-f]{16}|[0-9a-f]{8})\b`),              // requests, IDs of tokens
+		regexp.MustCompile(`"version":"[^,}]*"`),                            // versions
+		regexp.MustCompile(`\b[B-Z]{4}-[B-Z]{4}\b`),                         // codes of OAuth requests
 	}
 	blanks  = regexp.MustCompile(`[ \t]+`)
 	endings = regexp.MustCompile(`[ \t]+\n`)

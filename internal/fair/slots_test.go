@@ -2,6 +2,7 @@ package fair
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,9 +20,12 @@ func TestNarrowedSlots(t *testing.T) {
 				defer s.mutex.Unlock()
 				return s.shares.lanes[lane]
 			}
+			var mutex sync.Mutex
 			var releases []func()
 			acquire := func(lane Lane) {
 				if release := s.Acquire(t.Context(), lane, nil); release != nil {
+					mutex.Lock()
+					defer mutex.Unlock()
 					releases = append(releases, release)
 				}
 			}

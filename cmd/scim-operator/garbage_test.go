@@ -11,12 +11,12 @@ import (
 // A small heap may grow by much, a large one by its process's share.
 func TestGarbagePercent(t *testing.T) {
 	for live, want := range map[uint64]int{0: 400, 8 << 20: 400, 32 << 20: 200, 128 << 20: 50, 192 << 20: 33, 1 << 30: 33} {
-		if got := garbagePercent(live, serverGarbage); got != want {
+		if got := serverGarbage.percent(live); got != want {
 			t.Errorf("server, %d bytes in use: %d %%, not %d", live, got, want)
 		}
 	}
-	for live, want := range map[uint64]int{32 << 20: 200, 320 << 20: 20, 1 << 30: 20} {
-		if got := garbagePercent(live, controllerGarbage); got != want {
+	for live, want := range map[uint64]int{8 << 20: 400, 32 << 20: 100, 192 << 20: 16, 1 << 30: 16} {
+		if got := controllerGarbage.percent(live); got != want {
 			t.Errorf("controller, %d bytes in use: %d %%, not %d", live, got, want)
 		}
 	}

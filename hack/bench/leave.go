@@ -15,7 +15,7 @@ import (
 
 const (
 	// revokedTarget is the 99th percentile of a deactivation while an import runs.
-	revokedTarget = 500 * time.Millisecond
+	revokedTarget = 250 * time.Millisecond
 	// leaveEvery is how often a user is deactivated while an import runs.
 	leaveEvery = 250 * time.Millisecond
 	// denialPoll is how often the API server is asked whether it denies a user. It looks at every subject of a namespace

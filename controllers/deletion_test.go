@@ -134,7 +134,7 @@ func TestDeletionPolicyChanges(t *testing.T) {
 	update(w, user, func(u *v1alpha1.User) { u.Finalizers = nil })
 }
 
-// An App with deletionPolicy Delete leaves no claim of an address or externalId, and neither do users whose App is gone.
+// An App with deletionPolicy Delete leaves no claim of an address or externalId, and neither do users of an App that is gone.
 func TestDeletedUsersLeaveNoOtherNames(t *testing.T) {
 	for _, policy := range []string{v1alpha1.DeletionPolicyDelete, v1alpha1.DeletionPolicyRetain} {
 		t.Run(policy, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// unanswered is a client whose questions get no answer.
+// unanswered is a client that gets no answer to its questions.
 type unanswered struct {
 	client.Client
 	asked int

@@ -18,7 +18,7 @@ type recent struct {
 	reserved map[types.NamespacedName]reservation
 	// held are claims of names other than userName, by user and attribute, that were read and name the user.
 	held map[heldName]reservation
-	// doubted are users whose claim others deleted: neither the status nor what was read before tells that they have their names.
+	// doubted are users that lost their claim to a deletion by others: neither the status nor what was read before tells that they have their names.
 	doubted map[types.NamespacedName]bool
 	// written are resourceVersions of Users after a write of their status, until an event shows them.
 	written map[types.NamespacedName]string

@@ -177,6 +177,14 @@ func TestDeletedAppThatAnotherFinalizerHolds(t *testing.T) {
 				return unless(strings.Contains(told.Message, foreignFinalizer), "the App says what holds it: "+told.Message)
 			})
 			w.eventuallyCan("okta:jane", "get", w.namespace, false)
+			// A backup puts another App's status in its place.
+			other := w.app.DeepCopy()
+			other.Status.UID = "of another App"
+			restorer{w}.putStatus(w.app, other)
+			w.eventually(func() string {
+				told := w.eventuallyCondition(w.app, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonDeleted)
+				return unless(w.app.Status.UID == string(w.app.UID) && strings.Contains(told.Message, foreignFinalizer), "the App's status is its own: uid "+w.app.Status.UID)
+			})
 			update(w, w.app, func(app *v1alpha1.App) { app.Finalizers = nil })
 		})
 	}

@@ -212,7 +212,7 @@ func (r *Reconciler) reconcile(ctx context.Context, app *v1alpha1.App) (reconcil
 	}
 	before := app.Status.DeepCopy()
 	name := client.ObjectKeyFromObject(app)
-	app.Status.UID, app.Status.ObservedGeneration = string(app.UID), app.Generation
+	observe(app)
 	app.Status.Enforced = app.Status.Enforced || app.Spec.Mode != v1alpha1.ModeObserve
 	app.Status.Users, app.Status.ActiveUsers = r.users.get(name)
 	_, app.Status.Tokens = r.tokens.get(name)

@@ -72,7 +72,7 @@ func (r *Reconciler) writeHeld(ctx context.Context, app *v1alpha1.App) error {
 		return nil
 	}
 	before := app.Status.DeepCopy()
-	app.Status.ObservedGeneration = app.Generation
+	observe(app)
 	set(app, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleted,
 		Message: clip.Text("The App is being deleted, and grants nothing. Finalizers of others hold it: "+strings.Join(app.Finalizers, ", ")+".", maxMissingMessage),
@@ -175,7 +175,7 @@ func (r *Reconciler) releaseNames(ctx context.Context, app *v1alpha1.App) error 
 // writeDeletion tells in the App's status how far its deletion has come.
 func (r *Reconciler) writeDeletion(ctx context.Context, app *v1alpha1.App, rest string) error {
 	before := app.Status.DeepCopy()
-	app.Status.UID, app.Status.ObservedGeneration = string(app.UID), app.Generation
+	observe(app)
 	app.Status.Users, app.Status.ActiveUsers = r.users.get(client.ObjectKeyFromObject(app))
 	set(app, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleted,

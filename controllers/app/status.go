@@ -21,6 +21,11 @@ import (
 	"github.com/scim-operator/scim-operator/internal/earned"
 )
 
+// observe has the status be about the App as it is. One without its UID would count as none.
+func observe(app *v1alpha1.App) {
+	app.Status.UID, app.Status.ObservedGeneration = string(app.UID), app.Generation
+}
+
 func set(app *v1alpha1.App, condition metav1.Condition) {
 	condition.ObservedGeneration = app.Generation
 	meta.SetStatusCondition(&app.Status.Conditions, condition)

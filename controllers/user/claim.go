@@ -18,8 +18,7 @@ import (
 func (e *evaluation) verifyName(ctx context.Context) (retry time.Duration, err error) {
 	protocol := e.claimsOf(e.name.Namespace)
 	switch {
-	case e.recent.isDoubted(e.name):
-		e.recent.believe(e.name)
+	case e.recent.takeDoubt(e.name):
 		claimed, err := protocol.Ensure(ctx, e.user.Name)
 		if err != nil {
 			e.recent.doubt(e.name)

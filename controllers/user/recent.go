@@ -78,17 +78,13 @@ func (r *recent) doubt(name types.NamespacedName) {
 	r.doubted[name] = true
 }
 
-func (r *recent) isDoubted(name types.NamespacedName) bool {
+// takeDoubt says whether a User's claim is gone, and ends the doubt: the caller makes the claim anew.
+func (r *recent) takeDoubt(name types.NamespacedName) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return r.doubted[name]
-}
-
-// believe ends a doubt: the claim is about to be made anew.
-func (r *recent) believe(name types.NamespacedName) {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
+	doubted := r.doubted[name]
 	delete(r.doubted, name)
+	return doubted
 }
 
 // release notes that the claim of one of a user's other names is gone.

@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+
+	"github.com/scim-operator/scim-operator/internal/ownstatus"
 )
 
 // follower lists and watches for one informer. Once a list or an event could not be decoded, its answers are filtered: each object
@@ -57,15 +59,8 @@ func (f *follower) ListWithContext(ctx context.Context, options metav1.ListOptio
 		list, err = f.from.ListWithContext(ctx, options)
 	}
 	f.note(ctx, err)
-	dropForeignStatus(list)
+	ownstatus.Drop(list)
 	return list, err
-}
-
-// dropForeignStatus empties, of an object or of those of a list, a status that was written for another object, where the kind has such.
-func dropForeignStatus(object runtime.Object) {
-	if holder, ok := object.(interface{ DropForeignStatus() }); ok {
-		holder.DropForeignStatus()
-	}
 }
 
 // WatchWithContext watches. An event that could not be decoded ends the watch as if it were too old: the informer lists
@@ -110,7 +105,7 @@ func (f *follower) event(ctx context.Context, event watch.Event) watch.Event {
 			f.note(ctx, err)
 		}
 	case watch.Added, watch.Modified, watch.Deleted:
-		dropForeignStatus(event.Object)
+		ownstatus.Drop(event.Object)
 	}
 	return event
 }

@@ -11,7 +11,8 @@ import (
 // holder is an object, or a list, that can tell whether its statuses are its own.
 type holder interface{ DropForeignStatus() }
 
-func drop(object any) {
+// Drop empties, of an object or of those of a list, a status that was written for another object, where the kind has such.
+func Drop(object any) {
 	if holder, ok := object.(holder); ok {
 		holder.DropForeignStatus()
 	}
@@ -26,35 +27,35 @@ type reader struct{ client.Client }
 // Get implements client.Reader.
 func (c reader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	err := c.Client.Get(ctx, key, object, options...)
-	drop(object)
+	Drop(object)
 	return err
 }
 
 // List implements client.Reader.
 func (c reader) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
 	err := c.Client.List(ctx, list, options...)
-	drop(list)
+	Drop(list)
 	return err
 }
 
 // Create implements client.Writer.
 func (c reader) Create(ctx context.Context, object client.Object, options ...client.CreateOption) error {
 	err := c.Client.Create(ctx, object, options...)
-	drop(object)
+	Drop(object)
 	return err
 }
 
 // Update implements client.Writer.
 func (c reader) Update(ctx context.Context, object client.Object, options ...client.UpdateOption) error {
 	err := c.Client.Update(ctx, object, options...)
-	drop(object)
+	Drop(object)
 	return err
 }
 
 // Patch implements client.Writer.
 func (c reader) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
 	err := c.Client.Patch(ctx, object, patch, options...)
-	drop(object)
+	Drop(object)
 	return err
 }
 
@@ -71,14 +72,14 @@ type statusWriter struct{ client.SubResourceWriter }
 // Update implements client.SubResourceWriter.
 func (w statusWriter) Update(ctx context.Context, object client.Object, options ...client.SubResourceUpdateOption) error {
 	err := w.SubResourceWriter.Update(ctx, object, options...)
-	drop(object)
+	Drop(object)
 	return err
 }
 
 // Patch implements client.SubResourceWriter.
 func (w statusWriter) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 	err := w.SubResourceWriter.Patch(ctx, object, patch, options...)
-	drop(object)
+	Drop(object)
 	return err
 }
 
